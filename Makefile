@@ -1,0 +1,41 @@
+# make demo    environment, the three commands on the simulated demo seasons, a contact sheet and a summary
+# make test    environment, ruff, mypy, pytest
+# make bench   speed as ratios within one run, kept in benchmarks/results/
+# make tables  the tables of the README from real data, where ../shared/data or HARVEST_DATA has it
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test bench tables clean
+
+demo: .venv/ready
+	$(BIN)/python render_cache.py --workers 16
+	$(BIN)/python train.py --stage 1
+	$(BIN)/python train.py --stage 2
+	$(BIN)/python -m cache show --out runs/sheet.png
+	$(BIN)/python -m report.summary
+
+test: .venv/ready-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+bench: .venv/ready-dev
+	$(BIN)/python -m benchmarks
+
+tables: .venv/ready
+	$(BIN)/python -m benchmarks.tables
+
+.venv/ready: requirements.txt
+	$(PYTHON) -c "import sys; sys.exit('Python 3.11 or newer is needed, this is ' + sys.version) if sys.version_info < (3, 11) else None"
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.venv/ready-dev: .venv/ready requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf .venv runs image_cache

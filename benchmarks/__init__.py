@@ -1,0 +1,1 @@
+"""Measurements that the documentation quotes. Not tests: nothing here asserts a time."""

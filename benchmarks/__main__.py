@@ -1,0 +1,29 @@
+"""make bench: every speed as a ratio within one run, one JSON object a line, kept in benchmarks/results/."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from benchmarks import drawing, reading
+from report.run import commit, hardware
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    """Run every measurement and keep the rows."""
+    RESULTS.mkdir(exist_ok=True)
+    identity = {"hardware": hardware(), "commit": commit()}
+    path = RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.jsonl"
+    for measure in (drawing.measure, reading.measure):
+        for row in measure():
+            line = json.dumps(row | identity)
+            print(line, flush=True)
+            with path.open("a") as file:
+                file.write(line + "\n")
+
+
+if __name__ == "__main__":
+    main()

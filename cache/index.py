@@ -1,0 +1,63 @@
+"""Where a key lives: sorted arrays of 128-bit keys, looked up many at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Keys = NDArray[np.void]  # [n] of 16 bytes
+
+
+def halves(keys: Keys) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """The two 64-bit halves of each key, [n] each."""
+    words = np.ascontiguousarray(keys).reshape(-1).view(np.uint64).reshape(-1, 2)
+    return words[:, 0], words[:, 1]
+
+
+def first_of_each(keys: Keys) -> NDArray[np.int64]:
+    """Positions [m] of the first occurrence of every distinct key, sorted by key: the same for any order of work."""
+    high, low = halves(keys)
+    order = np.lexsort((low, high))  # stable: equal keys keep their order, so the first one is the first occurrence
+    new = np.ones(len(order), bool)
+    new[1:] = (np.diff(high[order]) != 0) | (np.diff(low[order]) != 0)
+    return order[new].astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class KeyIndex:
+    """Key -> (slab, row). Where two slabs hold a key, the first wins: equal keys have equal content."""
+
+    high: NDArray[np.uint64]
+    low: NDArray[np.uint64]
+    slab: NDArray[np.int32]
+    row: NDArray[np.int32]
+
+    @staticmethod
+    def build(keys_of_slab: list[Keys]) -> KeyIndex:
+        """`keys_of_slab[s]` [rows of slab s]."""
+        sizes = [len(keys) for keys in keys_of_slab]
+        keys = np.concatenate([*keys_of_slab, np.zeros(0, "V16")])
+        slab = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+        row = np.concatenate([*(np.arange(n, dtype=np.int32) for n in sizes), np.zeros(0, np.int32)])
+        order = first_of_each(keys)
+        high, low = halves(keys)
+        return KeyIndex(high[order], low[order], slab[order], row[order])
+
+    def __len__(self) -> int:
+        return len(self.high)
+
+    def find(self, keys: Keys) -> NDArray[np.int64]:
+        """Position in this index of each key [n], -1 where it is not there."""
+        if len(self) == 0:
+            return np.full(len(keys), -1, np.int64)
+        high, low = halves(keys)
+        at = np.searchsorted(self.high, high).astype(np.int64)
+        while True:  # walk over keys that share their first 64 bits; practically never more than one pass
+            inside = np.minimum(at, len(self) - 1)
+            same_high = (at < len(self)) & (self.high[inside] == high)
+            passed = same_high & (self.low[inside] < low)
+            if not passed.any():
+                return np.where(same_high & (self.low[inside] == low), inside, -1)
+            at[passed] += 1

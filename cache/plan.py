@@ -1,0 +1,44 @@
+"""The plan: which keys are missing, cut into slabs. Pure and deterministic, so that it can be printed before work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.index import KeyIndex, Keys, first_of_each
+
+SLAB_ROWS = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """`missing` [m]: positions, among the wanted keys, of the distinct keys that no slab holds, sorted by key."""
+
+    wanted: int
+    distinct: int
+    missing: NDArray[np.int64]
+    slab_rows: int
+
+    @property
+    def reused(self) -> int:
+        """Distinct rows that are in the cache already."""
+        return self.distinct - len(self.missing)
+
+    @property
+    def slabs(self) -> int:
+        """How many slabs will be written."""
+        return -(-len(self.missing) // self.slab_rows)
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        """The positions of one slab at a time."""
+        return (self.missing[i : i + self.slab_rows] for i in range(0, len(self.missing), self.slab_rows))
+
+
+def plan(wanted: Keys, index: KeyIndex, slab_rows: int = SLAB_ROWS) -> Plan:
+    """Compare the wanted keys [n] with what is committed."""
+    first = first_of_each(wanted)
+    missing = first[index.find(wanted[first]) < 0]
+    return Plan(len(wanted), len(first), missing, slab_rows)

@@ -1,0 +1,131 @@
+"""The bytes of a slab's data file, as the Zarr v3 specification lays them out.
+
+images      sharding codec: outer chunk (n,224,224), inner chunks (1,224,224) as zstd + crc32c, index at the end
+embeddings  one chunk (n,D): little-endian float16 + crc32c, so that the rows can be memory-mapped
+
+Written here because zarr-python 3.1 spends milliseconds a chunk, and read here because its random access does too
+(docs/performance.md). The tests open every kind of file with zarr-python and tensorstore and compare.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+from numcodecs import zstd
+from numpy.typing import NDArray
+
+from cache.spec import Kind
+
+DTYPE: dict[Kind, np.dtype[Any]] = {"images": np.dtype("u1"), "embeddings": np.dtype("<f2")}
+ZSTD_LEVEL = 3
+CRC_BYTES = 4
+
+
+def data_path(kind: Kind) -> str:
+    """Where Zarr looks for the only chunk of the array."""
+    return "c/0/0/0" if kind == "images" else "c/0/0"
+
+
+def metadata(kind: Kind, shape: tuple[int, ...]) -> str:
+    """The text of zarr.json for an array [n, *row shape]."""
+    bytes_codec: dict[str, Any] = {"name": "bytes", "configuration": {"endian": "little"}}
+    crc: dict[str, Any] = {"name": "crc32c"}
+    if kind == "images":
+        compress = {"name": "zstd", "configuration": {"level": ZSTD_LEVEL, "checksum": False}}
+        sharding = {
+            "chunk_shape": [1, *shape[1:]],
+            "codecs": [{"name": "bytes"}, compress, crc],
+            "index_codecs": [bytes_codec, crc],
+            "index_location": "end",
+        }
+        codecs = [{"name": "sharding_indexed", "configuration": sharding}]
+    else:
+        codecs = [bytes_codec, crc]
+    return json.dumps(
+        {
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": shape,
+            "data_type": "uint8" if kind == "images" else "float16",
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shape}},
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+            "fill_value": 0,
+            "codecs": codecs,
+            "attributes": {},
+        }
+    )
+
+
+def encode(kind: Kind, rows: NDArray[Any]) -> bytes:
+    """The data file of `rows` [n, *row shape]."""
+    rows = np.ascontiguousarray(rows, DTYPE[kind])
+    if kind == "embeddings":
+        return _with_crc(rows.tobytes())
+    chunks = [_with_crc(zstd.compress(row, ZSTD_LEVEL)) for row in rows]
+    sizes = np.array([len(chunk) for chunk in chunks], np.uint64)
+    offsets = np.concatenate([np.zeros(1, np.uint64), np.cumsum(sizes)[:-1]]).astype(np.uint64)
+    return b"".join([*chunks, _with_crc(np.stack([offsets, sizes], 1).astype("<u8").tobytes())])
+
+
+def decode(kind: Kind, data: bytes, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Inverse of `encode`: rows [n, *row shape]. Raises ValueError where a checksum does not fit."""
+    if kind == "embeddings":
+        return np.frombuffer(_without_crc(data), DTYPE[kind]).reshape(shape)
+    rows = np.empty(shape, DTYPE[kind])
+    for i, (offset, size) in enumerate(_shard_index(data, shape[0])):
+        _unpack(_without_crc(data[offset : offset + size]), rows[i])
+    return rows
+
+
+class OpenShard:
+    """A data file opened for random access; one memory map, no lock, no thread."""
+
+    def __init__(self, path: Path, kind: Kind, shape: tuple[int, ...]) -> None:
+        self.shape, self.kind = shape, kind
+        with path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if kind == "images":
+            self._chunks = _shard_index(self._map, shape[0])
+        else:
+            self._rows = np.frombuffer(self._map, DTYPE[kind], int(np.prod(shape))).reshape(shape)
+
+    def read(self, rows: NDArray[np.integer[Any]]) -> NDArray[Any]:
+        """Rows [m, *row shape]. The caller checks digests; a chunk that does not decompress is a ValueError."""
+        if self.kind == "embeddings":
+            return self._rows[rows]
+        out = np.empty((len(rows), *self.shape[1:]), DTYPE[self.kind])
+        for i, row in enumerate(rows):
+            offset, size = self._chunks[row]
+            _unpack(self._map[offset : offset + size - CRC_BYTES], out[i])
+        return out
+
+
+def _shard_index(data: bytes | mmap.mmap, rows: int) -> list[list[int]]:
+    raw = _without_crc(data[-(16 * rows + CRC_BYTES) :])
+    index = np.frombuffer(raw, "<u8").reshape(-1, 2)
+    if len(index) != rows or (index.sum(1) > len(data)).any():
+        raise ValueError(f"the shard index does not describe {rows} rows")
+    return index.tolist()  # type: ignore[no-any-return]
+
+
+def _unpack(compressed: bytes, row: NDArray[Any]) -> None:
+    unpacked = zstd.decompress(compressed)
+    if len(unpacked) != row.nbytes:
+        raise ValueError(f"a row of {len(unpacked)} bytes, {row.nbytes} expected")
+    row[...] = np.frombuffer(unpacked, row.dtype).reshape(row.shape)
+
+
+def _with_crc(data: bytes) -> bytes:
+    return data + int(google_crc32c.value(data)).to_bytes(CRC_BYTES, "little")
+
+
+def _without_crc(data: bytes) -> bytes:
+    body, crc = data[:-CRC_BYTES], int.from_bytes(data[-CRC_BYTES:], "little")
+    if google_crc32c.value(body) != crc:
+        raise ValueError("checksum does not fit")
+    return body

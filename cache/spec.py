@@ -1,0 +1,64 @@
+"""Specs: what a cached row means. Any change of pixels or vectors changes the spec, and a spec names a namespace."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import xxhash
+
+from pipeline.render import PALETTE, RENDERER_VERSION, Style
+
+FORMAT = 1  # of the files themselves; a reader refuses another number
+
+Kind = Literal["images", "embeddings"]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A kind of row with its shape and everything that determines its content."""
+
+    kind: Kind
+    shape: tuple[int, ...]  # of one row: (size, size) or (D,)
+    content: str  # canonical JSON
+
+    @property
+    def id(self) -> str:
+        """16 hex digits: the name of the namespace folder."""
+        return xxhash.xxh3_64_hexdigest(self.to_json().encode())
+
+    def to_json(self) -> str:
+        """The text of spec.json; equal specs have equal bytes."""
+        record = {
+            "format": FORMAT,
+            "kind": self.kind,
+            "shape": self.shape,
+            "content": json.loads(self.content),
+        }
+        return json.dumps(record, sort_keys=True, indent=1)
+
+    @staticmethod
+    def from_json(text: str) -> Spec:
+        """Inverse of `to_json`. Raises ValueError when the text is not a spec of this format."""
+        record = json.loads(text)
+        if not isinstance(record, dict) or record.get("format") != FORMAT:
+            raise ValueError(f"not a cache spec of format {FORMAT}")
+        return Spec(record["kind"], tuple(record["shape"]), _canonical(record["content"]))
+
+
+def image_spec(style: Style) -> Spec:
+    """Ink planes [size, size] uint8 of one style and renderer version."""
+    content = {"style": asdict(style), "renderer_version": RENDERER_VERSION}
+    return Spec("images", (style.size, style.size), _canonical(content))
+
+
+def embedding_spec(style: Style, encoder: Mapping[str, Any]) -> Spec:
+    """Vectors [D] float16 of one encoder (its name, weights digest, preprocessing, `dim`) looking at one style."""
+    content = {"images": image_spec(style).id, "palette": PALETTE.tolist(), "encoder": dict(encoder)}
+    return Spec("embeddings", (int(encoder["dim"]),), _canonical(content))
+
+
+def _canonical(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, sort_keys=True)

@@ -1,0 +1,1 @@
+"""Encoders, the TimesCLIP model, losses, metrics, offsets and baselines. Imports neither pipeline nor cache."""

@@ -1,0 +1,89 @@
+"""Weights on the model hub: the local cache first, then the network, and never a long wait on a closed one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from model.encoders.spec import EncoderError
+
+# On a closed network the hub's client retries for 46 s. One try gets 2.5 s; name look-up, which no socket
+# time-out covers, is cut off by leaving the daemon thread behind.
+PROBE_SECONDS = 2.5
+
+
+def cached(repo: str, filenames: Sequence[str]) -> Path | None:
+    """The first of `filenames` that the local hub cache (HF_HOME, HF_HUB_CACHE) holds, or None. No network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for filename in filenames:
+        path = try_to_load_from_cache(repo, filename)
+        if isinstance(path, str):
+            return Path(path)
+    return None
+
+
+def obstacle(repo: str, filename: str) -> Exception | None:
+    """None when the hub offers this file, otherwise why not. Answers within PROBE_SECONDS, proxies honoured."""
+    from httpx2 import HTTPError, InvalidURL
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+
+    if constants.HF_HUB_OFFLINE:
+        return ConnectionError("HF_HUB_OFFLINE is set")
+    url = hf_hub_url(repo, filename, endpoint=constants.ENDPOINT)
+    answer: list[Exception | None] = []
+
+    def ask() -> None:
+        try:
+            get_hf_file_metadata(url, timeout=PROBE_SECONDS)
+        except (HTTPError, InvalidURL, OSError) as error:
+            answer.append(error)
+        else:
+            answer.append(None)
+
+    thread = threading.Thread(target=ask, daemon=True, name="hub-probe")
+    thread.start()
+    thread.join(PROBE_SECONDS)
+    return answer[0] if answer else TimeoutError(f"no answer within {PROBE_SECONDS:g} s")
+
+
+def in_words(error: Exception) -> str:
+    """One line naming the hub and what it said."""
+    from huggingface_hub import constants
+
+    return f"{constants.ENDPOINT} does not give it ({type(error).__name__}: {' '.join(str(error).split())})"
+
+
+def fetch(encoder: str, repo: str, filenames: Sequence[str]) -> Path:
+    """The first of `filenames` that is in the cache or, failing that, on the hub. Raises EncoderError."""
+    from huggingface_hub.errors import EntryNotFoundError
+
+    if path := cached(repo, filenames):
+        return path
+    for filename in filenames:
+        error = obstacle(repo, filename)
+        if error is None:
+            return _download(encoder, repo, filename)
+        if not isinstance(error, EntryNotFoundError):
+            break
+    raise EncoderError(
+        f"Encoder {encoder} needs {' or '.join(filenames)} of {repo}: the local hub cache has no such file, and "
+        f"{in_words(error or FileNotFoundError())}. Fetch it once where the hub can be reached and copy the cache "
+        "(HF_HOME), give the weights by path, or take --encoder efficientnet-lite0, which is installed with this "
+        "project."
+    )
+
+
+def _download(encoder: str, repo: str, filename: str) -> Path:
+    from httpx2 import HTTPError
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(repo, filename))
+    except (HTTPError, OSError) as error:
+        raise EncoderError(
+            f"Encoder {encoder}: the hub offers {repo}/{filename}, but the download failed "
+            f"({' '.join(str(error).split())}). Run the command again (it resumes), or take --encoder "
+            "efficientnet-lite0, which needs no download."
+        ) from error

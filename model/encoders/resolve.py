@@ -1,0 +1,60 @@
+"""From an encoder's name to its spec. Cheap: no tower is built, and the packaged encoder needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from model.encoders import efficientnet, hub, openclip
+from model.encoders.spec import BY_PATH, EncoderError, EncoderSpec
+
+NAMES = (
+    "auto", "efficientnet-lite0", "open_clip:<arch>/<tag, file or folder>", "transformers:<folder or id>",
+    "timm:<name>[/<file>]",
+)  # fmt: skip
+
+
+def resolve(name: str) -> EncoderSpec:
+    """The spec that `name` stands for. Weights are found (or downloaded) and digested, nothing is loaded.
+
+    Raises EncoderError when the name is unknown or its weights cannot be had; only `auto` ever substitutes.
+    """
+    if BY_PATH in name:
+        raise EncoderError(
+            f"Encoder {name!r} is what a cache or run calls weights that were given by path. Name them by their path "
+            "on this machine: --encoder with the path in place of <path>; equal weights give the same namespace."
+        )
+    if name == "auto":
+        return _auto()
+    if name == efficientnet.NAME:
+        return efficientnet.resolve()
+    if name.startswith("open_clip:"):
+        return openclip.resolve(name)
+    if name.startswith("transformers:"):
+        from model.encoders import huggingface
+
+        return huggingface.resolve(name)
+    if name.startswith("timm:"):
+        from model.encoders import timm_zoo
+
+        return timm_zoo.resolve(name)
+    raise EncoderError(f"Encoder {name!r} is unknown. Known are: {'; '.join(NAMES)}.")
+
+
+def _auto() -> EncoderSpec:
+    """CLIP ViT-B/32 when it is here or can be had, otherwise the packaged encoder; within 3 s when it cannot."""
+    repo, files = openclip.DEFAULT_REPO, openclip.HUB_FILES
+    if hub.cached(repo, files):
+        return _taken(openclip.resolve(openclip.DEFAULT), "its weights are in the local hub cache")
+    error = hub.obstacle(repo, files[0])
+    if error is not None:
+        why = f"CLIP ViT-B/32 is not in the local hub cache and {hub.in_words(error)}"
+        return _taken(efficientnet.resolve(), why)
+    try:
+        spec = openclip.resolve(openclip.DEFAULT)
+    except EncoderError as failure:
+        return _taken(efficientnet.resolve(), f"CLIP ViT-B/32 could not be downloaded ({failure.__cause__})")
+    return _taken(spec, "its weights were downloaded from the hub")
+
+
+def _taken(spec: EncoderSpec, why: str) -> EncoderSpec:
+    return replace(spec, reason=f"Encoder auto took {spec.name}: {' '.join(why.split())}.")

@@ -1,0 +1,39 @@
+"""What stage 1 minimises: completion error over observed steps, and alignment of what is seen and what is read."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+# CLIP's start (0.07) and its bound on the logit scale (100): Radford et al. 2021, section 2.5.
+START_LOG_TEMPERATURE = math.log(0.07)
+LOWEST_LOG_TEMPERATURE = math.log(1 / 100)
+
+
+def completion_loss(pred: Tensor, true: Tensor, observed: Tensor) -> Tensor:
+    """Mean squared error over observed steps only: pred and true [B,V,H], observed [B,V,H] bool -> scalar.
+
+    Whatever stands under the mask, NaN included, changes neither loss nor gradient. Nothing observed: zero, with a
+    zero gradient.
+    """
+    error = torch.where(observed, pred - torch.where(observed, true, 0), 0)
+    return error.square().sum() / observed.sum().clamp(min=1)
+
+
+def info_nce(vision: Tensor, language: Tensor, variate_mask: Tensor, log_temperature: Tensor) -> Tensor:
+    """Two-way InfoNCE on cosine similarity, the two directions summed (TimesCLIP; van den Oord et al. 2018).
+
+    vision, language [B,V,E], variate_mask [B,V] True where the variate was observed, log_temperature scalar. Flat over
+    the M present (sample, variate) pairs: each picture must find its own text token among all M, and the other way
+    round, so that untrained tokens cost about 2 ln M. Fewer than two pairs leave nothing to tell apart: zero.
+    """
+    seen, read = (functional.normalize(side[variate_mask], dim=-1) for side in (vision, language))
+    scale = torch.exp(-log_temperature.clamp(min=LOWEST_LOG_TEMPERATURE))
+    logits = scale * seen @ read.T
+    if len(logits) == 0:  # the mean over no pair would be NaN; this zero keeps the graph
+        return logits.sum()
+    own = torch.arange(len(logits), device=logits.device)
+    return functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)

@@ -1,0 +1,272 @@
+"""The dataset card: a small TOML beside the data that says what its columns mean."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections import Counter
+from collections.abc import Mapping
+from datetime import date
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
+
+from pipeline.errors import InputError
+from pipeline.table import FIRST_YEAR, LAST_YEAR
+from pipeline.units import to_tonnes_per_hectare
+
+StepDays = float | Literal["month", "dekad"]
+
+
+def _month_day(text: str) -> str:
+    try:
+        day = date.fromisoformat(f"2001-{text}")
+    except ValueError:
+        raise ValueError('a day of the year as "MM-DD", such as "07-01" (not 02-29)') from None
+    return f"{day:%m-%d}"
+
+
+def _step_days(value: Any) -> StepDays:
+    if value in ("month", "dekad"):
+        return value  # type: ignore[no-any-return]
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 366:
+        return float(value)
+    raise ValueError('a number of days (over 0, at most 366), or "month" or "dekad" (10 days, three a month)')
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Text = Annotated[str, Field(min_length=1)]
+MonthDay = Annotated[str, AfterValidator(_month_day)]
+Files = Annotated[list[Text], BeforeValidator(_listed), Field(min_length=1)]
+Year = Annotated[int, Field(ge=FIRST_YEAR, le=LAST_YEAR)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class VariateCard(_Part):
+    """`[[variates]]`: one measured quantity. `scale` multiplies the stored numbers; `low`/`high` hold after it."""
+
+    name: Text
+    unit: Text = "1"
+    column: Text | None = None
+    pattern: Text | None = None
+    scale: Finite = 1.0
+    low: Finite | None = None
+    high: Finite | None = None
+
+    @model_validator(mode="after")
+    def _hold_together(self) -> VariateCard:
+        if self.scale == 0:
+            raise ValueError(f"variate {self.name}: `scale` must not be 0")
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise ValueError(f"variate {self.name}: `low` {self.low} must be below `high` {self.high}")
+        if self.pattern is not None and self.pattern.count("{step}") != 1:
+            raise ValueError(f"variate {self.name}: `pattern` {self.pattern!r} must hold {{step}} once")
+        return self
+
+    @property
+    def step_pattern(self) -> str:
+        """The column name of a wide table, with `{step}` where the number stands."""
+        return self.pattern or f"{self.name}_{{step}}"
+
+
+class TargetCard(_Part):
+    """`[target]`: the yield column; `factor` turns it into t/ha and overrides `unit`."""
+
+    column: Text
+    unit: Text | None = None
+    factor: Positive | None = None
+
+
+class ExcludeCard(_Part):
+    """`[[exclude]]`: samples that match every key given here are left out; every report says why."""
+
+    reason: Text
+    year: Year | None = None
+    place: Text | None = None
+    sample_id: Text | None = None
+
+    @model_validator(mode="after")
+    def _name_something(self) -> ExcludeCard:
+        if self.year is None and self.place is None and self.sample_id is None:
+            raise ValueError("`exclude` must name a `year`, a `place` or a `sample_id`")
+        return self
+
+
+class HistoryCard(_Part):
+    """`[history]`: known yields of the places, one row a place and year, in files of their own."""
+
+    files: Files
+    column: Text
+    place: Text = "place"
+    year: Text = "year"
+    unit: Text | None = None
+    factor: Positive | None = None
+
+
+class DatasetCard(_Part):
+    """All keys of a dataset card. `load` reads one; a wrong one raises `InputError`."""
+
+    name: Text
+    format: Literal["wide", "long", "netcdf", "zarr"]
+    files: Files
+    variates: Annotated[list[VariateCard], Field(min_length=1)]
+    source: str = ""
+    licence: str = ""
+    crop: Text | None = None
+    sample_id: Text | None = None
+    place: Text = "place"
+    year: Text | None = None
+    date: Text | None = None
+    step: Text | None = None
+    first_step: Annotated[int, Field(ge=0, le=1)] | None = None
+    step_days: Annotated[StepDays, PlainValidator(_step_days)] = 10.0
+    season_start: MonthDay | None = None
+    calendar_start: MonthDay = "01-01"
+    season_steps: Annotated[int, Field(ge=2)] | None = None
+    season_year: Literal["end", "start"] = "end"
+    target: TargetCard | None = None
+    static: list[Text] = Field(default_factory=list)
+    missing: list[Finite] = Field(default_factory=list)
+    exclude: list[ExcludeCard] = Field(default_factory=list)
+    history: HistoryCard | None = None
+
+    _path: Path = PrivateAttr(default=Path("card.toml"))
+
+    @model_validator(mode="after")
+    def _hold_together(self) -> DatasetCard:
+        if self.format == "wide" and (self.date or self.step):
+            raise ValueError("a wide table has its steps in its columns: leave out `date` and `step`")
+        if self.format != "wide" and (self.date is None) == (self.step is None):
+            raise ValueError(f"format {self.format!r} needs one of `date` and `step`, the column that tells when")
+        repeated = [name for name, count in Counter(v.name for v in self.variates).items() if count > 1]
+        if repeated:
+            raise ValueError(f"variate {repeated[0]} is named twice")
+        for variate in self.variates:
+            unused = "column" if self.format == "wide" else "pattern"
+            if getattr(variate, unused) is not None:
+                raise ValueError(f"variate {variate.name}: format {self.format!r} does not use `{unused}`")
+        self._refuse_a_day_between_steps()
+        return self
+
+    def _refuse_a_day_between_steps(self) -> None:
+        allowed = {"month": ("01",), "dekad": ("01", "11", "21")}.get(str(self.step_days))
+        for key in ("season_start", "calendar_start"):
+            day = getattr(self, key)
+            if allowed and day and day[3:] not in allowed:
+                raise ValueError(f"`{key}` {day} must fall on day {' or '.join(allowed)} of a month (step_days)")
+
+    @classmethod
+    def load(cls, path: str | Path) -> DatasetCard:
+        """Read and check a card. Raises `InputError` naming the file, the key, the value and what is allowed."""
+        path = Path(path)
+        try:
+            keys = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(f"{path}: there is no such dataset card; check the path given as data.") from None
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: the dataset card is not UTF-8 ({error.reason}); save it as such.") from None
+        except tomllib.TOMLDecodeError as error:
+            raise InputError(
+                f"{path}: the dataset card is not valid TOML: {error}. Texts stand in quotes, lists in [ ]."
+            ) from None
+        return cls.from_keys(keys, path)
+
+    @classmethod
+    def from_keys(cls, keys: Mapping[str, Any], path: Path) -> DatasetCard:
+        """The card with these keys, as if it stood in `path`; its relative files start from that folder."""
+        try:
+            card = cls.model_validate(dict(keys))
+        except ValidationError as error:
+            raise InputError(f"{path}: the dataset card cannot be used. {_sentences(error)}") from None
+        card._path = path
+        return card
+
+    @property
+    def path(self) -> Path:
+        """Where the card lies."""
+        return self._path
+
+    def target_factor(self) -> float:
+        """What the target column is multiplied with to give t/ha; 1 where the card has no target."""
+        if self.target is None:
+            return 1.0
+        where = f"{self.path}: [target] column {self.target.column}"
+        return to_tonnes_per_hectare(self.target.unit, factor=self.target.factor, crop=self.crop, where=where)
+
+    def history_factor(self) -> float:
+        """What the history column is multiplied with to give t/ha; 1 where the card has no history."""
+        if self.history is None:
+            return 1.0
+        where = f"{self.path}: [history] column {self.history.column}"
+        return to_tonnes_per_hectare(self.history.unit, factor=self.history.factor, crop=self.crop, where=where)
+
+
+_PARTS: dict[str, type[_Part]] = {
+    "variates": VariateCard,
+    "target": TargetCard,
+    "exclude": ExcludeCard,
+    "history": HistoryCard,
+}
+
+
+def _sentences(error: ValidationError) -> str:
+    """Every complaint as a sentence, each key once, five at most."""
+    found: dict[str, str] = {}
+    for problem in error.errors(include_url=False):
+        key = _spell(problem["loc"])
+        found.setdefault(key or problem["msg"], _sentence(key, dict(problem)))
+    return " ".join([*found.values()][:5])
+
+
+def _spell(location: tuple[int | str, ...]) -> str:
+    """`variates 2, scale` for ("variates", 1, "scale"): entries count from 1, as a person does."""
+    words = [f"entry {part + 1}" if isinstance(part, int) else str(part) for part in location]
+    return " ".join(words)
+
+
+def _sentence(key: str, problem: Mapping[str, Any]) -> str:
+    allowed = problem["msg"].removeprefix("Value error, ")
+    location = problem["loc"]
+    if problem["type"] == "missing":
+        return f"The key `{key}` is missing."
+    if problem["type"] == "extra_forbidden":
+        return _unknown_key(location)
+    if isinstance(problem["input"], Mapping):
+        place = f"In `{key}`: " if key else ""
+        return f"{place}{allowed[0].upper()}{allowed[1:]}."
+    return f"The key `{key}` is {_shown(problem['input'])}; it must be {allowed.removeprefix('Input should be ')}."
+
+
+def _unknown_key(location: tuple[int | str, ...]) -> str:
+    part = _PARTS.get(str(location[0]), DatasetCard) if len(location) > 1 else DatasetCard
+    valid = list(part.model_fields)
+    near = get_close_matches(str(location[-1]), valid, n=1, cutoff=0.5)
+    hint = f"did you mean `{near[0]}`?" if near else f"valid keys here are {', '.join(valid)}."
+    return f"The key `{_spell(location)}` is not known; {hint}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,396 @@
+"""Series become pictures: one anti-aliased line on white, a break where nothing was observed, a dot where alone.
+
+Everything that decides a pixel is first put on a 1/16 px grid by `vertices`; keys hash that array and both
+renderers draw it, so equal keys mean equal pixels. From there on the kernel works with exact integers and a few
+correctly rounded float operations in a fixed order: its bytes depend neither on the machine, nor on the batch, nor
+on how many workers draw.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
+from importlib.metadata import version
+from typing import Literal, TypeVar, cast
+
+import numpy as np
+import xxhash
+from numba import njit, types
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+
+RENDERER_VERSION = 1  # part of every key: raise it whenever a pixel or a vertex of any picture can change
+GRID = 16  # vertices lie on a grid of 1/GRID px; a power of two
+UNOBSERVED = -32768  # the vertex of a step that was not observed
+WINDOW_REACH = 3.0  # `window`: this many standard deviations to either side of the middle fill the frame
+STD_FLOOR = 1e-6  # `window`: spread over largest magnitude below which a series is constant (8 float32 steps)
+
+# Dark enough to read on white, apart enough to tell; the order is part of the look, not of any key.
+PALETTE: NDArray[np.uint8] = np.array(
+    [
+        (0, 90, 181),  # blue
+        (204, 32, 32),  # red
+        (0, 122, 61),  # green
+        (212, 96, 0),  # orange
+        (118, 48, 160),  # purple
+        (0, 140, 128),  # teal
+        (110, 64, 28),  # brown
+        (199, 36, 134),  # magenta
+        (124, 122, 0),  # olive
+        (22, 28, 92),  # navy
+        (96, 96, 96),  # grey
+        (0, 0, 0),  # black
+    ],
+    dtype=np.uint8,
+)
+
+_Function = TypeVar("_Function", bound=Callable[..., object])
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a series is drawn. Every field is part of the keys, so pictures of two styles never mix.
+
+    Raises InputError where a field is outside its limits.
+    """
+
+    renderer: Literal["numba", "agg"] = "numba"
+    """numba: the fast kernel. agg: matplotlib's rasteriser, the reference."""
+    y_range: Literal["fixed", "window"] = "fixed"
+    """fixed: the frame is the variate's physical range, so the level shows. window: z-scores -3 to 3, shape only."""
+    size: int = 224
+    """Height and width of a picture in px, 16 to 1024."""
+    line_width: float = 2.0
+    """Width of the line in px."""
+    dot_diameter: float = 4.0
+    """Diameter in px of the dot that stands for an isolated observation."""
+    margin: float = 4.0
+    """Room in px on all four sides, at least half the line width and half the dot, so that no stroke is cut."""
+
+    def __post_init__(self) -> None:
+        if self.renderer not in ("numba", "agg"):
+            raise InputError(f"style.renderer is {self.renderer!r}; choose numba or agg.")
+        if self.y_range not in ("fixed", "window"):
+            raise InputError(f"style.y_range is {self.y_range!r}; choose fixed or window.")
+        if not 16 <= self.size <= 1024 or self.size != int(self.size):
+            raise InputError(f"style.size is {self.size} px; choose a whole number from 16 to 1024.")
+        for name in ("line_width", "dot_diameter"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"style.{name} is {getattr(self, name)} px; it must be above 0.")
+        least = max(self.line_width, self.dot_diameter) / 2
+        if not least <= self.margin < self.size / 2:
+            raise InputError(
+                f"style.margin is {self.margin} px; with line_width {self.line_width} and dot_diameter "
+                f"{self.dot_diameter} on {self.size} px it must be at least {least} and below {self.size / 2}."
+            )
+        object.__setattr__(self, "size", int(self.size))
+        for name in ("line_width", "dot_diameter", "margin"):  # 2 and 2.0 are one style
+            object.__setattr__(self, name, float(getattr(self, name)))
+
+    @property
+    def digest(self) -> str:
+        """32 hex digits of xxh3-128 over all fields and the version of what draws; the same in every process."""
+        drawer = f"matplotlib {version('matplotlib')}" if self.renderer == "agg" else "kernel"
+        return xxhash.xxh3_128_hexdigest(repr((RENDERER_VERSION, drawer, GRID, *astuple(self))).encode())
+
+    @property
+    def frame(self) -> tuple[int, int]:
+        """First and last grid position inside the margins, in 1/16 px; the same in both directions."""
+        first = math.ceil(self.margin * GRID)
+        return first, self.size * GRID - first
+
+
+def vertices(values: NDArray[np.float32], observed: NDArray[np.bool_], style: Style) -> NDArray[np.int16]:
+    """The one preparation that keys and renderers share.
+
+    values    [n,T] `fixed`: 0 = bottom of the frame, 1 = top; `window`: any unit, z-scored over the observed steps
+    observed  [n,T] bool; what `values` holds where it is False does not matter
+    returns   [n,T] int16, distance from the top edge in 1/16 px, clipped to the frame; UNOBSERVED where not observed
+
+    Raises InputError for an observed value that is not finite and for more steps than the frame has grid columns.
+    """
+    if values.ndim != 2 or values.shape != observed.shape or observed.dtype != np.bool_:
+        raise ValueError(
+            f"values {values.shape} and observed {observed.shape} {observed.dtype} must be [n,T], the mask bool"
+        )
+    positions(values.shape[1], style)
+    first, last = style.frame
+    prepared = np.empty(values.shape, np.int16)
+    flat = np.ascontiguousarray(values, np.float32)
+    bad = _place(flat, np.ascontiguousarray(observed), first, last, style.y_range == "window", prepared)
+    if bad >= 0:
+        row, step = divmod(bad, values.shape[1])
+        raise InputError(
+            f"Series {row} holds {values[row, step]} at step {step}, marked as observed; only finite numbers can be "
+            "drawn. Mark the step as not observed."
+        )
+    return prepared
+
+
+def positions(steps: int, style: Style) -> NDArray[np.int32]:
+    """[T] distance of every step from the left edge in 1/16 px: evenly over the frame, a single step in its middle."""
+    first, last = style.frame
+    span = last - first
+    if not 1 <= steps <= span + 1:
+        raise InputError(
+            f"A series has {steps} steps; a picture of {style.size} px with a margin of {style.margin} px takes 1 to "
+            f"{span + 1}. Aggregate the steps or raise style.size."
+        )
+    if steps == 1:
+        return np.array([(first + last) // 2], np.int32)
+    gaps = steps - 1
+    return (first + (2 * span * np.arange(steps, dtype=np.int64) + gaps) // (2 * gaps)).astype(np.int32)
+
+
+def draw(values: NDArray[np.float32], observed: NDArray[np.bool_], style: Style) -> NDArray[np.uint8]:
+    """Ink [n,size,size] of series [n,T]: 0 = paper, 255 = full ink, row 0 at the top. Units, errors: `vertices`."""
+    return draw_vertices(vertices(values, observed, style), style)
+
+
+def draw_vertices(prepared: NDArray[np.int16], style: Style, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+    """Ink [n,size,size] of what `vertices` prepared with the same style; into `out` (uint8, C order) where given.
+
+    A run of observed steps is one line with round caps and joins, an isolated step a filled dot, nothing observed
+    an empty sheet. Raises ValueError for vertices outside the style's frame, which come from another style.
+    """
+    n, steps = prepared.shape
+    x = positions(steps, style)
+    first, last = style.frame
+    if np.any((prepared != UNOBSERVED) & ((prepared < first) | (prepared > last))):
+        raise ValueError(f"vertices lie outside {first}..{last}: they were prepared with another style")
+    if out is None:
+        out = np.empty((n, style.size, style.size), np.uint8)
+    if out.shape != (n, style.size, style.size) or out.dtype != np.uint8 or not out.flags.c_contiguous:
+        raise ValueError(f"out is {out.shape} {out.dtype}; needed: C order {(n, style.size, style.size)} uint8")
+    if style.renderer == "agg":
+        _draw_with_agg(prepared, x, style, out)
+        return out
+    line, dot = style.line_width / 2, style.dot_diameter / 2
+    _ink(np.ascontiguousarray(prepared), x, _disc_ink(line), _disc_ink(dot), line, dot, out)
+    return out
+
+
+def colourise(ink: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Ink [n,H,W] in the colours rgb [n,3] on white -> [n,H,W,3]; ink 0 is exactly white, 255 exactly the colour."""
+    if rgb.shape != (len(ink), 3) or rgb.dtype != np.uint8 or ink.dtype != np.uint8:
+        raise ValueError(f"ink {ink.shape} {ink.dtype}, rgb {rgb.shape} {rgb.dtype}; needed: uint8 [n,H,W], [n,3]")
+    depth = (255 - rgb.astype(np.uint16))[:, None, None, :]
+    return ((255 * 255 + 127 - ink[..., None] * depth) // 255).astype(np.uint8)  # 65152 at most: fits uint16
+
+
+def _disc_ink(radius: float) -> NDArray[np.uint8]:
+    """Ink of a disc by squared distance from its centre in 1/256 px2, for every offset that the kernel looks at."""
+    farthest = 2 * _reach(radius) ** 2
+    distance = np.sqrt(np.arange(farthest + 1, dtype=np.float64)) / GRID
+    return np.floor(255 * np.clip(radius + 0.5 - distance, 0, 1) + 0.5).astype(np.uint8)
+
+
+def _reach(radius: float) -> int:
+    """Grid distance beyond which a stroke of this radius in px leaves no ink: half a pixel further than its edge."""
+    return math.ceil((radius + 0.5) * GRID)
+
+
+def _compiled(*signature: object) -> Callable[[_Function], _Function]:
+    """Compiled at import for one signature and kept on disk, so that workers load machine code instead of compiling.
+
+    No fastmath: the order of operations is part of the result. Read-only argument types accept writable arrays too.
+    """
+
+    def decorate(function: _Function) -> _Function:
+        try:
+            return cast(_Function, njit(list(signature), cache=True, error_model="numpy")(function))
+        except RuntimeError as error:  # numba found no folder it may write to, as in a read-only container
+            warnings.warn(
+                f"{error}: every process will compile the renderer for some seconds. Set NUMBA_CACHE_DIR to a "
+                "writable folder.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return cast(_Function, njit(list(signature), error_model="numpy")(function))
+
+    return decorate
+
+
+_IMAGE = types.Array(types.uint8, 2, "C")
+_I64, _F64 = types.int64, types.float64
+
+
+def _readonly(item: types.Type, dimensions: int) -> types.Array:
+    return types.Array(item, dimensions, "C", readonly=True)
+
+
+@_compiled(
+    types.int64(
+        _readonly(types.float32, 2), _readonly(types.boolean, 2), _I64, _I64, types.boolean, types.int16[:, ::1]
+    )
+)
+def _place(
+    values: NDArray[np.float32],
+    observed: NDArray[np.bool_],
+    first: int,
+    last: int,
+    window: bool,
+    prepared: NDArray[np.int16],
+) -> int:
+    """Fill `prepared`; -1, or the flat index of an observed value that is not finite. float64 sums in step order."""
+    n, steps = values.shape
+    span = float(last - first)
+    for i in range(n):
+        count, total, largest = 0, 0.0, 0.0
+        for t in range(steps):
+            if observed[i, t]:
+                value = float(values[i, t])
+                if not math.isfinite(value):
+                    return int(i * steps + t)
+                count += 1
+                total += value
+                largest = max(largest, abs(value))
+        low, scale, constant = 0.0, 1.0, False  # `fixed`: the value is its height
+        if window and count > 0:
+            mean = total / count
+            squares = 0.0
+            for t in range(steps):
+                if observed[i, t]:
+                    offset = float(values[i, t]) - mean
+                    squares += offset * offset
+            std = math.sqrt(squares / count)
+            constant = std <= STD_FLOOR * largest
+            low = mean - WINDOW_REACH * std
+            scale = 1.0 if constant else 1.0 / (2.0 * WINDOW_REACH * std)
+        for t in range(steps):
+            if observed[i, t]:
+                height = 0.5 if constant else min(max((float(values[i, t]) - low) * scale, 0.0), 1.0)
+                prepared[i, t] = last - math.floor(height * span + 0.5)
+            else:
+                prepared[i, t] = UNOBSERVED
+    return -1
+
+
+@_compiled(types.void(_IMAGE, _I64, _I64, _readonly(types.uint8, 1), _I64))
+def _disc(image: NDArray[np.uint8], x: int, y: int, ink: NDArray[np.uint8], reach: int) -> None:
+    """Join, cap or dot: every pixel centre within `reach` looks its ink up by exact squared distance."""
+    size = image.shape[0]
+    half = GRID // 2
+    top, bottom = max(0, (y - reach + half - 1) // GRID), min(size - 1, (y + reach - half) // GRID)
+    left, right = max(0, (x - reach + half - 1) // GRID), min(size - 1, (x + reach - half) // GRID)
+    for r in range(top, bottom + 1):
+        down = GRID * r + half - y
+        for c in range(left, right + 1):
+            across = GRID * c + half - x
+            image[r, c] = max(image[r, c], ink[across * across + down * down])
+
+
+@_compiled(types.void(_IMAGE, _I64, _I64, _I64, _I64, _F64))
+def _band(image: NDArray[np.uint8], x0: int, y0: int, x1: int, y1: int, radius: float) -> None:
+    """The straight part of a stroke: pixels whose foot lies on the segment; `_disc` draws its ends.
+
+    Column by column, only the rows within reach. `cross` over the length is the distance to the line, `along` the place
+    of the foot; both are exact integers that change by a constant from row to row.
+    """
+    size = image.shape[0]
+    half = GRID // 2
+    reach = math.ceil((radius + 0.5) * GRID)
+    dx, dy = x1 - x0, y1 - y0
+    square = dx * dx + dy * dy
+    length = math.sqrt(float(square))
+    per_cross = np.float32(255.0 / (GRID * length))
+    full = np.float32(255.0 * (radius + 0.5) + 0.5)
+    sideways, upright = reach * abs(dy) / length, reach * dx / length
+    left = max(0, math.ceil((x0 - sideways - half) / GRID))
+    right = min(size - 1, math.floor((x1 + sideways - half) / GRID))
+    top = max(0, math.ceil((min(y0, y1) - upright - half) / GRID))
+    bottom = min(size - 1, math.floor((max(y0, y1) + upright - half) / GRID))
+    slope, height = dy / dx, reach * length / dx
+    for c in range(left, right + 1):
+        across = GRID * c + half - x0
+        middle = y0 + across * slope - half
+        begin = max(top, math.ceil((middle - height) / GRID - 1e-6))  # 1e-6: rather a row too many than too few
+        end = min(bottom, math.floor((middle + height) / GRID + 1e-6))
+        down = GRID * begin + half - y0
+        cross = np.int32(across * dy - down * dx)
+        along = np.int32(across * dx + down * dy)
+        for r in range(begin, end + 1):
+            ink = min(full - abs(np.float32(cross)) * per_cross, np.float32(255))
+            ink = ink if (along >= 0) & (along <= square) else np.float32(0)
+            image[r, c] = max(image[r, c], np.uint8(max(ink, np.float32(0))))
+            cross = np.int32(cross - GRID * dx)
+            along = np.int32(along + GRID * dy)
+
+
+@_compiled(
+    types.void(
+        _readonly(types.int16, 2),
+        _readonly(types.int32, 1),
+        _readonly(types.uint8, 1),
+        _readonly(types.uint8, 1),
+        _F64,
+        _F64,
+        types.uint8[:, :, ::1],
+    )
+)
+def _ink(
+    prepared: NDArray[np.int16],
+    x: NDArray[np.int32],
+    line_ink: NDArray[np.uint8],
+    dot_ink: NDArray[np.uint8],
+    line: float,
+    dot: float,
+    out: NDArray[np.uint8],
+) -> None:
+    """Draw every series; `line` and `dot` are radii in px. Strokes are max-combined, so their order does not matter."""
+    n, steps = prepared.shape
+    line_reach, dot_reach = math.ceil((line + 0.5) * GRID), math.ceil((dot + 0.5) * GRID)
+    for i in range(n):
+        image = out[i]
+        image[:] = 0
+        for t in range(steps):
+            y = int(prepared[i, t])
+            if y == UNOBSERVED:
+                continue
+            after = t + 1 < steps and prepared[i, t + 1] != UNOBSERVED
+            before = t > 0 and prepared[i, t - 1] != UNOBSERVED
+            if not before and not after:
+                _disc(image, int(x[t]), y, dot_ink, dot_reach)
+                continue
+            _disc(image, int(x[t]), y, line_ink, line_reach)
+            if after:
+                _band(image, int(x[t]), y, int(x[t + 1]), int(prepared[i, t + 1]), line)
+
+
+def _draw_with_agg(prepared: NDArray[np.int16], x: NDArray[np.int32], style: Style, out: NDArray[np.uint8]) -> None:
+    """matplotlib's rasteriser on one reused canvas: black strokes on nothing, whose alpha is the ink."""
+    from matplotlib.backends.backend_agg import RendererAgg
+    from matplotlib.path import Path
+    from matplotlib.transforms import Affine2D
+
+    canvas = RendererAgg(style.size, style.size, 72)  # 72 dpi: a point is a pixel
+    pixels = np.asarray(canvas.buffer_rgba())
+    pen = canvas.new_gc()
+    pen.set_linewidth(style.line_width)
+    pen.set_capstyle("round")
+    pen.set_joinstyle("round")
+    pen.set_antialiased(True)
+    pen.set_snap(False)
+    fill = canvas.new_gc()
+    fill.set_linewidth(0)
+    fill.set_antialiased(True)
+    fill.set_snap(False)
+    disc = Path.unit_circle().transformed(Affine2D().scale(style.dot_diameter / 2))
+    for i, row in enumerate(prepared):
+        canvas.clear()
+        seen = row != UNOBSERVED
+        joined = np.zeros(len(row) + 1, np.bool_)  # joined[t]: a line leads from step t-1 to t
+        joined[1:-1] = seen[1:] & seen[:-1]
+        points = np.stack([x / GRID, style.size - row / GRID], axis=1)  # its y axis points up
+        in_line = seen & (joined[:-1] | joined[1:])
+        if in_line.any():
+            codes = np.where(joined[:-1], Path.LINETO, Path.MOVETO)[in_line]
+            path = Path(points[in_line], codes)
+            path.should_simplify = False
+            canvas.draw_path(pen, path, Affine2D(), None)
+        for centre in points[seen & ~in_line]:
+            canvas.draw_path(fill, disc, Affine2D().translate(*centre), (0.0, 0.0, 0.0))
+        out[i] = pixels[..., 3]

@@ -1,0 +1,57 @@
+"""From a table to the series that are drawn: scaled to the y-range, cut into windows, and keyed.
+
+The renderer and the trainer both come through here, so that they can never hash different numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.keys import series_keys
+from pipeline.render import Style
+from pipeline.scaling import to_unit, y_ranges
+from pipeline.splits import Fold
+from pipeline.table import SeasonTable
+from pipeline.windows import Window, half_seasons
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesBlock:
+    """All series of one window under one set of y-ranges.
+
+    values   [N,V,W] float32 in units of the y-range (0 = bottom, 1 = top), NaN where not observed
+    observed [N,V,W] bool
+    keys     [N,V] of 16 bytes
+    """
+
+    window: Window
+    values: NDArray[np.float32]
+    observed: NDArray[np.bool_]
+    keys: NDArray[np.void]
+
+    def select(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """The series [n,W] and their masks at flat positions [n] among the N*V series."""
+        steps = self.window.length
+        return self.values.reshape(-1, steps)[positions], self.observed.reshape(-1, steps)[positions]
+
+
+def fold_ranges(table: SeasonTable, fold: Fold) -> NDArray[np.float64]:
+    """The y-range [V,2] of each variate: the card's, or else from the observed values of the fold's training rows."""
+    lows, highs = [v.low for v in table.variates], [v.high for v in table.variates]
+    return y_ranges(table.values, table.observed, fold.train, lows, highs)
+
+
+def series_blocks(table: SeasonTable, ranges: NDArray[np.float64], style: Style) -> tuple[SeriesBlock, ...]:
+    """One block a half season. `ranges` [V,2]: the y-range of each variate, from the card or from training rows."""
+    unit = to_unit(table.values, ranges)
+    return tuple(_block(unit, table.observed, window, style) for window in half_seasons(table.steps))
+
+
+def _block(unit: NDArray[np.float32], observed: NDArray[np.bool_], window: Window, style: Style) -> SeriesBlock:
+    values = np.ascontiguousarray(unit[:, :, window.start : window.stop])
+    mask = np.ascontiguousarray(observed[:, :, window.start : window.stop])
+    keys = series_keys(values.reshape(-1, window.length), mask.reshape(-1, window.length), style)
+    return SeriesBlock(window, values, mask, keys.reshape(mask.shape[:2]))

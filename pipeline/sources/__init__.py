@@ -1,0 +1,128 @@
+"""Sources: CSV, Parquet, NetCDF and Zarr files become a season table, by a dataset card or, wide and plain, without."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.card import DatasetCard
+from pipeline.errors import InputError
+from pipeline.sources.calendar import Calendar
+from pipeline.sources.cube import load_cube
+from pipeline.sources.draft import Description, Draft, finish
+from pipeline.sources.history import earlier_yields, history_of
+from pipeline.sources.labels import refuse_odd_year
+from pipeline.sources.locate import CUBES, Located, kind_of, locate
+from pipeline.sources.long import grid, load_long
+from pipeline.sources.memory import Budget
+from pipeline.sources.plain import STEP_DAYS, plan_plain
+from pipeline.sources.rows import seasons
+from pipeline.sources.wide import load_rows, plan_by_card
+from pipeline.table import SeasonTable, Variate
+
+__all__ = ["read"]
+
+
+def read(
+    data: str | Path | Sequence[str | Path],
+    *,
+    year: int | None = None,
+    for_prediction: bool = False,
+    memory_gb: float | None = None,
+    season_steps: int | None = None,
+) -> SeasonTable:
+    """Read a season table. Values are float32 in each variate's unit, NaN where unobserved; yields are t/ha.
+
+    data            a dataset card (.toml), a file (.csv, .csv.gz, .parquet, .nc, .zarr), a folder of such files or with
+                    one card, a glob, or several of them
+    year            the label year of a file that does not tell it itself
+    for_prediction  the target may be absent or empty; such samples stay, with target NaN
+    memory_gb       how much memory (1e9 bytes) may be used; 60 % of what is available by default
+    season_steps    T, instead of the card's
+
+    Rows are sorted by sample_id. Raises `InputError` with file, row, value, limit and advice for any input that cannot
+    be read; what was dropped, masked or excluded is counted in the table's `counts`.
+    """
+    if year is not None:
+        refuse_odd_year(year, "--year")
+    if season_steps is not None and season_steps < 2:
+        raise InputError(f"season_steps is {season_steps}; a season needs at least 2 steps.")
+    found = locate(data)
+    budget = Budget(memory_gb)
+    if found.card is None:
+        return _read_plain(found, year, for_prediction, budget, season_steps)
+    return _read_card(found.card, found.files, year, for_prediction, budget, season_steps)
+
+
+def _read_plain(
+    found: Located, year: int | None, for_prediction: bool, budget: Budget, season_steps: int | None
+) -> SeasonTable:
+    cube = next((path for path in found.files if kind_of(path) in CUBES), None)
+    if cube is not None:
+        raise InputError(
+            f"{cube}: a cube needs a dataset card that names its variates, place and time; write one (.toml) beside it "
+            "and give the card as data."
+        )
+    plans, bands = plan_plain(found.files, year, for_prediction)
+    rows, earlier = load_rows(plans, [1.0] * len(bands), (), budget)
+    source = str(found.files[0]) if len(found.files) == 1 else found.name
+    history, counts = earlier_yields(earlier, source)
+    draft = seasons(rows, Calendar(STEP_DAYS), season_steps, source)
+    about = Description(found.name, source, tuple(map(Variate, bands)), STEP_DAYS, "01-01")
+    draft = replace(draft, counts=(*draft.counts, *counts))
+    return finish(about, draft, history, for_prediction=for_prediction)
+
+
+def _read_card(
+    card: DatasetCard,
+    files: Sequence[Path],
+    year: int | None,
+    for_prediction: bool,
+    budget: Budget,
+    season_steps: int | None,
+) -> SeasonTable:
+    _refuse_other_kinds(card, files)
+    calendar = Calendar.of(card)
+    about = Description(
+        name=card.name,
+        source=str(card.path),
+        variates=tuple(Variate(v.name, v.unit, v.low, v.high) for v in card.variates),
+        step_days=calendar.days,
+        season_start=calendar.season_start,
+        # Asked for before anything is read: a unit that cannot be converted need not wait for the data.
+        target_factor=card.target_factor(),
+        static_names=tuple(card.static),
+        exclude=tuple(card.exclude),
+    )
+    history, counts = history_of(card, budget)
+    draft = _draft(card, files, year, for_prediction, budget, season_steps or card.season_steps)
+    draft = replace(draft, counts=(*draft.counts, *counts))
+    return finish(about, draft, history, for_prediction=for_prediction)
+
+
+def _draft(
+    card: DatasetCard,
+    files: Sequence[Path],
+    year: int | None,
+    for_prediction: bool,
+    budget: Budget,
+    steps: int | None,
+) -> Draft:
+    if card.format == "wide":
+        plans = plan_by_card(card, files, year, for_prediction)
+        rows, _ = load_rows(plans, [variate.scale for variate in card.variates], card.missing, budget)
+        return seasons(rows, Calendar.of(card), steps, str(card.path))
+    load = load_long if card.format == "long" else load_cube
+    return grid(card, load(card, files, year, budget, for_prediction), steps)
+
+
+def _refuse_other_kinds(card: DatasetCard, files: Sequence[Path]) -> None:
+    """Raise `InputError` for a file whose ending the card's format does not read."""
+    endings = {"netcdf": (".nc",), "zarr": (".zarr",)}.get(card.format, (".csv", ".csv.gz", ".parquet"))
+    for path in files:
+        if kind_of(path) not in endings:
+            raise InputError(
+                f"{path}: the dataset card {card.path} has format {card.format!r}, which reads {', '.join(endings)}; "
+                "correct `format` or `files`."
+            )

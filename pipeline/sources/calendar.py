@@ -1,0 +1,117 @@
+"""From days to steps: where a season starts, which step a date falls in, and which year a season is called after.
+
+The year of a season is the calendar year in which its last step begins (`season_year = "end"`, the harvest year) or in
+which its first step begins (`"start"`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.card import DatasetCard, StepDays
+from pipeline.errors import InputError
+
+YEAR_DAYS = 365.25
+_STEPS_A_YEAR = {"month": 12, "dekad": 36}
+
+Dates = NDArray[np.datetime64]  # datetime64[D]
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """The step grid of a data set. `row_start` is the day of step 1 of a stored row, `season_start` the season's."""
+
+    step_days: StepDays = 10.0
+    season_start: str = "01-01"
+    row_start: str = "01-01"
+    season_year: Literal["end", "start"] = "end"
+
+    @classmethod
+    def of(cls, card: DatasetCard) -> Calendar:
+        """The card's grid; a season that is not placed starts where the stored rows do."""
+        return cls(card.step_days, card.season_start or card.calendar_start, card.calendar_start, card.season_year)
+
+    @property
+    def days(self) -> float:
+        """Days in a step, on average."""
+        if isinstance(self.step_days, str):
+            return YEAR_DAYS / _STEPS_A_YEAR[self.step_days]
+        return self.step_days
+
+    @property
+    def steps_a_year(self) -> int:
+        """Whole steps in a year."""
+        return int(YEAR_DAYS / self.days + 1e-9)
+
+    @property
+    def offset(self) -> int:
+        """Steps of a stored row that come before the season starts, to the nearest whole step."""
+        first = _days(np.array([2001]), self.row_start)
+        begin = _days(np.array([2001]), self.season_start)
+        if begin[0] < first[0]:
+            begin = _days(np.array([2002]), self.season_start)
+        if isinstance(self.step_days, str):
+            return int(self._between(first, begin)[0])
+        return round(float((begin - first).astype(np.int64)[0]) / self.days)
+
+    def refuse_longer_than_a_year(self, steps: int, where: str) -> None:
+        """Raise `InputError` where seasons of consecutive years would overlap."""
+        # A last step that is cut short by the next season is fine: 23 x 16 days is how MODIS fills a year.
+        if (steps - 1) * self.days >= 365:
+            raise InputError(
+                f"{where}: a season of {steps} steps of {self.days:g} days takes {steps * self.days:g} days, more than "
+                f"a year; set `season_steps` to {self.steps_a_year} or less, or `step_days` to what a step really is."
+            )
+
+    def season_of(self, dates: Dates, steps: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(year, step) of each date [R]: the year of the season that was running, and its step from 0.
+
+        Steps at or above `steps` lie after that season's end.
+        """
+        start_year = dates.astype("datetime64[Y]").astype(np.int64) + 1970
+        start_year -= dates < _days(start_year, self.season_start)
+        return start_year + self._year_shift(steps), self._between(_days(start_year, self.season_start), dates)
+
+    def step_in(self, year: NDArray[np.int64], dates: Dates, steps: int) -> NDArray[np.int64]:
+        """The step of each date [R] in the season of `year` [R]; below 0 or at least `steps` outside of it."""
+        return self._between(_days(year - self._year_shift(steps), self.season_start), dates)
+
+    def _year_shift(self, steps: int) -> int:
+        """What is added to the year in which a season starts to get the year it is called after."""
+        if self.season_year == "start":
+            return 0
+        month, day = (int(part) for part in self.season_start.split("-"))
+        if isinstance(self.step_days, str):
+            a_year = _STEPS_A_YEAR[self.step_days]
+            return ((month - 1) * a_year // 12 + (day - 1) // 10 * (a_year == 36) + steps - 1) // a_year
+        day_of_year = int((_days(np.array([2001]), self.season_start)[0] - np.datetime64("2001-01-01")).astype(int))
+        return int(day_of_year + (steps - 1) * self.days >= 365)
+
+    def _between(self, start: Dates, dates: Dates) -> NDArray[np.int64]:
+        if self.step_days == "month":
+            return _month(dates) - _month(start)
+        if self.step_days == "dekad":
+            return _dekad(dates) - _dekad(start)
+        return np.floor((dates - start).astype(np.int64) / self.days).astype(np.int64)
+
+
+def _days(year: NDArray[np.int64], month_day: str) -> Dates:
+    """The day `MM-DD` of each year."""
+    month, day = (int(part) for part in month_day.split("-"))
+    months = (year - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (month - 1)
+    return months.astype("datetime64[D]") + (day - 1)
+
+
+def _month(dates: Dates) -> NDArray[np.int64]:
+    return dates.astype("datetime64[M]").astype(np.int64)
+
+
+def _dekad(dates: Dates) -> NDArray[np.int64]:
+    """Thirds of a month: day 1-10, 11-20, 21 to the end."""
+    day = (dates - dates.astype("datetime64[M]").astype("datetime64[D]")).astype(np.int64)
+    thirds: NDArray[np.int64] = _month(dates) * 3 + np.minimum(day // 10, 2)
+    return thirds

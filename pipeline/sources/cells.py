@@ -1,0 +1,104 @@
+"""Observations into cells: the mean of each (sample, step), and the one number that a sample's rows agree on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+from pipeline.sources.columns import Columns, Text
+
+Index = NDArray[np.int64]
+
+
+def mean_in_cells(measured: NDArray[np.float32], sample: Index, step: Index, n: int, steps: int) -> NDArray[np.float32]:
+    """values [N,V,T]: the mean of what was observed in each step, NaN where nothing was. measured [R,V]."""
+    values = np.full((n, measured.shape[1], steps), np.nan, np.float32)
+    cell = sample * steps + step
+    for v in range(measured.shape[1]):
+        seen = ~np.isnan(measured[:, v])
+        total = np.bincount(cell[seen], weights=measured[seen, v], minlength=n * steps)
+        count = np.bincount(cell[seen], minlength=n * steps)
+        mean = np.divide(total, count, out=np.full(n * steps, np.nan), where=count > 0)
+        values[:, v] = mean.reshape(n, steps)
+    return values
+
+
+def one_a_sample(columns: Columns, column: str | None, sample: Index, names: NDArray[np.str_]) -> NDArray[np.float64]:
+    """The one number that each sample's rows agree on [N], NaN where they have none. Two are refused."""
+    found = np.full(len(names), np.nan)
+    if column is None:
+        return found
+    numbers = columns.exact[column]
+    known = np.flatnonzero(~np.isnan(numbers))
+    # Written backwards, so that the first known number of a sample stays.
+    found[sample[known[::-1]]] = numbers[known[::-1]]
+    other = known[numbers[known] != found[sample[known]]]
+    if len(other):
+        row = int(other[0])
+        raise InputError(
+            f"{columns.where(row)}, column {column}: sample {names[sample[row]]} has {numbers[row]:g} here and "
+            f"{found[sample[row]]:g} in another row; a sample has one. Correct the rows, or name the column that tells "
+            "the samples apart as `sample_id` in the dataset card."
+        )
+    return found
+
+
+def static_of(columns: Columns, static: Sequence[str], sample: Index, names: NDArray[np.str_]) -> NDArray[np.float32]:
+    """The static columns of each sample [N,S], NaN where unknown."""
+    numbers = np.zeros((len(names), len(static)), np.float32)
+    for s, column in enumerate(static):
+        numbers[:, s] = one_a_sample(columns, column, sample, names)
+    return numbers
+
+
+def first_rows(sample: Index, n: int) -> Index:
+    """The first row of each sample [N]."""
+    first = np.full(n, -1, np.int64)
+    first[sample[::-1]] = np.arange(len(sample))[::-1]
+    return first
+
+
+def sample_where(seen: Columns, sample: Index, labels: Columns, labelled: Index) -> Callable[[int], str]:
+    """Where a sample's first row stands, for messages."""
+
+    def where(index: int) -> str:
+        rows = np.flatnonzero(sample == index)
+        if len(rows):
+            return seen.where(int(rows[0]))
+        return labels.where(int(np.flatnonzero(labelled == index)[0]))
+
+    return where
+
+
+def refuse_repeated_steps(columns: Columns, column: str, sample: Index, step: Index, names: NDArray[np.str_]) -> None:
+    """Raise `InputError` where a sample has a step twice; step numbers, unlike dates, are not averaged."""
+    order = np.lexsort((step, sample))
+    same = (sample[order][1:] == sample[order][:-1]) & (step[order][1:] == step[order][:-1])
+    if not same.any():
+        return
+    one, two = (int(order[int(np.argmax(same)) + k]) for k in (0, 1))
+    raise InputError(
+        f"{columns.where(two)}: sample {names[sample[two]]} has step {columns.exact[column][two]:g} already "
+        f"({columns.where(one)}). Remove one of the rows, or name the column that tells the samples apart as "
+        "`sample_id` in the dataset card."
+    )
+
+
+def refuse_two(
+    columns: Columns, what: str, found: Text | Index, sample: Index, first: Index, names: NDArray[np.str_]
+) -> None:
+    """Raise `InputError` where the rows of a sample do not agree on `what`, its place or its year."""
+    codes = found.codes if isinstance(found, Text) else found
+    other = codes != codes[first][sample]
+    if not other.any():
+        return
+    row = int(np.argmax(other))
+    before = int(first[sample[row]])
+    here, there = (found.names[codes[r]] if isinstance(found, Text) else codes[r] for r in (row, before))
+    raise InputError(
+        f"{columns.where(row)}: sample {names[sample[row]]} has {what} {here} here and {there} before "
+        f"({columns.where(before)}); a sample is one place in one year. Correct the rows or the sample's name."
+    )

@@ -1,0 +1,276 @@
+"""Columns of CSV and Parquet files, by name: strict numbers, streamed in blocks, kept as float32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+from pipeline.sources import csv_text
+from pipeline.sources.memory import Budget
+
+_BLOCK_BYTES = 1 << 23
+_BATCH_ROWS = 1 << 14
+# Peak bytes a cell while reading: blocks, their concatenation and the season arrays live side by side.
+_MEASURED_BYTES, _EXACT_BYTES, _TEXT_BYTES = 16, 24, 64
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which columns to read, and as what. No other column of a file is ever parsed.
+
+    text      names of places, ids, dates
+    exact     numbers kept as float64, as written: years, steps, yields, soil
+    measured  numbers of the series: `missing` values dropped, times `scale` (one a column), then float32
+    """
+
+    text: tuple[str, ...] = ()
+    exact: tuple[str, ...] = ()
+    measured: tuple[str, ...] = ()
+    scale: tuple[float, ...] = ()
+    missing: tuple[float, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every column once, in order."""
+        return tuple(dict.fromkeys((*self.text, *self.exact, *self.measured)))
+
+    @property
+    def bytes_per_row(self) -> float:
+        """An upper estimate of the memory that a row takes while it is read."""
+        return _MEASURED_BYTES * len(self.measured) + _EXACT_BYTES * len(self.exact) + _TEXT_BYTES * len(self.text)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text column: `names[codes]`, with code -1 where the cell is empty. names [G], codes [R] int64."""
+
+    names: NDArray[np.str_]
+    codes: NDArray[np.int64]
+
+    def strings(self) -> NDArray[np.str_]:
+        """One text a row [R]."""
+        return self.names[self.codes]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """R rows of one or several files. measured [R,M] float32; `where(row)` says where a row stands, for messages."""
+
+    text: Mapping[str, Text]
+    exact: Mapping[str, NDArray[np.float64]]
+    measured: NDArray[np.float32]
+    where: Callable[[int], str]
+
+    def __len__(self) -> int:
+        return len(self.measured)
+
+
+def column_names(path: Path) -> list[str]:
+    """The column names of a CSV or Parquet file, without reading its rows."""
+    if csv_text.is_csv(path):
+        return csv_text.read_header(path)
+    return [str(name) for name in _parquet(path).schema_arrow.names]
+
+
+def require(path: Path, present: Sequence[str], wanted: Sequence[str]) -> None:
+    """Raise `InputError`, naming the nearest column, where the file lacks one or has it twice."""
+    for name in wanted:
+        count = present.count(name)
+        if count == 1:
+            continue
+        if count > 1:
+            raise InputError(f"{path}: column {name} stands {count} times in the header; give each its own name.")
+        near = get_close_matches(name, present, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(present[:12])}"
+        more = "" if near or len(present) <= 12 else f" and {len(present) - 12} more"
+        raise InputError(
+            f"{path}: there is no column {name}; {hint}{more}. Correct the name in the file or the dataset card."
+        )
+
+
+def load_columns(files: Sequence[tuple[Path, Wanted]], budget: Budget) -> list[Columns]:
+    """Read the wanted columns of every file. All are counted against the budget before the first is read."""
+    for path, wanted in files:
+        require(path, column_names(path), wanted.names)
+        budget.claim(path, _row_count(path), wanted.bytes_per_row)
+    return [_load(path, wanted) for path, wanted in files]
+
+
+def joined(parts: Sequence[Columns]) -> Columns:
+    """The rows of several files with the same columns, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return Columns(
+        text={name: merged([part.text[name] for part in parts]) for name in parts[0].text},
+        exact={name: np.concatenate([part.exact[name] for part in parts]) for name in parts[0].exact},
+        measured=np.concatenate([part.measured for part in parts]),
+        where=joined_where(parts),
+    )
+
+
+def joined_where(parts: Sequence[Columns]) -> Callable[[int], str]:
+    """Where a row of `joined(parts)` stands."""
+    ends = np.cumsum([len(part) for part in parts])
+
+    def where(row: int) -> str:
+        part = int(np.searchsorted(ends, row, side="right"))
+        return parts[part].where(row - int(ends[part]) + len(parts[part]))
+
+    return where
+
+
+def merged(texts: Sequence[Text]) -> Text:
+    """One text column of several, row after row."""
+    names, inverse = np.unique(np.concatenate([t.names for t in texts]), return_inverse=True)
+    offsets = np.cumsum([0, *(len(t.names) for t in texts[:-1])])
+    codes = [
+        np.where(t.codes < 0, -1, np.append(inverse, 0)[np.maximum(t.codes, 0) + offset])
+        for t, offset in zip(texts, offsets, strict=True)
+    ]
+    return Text(names, np.concatenate(codes))
+
+
+def _load(path: Path, wanted: Wanted) -> Columns:
+    def where(row: int) -> str:
+        return f"{path}, {_row_name(path, row)}"
+
+    texts: dict[str, list[Any]] = {name: [] for name in wanted.text}
+    exacts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in wanted.exact}
+    blocks: list[NDArray[np.float32]] = []
+    rows = 0
+    for batch in _csv_batches(path, wanted) if csv_text.is_csv(path) else _parquet_batches(path, wanted):
+        for name in wanted.text:
+            texts[name].append(batch.column(name))
+        for name in wanted.exact:
+            exacts[name].append(_finite(path, batch, name, rows))
+        blocks.append(_measured_block(path, batch, wanted, rows))
+        rows += len(batch)
+    if rows == 0:
+        raise InputError(f"{path}: the file has a header but no row below it; it needs at least one.")
+    return Columns(
+        text={name: _encoded(chunks) for name, chunks in texts.items()},
+        exact={name: np.concatenate(chunks) for name, chunks in exacts.items()},
+        measured=np.concatenate(blocks),
+        where=where,
+    )
+
+
+def _row_name(path: Path, row: int) -> str:
+    return f"line {csv_text.line_of(path, row)}" if csv_text.is_csv(path) else f"row {row + 1}"
+
+
+def _measured_block(path: Path, batch: Any, wanted: Wanted, first_row: int) -> NDArray[np.float32]:
+    block = np.empty((len(batch), len(wanted.measured)), np.float32)
+    for m, (name, scale) in enumerate(zip(wanted.measured, wanted.scale, strict=True)):
+        numbers = _finite(path, batch, name, first_row)
+        if wanted.missing:
+            numbers = np.where(np.isin(numbers, wanted.missing), np.nan, numbers)
+        with np.errstate(over="ignore"):
+            block[:, m] = numbers if scale == 1 else numbers * scale
+        if np.isinf(block[:, m]).any():
+            row = first_row + int(np.argmax(np.isinf(block[:, m])))
+            raise _infinite(path, row, name)
+    return block
+
+
+def _finite(path: Path, batch: Any, name: str, first_row: int) -> NDArray[np.float64]:
+    numbers: NDArray[np.float64] = batch.column(name).to_numpy(zero_copy_only=False)
+    infinite = np.isinf(numbers)
+    if infinite.any():
+        raise _infinite(path, first_row + int(np.argmax(infinite)), name)
+    return numbers
+
+
+def _infinite(path: Path, row: int, name: str) -> InputError:
+    value = f"{csv_text.cell(path, row, name)!r}" if csv_text.is_csv(path) else "the value"
+    return InputError(
+        f"{path}, {_row_name(path, row)}, column {name}: {value} is infinite, or larger than a float32 holds "
+        "(3.4e38). Leave the cell empty (or NA) where nothing was measured."
+    )
+
+
+def _encoded(chunks: Sequence[Any]) -> Text:
+    """Arrow text -> names and codes, by hash and not by sorting every row."""
+    encoded = pa.chunked_array(chunks).dictionary_encode().combine_chunks()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.chunk(0)
+    names = np.array(encoded.dictionary.to_pylist(), dtype=np.str_)
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    # CSV text arrives with its missing cells as nulls already; Parquet may hold the same spellings as text.
+    empty = np.flatnonzero(np.isin(names, csv_text.MISSING))
+    return Text(names, np.where(np.isin(codes, empty), -1, codes))
+
+
+def _csv_batches(path: Path, wanted: Wanted) -> Iterator[Any]:
+    numbers = (*wanted.exact, *wanted.measured)
+    convert = pacsv.ConvertOptions(
+        column_types={**dict.fromkeys(wanted.text, pa.string()), **dict.fromkeys(numbers, pa.float64())},
+        include_columns=list(wanted.names),
+        null_values=list(csv_text.MISSING),
+        strings_can_be_null=True,
+    )
+    try:
+        yield from pacsv.open_csv(
+            pa.input_stream(str(path), compression="gzip" if csv_text.is_gzip(path) else None),
+            read_options=pacsv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
+            parse_options=pacsv.ParseOptions(newlines_in_values=True),
+            convert_options=convert,
+        )
+    except (pa.ArrowInvalid, OSError) as error:
+        raise csv_text.explain(path, numbers, str(error)) from None
+
+
+def _parquet(path: Path) -> Any:
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty; it needs columns and at least one row.")
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"{path}: this is not a Parquet file, or it is cut short ({error}); export it again, or give it the "
+            "ending of what it is."
+        ) from None
+
+
+def _row_count(path: Path) -> int:
+    if csv_text.is_csv(path):
+        return csv_text.estimate_rows(path)
+    return int(_parquet(path).metadata.num_rows)
+
+
+def _parquet_batches(path: Path, wanted: Wanted) -> Iterator[Any]:
+    first_row = 0
+    try:
+        for batch in _parquet(path).iter_batches(batch_size=_BATCH_ROWS, columns=list(wanted.names)):
+            arrays = [
+                batch.column(name).cast(pa.string())
+                if name in wanted.text
+                else _parquet_numbers(path, name, batch.column(name), first_row)
+                for name in wanted.names
+            ]
+            yield pa.RecordBatch.from_arrays(arrays, names=list(wanted.names))
+            first_row += len(batch)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: the Parquet file is damaged ({error}); export it again.") from None
+
+
+def _parquet_numbers(path: Path, name: str, column: Any, first_row: int) -> Any:
+    """float64; a column of another kind is refused, with its first value."""
+    kind = column.type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
+        return column.cast(pa.float64())
+    row = next((r for r, value in enumerate(column) if value.is_valid), 0)
+    raise InputError(
+        f"{path}, row {first_row + row + 1}, column {name}: {column[row].as_py()!r} is not a number (the column "
+        f"holds {kind}). Store the column as numbers, with nulls where there is none."
+    )

@@ -1,0 +1,154 @@
+"""CSV as a person sees it: header, line numbers, and the paragraph for a cell that the fast reader refused."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import re
+import zlib
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import TextIO
+
+from pipeline.errors import InputError
+
+MISSING = ("", "NA", "NaN", "nan", "null")
+_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|infinity|nan)\s*", re.IGNORECASE)
+_MAGIC = {
+    b"PAR1": "a Parquet file (.parquet)",
+    b"\x1f\x8b": "a gzip file (.csv.gz)",
+    b"PK\x03\x04": "a zip archive or a spreadsheet (.xlsx)",
+    b"\x89HDF": "a NetCDF or HDF5 file (.nc)",
+    b"CDF": "a NetCDF file (.nc)",
+}
+_SAMPLE_BYTES = 1 << 20
+
+
+def is_csv(path: Path) -> bool:
+    """Whether the file's ending says CSV, compressed or not."""
+    return path.name.lower().endswith((".csv", ".csv.gz"))
+
+
+def is_gzip(path: Path) -> bool:
+    """Whether the file's ending says gzip."""
+    return path.suffix.lower() == ".gz"
+
+
+def open_text(path: Path) -> TextIO:
+    """The decompressed text; bytes that are no UTF-8 come through as surrogates, to be pointed at."""
+    if is_gzip(path):
+        return gzip.open(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="")
+    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+def read_header(path: Path) -> list[str]:
+    """The column names. Raises `InputError` for what is empty, is not text, or is not what its ending says."""
+    start = _first_bytes(path)
+    if not start:
+        raise InputError(f"{path}: the file is empty; it needs a header line and at least one row.")
+    for magic, kind in _MAGIC.items():
+        if start.startswith(magic):
+            raise InputError(f"{path}: this is {kind}, not CSV text; give the file the ending of what it is.")
+    if b"\0" in start:
+        raise InputError(f"{path}: this is not CSV text (it holds NUL bytes); export the table again as CSV in UTF-8.")
+    header = next((row for _, row in _rows(path)), [])
+    _refuse_bad_utf8(path, 1, header)
+    if len(header) == 1 and (other := next((mark for mark in ";\t|" if mark in header[0]), None)):
+        raise InputError(f"{path}: line 1 separates its columns with {other!r}; save the table with commas.")
+    return header
+
+
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as raw:
+        start = raw.read(4096)
+        if path.suffix != ".gz" or not start:
+            return start
+        if not start.startswith(b"\x1f\x8b"):
+            raise InputError(f"{path}: the file is not gzip data; drop the .gz ending or compress it.")
+        raw.seek(0)
+        with gzip.GzipFile(fileobj=raw) as stream:
+            return _decompress(path, stream, 4096)
+
+
+def _decompress(path: Path, stream: gzip.GzipFile, size: int) -> bytes:
+    try:
+        return stream.read(size)
+    except (EOFError, OSError, zlib.error) as error:
+        raise InputError(f"{path}: the compressed file is damaged ({error}); fetch or export it again.") from None
+
+
+def estimate_rows(path: Path) -> int:
+    """About how many rows, from the first megabyte and the file's size."""
+    with path.open("rb") as raw:
+        if is_gzip(path):
+            with gzip.GzipFile(fileobj=raw) as stream:
+                sample = _decompress(path, stream, _SAMPLE_BYTES)
+        else:
+            sample = raw.read(_SAMPLE_BYTES)
+        share_read = raw.tell() / max(path.stat().st_size, 1)
+    return round(sample.count(b"\n") / max(share_read, 1e-9)) + 1
+
+
+def line_of(path: Path, row: int) -> int:
+    """The line, counted from 1 for the header as an editor does, on which data row `row` (from 0) ends."""
+    for number, (line, _) in enumerate(_rows(path), start=-1):
+        if number == row:
+            return line
+    raise ValueError(f"{path} has no row {row}")
+
+
+def cell(path: Path, row: int, column: str) -> str:
+    """What stands in the file, letter by letter."""
+    rows = _rows(path)
+    _, header = next(rows)
+    for number, (_, cells) in enumerate(rows):
+        if number == row:
+            return cells[header.index(column)]
+    raise ValueError(f"{path} has no row {row}")
+
+
+def explain(path: Path, numbers: Collection[str], detail: str) -> InputError:
+    """The first thing in the file that the fast reader must have refused, in words; `detail` where none is found."""
+    rows = _rows(path)
+    _, header = next(rows)
+    number_columns = [(header.index(name), name) for name in numbers]
+    try:
+        for line, cells in rows:
+            _refuse_bad_utf8(path, line, cells)
+            if len(cells) != len(header):
+                return InputError(
+                    f"{path}, line {line}: {len(cells)} columns, the header has {len(header)}; look for a missing or "
+                    "an unquoted comma."
+                )
+            for place, name in number_columns:
+                if cells[place] not in MISSING and not _NUMBER.fullmatch(cells[place]):
+                    return InputError(
+                        f"{path}, line {line}, column {name}: {cells[place]!r} is not a number. Write numbers with "
+                        "a decimal point and no other sign, and leave the cell empty (or NA) where there is none."
+                    )
+    except InputError as found:
+        return found
+    return InputError(f"{path}: the table cannot be read ({detail}); export it again as CSV in UTF-8.")
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """(line, cells) of every line that is not blank, the header first."""
+    with open_text(path) as text:
+        reader = csv.reader(text)
+        try:
+            for cells in reader:
+                if cells:
+                    yield reader.line_num, cells
+        except (csv.Error, EOFError, OSError, zlib.error) as error:
+            raise InputError(
+                f"{path}: the text breaks off after line {reader.line_num} ({error}); fetch or export it again."
+            ) from None
+
+
+def _refuse_bad_utf8(path: Path, line: int, cells: list[str]) -> None:
+    for text in cells:
+        if not text.isascii() and (bad := next((c for c in text if "\ud800" <= c <= "\udfff"), None)):
+            raise InputError(
+                f"{path}, line {line}: the byte 0x{ord(bad) - 0xDC00:02x} in {text.encode('ascii', 'replace')!r} is "
+                "not UTF-8; save the file as UTF-8."
+            )

@@ -1,0 +1,176 @@
+"""NetCDF and Zarr cubes, opened by xarray and laid out as a long table: one row a cell of the series' dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.card import DatasetCard
+from pipeline.errors import InputError
+from pipeline.sources.columns import Columns, Text, joined, require
+from pipeline.sources.csv_text import MISSING
+from pipeline.sources.labels import target_column, year_in_name
+from pipeline.sources.long import LongTable
+from pipeline.sources.memory import Budget
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+# A cell costs its value as read and as float32 for each variate, and the keys that place it.
+_VALUE_BYTES, _KEY_BYTES = 16, 160
+
+
+def load_cube(
+    card: DatasetCard, files: Sequence[Path], year: int | None, budget: Budget, for_prediction: bool
+) -> LongTable:
+    """Read the card's variables of every cube.
+
+    The series lie on (sample, step), (place, year, step) or (place, time), in any order; the yield on any of their
+    dimensions, or on (place, year) beside a time axis. Variables may be keys too, such as place(sample).
+    """
+    parts = [_load(card, path, budget, for_prediction) for path in files]
+    target = None if any(part.target is None for part in parts) else parts[0].target
+    labels_apart = any(part.labels is not part.observations for part in parts)
+    observations = joined([part.observations for part in parts])
+    return LongTable(
+        observations=observations,
+        labels=joined([part.labels for part in parts]) if labels_apart else observations,
+        target=target,
+        year=year or (year_in_name(files[0]) if len(files) == 1 else None),
+    )
+
+
+def _load(card: DatasetCard, path: Path, budget: Budget, for_prediction: bool) -> LongTable:
+    # Coordinates become plain variables: what is read is named by the card, not by its role in the file.
+    with _opened(card, path) as opened:
+        cube = opened.reset_coords()
+        present = [str(name) for name in dict.fromkeys([*cube.variables, *cube.dims])]
+        series = [variate.column or variate.name for variate in card.variates]
+        keys = [name for name in (card.place, card.sample_id, card.date, card.step) if name]
+        target = target_column(card, path, present, for_prediction)
+        require(path, present, [*series, *keys, *card.static])
+        dims = _series_dims(card, path, cube, series)
+        keys += [card.year] if card.year else []
+        cells = int(np.prod([cube.sizes[dim] for dim in dims]))
+        budget.claim(path, cells, _VALUE_BYTES * len(series) + _KEY_BYTES)
+        beside = target is not None and not {*cube[target].dims} <= {*dims}
+        told = [*card.static, *([target] if target and not beside else [])]
+        observations = _columns(card, path, _frame(path, cube, series, [*keys, *told], dims))
+        if not beside:
+            return LongTable(observations, observations, target)
+        assert target is not None
+        label_frame = _frame(path, cube, [target], keys, tuple(map(str, cube[target].dims)))
+        needed = [card.sample_id] if card.sample_id else [card.place, card.year or "year"]
+        require(path, [str(name) for name in label_frame.columns], needed)
+        return LongTable(observations, _columns(card, path, label_frame), target)
+
+
+def _opened(card: DatasetCard, path: Path) -> xr.Dataset:
+    import xarray as xr
+
+    engine = "zarr" if card.format == "zarr" else "netcdf4"
+    try:
+        return xr.open_dataset(path, engine=engine, decode_timedelta=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{path}: this cannot be opened as {card.format} ({error}); export it again, or correct `format` in the "
+            f"dataset card {card.path}."
+        ) from None
+
+
+def _series_dims(card: DatasetCard, path: Path, cube: xr.Dataset, series: Sequence[str]) -> tuple[str, ...]:
+    """The dimensions that all series share; each must be a key of the card, or carry one."""
+    dims = tuple(str(dim) for dim in cube[series[0]].dims)
+    for name in series[1:]:
+        if {*cube[name].dims} != {*dims}:
+            raise InputError(
+                f"{path}: {series[0]} lies on ({', '.join(dims)}), {name} on "
+                f"({', '.join(map(str, cube[name].dims))}); all variates need the same dimensions."
+            )
+    keys = [name for name in (card.place, card.year, card.sample_id, card.date, card.step) if name]
+    told = {dim for key in keys if key in cube.variables for dim in cube[key].dims} | {*keys}
+    strange = [dim for dim in dims if dim not in told]
+    if strange or not dims:
+        raise InputError(
+            f"{path}: {series[0]} lies on ({', '.join(dims)}), and the dataset card does not say what "
+            f"{strange[0] if strange else 'a single number'} is. Name the dimension, or a variable along it, as "
+            "`place`, `year`, `sample_id`, `date` or `step`; pixels need one `place` each."
+        )
+    return dims
+
+
+def _frame(
+    path: Path, cube: xr.Dataset, names: Sequence[str], beside: Sequence[str], dims: Sequence[str]
+) -> pd.DataFrame:
+    """One row a cell of `dims`: the variables `names`, and those of `beside` that lie within these dimensions."""
+    within = [name for name in beside if name in cube.variables and {*cube[name].dims} <= {*dims}]
+    chosen = list(dict.fromkeys([*names, *within]))
+    try:
+        return cube[chosen].to_dataframe(dim_order=list(dims)).reset_index()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"{path}: the cube is damaged ({error}); export or fetch it again.") from None
+
+
+def _columns(card: DatasetCard, path: Path, frame: pd.DataFrame) -> Columns:
+    def where(row: int) -> str:
+        keys = [k for k in (card.sample_id, card.place, card.year, card.date, card.step) if k and k in frame]
+        return f"{path}, " + ", ".join(f"{key} {frame[key].iloc[row]}" for key in keys)
+
+    texts = [name for name in (card.place, card.sample_id, card.date) if name and name in frame]
+    target = card.target.column if card.target else None
+    exact = [name for name in (card.year, card.step, target, *card.static) if name and name in frame]
+    series = [(v.column or v.name, v.scale) for v in card.variates if (v.column or v.name) in frame]
+    measured = np.empty((len(frame), len(series)), np.float32)
+    for m, (name, scale) in enumerate(series):
+        numbers = _numbers(path, frame, name, where)
+        numbers = np.where(np.isin(numbers, card.missing), np.nan, numbers) if card.missing else numbers
+        with np.errstate(over="ignore"):
+            measured[:, m] = numbers * scale
+        _refuse_infinite(measured[:, m], name, where)
+    return Columns(
+        text={name: _text(frame, name) for name in dict.fromkeys(texts)},
+        exact={name: _numbers(path, frame, name, where) for name in dict.fromkeys(exact)},
+        measured=measured,
+        where=where,
+    )
+
+
+def _text(frame: pd.DataFrame, name: str) -> Text:
+    codes, distinct = frame[name].factorize()
+    if distinct.dtype.kind == "M":
+        return Text(np.asarray(distinct).astype("datetime64[D]").astype(np.str_), codes.astype(np.int64))
+    names = np.array([_spelled(value) for value in distinct], np.str_)
+    return Text(names, np.where(np.isin(codes, np.flatnonzero(np.isin(names, MISSING))), -1, codes).astype(np.int64))
+
+
+def _spelled(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _numbers(path: Path, frame: pd.DataFrame, name: str, where: Callable[[int], str]) -> NDArray[np.float64]:
+    column = frame[name].to_numpy()
+    if not (np.issubdtype(column.dtype, np.integer) or np.issubdtype(column.dtype, np.floating)):
+        raise InputError(f"{where(0)}: {name} is {column[0]!r}, which is not a number; store {name} as numbers.")
+    numbers: NDArray[np.float64] = column.astype(np.float64)
+    _refuse_infinite(numbers, name, where)
+    return numbers
+
+
+def _refuse_infinite(
+    numbers: NDArray[np.float64] | NDArray[np.float32], name: str, where: Callable[[int], str]
+) -> None:
+    infinite = np.isinf(numbers)
+    if infinite.any():
+        raise InputError(
+            f"{where(int(np.argmax(infinite)))}: {name} is infinite, or larger than a float32 holds (3.4e38). Store "
+            "NaN where nothing was measured."
+        )

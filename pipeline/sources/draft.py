@@ -1,0 +1,184 @@
+"""From what was read to the season table: drop and count, refuse what cannot be meant, sort, seal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.card import ExcludeCard
+from pipeline.errors import InputError
+from pipeline.table import Count, SeasonTable, Variate, YieldHistory
+
+# No crop yields more: sugar cane reaches about 150 t/ha.
+HIGHEST_MEDIAN_YIELD = 200.0
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the table says about itself; `source` is the file or card that messages name."""
+
+    name: str
+    source: str
+    variates: tuple[Variate, ...]
+    step_days: float
+    season_start: str
+    target_factor: float = 1.0
+    static_names: tuple[str, ...] = ()
+    exclude: tuple[ExcludeCard, ...] = ()
+
+
+@dataclass(frozen=True)
+class Draft:
+    """N seasons as read, before any is dropped. values [N,V,T] f32, NaN where unobserved; target [N] in its own unit.
+
+    incomplete  [N] bool: half of the season lies in a row that is not there
+    where       says in which row of which file a sample stands
+    """
+
+    values: NDArray[np.float32]
+    target: NDArray[np.float64]
+    place: NDArray[np.str_]
+    year: NDArray[np.int64]
+    sample_id: NDArray[np.str_]
+    static: NDArray[np.float32]
+    incomplete: NDArray[np.bool_]
+    where: Callable[[int], str]
+    counts: tuple[Count, ...] = field(default=())
+
+
+def finish(about: Description, draft: Draft, history: YieldHistory, *, for_prediction: bool) -> SeasonTable:
+    """The immutable table, sorted by sample_id, so that the order of the file's rows does not matter.
+
+    Raises `InputError` for a repeated sample, a range or yield that cannot be meant, or where no sample is left.
+    """
+    _refuse_duplicates(draft)
+    _refuse_unscaled(about, draft)
+    target = draft.target * about.target_factor
+    kept, counts = _keep(about, draft, target, for_prediction)
+    if not kept.any():
+        raise InputError(
+            f"{about.source}: none of the {len(kept)} samples is left. {_told(counts)} Correct the data or the dataset "
+            "card; a table without yields can only be read for prediction."
+        )
+    _refuse_unlikely_yields(about, target[kept])
+    rows = np.flatnonzero(kept)
+    rows = rows[np.argsort(draft.sample_id[rows], kind="stable")]
+    values = draft.values[rows]
+    observed = ~np.isnan(values)
+    return SeasonTable(
+        name=about.name,
+        values=values,
+        observed=observed,
+        target=np.where(target[rows] > 0, target[rows], np.nan),
+        sample_id=draft.sample_id[rows],
+        place=draft.place[rows],
+        year=draft.year[rows],
+        variates=about.variates,
+        step_days=about.step_days,
+        season_start=about.season_start,
+        static=draft.static[rows],
+        static_names=about.static_names,
+        history=history,
+        counts=(*draft.counts, *counts, *_masked(about.variates, observed)),
+    )
+
+
+def excluded(
+    rules: Sequence[ExcludeCard],
+    place: NDArray[np.str_],
+    year: NDArray[np.int64],
+    sample_id: NDArray[np.str_] | None = None,
+) -> list[NDArray[np.bool_]]:
+    """For each rule [N] bool: which samples it leaves out. Without `sample_id`, rules that name one match nothing."""
+    masks = []
+    for rule in rules:
+        mask = np.ones(len(year), bool)
+        if rule.year is not None:
+            mask &= year == rule.year
+        if rule.place is not None:
+            mask &= place == rule.place
+        if rule.sample_id is not None:
+            mask &= sample_id == rule.sample_id if sample_id is not None else False
+        masks.append(mask)
+    return masks
+
+
+def _keep(
+    about: Description, draft: Draft, target: NDArray[np.float64], for_prediction: bool
+) -> tuple[NDArray[np.bool_], list[Count]]:
+    kept = np.ones(len(target), bool)
+    counts: list[Count] = []
+
+    def drop(mask: NDArray[np.bool_], reason: str, always_tell: bool = False) -> None:
+        nonlocal kept
+        rows = int((mask & kept).sum())
+        if rows or always_tell:
+            counts.append(Count(reason, rows))
+        kept = kept & ~mask
+
+    if not for_prediction:
+        drop(np.isnan(target), "sample without a yield dropped")
+        drop(target <= 0, "sample with a yield of zero or below dropped")
+    # A rule that matches nothing is told as well: it may be misspelt.
+    masks = excluded(about.exclude, draft.place, draft.year, draft.sample_id)
+    for rule, mask in zip(about.exclude, masks, strict=True):
+        drop(mask, f"sample excluded by the dataset card: {rule.reason}", always_tell=True)
+    drop(draft.incomplete, "sample dropped because half of its season lies in a row that is not in the table")
+    drop(np.asarray(np.isnan(draft.values).all(axis=(1, 2))), "sample without any observation in its season dropped")
+    return kept, counts
+
+
+def _masked(variates: Sequence[Variate], observed: NDArray[np.bool_]) -> list[Count]:
+    """A count for each variate that some sample lacks altogether."""
+    empty = (~observed.any(axis=2)).sum(axis=0)
+    return [
+        Count(f"series of {variate.name} without an observation masked", int(rows))
+        for variate, rows in zip(variates, empty, strict=True)
+        if rows
+    ]
+
+
+def _refuse_duplicates(draft: Draft) -> None:
+    ids, first, count = np.unique(draft.sample_id, return_index=True, return_counts=True)
+    if (count <= 1).all():
+        return
+    i = int(np.argmax(count > 1))
+    second = int(np.flatnonzero(draft.sample_id == ids[i])[1])
+    raise InputError(
+        f"{draft.where(second)}: sample {ids[i]} is there already ({draft.where(int(first[i]))}). A sample is one "
+        "place in one year: remove one of the rows, or name the column that tells them apart as `sample_id` in the "
+        "dataset card."
+    )
+
+
+def _refuse_unscaled(about: Description, draft: Draft) -> None:
+    """A range that most values miss means a wrong scale or unit, which no later step would notice."""
+    for v, variate in enumerate(about.variates):
+        seen = draft.values[:, v][~np.isnan(draft.values[:, v])]
+        low = -np.inf if variate.low is None else variate.low
+        high = np.inf if variate.high is None else variate.high
+        outside = (seen < low) | (seen > high)
+        if outside.mean() > 0.5 if len(seen) else False:
+            raise InputError(
+                f"{about.source}: {outside.mean():.0%} of the values of {variate.name} lie outside its range "
+                f"{variate.low} to {variate.high} {variate.unit} (median {np.median(seen):g}). Correct `scale`, `low` "
+                "or `high` of this variate in the dataset card."
+            )
+
+
+def _refuse_unlikely_yields(about: Description, target: NDArray[np.float64]) -> None:
+    known = target[np.isfinite(target)]
+    if len(known) == 0 or np.median(known) <= HIGHEST_MEDIAN_YIELD:
+        return
+    raise InputError(
+        f"{about.source}: the median yield would be {np.median(known):g} t/ha, more than any crop reaches "
+        f"({HIGHEST_MEDIAN_YIELD:g}). State the unit as [target] `unit` (or `factor`) in a dataset card; without a "
+        "card yields are read as t/ha."
+    )
+
+
+def _told(counts: Sequence[Count]) -> str:
+    return " ".join(f"{c.rows} x {c.reason}." for c in counts)

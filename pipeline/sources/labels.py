@@ -1,0 +1,70 @@
+"""What names a row and what labels it: its id, its year, the column of its yield."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.card import DatasetCard
+from pipeline.errors import InputError
+from pipeline.sources.columns import Columns, require
+from pipeline.table import FIRST_YEAR, LAST_YEAR
+
+_YEAR_IN_NAME = re.compile(r"(?<!\d)(?:19\d\d|20\d\d|2100)(?!\d)")
+
+
+def year_in_name(path: Path) -> int | None:
+    """The one year that a file's name holds, or None where it holds none or several."""
+    years = {int(text) for text in _YEAR_IN_NAME.findall(path.name)}
+    return years.pop() if len(years) == 1 else None
+
+
+def refuse_odd_year(year: float, where: str) -> None:
+    """Raise `InputError` for a year that is none, or lies outside of what the table takes."""
+    if np.isnan(year):
+        raise InputError(f"{where}: the year is missing; every row needs one.")
+    if year != int(year) or not FIRST_YEAR <= year <= LAST_YEAR:
+        raise InputError(f"{where}: the year {year:g} is not a whole number in {FIRST_YEAR}-{LAST_YEAR}; correct it.")
+
+
+def years_of(numbers: NDArray[np.float64], column: str, where: Callable[[int], str]) -> NDArray[np.int64]:
+    """A column of years [R] as whole numbers; the first bad one is named."""
+    bad = ~((numbers >= FIRST_YEAR) & (numbers <= LAST_YEAR) & (numbers == np.floor(numbers)))
+    if bad.any():
+        row = int(np.argmax(bad))
+        refuse_odd_year(float(numbers[row]), f"{where(row)}, column {column}")
+    return numbers.astype(np.int64)
+
+
+def default_ids(place: NDArray[np.str_], year: NDArray[np.int64]) -> NDArray[np.str_]:
+    """`place|year`, the name of a sample that has no other [N]."""
+    pairs = zip(place.tolist(), year.tolist(), strict=True)
+    return np.array([f"{p}|{y}" for p, y in pairs], np.str_)
+
+
+def refuse_empty(columns: Columns, name: str) -> None:
+    """Raise `InputError` for the first row that lacks the text which places it."""
+    empty = columns.text[name].codes < 0
+    if empty.any():
+        raise InputError(
+            f"{columns.where(int(np.argmax(empty)))}, column {name}: the cell is empty; every row needs it. Fill it "
+            "in, or remove the row."
+        )
+
+
+def target_column(card: DatasetCard, path: Path, present: Sequence[str], for_prediction: bool) -> str | None:
+    """The card's target, or None where a table read for prediction does not have it."""
+    if card.target is None:
+        if for_prediction:
+            return None
+        raise InputError(
+            f"{card.path}: the card names no [target]; add its `column` and `unit`, or read for prediction."
+        )
+    if for_prediction and card.target.column not in present:
+        return None
+    require(path, present, [card.target.column])
+    return card.target.column

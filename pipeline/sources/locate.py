@@ -1,0 +1,109 @@
+"""What `--data` names: a dataset card, a file, a folder, a glob, or several of them."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from pipeline.card import DatasetCard
+from pipeline.errors import InputError
+
+TABLES = (".csv", ".csv.gz", ".parquet")
+CUBES = (".nc", ".zarr")
+_KINDS = ", ".join((*TABLES, *CUBES))
+
+
+@dataclass(frozen=True)
+class Located:
+    """Files to read, with the card that describes them; without one they are wide tables."""
+
+    name: str
+    files: tuple[Path, ...]
+    card: DatasetCard | None = None
+
+
+def locate(data: str | Path | Sequence[str | Path]) -> Located:
+    """Find the files. Raises `InputError` naming what is missing or cannot be meant."""
+    if isinstance(data, str | Path):
+        found = _expand(data)
+        name = _name(Path(data))
+    else:
+        found = list(dict.fromkeys(path for item in data for path in _expand(item)))
+        name = ", ".join(_stem(path) for path in found[:3])
+    if not found:
+        raise InputError(f"{data}: no data file is named; give a card (.toml), a file ({_KINDS}), a folder or a glob.")
+    cards = [path for path in found if path.suffix == ".toml"]
+    if not cards:
+        return Located(name, tuple(found))
+    if len(found) > 1:
+        raise InputError(
+            f"{cards[0]}: a dataset card is read alone, but {len(found)} files are named; give one card, which lists "
+            "its files itself."
+        )
+    card = DatasetCard.load(cards[0])
+    return Located(card.name, files_of(card, card.files), card)
+
+
+def files_of(card: DatasetCard, patterns: Iterable[str]) -> tuple[Path, ...]:
+    """The files of a card's list, relative to the card; each entry is a file or a glob."""
+    found: list[Path] = []
+    for pattern in patterns:
+        path = card.path.parent / pattern
+        matches = [path] if path.exists() else [Path(p) for p in sorted(glob.glob(str(path)))]
+        if not matches:
+            origin = f" It comes from {card.source}." if card.source else ""
+            raise InputError(
+                f"{path}: the file that the dataset card {card.path} lists as {pattern!r} is not there.{origin} Put it "
+                "in that place, or correct `files` in the card (paths start from the card's folder)."
+            )
+        found += matches
+    return tuple(dict.fromkeys(found))
+
+
+def kind_of(path: Path) -> str | None:
+    """The ending that says how a file is read, or None."""
+    return next((kind for kind in (*TABLES, *CUBES, ".toml") if path.name.lower().endswith(kind)), None)
+
+
+def _expand(item: str | Path) -> list[Path]:
+    path = Path(item)
+    if path.is_dir() and path.suffix != ".zarr":
+        return _in_folder(path)
+    if path.exists():
+        if kind_of(path) is None:
+            raise InputError(f"{path}: a file with this ending is not read; the endings are {_KINDS} and .toml.")
+        return [path]
+    if glob.has_magic(str(item)):
+        matches = [Path(p) for p in sorted(glob.glob(str(item), recursive=True)) if kind_of(Path(p))]
+        if not matches:
+            raise InputError(f"{item}: no file matches this pattern; the endings that are read are {_KINDS}.")
+        return matches
+    beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = get_close_matches(path.name, beside, n=1)
+    hint = f"; did you mean {path.parent / near[0]}?" if near else "; check the path."
+    raise InputError(f"{path}: there is no such file or folder{hint}")
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """Its one card, or its data files; anything else that lies there is left alone."""
+    entries = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    cards = [p for p in entries if p.suffix == ".toml"]
+    if len(cards) > 1:
+        raise InputError(f"{folder}: holds {len(cards)} cards ({', '.join(p.name for p in cards)}); name one of them.")
+    files = cards or [p for p in entries if kind_of(p)]
+    if not files:
+        raise InputError(f"{folder}: the folder holds no data file and no card; the endings read are {_KINDS}.")
+    return files
+
+
+def _name(path: Path) -> str:
+    """A short name for reports: the file's or the folder's, or that of the folder a glob looks in."""
+    return _stem((path if path.exists() else path.parent).resolve())
+
+
+def _stem(path: Path) -> str:
+    kind = kind_of(path)
+    return path.name[: -len(kind)] if kind else path.name

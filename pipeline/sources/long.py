@@ -1,0 +1,281 @@
+"""Long tables, one row a place and date (or step), are put on the step grid; what was not observed stays NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.card import DatasetCard
+from pipeline.errors import InputError
+from pipeline.sources import cells
+from pipeline.sources.calendar import Calendar, Dates
+from pipeline.sources.cells import Index
+from pipeline.sources.columns import Columns, Text, Wanted, column_names, joined, load_columns, merged
+from pipeline.sources.draft import Draft
+from pipeline.sources.labels import default_ids, refuse_empty, target_column, year_in_name, years_of
+from pipeline.sources.memory import Budget
+from pipeline.sources.rows import StoredRows, seasons
+from pipeline.table import Count
+
+
+@dataclass(frozen=True)
+class LongTable:
+    """Observations, and the rows that carry yields: the same rows, except in cubes that keep the two apart.
+
+    year      the year of rows that have no column for it, from the file's name or the command line
+    """
+
+    observations: Columns
+    labels: Columns
+    target: str | None
+    year: int | None = None
+
+
+def load_long(
+    card: DatasetCard, files: Sequence[Path], year: int | None, budget: Budget, for_prediction: bool
+) -> LongTable:
+    """Read the card's columns of every file."""
+    targets = [target_column(card, path, column_names(path), for_prediction) for path in files]
+    # Only a read for prediction gets here with a target missing; then it does without, in all files.
+    target = None if None in targets else targets[0]
+    texts = (card.place, card.sample_id, card.date)
+    numbers = (card.year, card.step, target, *card.static)
+    wanted = Wanted(
+        text=tuple(dict.fromkeys(name for name in texts if name)),
+        exact=tuple(dict.fromkeys(name for name in numbers if name)),
+        measured=tuple(variate.column or variate.name for variate in card.variates),
+        scale=tuple(variate.scale for variate in card.variates),
+        missing=tuple(card.missing),
+    )
+    columns = joined(load_columns([(path, wanted) for path in files], budget))
+    return LongTable(columns, columns, target, year or (year_in_name(files[0]) if len(files) == 1 else None))
+
+
+def grid(card: DatasetCard, table: LongTable, steps: int | None) -> Draft:
+    """Seasons from observations. `steps` is T; None takes a year of dates, or as many steps as the table counts."""
+    calendar = Calendar.of(card)
+    for columns in (table.observations, table.labels):
+        refuse_empty(columns, card.sample_id or card.place)
+    if card.sample_id:
+        return _by_sample(card, calendar, table, steps)
+    if card.date:
+        return _by_date(card, calendar, table, steps)
+    return _by_year_and_step(card, calendar, table, steps)
+
+
+def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int | None) -> Draft:
+    """A sample is a place and the season that its dates fall in; a yield belongs to the year its own row names."""
+    seen, labels = table.observations, table.labels
+    steps = _date_steps(card, calendar, steps)
+    year, step = calendar.season_of(_dates(card, seen), steps)
+    own = _row_years(card, table, labels)
+    if own is None:
+        own, _ = calendar.season_of(_dates(card, labels), steps)
+    keys = _place_years(card, table, year, own)
+    inside = step < steps
+    return Draft(
+        values=cells.mean_in_cells(seen.measured[inside], keys.sample[inside], step[inside], len(keys.names), steps),
+        target=cells.one_a_sample(labels, table.target, keys.labelled, keys.names),
+        place=keys.place,
+        year=keys.year,
+        sample_id=keys.names,
+        static=cells.static_of(seen, card.static, keys.sample, keys.names),
+        incomplete=np.zeros(len(keys.names), bool),
+        where=cells.sample_where(seen, keys.sample, labels, keys.labelled),
+        counts=_outside(~inside, steps),
+    )
+
+
+def _by_year_and_step(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int | None) -> Draft:
+    """A place and a year make a stored row; from there on it is a wide table."""
+    seen, labels = table.observations, table.labels
+    step = _steps(card, seen)
+    keys = _place_years(card, table, _needed_years(card, table, seen), _needed_years(card, table, labels))
+    assert card.step is not None
+    cells.refuse_repeated_steps(seen, card.step, keys.sample, step, keys.names)
+    stored = _stored_steps(calendar, int(step.max()) + 1, steps)
+    rows = StoredRows(
+        values=cells.mean_in_cells(seen.measured, keys.sample, step, len(keys.names), stored),
+        target=cells.one_a_sample(labels, table.target, keys.labelled, keys.names),
+        place=keys.place,
+        year=keys.year,
+        sample_id=keys.names,
+        static=cells.static_of(seen, card.static, keys.sample, keys.names),
+        where=cells.sample_where(seen, keys.sample, labels, keys.labelled),
+    )
+    return seasons(rows, calendar, steps, str(card.path))
+
+
+def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int | None) -> Draft:
+    """Rows belong to the sample that they name; its season is that of its year."""
+    seen, labels = table.observations, table.labels
+    assert card.sample_id is not None
+    names, sample = _used(seen.text[card.sample_id])
+    if card.date:
+        steps = _date_steps(card, calendar, steps)
+        year, step = _sample_dates(card, calendar, table, steps)
+    else:
+        year, step = _needed_years(card, table, seen), _steps(card, seen) - calendar.offset
+        steps = _sample_steps(card, calendar, int(step.max()) + 1, steps)
+        assert card.step is not None
+        cells.refuse_repeated_steps(seen, card.step, sample, step, names)
+    refuse_empty(seen, card.place)
+    place = seen.text[card.place]
+    first = cells.first_rows(sample, len(names))
+    cells.refuse_two(seen, "year", year, sample, first, names)
+    cells.refuse_two(seen, "place", place, sample, first, names)
+    inside = (step >= 0) & (step < steps)
+    labelled = sample if labels is seen else _positions(names, labels, card.sample_id)
+    return Draft(
+        values=cells.mean_in_cells(seen.measured[inside], sample[inside], step[inside], len(names), steps),
+        target=cells.one_a_sample(labels, table.target, labelled, names),
+        place=place.names[place.codes[first]],
+        year=year[first],
+        sample_id=names,
+        static=cells.static_of(seen, card.static, sample, names),
+        incomplete=np.zeros(len(names), bool),
+        where=cells.sample_where(seen, sample, labels, labelled),
+        counts=_outside(~inside, steps),
+    )
+
+
+@dataclass(frozen=True)
+class _PlaceYears:
+    """The samples of a table without ids, [N] each; which of them each observation [R] and label row [L] is in."""
+
+    place: NDArray[np.str_]
+    year: NDArray[np.int64]
+    names: NDArray[np.str_]
+    sample: Index
+    labelled: Index
+
+
+def _place_years(card: DatasetCard, table: LongTable, year: Index, label_year: Index) -> _PlaceYears:
+    seen, labels = table.observations, table.labels
+    together = labels is seen and (year is label_year or np.array_equal(year, label_year))
+    parts = [(seen, year)] if together else [(seen, year), (labels, label_year)]
+    place = merged([columns.text[card.place] for columns, _ in parts])
+    # One whole number for a (place, year): years have four digits.
+    keys = place.codes * 10_000 + np.concatenate([years for _, years in parts])
+    distinct, index = np.unique(keys, return_inverse=True)
+    names, years = place.names[distinct // 10_000], distinct % 10_000
+    rows = len(seen)
+    labelled = index[:rows] if together else index[rows:]
+    return _PlaceYears(names, years, default_ids(names, years), index[:rows], labelled)
+
+
+def _used(text: Text) -> tuple[NDArray[np.str_], Index]:
+    """The distinct names that occur [N], and which of them stands in each row [R]."""
+    codes, rank = np.unique(text.codes, return_inverse=True)
+    return text.names[codes], rank
+
+
+def _positions(names: NDArray[np.str_], labels: Columns, column: str) -> Index:
+    """Which sample each label row names [L]."""
+    place = {name: index for index, name in enumerate(names.tolist())}
+    wanted = labels.text[column].strings().tolist()
+    strange = next((row for row, name in enumerate(wanted) if name not in place), None)
+    if strange is not None:
+        raise InputError(
+            f"{labels.where(strange)}: sample {wanted[strange]} has a yield but no observation; remove it, or add its "
+            "series."
+        )
+    return np.array([place[name] for name in wanted], np.int64)
+
+
+def _sample_dates(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int) -> tuple[Index, Index]:
+    """(year, step) of each row: the year that it names, or else that of the season its date falls in."""
+    dates = _dates(card, table.observations)
+    year = _row_years(card, table, table.observations)
+    if year is None:
+        return calendar.season_of(dates, steps)
+    return year, calendar.step_in(year, dates, steps)
+
+
+def _date_steps(card: DatasetCard, calendar: Calendar, steps: int | None) -> int:
+    steps = calendar.steps_a_year if steps is None else steps
+    calendar.refuse_longer_than_a_year(steps, str(card.path))
+    return steps
+
+
+def _sample_steps(card: DatasetCard, calendar: Calendar, found: int, steps: int | None) -> int:
+    """T of samples with ids and step numbers; steps that no row has are unobserved, but only within the year."""
+    if steps is None or steps <= found or calendar.offset + steps <= calendar.steps_a_year:
+        return steps or found
+    raise InputError(
+        f"{card.path}: a season of {steps} steps from {calendar.season_start} runs past the {found} steps that are "
+        "stored after its start. Set `season_steps` to what a sample holds; a season from two years needs samples by "
+        "place and year, without `sample_id`."
+    )
+
+
+def _stored_steps(calendar: Calendar, found: int, steps: int | None) -> int:
+    """Steps of a stored row: those found, and within the year also those that are wanted but not observed yet."""
+    wanted = calendar.offset + (found if steps is None else steps)
+    if wanted <= max(found, calendar.steps_a_year):
+        return max(found, wanted)
+    return max(found, calendar.steps_a_year)
+
+
+def _needed_years(card: DatasetCard, table: LongTable, columns: Columns) -> Index:
+    year = _row_years(card, table, columns)
+    if year is None:
+        raise InputError(
+            f"{card.path}: rows with a step number need a year, but the card names no `year` column and the name of "
+            "the file does not hold one; add `year` to the card, or give --year."
+        )
+    return year
+
+
+def _row_years(card: DatasetCard, table: LongTable, columns: Columns) -> Index | None:
+    """The year that each row names, itself or by its file's name; None where neither does."""
+    if card.year is not None and card.year in columns.exact:
+        return years_of(columns.exact[card.year], card.year, columns.where)
+    if card.date is None and table.year is not None:
+        return np.full(len(columns), table.year, np.int64)
+    return None
+
+
+def _steps(card: DatasetCard, columns: Columns) -> Index:
+    """Step numbers from 0 [R]."""
+    assert card.step is not None
+    numbers = columns.exact[card.step]
+    first = card.first_step if card.first_step is not None else int(np.nanmin(numbers, initial=1.0) > 0)
+    bad = ~((numbers >= first) & (numbers < 10_000) & (numbers == np.floor(numbers)))
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(
+            f"{columns.where(row)}, column {card.step}: the step is {numbers[row]:g}; steps are whole numbers from "
+            f"{first}. Correct it, or set `first_step` in the dataset card."
+        )
+    return numbers.astype(np.int64) - first
+
+
+def _dates(card: DatasetCard, columns: Columns) -> Dates:
+    """The day of each row [R], datetime64[D]; every distinct text is parsed once."""
+    assert card.date is not None
+    refuse_empty(columns, card.date)
+    text = columns.text[card.date]
+    days = np.empty(len(text.names), "datetime64[D]")
+    for code in np.unique(text.codes):
+        try:
+            days[code] = np.datetime64(datetime.fromisoformat(str(text.names[code])).date())
+        except ValueError:
+            row = int(np.argmax(text.codes == code))
+            raise InputError(
+                f"{columns.where(row)}, column {card.date}: {str(text.names[code])!r} is not a date; write it as "
+                "2018-05-17."
+            ) from None
+    dates = days[text.codes]
+    years_of((dates.astype("datetime64[Y]").astype(np.int64) + 1970).astype(np.float64), card.date, columns.where)
+    return dates
+
+
+def _outside(outside: NDArray[np.bool_], steps: int) -> tuple[Count, ...]:
+    rows = int(outside.sum())
+    return (Count(f"observation row outside of the season's {steps} steps left out", rows),) if rows else ()

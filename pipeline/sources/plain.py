@@ -1,0 +1,98 @@
+"""Wide tables without a card: bands `{band}_{step}`, yields `y<year>` in t/ha, ten days a step."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.errors import InputError
+from pipeline.sources.columns import column_names
+from pipeline.sources.labels import refuse_odd_year, year_in_name
+from pipeline.sources.wide import WideFile, add_step, equal_steps, refuse_other_steps
+
+STEP_DAYS = 10.0
+IDENTITY = ("place", "field", "field_id", "id", "county", "district", "sample_id")
+_BAND = re.compile(r"(.+)_(\d+)")
+_YIELD = re.compile(r"[yY](\d{4})")
+
+
+def plan_plain(
+    files: Sequence[Path], year: int | None, for_prediction: bool
+) -> tuple[tuple[WideFile, ...], tuple[str, ...]]:
+    """(what to read from each file, the band names in the order of the first file's columns).
+
+    Yields of years before a file's label year are planned as known history; those of later years are never planned, so
+    no reader ever parses them.
+    """
+    if year is not None and len(files) > 1:
+        raise InputError(
+            f"--year {year} names the year of one file, but {len(files)} are given ({files[0]}, {files[1]}, ...); put "
+            "the year into each file's name instead (such as fields_2022.csv)."
+        )
+    first, bands = _plan_file(files[0], year, for_prediction)
+    plans = [first]
+    for path in files[1:]:
+        other, _ = _plan_file(path, year, for_prediction)
+        refuse_other_steps(first, other)
+        # The same columns, in the first file's order: bands may stand in another order here.
+        plans.append(replace(other, steps=first.steps))
+    return tuple(plans), bands
+
+
+def _plan_file(path: Path, year: int | None, for_prediction: bool) -> tuple[WideFile, tuple[str, ...]]:
+    header = column_names(path)
+    bands: dict[str, dict[int, str]] = {}
+    yields: dict[int, str] = {}
+    for name in header:
+        if match := _YIELD.fullmatch(name):
+            yields[int(match[1])] = name
+        elif match := _BAND.fullmatch(name):
+            add_step(path, bands.setdefault(match[1], {}), int(match[2]), name)
+    if not bands:
+        raise InputError(
+            f"{path}: no column looks like {{band}}_{{step}} (ndvi_00 ... ndvi_35, or ndvi_1 ... ndvi_12); its columns "
+            f"are {', '.join(header[:8])}. Tables of another layout, long ones among them, need a dataset card."
+        )
+    label = _label_year(path, sorted(yields), year, for_prediction)
+    lower = {name.lower(): name for name in reversed(header)}
+    plan = WideFile(
+        path=path,
+        steps=equal_steps(path, bands),
+        year=label,
+        place=next((lower[name] for name in IDENTITY if name in lower), None),
+        target=yields.get(label),
+        earlier={earlier: column for earlier, column in yields.items() if earlier < label},
+    )
+    return plan, tuple(bands)
+
+
+def _label_year(path: Path, yields: Sequence[int], year: int | None, for_prediction: bool) -> int:
+    """The year whose yield this file's bands belong to.
+
+    One yield column names it; but a table read for prediction may hold nothing but yields of earlier years, so there
+    the file's name comes first.
+    """
+    for found in (*yields, *([] if year is None else [year])):
+        refuse_odd_year(found, str(path))
+    if not yields and not for_prediction:
+        raise InputError(
+            f"{path}: there is no yield column y<year> (such as y2022, in t/ha); add it, or describe the table in a "
+            "dataset card."
+        )
+    named = year_in_name(path)
+    label = year
+    if label is None and len(yields) == 1 and not (for_prediction and named):
+        label = yields[0]
+    if label is None:
+        label = named
+    told = f"yields of {', '.join(f'y{y}' for y in yields)}" if yields else "no y<year> column"
+    if label is None:
+        raise InputError(
+            f"{path}: the file has {told}, and its name does not hold one year; say which year its bands are from with "
+            "--year."
+        )
+    if label not in yields and not for_prediction:
+        raise InputError(f"{path}: there is no yield column y{label}; the file has {told}. Name its year with --year.")
+    return label

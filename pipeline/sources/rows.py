@@ -1,0 +1,92 @@
+"""Stored rows, one place and year each, become seasons: cut, or put together from two rows across New Year."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+from pipeline.sources.calendar import YEAR_DAYS, Calendar
+from pipeline.sources.draft import Draft
+from pipeline.table import Count
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """R rows of C steps each, the first step on the calendar's `row_start`. values [R,V,C] f32, NaN where unobserved.
+
+    target, static and sample_id are those of the row's own `year`.
+    """
+
+    values: NDArray[np.float32]
+    target: NDArray[np.float64]
+    place: NDArray[np.str_]
+    year: NDArray[np.int64]
+    sample_id: NDArray[np.str_]
+    static: NDArray[np.float32]
+    where: Callable[[int], str]
+    counts: tuple[Count, ...] = ()
+
+
+def seasons(rows: StoredRows, calendar: Calendar, steps: int | None, source: str) -> Draft:
+    """One season a row: that of the row's year. Half of it may come from the row of the year before (or after).
+
+    `steps` is T; None takes as many as a row holds. A row serves two seasons where they cross, as itself and as the
+    neighbour's other half; a season whose other half is not stored is marked incomplete.
+    """
+    stored = rows.values.shape[2]
+    offset = calendar.offset
+    wanted = stored if steps is None else steps
+    if wanted > stored:
+        raise InputError(
+            f"{source}: `season_steps` is {wanted}, but a row holds {stored} steps; set it to {stored} or less."
+        )
+    incomplete = np.zeros(len(rows.year), bool)
+    if offset + wanted <= stored:
+        values = rows.values[:, :, offset : offset + wanted]
+    else:
+        _refuse_rows_shorter_than_a_year(stored, calendar, source)
+        values, incomplete = _crossing(rows, calendar, offset, wanted)
+    return Draft(
+        values, rows.target, rows.place, rows.year, rows.sample_id, rows.static, incomplete, rows.where, rows.counts
+    )
+
+
+def _crossing(
+    rows: StoredRows, calendar: Calendar, offset: int, steps: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    stored = rows.values.shape[2]
+    partner = _row_of(rows, -1 if calendar.season_year == "end" else 1)
+    own = np.arange(len(partner))
+    early, late = (partner, own) if calendar.season_year == "end" else (own, partner)
+    # Row -1 is all NaN: what a missing partner would hold.
+    padded = np.concatenate([rows.values, np.full((1, *rows.values.shape[1:]), np.nan, np.float32)])
+    values = np.concatenate([padded[early][:, :, offset:], padded[late][:, :, : offset + steps - stored]], axis=2)
+    return values, partner < 0
+
+
+def _row_of(rows: StoredRows, years_on: int) -> NDArray[np.int64]:
+    """For each row [R]: the row of the same place so many years on, or -1."""
+    where: dict[tuple[str, int], int] = {}
+    keys = list(zip(rows.place.tolist(), rows.year.tolist(), strict=True))
+    for row, key in enumerate(keys):
+        if key in where:
+            raise InputError(
+                f"{rows.where(row)}: place {key[0]} has year {key[1]} twice (also {rows.where(where[key])}), so a "
+                "season that crosses New Year has two halves to choose from; make `place` tell the rows apart."
+            )
+        where[key] = row
+    return np.array([where.get((place, year + years_on), -1) for place, year in keys], np.int64)
+
+
+def _refuse_rows_shorter_than_a_year(stored: int, calendar: Calendar, source: str) -> None:
+    if abs(stored * calendar.days - YEAR_DAYS) <= calendar.days:
+        return
+    raise InputError(
+        f"{source}: the season starts on {calendar.season_start} and runs into the next row, which needs rows of a "
+        f"whole year, but {stored} steps of {calendar.days:g} days make {stored * calendar.days:g} days; correct "
+        "`step_days`, `season_start` or `season_steps`."
+    )

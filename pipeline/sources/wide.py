@@ -1,0 +1,224 @@
+"""Wide tables, one row a place and year: which columns hold the steps, by the card; and reading them into rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.card import DatasetCard
+from pipeline.errors import InputError
+from pipeline.sources.columns import Columns, Wanted, column_names, joined_where, load_columns, require
+from pipeline.sources.labels import default_ids, refuse_empty, refuse_odd_year, target_column, year_in_name, years_of
+from pipeline.sources.memory import Budget
+from pipeline.sources.rows import StoredRows
+from pipeline.table import Count
+
+
+@dataclass(frozen=True)
+class WideFile:
+    """What to read from one file, and as what. steps[v][c] is the column of variate v at step c.
+
+    year     a column, or the one year of the whole file
+    target   None where the file has no yields (a table read for prediction)
+    earlier  year -> column of that year's known yields
+    """
+
+    path: Path
+    steps: tuple[tuple[str, ...], ...]
+    year: str | int
+    place: str | None = None
+    sample_id: str | None = None
+    target: str | None = None
+    static: tuple[str, ...] = ()
+    earlier: Mapping[int, str] = field(default_factory=dict)
+
+    def wanted(self, scale: Sequence[float], missing: Sequence[float]) -> Wanted:
+        """Its columns; `scale` has one factor a variate."""
+        numbers = (self.year, self.target, *self.static, *self.earlier.values())
+        return Wanted(
+            text=tuple(dict.fromkeys(name for name in (self.place, self.sample_id) if name)),
+            exact=tuple(dict.fromkeys(name for name in numbers if isinstance(name, str))),
+            measured=tuple(name for columns in self.steps for name in columns),
+            scale=tuple(factor for factor, columns in zip(scale, self.steps, strict=True) for _ in columns),
+            missing=tuple(missing),
+        )
+
+
+def plan_by_card(
+    card: DatasetCard, files: Sequence[Path], year: int | None, for_prediction: bool
+) -> tuple[WideFile, ...]:
+    """Find the card's columns in the header of every file."""
+    if year is not None and (card.year is not None or len(files) > 1):
+        raise InputError(
+            f"{card.path}: --year {year} names the year of one file that does not tell it, but "
+            + (f"the card's `year` is column {card.year}" if card.year else f"there are {len(files)} files")
+            + "; leave it out."
+        )
+    plans = [_plan_file(card, path, year, for_prediction) for path in files]
+    for plan in plans[1:]:
+        refuse_other_steps(plans[0], plan)
+    return tuple(plans)
+
+
+def _plan_file(card: DatasetCard, path: Path, year: int | None, for_prediction: bool) -> WideFile:
+    header = column_names(path)
+    found = {variate.name: _steps_of(path, header, variate.step_pattern) for variate in card.variates}
+    columns = equal_steps(path, found, card.first_step)
+    target = target_column(card, path, header, for_prediction)
+    return WideFile(
+        path=path,
+        steps=columns,
+        year=card.year or year or _year_of_file(card, path),
+        place=card.place,
+        sample_id=card.sample_id,
+        target=target,
+        static=tuple(card.static),
+    )
+
+
+def _year_of_file(card: DatasetCard, path: Path) -> int:
+    year = year_in_name(path)
+    if year is None:
+        raise InputError(
+            f"{path}: the dataset card {card.path} names no `year` column, and the file's name does not hold one "
+            "year; add `year` to the card, rename the file (such as fields_2022.csv), or give --year."
+        )
+    return year
+
+
+def _steps_of(path: Path, header: Sequence[str], pattern: str) -> dict[int, str]:
+    """Step number -> column, for the columns that fit `pattern`."""
+    before, after = (re.escape(part) for part in pattern.split("{step}"))
+    fits = re.compile(rf"{before}(\d+){after}")
+    found: dict[int, str] = {}
+    for name in header:
+        if match := fits.fullmatch(name):
+            add_step(path, found, int(match[1]), name)
+    if not found:
+        # Ask for the first column it could have been, so that the nearest one is named.
+        require(path, header, [pattern.replace("{step}", "1")])
+    return found
+
+
+def add_step(path: Path, found: dict[int, str], step: int, column: str) -> None:
+    """Note a column of a band; two for one step (`ndvi_1` and `ndvi_01`) are refused."""
+    if step in found:
+        raise InputError(f"{path}: columns {found[step]} and {column} are both step {step}; remove one of them.")
+    found[step] = column
+
+
+def equal_steps(
+    path: Path, bands: Mapping[str, Mapping[int, str]], first_step: int | None = None
+) -> tuple[tuple[str, ...], ...]:
+    """The columns [V][C] in step order. Raises `InputError` for gaps and for bands that differ in their steps."""
+    for band, steps in bands.items():
+        numbers = sorted(steps)
+        gap = next((b for a, b in pairwise(numbers) if b != a + 1), None)
+        if gap is not None:
+            raise InputError(
+                f"{path}: band {band} has no column for step {gap - 1} (there is {steps[gap]}); every step needs one, "
+                "empty where nothing was observed."
+            )
+        allowed = (0, 1) if first_step is None else (first_step,)
+        if numbers[0] not in allowed:
+            raise InputError(
+                f"{path}: the first step of band {band} is column {steps[numbers[0]]}; steps count from "
+                f"{' or '.join(map(str, allowed))}. Columns that are no band must not look like one; a dataset card "
+                "names the bands."
+            )
+    first, *others = bands
+    for band in others:
+        if bands[band].keys() != bands[first].keys():
+            raise InputError(
+                f"{path}: band {first} has {_range(bands[first])}, band {band} has {_range(bands[band])}; all bands "
+                "need the same steps. Add the missing columns, empty where nothing was observed, or name the bands "
+                "to read in a dataset card."
+            )
+    return tuple(tuple(steps[number] for number in sorted(steps)) for steps in bands.values())
+
+
+def _range(steps: Mapping[int, str]) -> str:
+    return f"{len(steps)} steps ({steps[min(steps)]} to {steps[max(steps)]})"
+
+
+def refuse_other_steps(first: WideFile, other: WideFile) -> None:
+    """Raise `InputError` where one file of several has other bands or steps than the first."""
+    if {*map(frozenset, first.steps)} == {*map(frozenset, other.steps)}:
+        return
+    mine = {name for columns in first.steps for name in columns}
+    theirs = {name for columns in other.steps for name in columns}
+    lacking = sorted(mine - theirs)[:3]
+    extra = sorted(theirs - mine)[:3]
+    told = [f"it lacks {', '.join(lacking)}"] * bool(lacking) + [f"it also has {', '.join(extra)}"] * bool(extra)
+    raise InputError(
+        f"{other.path}: the bands and steps differ from those of {first.path}: {' and '.join(told)}. All files of a "
+        "data set need the same columns; name the bands to read in a dataset card, or read the file alone."
+    )
+
+
+def load_rows(
+    files: Sequence[WideFile], scale: Sequence[float], missing: Sequence[float], budget: Budget
+) -> tuple[StoredRows, list[tuple[NDArray[np.str_], int, NDArray[np.float64]]]]:
+    """Read the planned files: their rows, and (places, year, yields) of every `earlier` column."""
+    parts = load_columns([(file.path, file.wanted(scale, missing)) for file in files], budget)
+    several = len(files) > 1
+    places = [_places(file, part, several) for file, part in zip(files, parts, strict=True)]
+    years = [_years(file, part) for file, part in zip(files, parts, strict=True)]
+    ids = [_ids(file, part, p, y) for file, part, p, y in zip(files, parts, places, years, strict=True)]
+    earlier = [
+        (place, year, part.exact[column])
+        for file, part, place in zip(files, parts, places, strict=True)
+        for year, column in file.earlier.items()
+    ]
+    shape = (-1, len(files[0].steps), len(files[0].steps[0]))
+    nameless = sum(len(part) for file, part in zip(files, parts, strict=True) if file.place is None)
+    rows = StoredRows(
+        values=np.concatenate([part.measured for part in parts]).reshape(shape),
+        target=np.concatenate([_numbers(part, file.target) for file, part in zip(files, parts, strict=True)]),
+        place=np.concatenate(places),
+        year=np.concatenate(years),
+        sample_id=np.concatenate(ids),
+        static=np.concatenate([_static(part, file.static) for file, part in zip(files, parts, strict=True)]),
+        where=joined_where(parts),
+        counts=(Count("sample named after its row: the file has no place, field, county, ... column", nameless),)
+        * bool(nameless),
+    )
+    return rows, earlier
+
+
+def _places(file: WideFile, part: Columns, several: bool) -> NDArray[np.str_]:
+    if file.place is not None:
+        refuse_empty(part, file.place)
+        return part.text[file.place].strings()
+    # Row 5 of one file need not be the place of row 5 of another.
+    prefix = f"{file.path.name} " if several else ""
+    return np.array([f"{prefix}row {row + 1}" for row in range(len(part))], np.str_)
+
+
+def _years(file: WideFile, part: Columns) -> NDArray[np.int64]:
+    if isinstance(file.year, str):
+        return years_of(part.exact[file.year], file.year, part.where)
+    refuse_odd_year(file.year, str(file.path))
+    return np.full(len(part), file.year, np.int64)
+
+
+def _ids(file: WideFile, part: Columns, place: NDArray[np.str_], year: NDArray[np.int64]) -> NDArray[np.str_]:
+    if file.sample_id is not None:
+        refuse_empty(part, file.sample_id)
+        return part.text[file.sample_id].strings()
+    return default_ids(place, year)
+
+
+def _numbers(part: Columns, column: str | None) -> NDArray[np.float64]:
+    return np.full(len(part), np.nan) if column is None else part.exact[column]
+
+
+def _static(part: Columns, names: Sequence[str]) -> NDArray[np.float32]:
+    columns = [part.exact[name].astype(np.float32) for name in names]
+    return np.stack(columns, axis=1) if columns else np.zeros((len(part), 0), np.float32)

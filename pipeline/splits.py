@@ -1,0 +1,126 @@
+"""Splits: which samples train, validate and test. Pure functions of year, place and sample id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+
+SplitName = Literal["year", "forward", "leave-year-out", "place", "random"]
+SPLITS: tuple[SplitName, ...] = get_args(SplitName)
+
+FORWARD_TESTS = 3  # the last years that the forward split tests in turn
+PLACE_FOLDS = 5
+LEAST = 2  # samples in each part
+
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """Sorted, disjoint positions of samples. `by_place`: whole places are held out, so nothing of theirs is known."""
+
+    name: str
+    train: Index
+    valid: Index
+    test: Index
+    by_place: bool = False
+
+
+def make_folds(
+    year: NDArray[np.int64], place: NDArray[np.str_], sample_id: NDArray[np.str_], split: SplitName, seed: int = 0
+) -> tuple[Fold, ...]:
+    """The folds of a split over N samples; year, place, sample_id [N]. They do not depend on the order of the rows.
+
+    year            the last year tests, the one before validates, the rest trains
+    forward         each of the last three years tests a model of the years before it, the latest of which validates
+    leave-year-out  each year tests once, the year before it validates (the first year: the last), all others train
+    place           each of five groups of places tests once, the next group validates
+    random          15 % test, 15 % validate: samples of one place and year on both sides, so an optimistic split
+
+    Raises InputError when there are too few years or places, or fewer than two samples in a part.
+    """
+    if split == "place":
+        folds = list(_by_place(place, seed))
+    elif split == "random":
+        folds = [_at_random(sample_id, seed)]
+    else:
+        folds = list(_by_year(year, split))
+    for fold in folds:
+        _refuse_if_small(fold, split)
+        if split != "random":
+            refuse_shared_groups(fold, place if split == "place" else year)
+    return tuple(folds)
+
+
+def refuse_shared_groups(fold: Fold, group: NDArray[np.generic]) -> None:
+    """Raises ValueError naming a group (year or place) [N] that stands on two sides of the fold."""
+    sides = {name: set(group[getattr(fold, name)].tolist()) for name in ("train", "valid", "test")}
+    for one, other in (("train", "valid"), ("train", "test"), ("valid", "test")):
+        if shared := sides[one] & sides[other]:
+            raise ValueError(f"fold {fold.name}: {sorted(shared)[0]!r} is in {one} and in {other}")
+
+
+def _by_year(year: NDArray[np.int64], split: SplitName) -> Iterator[Fold]:
+    years = np.unique(year)
+    if len(years) < 3:
+        raise InputError(
+            f"--split {split} needs 3 different years (training, validation, test); the table has "
+            f"{', '.join(map(str, years)) or 'none'}. Use --split place or --split random."
+        )
+    tests = {"year": years[-1:], "forward": years[-FORWARD_TESTS:][-(len(years) - 2) :], "leave-year-out": years}[split]
+    for test in tests:
+        earlier = years[years < test]
+        valid = earlier[-1] if len(earlier) else years[-1]
+        train = (year != test) & (year != valid)
+        if split != "leave-year-out":
+            train &= year < test
+        yield Fold(str(test), np.flatnonzero(train), np.flatnonzero(year == valid), np.flatnonzero(year == test))
+
+
+def _by_place(place: NDArray[np.str_], seed: int) -> Iterator[Fold]:
+    places = np.unique(place)
+    if len(places) < PLACE_FOLDS:
+        raise InputError(
+            f"--split place needs {PLACE_FOLDS} different places; the table has {len(places)}. Use --split year."
+        )
+    shuffled = places[np.random.default_rng(seed).permutation(len(places))]
+    group_of = dict(zip(shuffled.tolist(), (np.arange(len(places)) % PLACE_FOLDS).tolist(), strict=True))
+    group = np.array([group_of[p] for p in place.tolist()])
+    for test in range(PLACE_FOLDS):
+        valid = (test + 1) % PLACE_FOLDS
+        train = (group != test) & (group != valid)
+        yield Fold(
+            f"places-{test + 1}",
+            np.flatnonzero(train),
+            np.flatnonzero(group == valid),
+            np.flatnonzero(group == test),
+            by_place=True,
+        )
+
+
+def _at_random(sample_id: NDArray[np.str_], seed: int) -> Fold:
+    draw = np.array([xxhash.xxh3_64_intdigest(name.encode(), seed=seed) for name in sample_id.tolist()], np.uint64)
+    rank = np.argsort(np.argsort(draw, kind="stable"), kind="stable") / max(1, len(draw))
+    return Fold(
+        "random",
+        np.flatnonzero(rank >= 0.3),
+        np.flatnonzero((rank >= 0.15) & (rank < 0.3)),
+        np.flatnonzero(rank < 0.15),
+    )
+
+
+def _refuse_if_small(fold: Fold, split: SplitName) -> None:
+    for part in ("train", "valid", "test"):
+        found = len(getattr(fold, part))
+        if found < LEAST:
+            raise InputError(
+                f"--split {split}: fold {fold.name} has {found} samples to {part}; at least {LEAST} are needed. "
+                "Use another split or add data."
+            )

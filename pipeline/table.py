@@ -1,0 +1,168 @@
+"""The season table: the one in-memory form of everything that sources read. Validated once, immutable after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+
+FIRST_YEAR, LAST_YEAR = 1900, 2100
+
+
+@dataclass(frozen=True)
+class Variate:
+    """One measured quantity. `low`/`high` is its physical range in `unit`, where the card gives one."""
+
+    name: str
+    unit: str = "1"
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many rows were dropped, masked or excluded, and why. Shown in every report."""
+
+    reason: str
+    rows: int
+
+
+@dataclass(frozen=True, eq=False)
+class YieldHistory:
+    """Known yields of earlier years, in t/ha. Equal length arrays [H]; may be empty."""
+
+    place: NDArray[np.str_] = field(default_factory=lambda: np.array([], dtype=np.str_))
+    year: NDArray[np.int64] = field(default_factory=lambda: np.array([], dtype=np.int64))
+    target: NDArray[np.float64] = field(default_factory=lambda: np.array([], dtype=np.float64))
+
+    def __len__(self) -> int:
+        return len(self.year)
+
+
+@dataclass(frozen=True, eq=False)
+class SeasonTable:
+    """N samples of V variates on T steps, with a yield each.
+
+    values    [N,V,T] float32, in each variate's own unit, NaN where not observed
+    observed  [N,V,T] bool
+    target    [N] float64, t/ha; NaN only in a table read for prediction
+    sample_id [N] str, unique;  place [N] str;  year [N] int64 (the harvest year)
+    static    [N,S] float32 (soil, elevation ...), NaN where unknown
+    counts    what was dropped, masked or excluded on the way here, by reason
+    """
+
+    name: str
+    values: NDArray[np.float32]
+    observed: NDArray[np.bool_]
+    target: NDArray[np.float64]
+    sample_id: NDArray[np.str_]
+    place: NDArray[np.str_]
+    year: NDArray[np.int64]
+    variates: tuple[Variate, ...]
+    step_days: float
+    season_start: str = "01-01"
+    static: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    static_names: tuple[str, ...] = ()
+    history: YieldHistory = field(default_factory=YieldHistory)
+    counts: tuple[Count, ...] = ()
+
+    def __post_init__(self) -> None:
+        n, v, t = self.values.shape
+        if self.static.shape[0] != n:
+            object.__setattr__(self, "static", np.full((n, len(self.static_names)), np.nan, np.float32))
+        shapes = {
+            "observed": (self.observed.shape, (n, v, t)),
+            "target": (self.target.shape, (n,)),
+            "sample_id": (self.sample_id.shape, (n,)),
+            "place": (self.place.shape, (n,)),
+            "year": (self.year.shape, (n,)),
+            "variates": ((len(self.variates),), (v,)),
+            "static": (self.static.shape, (n, len(self.static_names))),
+        }
+        for name, (found, wanted) in shapes.items():
+            if found != wanted:
+                raise ValueError(f"{name} has shape {found}, the table needs {wanted}")
+        self._refuse_what_no_season_can_be()
+        for array in (self.values, self.observed, self.target, self.sample_id, self.place, self.year, self.static):
+            array.setflags(write=False)
+
+    def _refuse_what_no_season_can_be(self) -> None:
+        if len(self.sample_id) == 0:
+            raise InputError(f"{self.name}: no sample is left after reading. " + self.describe_counts())
+        if np.isinf(self.values).any():
+            n, v, t = (int(i[0]) for i in np.nonzero(np.isinf(self.values)))
+            raise InputError(
+                f"{self.name}: {self.variates[v].name} of sample {self.sample_id[n]} is infinite at step {t}; "
+                "write missing values as empty cells or NaN."
+            )
+        if (self.observed & np.isnan(self.values)).any():
+            raise ValueError("observed marks a step whose value is NaN")
+        wrong = (self.year < FIRST_YEAR) | (self.year > LAST_YEAR)
+        if wrong.any():
+            i = int(np.argmax(wrong))
+            raise InputError(
+                f"{self.name}: sample {self.sample_id[i]} has year {self.year[i]}; "
+                f"years must lie in {FIRST_YEAR}-{LAST_YEAR}."
+            )
+        ids, first, count = np.unique(self.sample_id, return_index=True, return_counts=True)
+        if (count > 1).any():
+            i = int(first[np.argmax(count > 1)])
+            raise InputError(
+                f"{self.name}: sample {self.sample_id[i]} appears {int(count.max())} times; a sample is one place "
+                "in one year. Name a column that tells them apart as `sample_id` in the dataset card."
+            )
+
+    def __len__(self) -> int:
+        return len(self.sample_id)
+
+    @property
+    def steps(self) -> int:
+        """T, the number of steps of a season."""
+        return self.values.shape[2]
+
+    @property
+    def variate_names(self) -> tuple[str, ...]:
+        """The V names, in table order."""
+        return tuple(v.name for v in self.variates)
+
+    def rows(self, index: NDArray[np.integer]) -> SeasonTable:
+        """The same table with only the rows of `index` [n], in that order."""
+        return replace(
+            self,
+            values=self.values[index],
+            observed=self.observed[index],
+            target=self.target[index],
+            sample_id=self.sample_id[index],
+            place=self.place[index],
+            year=self.year[index],
+            static=self.static[index],
+        )
+
+    def fingerprint(self) -> str:
+        """32 hex digits of xxh3-128 over everything that can change a result."""
+        digest = xxhash.xxh3_128()
+        digest.update(repr((self.variates, self.step_days, self.season_start, self.static_names)).encode())
+        digest.update(np.where(self.observed, self.values, np.float32(0)).tobytes())
+        digest.update(self.observed.tobytes())
+        for numbers in (self.target, self.year, self.static, self.history.year, self.history.target):
+            digest.update(numbers.tobytes())
+        for names in (self.sample_id, self.place, self.history.place):
+            digest.update("\0".join(names.tolist()).encode())
+        return digest.hexdigest()
+
+    def describe_seasons(self) -> dict[str, object]:
+        """What a season of this table is: a model trained on one kind of season must not read another."""
+        return {
+            "variates": [f"{v.name} [{v.unit}]" for v in self.variates],
+            "steps": self.steps,
+            "step_days": self.step_days,
+            "season_start": self.season_start,
+        }
+
+    def describe_counts(self) -> str:
+        """One sentence a reason, for messages and reports."""
+        return " ".join(f"{c.rows} x {c.reason}." for c in self.counts) or "Nothing was dropped."

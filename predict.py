@@ -1,0 +1,138 @@
+"""Forecast new seasons with a trained stage-2 run.
+
+    python predict.py --run runs/x --data new.csv --out predictions.csv
+
+Draws and embeds what is missing, refuses a table whose variates, units or steps are not the run's, and writes t/ha with
+a 90 % interval. A run of several folds forecasts with the mean of its folds' models.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tyro
+
+from cache.fill import EmbeddingWork, ImageWork
+from cache.spec import embedding_spec
+from cache.store import CacheError, Store
+from model.encoders import EncoderError, load, resolve
+from pipeline.errors import InputError
+from pipeline.render import Style
+from pipeline.series import series_blocks
+from pipeline.sources import read
+from pipeline.table import SeasonTable
+from report.progress import stage_progress
+from report.run import RunFolder
+from stages import forecasting
+from stages.prepare import Pictures
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Forecast the yield of new seasons."""
+
+    run: Path
+    """A complete stage-2 run folder."""
+    data: str
+    """Dataset card, data file, folder or glob; a yield column is not needed and not read."""
+    out: Path = Path("predictions.csv")
+    """The CSV to write; refuses to replace one."""
+    cache: Path = Path("image_cache")
+    """The cache folder; what is missing is drawn and embedded into it."""
+    encoder: str | None = None
+    """Where the run's encoder is, when its weights are in a file or folder of your own."""
+    workers: int = 2
+    """Drawing processes."""
+    year: int | None = None
+    """Harvest year of the seasons, where a table without a card does not tell it."""
+    memory_gb: float | None = None
+    """Refuse a table that needs more memory than this; 60 % of what is free by default."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    args = tyro.cli(Arguments, args=arguments, description=__doc__)
+    try:
+        return forecast(args)
+    except (InputError, EncoderError) as error:
+        print(f"predict.py: {error}", file=sys.stderr)
+        return 2
+    except (CacheError, OSError) as error:
+        print(f"predict.py: {error}", file=sys.stderr)
+        return 1
+
+
+def forecast(args: Arguments) -> int:
+    """Open the run, read the table, fill the cache, forecast with every fold, write: the whole program."""
+    if args.out.exists():
+        raise InputError(f"--out {args.out} exists; name another file or delete this one.")
+    run = RunFolder.open(args.run)
+    result, fitted = run.read_json("result.json"), run.read_json("fitted.json")
+    if result["stage"] != 2:
+        raise InputError(
+            f"{args.run} is a stage-{result['stage']} run; forecasts come from `python train.py --stage 2`."
+        )
+    table = read(args.data, year=args.year, for_prediction=True, memory_gb=args.memory_gb)
+    refuse_unless_alike(table, result)
+    print(f"{table.name}: {len(table)} samples. {table.describe_counts()}")
+    style = Style(**result["style"])
+    store = fill(args, table, style, result, fitted) if result["cache_spec"] else None
+    pictures = store and Pictures(args.cache, style, store, "")
+
+    forecasts = [forecasting.forecast_new(run, table, name, record, pictures) for name, record in fitted.items()]
+    mean = np.mean([yields for yields, _ in forecasts], axis=0)
+    radius = max(radius for _, radius in forecasts)
+    rows = {"sample_id": table.sample_id, "place": table.place, "year": table.year}
+    rows |= {"y_pred": mean, "y_lo": np.maximum(mean - radius, 0.0), "y_hi": mean + radius}
+    pd.DataFrame(rows).to_csv(args.out, index=False, float_format="%.4f")
+    print(
+        f"{args.out}: {len(table)} forecasts in t/ha, 90 % interval +- {radius:.2f} t/ha, mean {mean.mean():.2f} t/ha"
+    )
+    unseen = sorted(
+        set(table.place.tolist()) - set().union(*(r["forecaster"]["known"]["place"] for r in fitted.values()))
+    )
+    if unseen:
+        print(f"{len(unseen)} places were not in the run's training rows (such as {unseen[0]}): their forecast starts "
+              "from the mean of all places, and the interval is likely too narrow.")  # fmt: skip
+    return 0
+
+
+def refuse_unless_alike(table: SeasonTable, result: dict[str, Any]) -> None:
+    """Raises InputError when the table's seasons do not mean what the run's did."""
+    for name, wanted in result["seasons"].items():
+        found = table.describe_seasons()[name]
+        if found != wanted:
+            raise InputError(
+                f"{table.name} has {name} {found}, the run was trained on {wanted}. Describe the file with the dataset "
+                "card of the run (names, units and steps must agree), or train a run on seasons like these."
+            )
+
+
+def fill(args: Arguments, table: SeasonTable, style: Style, result: dict[str, Any], fitted: dict[str, Any]) -> Store:
+    """Draw and embed what is missing, for the y-ranges of every fold; returns the embeddings."""
+    encoder = resolve(args.encoder or result["encoder"])
+    spec = embedding_spec(style, encoder.to_dict())
+    if spec.id != result["cache_spec"]:
+        raise InputError(
+            f"encoder {encoder.name} is not the one the run was trained with (namespace {spec.id}, the run has "
+            f"{result['cache_spec']}): weights or preprocessing differ. Name the right one with --encoder."
+        )
+    ranges = {str(record["ranges"]): np.array(record["ranges"]) for record in fitted.values()}
+    blocks = [block for distinct in ranges.values() for block in series_blocks(table, distinct, style)]
+    images = ImageWork.of(args.cache, style, blocks)
+    with stage_progress("draw", len(images.plan.missing)) as advance:
+        images.run(args.workers, "loky", advance)
+    vectors = EmbeddingWork.of(args.cache, style, spec, blocks)
+    with stage_progress("embed", len(vectors.plan.missing)) as advance:
+        vectors.run(lambda: load(encoder).encode, advance)
+    return vectors.store
+
+
+if __name__ == "__main__":
+    sys.exit(main())

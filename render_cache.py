@@ -1,0 +1,152 @@
+"""Draw every series of a season table once, embed every picture once, and keep both.
+
+    python render_cache.py --workers 16                          the bundled demo data
+    python render_cache.py --data my_card.toml --workers 8       your own, described by a dataset card
+    python render_cache.py --data "exports/*.csv" --dry-run      what would be done
+    python render_cache.py --encoder none                        pictures only
+    python render_cache.py --split leave-year-out                y-ranges of every fold of that split
+
+Stop it whenever you like and run it again: what is committed is never drawn or embedded twice.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from cache.catalog import Entry
+from cache.fill import EmbeddingWork, Filled, ImageWork
+from cache.spec import embedding_spec
+from cache.store import CacheError
+from model.encoders import EncoderError, load, resolve
+from pipeline.errors import InputError
+from pipeline.render import Style
+from pipeline.series import SeriesBlock, fold_ranges, series_blocks
+from pipeline.sources import read
+from pipeline.splits import SplitName, make_folds
+from pipeline.table import SeasonTable
+from report.progress import stage_progress
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Draw and embed the series of a season table into the image cache."""
+
+    data: str = "demo/card.toml"
+    """Dataset card, data file, folder or glob."""
+    cache: Path = Path("image_cache")
+    """The cache folder."""
+    encoder: str = "auto"
+    """auto, none (draw only), efficientnet-lite0, open_clip:ARCH/TAG-or-path, transformers:ID-or-folder, timm:NAME."""
+    workers: int = 2
+    """Drawing processes; never more are started than there are slabs to draw."""
+    backend: Literal["loky", "threading", "sequential"] = "loky"
+    """joblib backend that runs the drawing."""
+    split: SplitName = "year"
+    """Whose training rows set the y-range of variates that have no physical range on the card."""
+    seed: int = 0
+    """Seed of the place and random splits."""
+    year: int | None = None
+    """Label year, where a table without a card does not tell it."""
+    memory_gb: float | None = None
+    """Refuse a table that needs more memory than this; 60 % of what is free by default."""
+    dry_run: bool = False
+    """Print the plan and touch nothing."""
+    style: Style = field(default_factory=Style)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    args = tyro.cli(Arguments, args=arguments, description=__doc__)
+    try:
+        return render(args)
+    except (InputError, EncoderError) as error:
+        print(f"render_cache.py: {error}", file=sys.stderr)
+        return 2
+    except (CacheError, OSError, TerminatedWorkerError) as error:
+        print(f"render_cache.py: {error}\nWhat is committed is safe; the same command goes on.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("render_cache.py: stopped. What is committed is safe; the same command goes on.", file=sys.stderr)
+        return 1
+
+
+def render(args: Arguments) -> int:
+    """Read, key, plan, draw, embed, record: the whole program."""
+    if args.workers < 1:
+        raise InputError(f"--workers is {args.workers}; at least 1 is needed.")
+    seconds: dict[str, float] = {}
+    with clock(seconds, "read"):
+        table = read(args.data, year=args.year, memory_gb=args.memory_gb)
+    print(f"{table.name}: {len(table)} samples x {len(table.variates)} variates x {table.steps} steps. "
+          f"{table.describe_counts()}")  # fmt: skip
+    encoder = None if args.encoder == "none" else resolve(args.encoder)
+    if encoder:
+        print(f"encoder {encoder.name}: {encoder.reason}")
+
+    with clock(seconds, "key"):
+        variants = drawn_variants(table, args)
+        blocks = [block for variant in variants for block in variant]
+        images = ImageWork.of(args.cache, args.style, blocks)
+        vectors = None
+        if encoder:
+            spec = embedding_spec(args.style, encoder.to_dict())
+            vectors = EmbeddingWork.of(args.cache, args.style, spec, blocks)
+    print(f"plan: {images.plan.wanted} series, {images.plan.distinct} distinct images, "
+          f"{len(images.plan.missing)} to draw in {images.plan.slabs} slabs"
+          + (f", {len(vectors.plan.missing)} to embed in {vectors.plan.slabs} slabs" if vectors else ""))  # fmt: skip
+    if args.dry_run:
+        return 0
+
+    with stage_progress("draw", len(images.plan.missing)) as advance:
+        drawn = images.run(args.workers, args.backend, advance)
+    embedded = None
+    if vectors and encoder:
+        with stage_progress("embed", len(vectors.plan.missing)) as advance:
+            embedded = vectors.run(lambda: load(encoder).encode, advance)
+    seconds |= {"draw": drawn.seconds, "embed": embedded.seconds if embedded else 0.0}
+    for variant in variants:
+        namespace = vectors.store.spec.id if vectors else ""
+        Entry.of(table, variant, images.store.spec.id, namespace, seconds).save(args.cache)
+    print(summary(drawn, embedded, seconds))
+    return 0
+
+
+def drawn_variants(table: SeasonTable, args: Arguments) -> list[tuple[SeriesBlock, ...]]:
+    """The series as each fold draws them; folds with the same y-ranges (the usual case) share one variant."""
+    folds = make_folds(table.year, table.place, table.sample_id, args.split, args.seed)
+    distinct = {ranges.tobytes(): ranges for ranges in (fold_ranges(table, fold) for fold in folds)}
+    return [series_blocks(table, ranges, args.style) for ranges in distinct.values()]
+
+
+def summary(drawn: Filled, embedded: Filled | None, seconds: dict[str, float]) -> str:
+    """The last line: what was done, what was there, how fast."""
+    parts = [f"{drawn.wanted} series, {drawn.distinct} distinct images, {drawn.written} drawn, {drawn.reused} reused"]
+    if embedded:
+        parts.append(f"{embedded.written} embedded, {embedded.reused} reused")
+    parts.append(f"{(drawn.bytes + (embedded.bytes if embedded else 0)) / 1e6:.1f} MB written")
+    rates = [f"read {seconds['read']:.1f} s", f"key {seconds['key']:.1f} s ({drawn.wanted / seconds['key']:.0f}/s)"]
+    for name, stage in (("draw", drawn), ("embed", embedded)):
+        if stage and stage.written:
+            rates.append(f"{name} {stage.seconds:.1f} s ({stage.written / stage.seconds:.0f}/s)")
+    return "; ".join(parts) + "; " + ", ".join(rates)
+
+
+@contextmanager
+def clock(seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Add the wall time of the block to `seconds[name]`."""
+    started = time.perf_counter()
+    yield
+    seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""report.html of a run: one file that opens offline, made from what the run folder holds; charts are SVG."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from report.run import RunFolder
+
+WIDTH, HEIGHT, LEFT, BOTTOM = 420, 300, 56, 40  # of a chart, pixels
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points or a line of one chart."""
+
+    name: str
+    x: list[float]
+    y: list[float]
+    colour: str
+    line: bool = False
+
+
+def write_page(run: RunFolder) -> Path:
+    """Write report.html from config, result, metrics and predictions."""
+    result, predictions = run.read_json("result.json"), pd.read_parquet(run.path / "predictions.parquet")
+    charts = [training_chart(run.metrics())]
+    tables = []
+    test = predictions[predictions["split"] == "test"]
+    if result["stage"] > 1:
+        charts += [truth_chart(test)]
+        tables += [("By year", error_table(test, "year")), ("By place (worst ten)", error_table(test, "place")[:10])]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    page = environment.get_template("page.html").render(
+        result=result, config=run.read_json("config.json"), charts=charts, tables=tables, rows=metric_rows(result)
+    )
+    run.write_text("report.html", page)
+    return run.path / "report.html"
+
+
+def metric_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """The model first, then every baseline on the same rows."""
+    return [{"name": f"{result['preset']} (this run)", **result["metrics"]}] + [
+        {"name": name, **metrics} for name, metrics in result["baselines"].items()
+    ]
+
+
+def error_table(test: pd.DataFrame, column: str) -> list[dict[str, Any]]:
+    """n, mean truth, RMSE and bias of each year or place, in t/ha; the largest RMSE first for places."""
+    rows = []
+    for name, group in test.groupby(column):
+        error = group["y_pred"] - group["y_true"]
+        rows.append(
+            {
+                column: name,
+                "n": len(group),
+                "mean yield": float(group["y_true"].mean()),
+                "rmse": float(np.sqrt((error**2).mean())),
+                "bias": float(error.mean()),
+            }
+        )
+    return rows if column == "year" else sorted(rows, key=lambda row: -row["rmse"])
+
+
+def training_chart(metrics: list[dict[str, Any]]) -> Markup:
+    """Training and validation loss of every fold by epoch."""
+    epochs = [row for row in metrics if "epoch" in row]
+    lines = []
+    for fold in dict.fromkeys(row["fold"] for row in epochs):
+        mine = [row for row in epochs if row["fold"] == fold]
+        x = [float(row["epoch"]) for row in mine]
+        lines.append(Series(f"train {fold}", x, [row["train"]["loss"] for row in mine], "#9ab", line=True))
+        lines.append(Series(f"valid {fold}", x, [row["valid"]["score"] for row in mine], "#c40", line=True))
+    return chart("Loss (grey: training, red: validation)", "epoch", "loss", lines)
+
+
+def truth_chart(test: pd.DataFrame) -> Markup:
+    """Prediction against truth, with the line of a perfect forecast."""
+    low, high = (float(f(f(test["y_true"]), f(test["y_pred"]))) for f in (np.min, np.max))
+    points = Series("test samples", test["y_true"].tolist(), test["y_pred"].tolist(), "#06a")
+    perfect = Series("perfect", [low, high], [low, high], "#888", line=True)
+    return chart("Prediction against truth, test rows", "observed, t/ha", "predicted, t/ha", [perfect, points])
+
+
+def chart(title: str, x_label: str, y_label: str, series: list[Series]) -> Markup:
+    """A small SVG chart with linear axes."""
+    xs, ys = ([v for s in series for v in getattr(s, axis)] or [0.0, 1.0] for axis in "xy")
+    x_low, x_high, y_low, y_high = min(xs), max(xs), min(ys), max(ys)
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        right = (x - x_low) / ((x_high - x_low) or 1) * (WIDTH - LEFT - 10)
+        up = (y - y_low) / ((y_high - y_low) or 1) * (HEIGHT - BOTTOM - 10)
+        return LEFT + right, HEIGHT - BOTTOM - up
+
+    parts = []
+    for tick in np.linspace(0, 1, 5):
+        x, y = x_low + tick * (x_high - x_low), y_low + tick * (y_high - y_low)
+        at_x, at_y = place(x, y)
+        parts.append(f'<text x="{at_x:.0f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{x:.3g}</text>')
+        parts.append(f'<text x="{LEFT - 5}" y="{at_y + 4:.0f}" text-anchor="end">{y:.3g}</text>')
+        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - 10}" y1="{at_y:.1f}" y2="{at_y:.1f}" stroke="#eee"/>')
+    for s in series:
+        at = [place(x, y) for x, y in zip(s.x, s.y, strict=True)]
+        if s.line:
+            points = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
+            name = f"<title>{jinja2.filters.escape(s.name)}</title>"
+            parts.append(
+                f'<polyline points="{points}" fill="none" stroke="{s.colour}" stroke-width="1.5">{name}</polyline>'
+            )
+        else:
+            parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{s.colour}" fill-opacity=".6"/>' for x, y in at]
+    middle = (HEIGHT - BOTTOM) / 2
+    parts.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 6}" text-anchor="middle">{x_label}</text>')
+    parts.append(f'<text transform="translate(12 {middle}) rotate(-90)" text-anchor="middle">{y_label}</text>')
+    svg = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img">{"".join(parts)}</svg>'
+    return Markup(f"<figure><figcaption>{title}</figcaption>{svg}</figure>")

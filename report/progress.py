@@ -1,0 +1,52 @@
+"""Progress of a stage: a live bar with rate and time left on a terminal, plain lines otherwise."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+LINE_EVERY = 10.0  # seconds between plain lines
+
+
+@contextmanager
+def stage_progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Yields a function to call with the number of rows just finished. Prints nothing when there is nothing to do."""
+    console = Console()
+    if total == 0:
+        yield lambda rows: None
+        return
+    if not console.is_terminal:
+        yield _plain_lines(name, total)
+        return
+    columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    started, done = time.perf_counter(), 0
+    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+        task = bar.add_task(name, total=total, rate="")
+
+        def advance(rows: int) -> None:
+            nonlocal done
+            done += rows
+            bar.update(task, advance=rows, rate=f"{done / (time.perf_counter() - started):.0f}/s")
+
+        yield advance
+
+
+def _plain_lines(name: str, total: int) -> Callable[[int], None]:
+    started = last = time.perf_counter()
+    done = 0
+
+    def advance(rows: int) -> None:
+        nonlocal done, last
+        done += rows
+        now = time.perf_counter()
+        if done < total and now - last < LINE_EVERY:
+            return
+        last, rate = now, done / (now - started)
+        left = f", {(total - done) / rate:.0f} s left" if done < total else ""
+        print(f"{name}: {done}/{total}, {rate:.0f}/s{left}", flush=True)
+
+    return advance

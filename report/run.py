@@ -1,0 +1,128 @@
+"""The run folder and the files of its contract (docs/architecture.md).
+
+Every file but metrics.jsonl is written by temp + rename, result.json last: a folder with a result.json is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+
+from pipeline.errors import InputError
+
+HERE = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run on disk."""
+
+    path: Path
+
+    @staticmethod
+    def create(out: Path | None, stage: int, name: str) -> RunFolder:
+        """A new folder: `out`, or runs/<time>-stage<stage>-<name>. Refuses one that holds anything."""
+        path = out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-stage{stage}-{name}-{uuid.uuid4().hex[:4]}"
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise InputError(f"--out {path} exists and is not empty; name another folder or delete this one.")
+        path.mkdir(parents=True, exist_ok=True)
+        return RunFolder(path)
+
+    @staticmethod
+    def open(path: Path) -> RunFolder:
+        """A complete run. Raises InputError when it is not one."""
+        if not (path / "result.json").is_file():
+            raise InputError(
+                f"{path} is not a complete run (it has no result.json). Complete ones are listed by `ls -d runs/*/`; "
+                "make one with `python train.py --stage 1` and then `--stage 2`."
+            )
+        return RunFolder(path)
+
+    def write_json(self, name: str, record: Mapping[str, Any]) -> None:
+        """Write `name` (config.json, fitted.json, result.json)."""
+        self._replace(name, lambda path: path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n"))
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Inverse of `write_json`."""
+        try:
+            record = json.loads((self.path / name).read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.path / name} cannot be read ({error}); train the run again.") from error
+        if not isinstance(record, dict):
+            raise InputError(f"{self.path / name} is not an object; train the run again.")
+        return record
+
+    def append_metrics(self, record: Mapping[str, Any]) -> None:
+        """One line an evaluation."""
+        with (self.path / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(record, allow_nan=False) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl."""
+        return [json.loads(line) for line in (self.path / "metrics.jsonl").read_text().splitlines()]
+
+    def write_predictions(self, predictions: pd.DataFrame) -> None:
+        """predictions.parquet, by the contract of docs/architecture.md."""
+        self._replace("predictions.parquet", lambda path: predictions.to_parquet(path, index=False))
+
+    def write_weights(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """model.safetensors; names start with the fold, as in `2022/encoder.cls`."""
+        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        self._replace("model.safetensors", lambda path: save_file(contiguous, path))
+
+    def read_weights(self, prefix: str) -> dict[str, torch.Tensor]:
+        """The tensors whose names start with `prefix`, without it."""
+        tensors = load_file(self.path / "model.safetensors")
+        return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file such as report.html."""
+        self._replace(name, lambda path: path.write_text(text))
+
+    def _replace(self, name: str, write: Any) -> None:
+        temporary = self.path / f".{name}.tmp"
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(self.path / name)
+
+
+def complete_runs(folder: Path = Path("runs")) -> list[RunFolder]:
+    """Complete runs under a folder, the newest first."""
+    results = sorted(folder.glob("*/result.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    return [RunFolder(path.parent) for path in results]
+
+
+def commit() -> str:
+    """The git commit of this program, with `-dirty` where files differ from it; `unknown` outside a checkout."""
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=True)
+        changed = subprocess.run(["git", "status", "--porcelain"], cwd=HERE, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.stdout.strip() + ("-dirty" if changed.stdout.strip() else "")
+
+
+def hardware() -> str:
+    """Processor, cores and accelerator, as a result row names them."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        names = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
+        cpu = names[0] if names else cpu
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU"
+    return f"{cpu}, {os.cpu_count()} cores, {gpu}"

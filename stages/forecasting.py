@@ -1,0 +1,260 @@
+"""Stage 2 on one fold: frozen stage-1 features of both halves -> yield anomaly -> t/ha with an interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.baselines import yield_baselines
+from model.completion import features
+from model.fitting import Fit, OnEpoch, Schedule
+from model.metrics import yield_metrics
+from model.offset import KnownYields, Offset, choose_offset, known_yields
+from model.timesclip import TimesCLIP, TimesCLIPConfig
+from model.yields import (
+    AnomalyScale,
+    YieldEnsemble,
+    YieldRows,
+    conformal_radius,
+    predict,
+    refit_head,
+    train_head,
+)
+from pipeline.scaling import Scaler
+from pipeline.splits import Fold
+from pipeline.table import SeasonTable
+from report.run import RunFolder
+from stages.prepare import Pictures, Prepared, assemble
+
+FEATURE_BATCH = 256
+
+
+Rows = NDArray[np.int64]  # positions in a table
+
+
+@dataclass(frozen=True)
+class ForecastSetup:
+    """How stage 2 forecasts."""
+
+    offset: str
+    window: int | None
+    members: int
+
+
+@dataclass(frozen=True)
+class Forecaster:
+    """Everything that turns the features of a season into t/ha; fitted on one fold."""
+
+    head: YieldEnsemble
+    scale: AnomalyScale
+    offset: Offset
+    known: KnownYields
+    radius: float
+
+    def forecast(self, seen: Tensor, present: Tensor, place: NDArray[Any], year: NDArray[Any]) -> NDArray[np.float64]:
+        """t/ha [n] from features [n,V,2F] and present [n,V]. Never negative: a yield is not."""
+        base = self.offset.predict(self.known, place, year, leave_own_year_out=False)
+        anomaly = self.scale.inverse(predict(self.head, seen, present))
+        return np.maximum(base + anomaly, 0.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the weights of the head, for fitted.json."""
+        return {
+            "scale": {"mean": self.scale.mean, "spread": self.scale.spread},
+            "offset": self.offset.to_dict(),
+            "known": self.known.to_dict(),
+            "radius": self.radius,
+            "members": len(self.head.heads),
+        }
+
+    @staticmethod
+    def from_dict(record: Mapping[str, Any], weights: Mapping[str, Tensor], width: int, variates: int) -> Forecaster:
+        """Inverse of `to_dict`. width: 2F of the features."""
+        head = YieldEnsemble(record["members"], width, variates)
+        head.load_state_dict(weights)
+        return Forecaster(
+            head,
+            AnomalyScale(**record["scale"]),
+            Offset.from_dict(record["offset"]),
+            KnownYields.from_dict(record["known"]),
+            record["radius"],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast:
+    """What one fold of stage 2 came to; predictions in t/ha for its validation and test rows."""
+
+    prepared: Prepared
+    model: TimesCLIP
+    forecaster: Forecaster
+    fit: Fit
+    learnt: Rows
+    valid: NDArray[np.float64]
+    test: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class SeenSeasons:
+    """What the frozen model knows of all N samples: features [N,V,2F] of both halves, present [N,V] bool."""
+
+    table: SeasonTable
+    features: Tensor
+    present: Tensor
+
+    @staticmethod
+    def of(model: TimesCLIP, prepared: Prepared) -> SeenSeasons:
+        """Encode both half seasons and put them side by side."""
+        first, second = prepared.season.first, prepared.season.second
+        both = torch.cat([features(model, half, FEATURE_BATCH) for half in (first, second)], dim=-1)
+        return SeenSeasons(prepared.table, both, first.observed.any(-1) | second.observed.any(-1))
+
+    def anomaly(self, index: Rows, offset: Offset, known: KnownYields, own: bool) -> NDArray[np.float64]:
+        """Yield minus offset, t/ha [n]. own: do not use their own labels for them."""
+        base = offset.predict(known, self.table.place[index], self.table.year[index], leave_own_year_out=own)
+        return self.table.target[index] - base
+
+    def rows(self, index: Rows, anomaly: Tensor) -> YieldRows:
+        """The samples of `index` [n] as the head reads them."""
+        return YieldRows(self.features[index], self.present[index], anomaly)
+
+    def forecast(self, forecaster: Forecaster, index: Rows) -> NDArray[np.float64]:
+        """t/ha [n] of the samples of `index`; their labels are not read."""
+        place, year = self.table.place[index], self.table.year[index]
+        return forecaster.forecast(self.features[index], self.present[index], place, year)
+
+
+def run_fold(
+    prepared: Prepared, model: TimesCLIP, setup: ForecastSetup, schedule: Schedule, seed: int, on_epoch: OnEpoch
+) -> Forecast:
+    """Train heads on the training rows; the validation rows choose offset, epoch and interval; then refit on both.
+
+    The test rows are read after that, once.
+    """
+    table, fold = prepared.table, prepared.fold
+    seasons = SeenSeasons.of(model, prepared)
+
+    known = known_in(table, fold, fold.train)
+    offset = choose_offset(
+        known, table.place[fold.valid], table.year[fold.valid], table.target[fold.valid], setup.offset, setup.window
+    )
+    anomaly = seasons.anomaly(fold.train, offset, known, own=True)
+    scale = AnomalyScale.fit(anomaly)
+    train = seasons.rows(fold.train, scale.apply(anomaly))
+    valid = seasons.rows(fold.valid, scale.apply(seasons.anomaly(fold.valid, offset, known, own=False)))
+    head, fit = train_head(setup.members, train, valid, schedule, seed, on_epoch)
+    chosen = Forecaster(head, scale, offset, known, 0.0)
+    valid_forecast = seasons.forecast(chosen, fold.valid)
+    radius = conformal_radius(table.target[fold.valid] - valid_forecast)
+
+    learnt = np.sort(np.concatenate([fold.train, fold.valid]))
+    known = known_in(table, fold, learnt)
+    if not fit.interrupted:
+        anomaly = seasons.anomaly(learnt, offset, known, own=True)
+        scale = AnomalyScale.fit(anomaly)
+        head = refit_head(setup.members, seasons.rows(learnt, scale.apply(anomaly)), schedule, seed, fit.best_epoch)
+    forecaster = Forecaster(head, scale, offset, known, radius)
+
+    return Forecast(prepared, model, forecaster, fit, learnt, valid_forecast, seasons.forecast(forecaster, fold.test))
+
+
+def known_in(table: SeasonTable, fold: Fold, learnt: Rows) -> KnownYields:
+    """The yields that a model of this fold may know: labels of the rows it learns from, and the card's history.
+
+    History is cut where it would name the label of any other row of the table; places held out as a whole lose theirs.
+    """
+    other = np.setdiff1d(np.arange(len(table)), learnt)
+    return known_yields(
+        (table.place[learnt], table.year[learnt], table.target[learnt]),
+        (table.history.place, table.history.year, table.history.target),
+        held_out=(table.place[other], table.year[other]),
+        hide_places=fold.by_place,
+    )
+
+
+def predictions(outcomes: Sequence[Forecast]) -> pd.DataFrame:
+    """sample_id, place, year, split, y_true, y_pred, y_lo, y_hi in t/ha, for validation and test rows of every fold."""
+    frames = []
+    for outcome in outcomes:
+        table, fold, radius = outcome.prepared.table, outcome.prepared.fold, outcome.forecaster.radius
+        for split, index, forecast in (("valid", fold.valid, outcome.valid), ("test", fold.test, outcome.test)):
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "sample_id": table.sample_id[index],
+                        "place": table.place[index],
+                        "year": table.year[index],
+                        "split": split,
+                        "fold": fold.name,
+                        "y_true": table.target[index],
+                        "y_pred": forecast,
+                        "y_lo": np.maximum(forecast - radius, 0.0),
+                        "y_hi": forecast + radius,
+                    }
+                )
+            )
+    return pd.concat(frames, ignore_index=True)
+
+
+def scores(outcomes: Sequence[Forecast], seed: int) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Metrics of the model and of each baseline, over the test rows of all folds together."""
+    table = predictions(outcomes)
+    test = table[table["split"] == "test"]
+    truth = test["y_true"].to_numpy()
+    metrics = yield_metrics(truth, test["y_pred"].to_numpy())
+    metrics["coverage_90"] = float(((truth >= test["y_lo"]) & (truth <= test["y_hi"])).mean())
+    guesses = [baselines(outcome, seed) for outcome in outcomes]
+    pooled = {name: yield_metrics(truth, np.concatenate([guess[name] for guess in guesses])) for name in guesses[0]}
+    return metrics, pooled
+
+
+def baselines(outcome: Forecast, seed: int) -> dict[str, NDArray[np.float64]]:
+    """What simpler forecasts say of the same test rows [n], having learnt from the same rows."""
+    table, test, known = outcome.prepared.table, outcome.prepared.fold.test, outcome.forecaster.known
+    return yield_baselines(
+        table.values, table.observed, table.target, table.place, table.year, outcome.learnt, test, known, seed
+    )
+
+
+def fitted(outcome: Forecast) -> dict[str, Any]:
+    """What a prediction needs beside the weights."""
+    return {
+        "scaler": outcome.prepared.scaler.to_dict(),
+        "ranges": outcome.prepared.ranges.tolist(),
+        "model": asdict(outcome.model.config),
+        "best_epoch": outcome.fit.best_epoch,
+        "forecaster": outcome.forecaster.to_dict(),
+    }
+
+
+def weights(outcomes: Sequence[Forecast]) -> dict[str, Tensor]:
+    """The frozen encoder and the heads of every fold, by name."""
+    named = {}
+    for outcome in outcomes:
+        fold = outcome.prepared.fold.name
+        named |= {f"{fold}/encoder.{name}": tensor for name, tensor in outcome.model.state_dict().items()}
+        named |= {f"{fold}/head.{name}": tensor for name, tensor in outcome.forecaster.head.state_dict().items()}
+    return named
+
+
+def forecast_new(
+    run: RunFolder, table: SeasonTable, fold: str, record: Mapping[str, Any], pictures: Pictures | None
+) -> tuple[NDArray[np.float64], float]:
+    """t/ha [N] and the half width of the interval for the samples of a new table, by the model of one fold."""
+    everything = np.arange(len(table))
+    nothing = everything[:0]
+    scaler, ranges = Scaler.from_dict(record["scaler"]), np.array(record["ranges"])
+    prepared = assemble(table, Fold(fold, nothing, nothing, everything), scaler, ranges, pictures)
+    model = TimesCLIP(TimesCLIPConfig(**record["model"]))
+    model.load_state_dict(run.read_weights(f"{fold}/encoder."))
+    seasons = SeenSeasons.of(model, prepared)
+    _, variates, width = seasons.features.shape
+    forecaster = Forecaster.from_dict(record["forecaster"], run.read_weights(f"{fold}/head."), width, variates)
+    return seasons.forecast(forecaster, everything), forecaster.radius

@@ -1,0 +1,85 @@
+"""One fold, ready to train: standardised numbers and cached vectors of both half seasons, in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cache.dataset import choose_store, embeddings
+from cache.store import MissingRows, Store
+from model.completion import Season
+from model.seasons import half_seasons
+from pipeline.errors import InputError
+from pipeline.render import Style
+from pipeline.scaling import Scaler
+from pipeline.series import fold_ranges, series_blocks
+from pipeline.splits import Fold
+from pipeline.table import SeasonTable
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """All N samples of a table, scaled by one fold's training rows. `ranges` [V,2]: the y-range of the plots."""
+
+    table: SeasonTable
+    fold: Fold
+    scaler: Scaler
+    ranges: NDArray[np.float64]
+    season: Season
+
+    def rows(self, index: NDArray[np.int64]) -> Season:
+        """The seasons of some samples [n]."""
+        return self.season.rows(torch.from_numpy(index))
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Where the cached vectors are, and the command that makes the ones that are missing."""
+
+    root: Path
+    style: Style
+    store: Store
+    command: str
+    read: dict[bytes, NDArray[np.float16]] = field(default_factory=dict)  # folds with equal y-ranges share one table
+
+    @staticmethod
+    def find(root: Path, style: Style, table: SeasonTable, encoder: str | None, command: str) -> Pictures:
+        """Raises InputError with the command when the cache has no embeddings of this style (and encoder)."""
+        store = choose_store(root, style, table, encoder) if root.is_dir() else None
+        if store is None:
+            wanted = f"embeddings of {encoder}" if encoder else "embeddings"
+            raise InputError(f"{root} holds no {wanted} for these plots. Run:\n    {command}")
+        return Pictures(root, style, store, command)
+
+    def vectors(self, table: SeasonTable, ranges: NDArray[np.float64]) -> NDArray[np.float16]:
+        """[N,V,2,D]. Raises InputError with the command when a single vector is missing."""
+        known = ranges.tobytes()
+        if known in self.read:
+            return self.read[known]
+        try:
+            return self.read.setdefault(
+                known, embeddings(self.store.reader(), series_blocks(table, ranges, self.style))
+            )
+        except MissingRows as missing:
+            raise InputError(
+                f"{missing.count} of {missing.wanted} plots are not in {self.root}. Run:\n    {self.command}"
+            ) from missing
+
+
+def prepare(table: SeasonTable, fold: Fold, pictures: Pictures | None) -> Prepared:
+    """Fit scaler and y-ranges on the fold's training rows and gather everything the model reads."""
+    scaler = Scaler.fit(table.values, table.observed, fold.train)
+    return assemble(table, fold, scaler, fold_ranges(table, fold), pictures)
+
+
+def assemble(
+    table: SeasonTable, fold: Fold, scaler: Scaler, ranges: NDArray[np.float64], pictures: Pictures | None
+) -> Prepared:
+    """The same with a scaler and y-ranges that were fitted before (a run's own, for new data)."""
+    vectors = None if pictures is None else pictures.vectors(table, ranges)
+    first, second = half_seasons(scaler.apply(table.values), table.observed, vectors)
+    return Prepared(table, fold, scaler, ranges, Season(first, second))

@@ -1,0 +1,62 @@
+"""A small table that every command can run on in seconds, and an encoder that needs no weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+STEPS, BANDS, PLACES, YEARS = 12, ("ndvi", "NIR"), 12, range(2016, 2023)
+
+
+def small_seasons(seed: int = 0) -> pd.DataFrame:
+    """12 places x 7 years of two bands on 12 steps; yield follows the peak, the place and noise."""
+    rng = np.random.default_rng(seed)
+    steps = np.arange(STEPS)
+    rows = []
+    for place in range(PLACES):
+        level = rng.normal(5, 0.8)
+        for year in YEARS:
+            peak = rng.uniform(0.4, 0.9)
+            ndvi = 0.15 + peak * np.exp(-(((steps - rng.normal(6, 0.7)) / 2.2) ** 2)) + rng.normal(0, 0.01, STEPS)
+            ndvi[rng.random(STEPS) < 0.1] = np.nan
+            row = {"place": f"field{place}", "year": year}
+            row |= {f"ndvi_{s:02d}": v for s, v in enumerate(ndvi)}
+            row |= {f"NIR_{s:02d}": v for s, v in enumerate(0.1 + 0.4 * ndvi + rng.normal(0, 0.01, STEPS))}
+            rows.append(row | {"yield_t_ha": level + 3 * (peak - 0.65) + rng.normal(0, 0.2)})
+    return pd.DataFrame(rows)
+
+
+CARD = """
+name = "small"
+format = "wide"
+files = ["seasons.csv"]
+place = "place"
+year = "year"
+step_days = 10
+
+[[variates]]
+name = "ndvi"
+low = -0.2
+high = 1.0
+
+[[variates]]
+name = "NIR"
+
+[target]
+column = "yield_t_ha"
+unit = "t/ha"
+"""
+
+
+@pytest.fixture
+def small_card(tmp_path: Path) -> Path:
+    """A dataset card of small_seasons in a folder of its own."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    small_seasons().to_csv(folder / "seasons.csv", index=False)
+    (folder / "card.toml").write_text(CARD)
+    return folder / "card.toml"

@@ -1,0 +1,83 @@
+"""Slow twins of the model's parts: plain loops in float64, written from the formulas and not from the fast code."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+def completion_loss(pred: Floats, true: Floats, observed: Bools) -> float:
+    """Mean of squared errors over the steps that were observed; 0 when there is none. All [B,V,H]."""
+    errors = [(pred[i] - true[i]) ** 2 for i in np.ndindex(observed.shape) if observed[i]]
+    return sum(errors) / len(errors) if errors else 0.0
+
+
+def info_nce(vision: Floats, language: Floats, mask: Bools, log_temperature: float) -> float:
+    """Both directions of InfoNCE, each the mean over present pairs of -log softmax at the pair's own partner."""
+    pairs = [i for i in np.ndindex(mask.shape) if mask[i]]
+    temperature = max(math.exp(log_temperature), 0.01)
+
+    def similarity(a: Floats, b: Floats) -> float:
+        return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)) / temperature)
+
+    total = 0.0
+    for own in pairs:
+        to_text = [similarity(vision[own], language[other]) for other in pairs]
+        to_picture = [similarity(vision[other], language[own]) for other in pairs]
+        for row in (to_text, to_picture):
+            top = max(row)
+            log_sum = top + math.log(sum(math.exp(x - top) for x in row))
+            total += (log_sum - similarity(vision[own], language[own])) / len(pairs)
+    return total
+
+
+def instance_norm(values: Floats, observed: Bools, floor: float) -> tuple[Floats, Floats, Floats]:
+    """z, mean, std of every series, over its observed steps alone. values, observed [B,V,W]."""
+    z, mean = np.zeros(values.shape), np.zeros(values.shape[:2])
+    std = np.full(values.shape[:2], floor)
+    for b, v in np.ndindex(mean.shape):
+        known = [float(values[b, v, w]) for w in range(values.shape[2]) if observed[b, v, w]]
+        if not known:
+            continue
+        mean[b, v] = sum(known) / len(known)
+        std[b, v] = max(floor, math.sqrt(sum((x - mean[b, v]) ** 2 for x in known) / len(known)))
+        for w in range(values.shape[2]):
+            if observed[b, v, w]:
+                z[b, v, w] = (values[b, v, w] - mean[b, v]) / std[b, v]
+    return z, mean, std
+
+
+def patches(series: list[float], patch: int, stride: int) -> list[list[float]]:
+    """Windows of `patch` steps, `stride` apart, over the series with its last value repeated `stride` times."""
+    padded = series + [series[-1]] * stride
+    return [padded[start : start + patch] for start in range(0, len(padded) - patch + 1, stride)]
+
+
+def attend(query: Floats, keys: Floats, absent: Bools, weights: dict[str, Floats], heads: int) -> tuple[Floats, Floats]:
+    """Multi-head attention of one sample: query [V,E], keys [V,E] -> output [V,E], weights [V,V] averaged over heads.
+
+    weights holds in_proj_weight [3E,E], in_proj_bias [3E], out_proj.weight [E,E], out_proj.bias [E], as torch lays
+    them out.
+    """
+    count, width = query.shape
+    size = width // heads
+    projections = zip(np.split(weights["in_proj_weight"], 3), np.split(weights["in_proj_bias"], 3), strict=True)
+    q, k, v = (x @ w.T + b for x, (w, b) in zip((query, keys, keys), projections, strict=True))
+    joined, mean_weights = np.zeros((count, width)), np.zeros((count, count))
+    for head in range(heads):
+        part = slice(head * size, (head + 1) * size)
+        for i in range(count):
+            scores = [
+                -math.inf if absent[j] else float(q[i, part] @ k[j, part]) / math.sqrt(size) for j in range(count)
+            ]
+            exps = [math.exp(s - max(scores)) for s in scores]
+            for j in range(count):
+                share = exps[j] / sum(exps)
+                mean_weights[i, j] += share / heads
+                joined[i, part] += share * v[j, part]
+    return joined @ weights["out_proj.weight"].T + weights["out_proj.bias"], mean_weights

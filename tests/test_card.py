@@ -1,0 +1,149 @@
+"""The dataset card and yield units."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.card import DatasetCard
+from pipeline.errors import InputError
+from pipeline.units import BUSHEL_POUNDS, TONNES_PER_HECTARE, to_tonnes_per_hectare
+
+CARDS = Path(__file__).resolve().parents[1] / "cards"
+SMALLEST: dict[str, Any] = {
+    "name": "fields",
+    "format": "wide",
+    "files": ["fields.csv"],
+    "variates": [{"name": "ndvi"}],
+    "target": {"column": "yield", "unit": "t/ha"},
+}
+
+
+def card(**keys: Any) -> DatasetCard:
+    return DatasetCard.from_keys(SMALLEST | keys, Path("fields.toml"))
+
+
+def refusal(**keys: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        card(**keys)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["illinois_soybean", "zambia_maize"])
+def test_the_shipped_cards_load_and_point_outside_of_the_project(name: str) -> None:
+    shipped = DatasetCard.load(CARDS / f"{name}.toml")
+    assert shipped.name == name
+    assert shipped.target_factor() == 1.0
+    assert all(file.startswith("../../shared/data/") for file in shipped.files)
+    assert all(v.low is not None and v.high is not None for v in shipped.variates)
+
+
+def test_defaults_are_a_wide_table_of_ten_day_steps() -> None:
+    plain = card()
+    assert (plain.place, plain.year, plain.step_days, plain.season_year) == ("place", None, 10.0, "end")
+    assert plain.variates[0].step_pattern == "ndvi_{step}"
+
+
+def test_one_file_may_stand_without_a_list() -> None:
+    assert card(files="fields.csv").files == ["fields.csv"]
+
+
+def test_whole_numbers_serve_as_days_of_a_step() -> None:
+    assert card(step_days=14).step_days == 14.0
+    assert card(step_days="dekad").step_days == "dekad"
+
+
+@pytest.mark.parametrize(
+    ("keys", "fragments"),
+    [
+        ({"plase": "field"}, ["fields.toml", "`plase`", "did you mean `place`?"]),
+        ({"wxyz": []}, ["`wxyz`", "valid keys here are name"]),
+        ({"variates": [{"name": "a"}, {"name": "b", "colum": "c"}]}, ["`variates entry 2 colum`", "`column`"]),
+        ({"target": {"column": "y", "units": "t/ha"}}, ["`target units`", "did you mean `unit`?"]),
+        ({"target": {"unit": "t/ha"}}, ["`target column` is missing"]),
+        ({"step_days": "week"}, ["`step_days` is 'week'", "number of days", '"month" or "dekad"']),
+        ({"step_days": 0}, ["`step_days` is 0", "over 0"]),
+        ({"season_start": "13-01"}, ["`season_start` is '13-01'", '"07-01"']),
+        ({"season_start": "02-29"}, ["02-29"]),
+        ({"season_steps": "12"}, ["`season_steps` is '12'", "a valid integer"]),
+        ({"season_steps": 1}, ["`season_steps` is 1", "greater than or equal to 2"]),
+        ({"format": "xlsx"}, ["`format` is 'xlsx'", "'wide'", "'netcdf'"]),
+        ({"variates": []}, ["`variates` is []", "at least 1 item"]),
+        ({"variates": [{"name": "a"}, {"name": "a"}]}, ["Variate a is named twice"]),
+        ({"variates": [{"name": "a", "low": 1.0, "high": 0.0}]}, ["`low` 1.0 must be below `high` 0.0"]),
+        ({"variates": [{"name": "a", "scale": 0}]}, ["`scale` must not be 0"]),
+        ({"variates": [{"name": "a", "scale": float("inf")}]}, ["`variates entry 1 scale` is inf", "finite number"]),
+        ({"variates": [{"name": "a", "pattern": "a_1"}]}, ["'a_1'", "{step}"]),
+        ({"variates": [{"name": "a", "column": "b"}]}, ["format 'wide' does not use `column`"]),
+        ({"format": "long"}, ["needs one of `date` and `step`"]),
+        ({"format": "long", "date": "d", "step": "s"}, ["needs one of `date` and `step`"]),
+        ({"date": "d"}, ["leave out `date` and `step`"]),
+        ({"exclude": [{"reason": "faulty"}]}, ["`year`, a `place` or a `sample_id`"]),
+        ({"exclude": [{"year": 2011}]}, ["`exclude entry 1 reason` is missing"]),
+        ({"exclude": [{"year": 1811, "reason": "old"}]}, ["`exclude entry 1 year` is 1811", "1900"]),
+        ({"step_days": "month", "season_start": "07-15"}, ["`season_start` 07-15 must fall on day 01"]),
+        ({"step_days": "dekad", "calendar_start": "07-15"}, ["`calendar_start` 07-15", "01 or 11 or 21"]),
+    ],
+)
+def test_a_wrong_card_is_refused_with_key_value_and_advice(keys: dict[str, Any], fragments: list[str]) -> None:
+    told = refusal(**keys)
+    assert told.startswith("fields.toml: the dataset card cannot be used.")
+    assert [fragment for fragment in fragments if fragment not in told] == []
+    assert "\n" not in told
+
+
+def test_every_wrong_key_is_told_once() -> None:
+    told = refusal(plase="a", step_days=0, name=5)
+    assert told.count("`plase`") == told.count("`step_days`") == told.count("`name`") == 1
+
+
+def test_a_factor_overrides_the_unit() -> None:
+    assert card(target={"column": "y", "unit": "sacks", "factor": 0.07}).target_factor() == 0.07
+
+
+def test_an_unknown_unit_names_the_card_and_the_known_ones() -> None:
+    with pytest.raises(InputError, match=r"fields\.toml: \[target\] column y.*'kg/hm'.*nearest: kg/ha.*lb/ac"):
+        card(target={"column": "y", "unit": "kg/hm"}).target_factor()
+
+
+def test_a_target_without_unit_and_factor_is_refused() -> None:
+    with pytest.raises(InputError, match="neither `unit` nor `factor`"):
+        card(target={"column": "y"}).target_factor()
+
+
+@pytest.mark.parametrize(
+    ("amount", "unit", "crop", "tonnes"),
+    [
+        (8500, "kg/ha", None, 8.5),
+        (85, "dt/ha", None, 8.5),
+        (85, "Q/HA", None, 8.5),
+        (850, "g / m2", None, 8.5),
+        (8.5, "mg/ha", None, 8.5),
+        # Published rounded: 1 bu/ac of maize is 62.77 kg/ha, of soybean and wheat 67.25 kg/ha (FAO, USDA).
+        (1, "bu/ac", "maize", 0.06277),
+        (1, "bu/ac", "soybean", 0.06725),
+        (1, "bu/ac", "Wheat", 0.06725),
+        (1, "lb/ac", None, 0.00112085),
+        (1, "ton/ac", None, 2.2417),
+    ],
+)
+def test_units_give_published_tonnes(amount: float, unit: str, crop: str | None, tonnes: float) -> None:
+    factor = to_tonnes_per_hectare(unit, factor=None, crop=crop, where="here")
+    assert amount * factor == pytest.approx(tonnes, rel=1e-4)
+
+
+@pytest.mark.parametrize(("crop", "told"), [(None, "no `crop` is named"), ("kale", "crop 'kale' is not known")])
+def test_bushels_need_a_crop_with_a_legal_weight(crop: str | None, told: str) -> None:
+    with pytest.raises(InputError, match=told) as caught:
+        to_tonnes_per_hectare("bu/ac", factor=None, crop=crop, where="here")
+    assert all(name in str(caught.value) for name in BUSHEL_POUNDS)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.sampled_from(sorted(TONNES_PER_HECTARE)), st.sampled_from([str.lower, str.upper, str.title]))
+def test_units_do_not_depend_on_their_case(unit: str, spell: Any) -> None:
+    assert to_tonnes_per_hectare(spell(unit), factor=None, crop=None, where="here") == TONNES_PER_HECTARE[unit]

@@ -1,0 +1,131 @@
+"""Filling the cache: same pictures in any order, nothing twice, and a kill loses only what was not committed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cache.__main__ import collect
+from cache.fill import EmbeddingWork, ImageWork, wanted_keys
+from cache.spec import embedding_spec
+from cache.store import MissingRows, Store, content_digest
+from pipeline.keys import series_keys
+from pipeline.render import Style, draw
+from pipeline.series import SeriesBlock
+from pipeline.windows import Window
+
+ROOT = Path(__file__).resolve().parents[1]
+STYLE = Style(size=32)
+
+
+def block(samples=40, variates=3, steps=9, seed=0, name="first-half"):
+    rng = np.random.default_rng(seed)
+    values = rng.random((samples, variates, steps), np.float32)
+    observed = rng.random(values.shape) > 0.2
+    keys = series_keys(values.reshape(-1, steps), observed.reshape(-1, steps), STYLE).reshape(samples, variates)
+    return SeriesBlock(Window(name, 0, steps), values, observed, keys)
+
+
+def fill(root, blocks, workers=1, backend="sequential", slab_rows=16):
+    work = ImageWork.of(root, STYLE, blocks, slab_rows)
+    return work, work.run(workers, backend, lambda rows: None)
+
+
+def test_every_series_gets_its_own_picture_also_when_windows_differ_in_length(tmp_path):
+    blocks = [block(), block(steps=10, seed=1, name="second-half")]
+    work, filled = fill(tmp_path, blocks)
+    assert filled.written == filled.distinct == work.plan.distinct
+    reader = work.store.reader()
+    for b in blocks:
+        steps = b.window.length
+        expected = draw(b.values.reshape(-1, steps), b.observed.reshape(-1, steps), STYLE)
+        np.testing.assert_array_equal(reader.read(b.keys.reshape(-1)), expected)
+
+
+def test_a_second_run_draws_nothing_and_equal_series_share_a_picture(tmp_path):
+    once = block()
+    twice = SeriesBlock(
+        once.window, np.tile(once.values, (2, 1, 1)), np.tile(once.observed, (2, 1, 1)), np.tile(once.keys, (2, 1))
+    )
+    _, first = fill(tmp_path, [once])
+    _, second = fill(tmp_path, [twice])
+    assert first.written == once.keys.size
+    assert (second.wanted, second.distinct, second.written) == (2 * once.keys.size, once.keys.size, 0)
+
+
+@pytest.mark.parametrize(("workers", "backend"), [(2, "loky"), (4, "threading")])
+def test_the_content_digest_does_not_depend_on_workers_or_slabs(tmp_path, workers, backend):
+    one, _ = fill(tmp_path / "one", [block()])
+    many, _ = fill(tmp_path / "many", [block()], workers, backend, slab_rows=7)
+    assert content_digest(one.store.slabs()) == content_digest(many.store.slabs())
+
+
+def test_vectors_are_those_of_the_picture_in_the_colour_of_its_variate(tmp_path):
+    blocks = [block()]
+    fill(tmp_path, blocks)
+    spec = embedding_spec(STYLE, {"name": "mean ink and colour", "dim": 4})
+
+    def encode(ink, rgb):
+        return np.column_stack([ink.reshape(len(ink), -1).mean(1), rgb]).astype(np.float16)
+
+    work = EmbeddingWork.of(tmp_path, STYLE, spec, blocks, slab_rows=16)
+    filled = work.run(lambda: encode, lambda rows: None)
+    images = Store(tmp_path, work.images).reader().read(wanted_keys(blocks))
+    np.testing.assert_array_equal(work.store.reader().read(work.keys), encode(images, work.rgb))
+    assert filled.written == filled.distinct
+    again = EmbeddingWork.of(tmp_path, STYLE, spec, blocks)
+    assert again.run(pytest.fail, lambda rows: None).written == 0
+
+
+def test_vectors_without_pictures_are_an_error(tmp_path):
+    spec = embedding_spec(STYLE, {"name": "none", "dim": 4})
+    work = EmbeddingWork.of(tmp_path, STYLE, spec, [block()])
+    with pytest.raises(MissingRows):
+        work.run(lambda: None, lambda rows: None)
+
+
+DRAW_SLOWLY = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+import cache.fill, tests.test_fill as t
+from cache.fill import ImageWork
+blocks = [t.block(samples=200)]
+work = ImageWork.of(Path(sys.argv[2]), t.STYLE, blocks, 8)
+work.run(2, "loky", lambda rows: time.sleep(0.02))
+"""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_run_killed_with_all_its_workers_resumes_to_the_same_content(tmp_path, seed):
+    undisturbed, _ = fill(tmp_path / "undisturbed", [block(samples=200)])
+    root = tmp_path / "killed"
+    command = [sys.executable, "-c", DRAW_SLOWLY, str(ROOT), str(root)]
+    process = subprocess.Popen(command, start_new_session=True, cwd=ROOT)
+    slabs = root / "images"
+    while not any(slabs.glob("*/slabs/[!.]*/commit.json")):
+        assert process.poll() is None, "it ended before its first slab"
+        time.sleep(0.01)
+    time.sleep(np.random.default_rng(seed).uniform(0, 0.3))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    work = ImageWork.of(root, STYLE, [block(samples=200)], 8)
+    committed = work.plan.reused
+    assert committed > 0
+    assert work.run(1, "sequential", lambda rows: None).written == work.plan.distinct - committed
+    assert content_digest(work.store.slabs()) == content_digest(undisturbed.store.slabs())
+
+
+def test_stats_count_what_is_committed(tmp_path):
+    _, filled = fill(tmp_path, [block()])
+    stats = collect(tmp_path)
+    assert {"series", "images", "bytes", "slabs", "committed", "content_digest"} <= set(stats)
+    assert stats["images"] == filled.distinct
+    assert stats["slabs"] == stats["committed"] == -(-filled.distinct // 16)
+    assert json.loads(json.dumps(stats)) == stats

@@ -1,0 +1,79 @@
+"""Imports point one way, and heavy libraries have one home each."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FIRST_PARTY = {"pipeline", "cache", "model", "report", "stages"}
+# What a package may import of the others. Entry points may import everything.
+ARROWS = {
+    "pipeline": set(),
+    "model": set(),
+    "cache": {"pipeline"},
+    "report": {"pipeline"},
+    "stages": {"pipeline", "cache", "model", "report"},
+}
+# Which packages (or single modules) may name a heavy library at all, even inside a function.
+HOMES = {
+    "torch": {"model", "stages", "report"},
+    "matplotlib": {"pipeline/render.py"},
+    "zarr": {"pipeline/sources"},  # cubes of users; the cache writes and reads its own shards
+    "xarray": {"pipeline/sources"},
+    "open_clip": {"model/encoders"},
+    "transformers": {"model/encoders"},
+    "timm": {"model/encoders"},
+    "aquacrop": {"pipeline/simulate.py"},
+    "sklearn": {"model"},
+    "joblib": {"cache", "pipeline/simulate.py"},
+}
+
+
+def imports(path):
+    """Every top-level package that a file names in an import statement."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module.split(".")[0]
+
+
+def modules(package):
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+@pytest.mark.parametrize("package", sorted(FIRST_PARTY))
+def test_packages_import_only_along_the_arrows(package):
+    assert modules(package)
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules(package)
+        for name in imports(path)
+        if name in FIRST_PARTY - {package} - ARROWS[package]
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("library", sorted(HOMES))
+def test_a_heavy_library_has_one_home(library):
+    wrong = [
+        str(path.relative_to(ROOT))
+        for package in FIRST_PARTY
+        for path in modules(package)
+        if library in imports(path) and not any(str(path.relative_to(ROOT)).startswith(home) for home in HOMES[library])
+    ]
+    assert wrong == []
+
+
+def test_no_module_is_named_after_nothing():
+    names = {path.stem for package in FIRST_PARTY for path in modules(package)}
+    assert not names & {"utils", "helpers", "common", "base", "manager", "misc"}
+
+
+def test_workers_import_neither_torch_nor_zarr_nor_encoders():
+    code = "import sys, cache.fill; print([m for m in ('torch', 'zarr', 'open_clip', 'pandas') if m in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"

@@ -1,0 +1,415 @@
+"""The model against slow twins, under its masks, and through a short training."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import reference_model
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.losses import completion_loss, info_nce
+from model.timesclip import (
+    FeatureNorm,
+    TimesCLIP,
+    TimesCLIPConfig,
+    TimesCLIPOutput,
+    YieldHead,
+    cut_patches,
+    instance_norm,
+)
+
+SMALL = TimesCLIPConfig(variates=3, window=9, horizon=9, vision_dim=10, width=16, heads=2, layers=1)
+LANGUAGE = replace(SMALL, use_vision=False)
+VISION = replace(SMALL, use_language=False)
+PARTS = {"both": SMALL, "language only": LANGUAGE, "vision only": VISION}
+
+
+def season(config: TimesCLIPConfig, samples: int = 5, seed: int = 0, gaps: float = 0.2):
+    """values [B,V,W], observed [B,V,W] bool, embeddings [B,V,D]; sample 0 lacks variate 0 where there are several."""
+    rng = np.random.default_rng(seed)
+    shape = (samples, config.variates, config.window)
+    values = rng.normal(size=(*shape[:2], 1)) + np.cumsum(rng.normal(size=shape), axis=2) / 2
+    observed = rng.random(shape) >= gaps
+    observed[..., 0] = True
+    if config.variates > 1:
+        observed[0, 0] = False
+    embeddings = rng.normal(size=(*shape[:2], config.vision_dim))
+    return torch.tensor(values, dtype=torch.float32), torch.tensor(observed), torch.tensor(embeddings).half()
+
+
+def built(config: TimesCLIPConfig, seed: int = 0) -> TimesCLIP:
+    """A seeded model in evaluation mode, its feature norm fitted on random embeddings."""
+    torch.manual_seed(seed)
+    model = TimesCLIP(config)
+    if config.use_vision:
+        rng = np.random.default_rng(1)
+        model.fit_features([torch.tensor(rng.normal(size=(40, config.variates, config.vision_dim)))])
+    return model.eval()
+
+
+def tensors(output: TimesCLIPOutput) -> list[torch.Tensor]:
+    return [part for part in output if part is not None]
+
+
+# Parts against their slow twins
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 9999),
+    shape=st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 12)),
+    share=st.sampled_from([0.0, 0.3, 0.8, 1.0]),
+)
+def test_instance_norm_uses_observed_steps_alone(seed, shape, share):
+    rng = np.random.default_rng(seed)
+    values, observed = rng.normal(size=shape) * rng.choice([1e-3, 1, 50]), rng.random(shape) < share
+    found = instance_norm(torch.from_numpy(values), torch.from_numpy(observed), 0.05)
+    for ours, theirs in zip(found, reference_model.instance_norm(values, observed, 0.05), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-10)
+    z, mean, std = found
+    restored = (z * std[..., None] + mean[..., None]).numpy()
+    np.testing.assert_allclose(restored[observed], values[observed], rtol=1e-9, atol=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(patch=st.integers(1, 8), stride=st.integers(1, 5), extra=st.integers(0, 30))
+def test_patches_repeat_the_end_for_one_stride(patch, stride, extra):
+    window = patch + extra
+    series = np.random.default_rng(extra).normal(size=(1, 1, window))
+    found = cut_patches(torch.from_numpy(series), patch, stride)[0, 0].tolist()
+    assert found == reference_model.patches(series[0, 0].tolist(), patch, stride)
+    config = TimesCLIPConfig(1, window, 1, use_vision=False, patch=patch, stride=stride)
+    assert config.patches == len(found) == (window - patch) // stride + 2
+
+
+@pytest.mark.parametrize(("window", "count"), [(18, 6), (36, 12), (6, 2)])
+def test_patch_counts_of_the_method(window, count):
+    assert TimesCLIPConfig(7, window, window, use_vision=False).patches == count
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 9999), absent=st.lists(st.booleans(), min_size=3, max_size=3).filter(lambda m: not all(m)))
+def test_variate_selection_is_attention_over_present_variates(seed, absent):
+    model = built(LANGUAGE, seed).double()
+    text, series = (torch.from_numpy(x) for x in np.random.default_rng(seed).normal(size=(2, 1, 3, 16)))
+    hidden = torch.tensor([absent])
+    state = {name: value.numpy() for name, value in model.select.attention.state_dict().items()}
+    found, weights = reference_model.attend(text[0].numpy(), series[0].numpy(), hidden[0].numpy(), state, heads=2)
+    ours, our_weights = model.select(text, series, hidden)
+    np.testing.assert_allclose(our_weights[0].detach(), weights, atol=1e-12)
+    expected = model.select.feed_forward(model.select.norm(text[0] + torch.from_numpy(found)))
+    np.testing.assert_allclose(ours[0].detach(), expected.detach(), atol=1e-12)
+
+
+def test_the_feature_norm_standardises_what_moves_and_floors_what_does_not():
+    rng = np.random.default_rng(0)
+    rows = torch.tensor(rng.normal(3, 2, size=(400, 2, 8)))
+    rows[:, :, 0] = 1 + 1e-5 * rows[:, :, 0]  # a channel that is almost constant
+    norm = FeatureNorm(2, 8)
+    norm.fit([rows[:150], rows[150:]])
+    out = norm(rows)
+    np.testing.assert_allclose(out[..., 1:].mean(0), 0, atol=0.05)
+    np.testing.assert_allclose(out[..., 1:].std(0), 1, atol=0.05)
+    assert out[..., 0].abs().max() < 1e-3
+    assert norm(rows + 1e6).abs().max() == 5
+    assert norm(rows.half()).dtype == torch.float32
+
+
+def test_the_feature_norm_leaves_absent_pictures_out():
+    rows = torch.tensor(np.random.default_rng(0).normal(size=(50, 2, 4)))
+    present = torch.ones(50, 2, dtype=torch.bool)
+    present[30:, 0] = False
+    spoiled = torch.where(present[..., None], rows, 1e4)
+    masked, whole = FeatureNorm(2, 4), FeatureNorm(2, 4)
+    masked.fit([spoiled], [present])
+    whole.fit([rows])
+    assert torch.equal(masked.mean[1], whole.mean[1])
+    np.testing.assert_allclose(masked.mean[0], rows[:30, 0].mean(0), rtol=1e-5)
+
+
+def test_pictures_before_the_fit_of_their_norm_are_an_error():
+    model = TimesCLIP(SMALL)
+    with pytest.raises(RuntimeError, match="fit_features"):
+        model(*season(SMALL))
+
+
+def test_the_fit_of_the_feature_norm_is_saved_with_the_weights():
+    model, other = built(SMALL), TimesCLIP(SMALL)
+    other.load_state_dict(model.state_dict())
+    for ours, theirs in zip(tensors(model(*season(SMALL))), tensors(other.eval()(*season(SMALL))), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+# Shapes and configurations
+
+
+@pytest.mark.parametrize("parts", PARTS)
+@pytest.mark.parametrize("variates", [1, 3])
+def test_shapes_are_as_documented(parts, variates):
+    config = replace(PARTS[parts], variates=variates, horizon=5)
+    inputs = season(config)
+    model = built(config)
+    out = model(*inputs)
+    assert out.completion.shape == (5, variates, 5)
+    token = (5, variates, 16)
+    assert out.vision is None if not config.use_vision else out.vision.shape == token
+    assert out.language is None if not config.use_language else out.language.shape == token
+    assert out.selection is None if not config.use_language else out.selection.shape == (5, variates, variates)
+    assert model.features(*inputs).shape == (5, variates, config.feature_dim)
+    assert all(x.isfinite().all() for x in [*tensors(out), model.features(*inputs)])
+
+
+def test_a_season_of_twelve_months_has_one_patch_and_a_padded_one():
+    config = TimesCLIPConfig(variates=3, window=6, horizon=6, use_vision=False)
+    out = built(config)(*season(config)[:2])
+    assert config.patches == 2
+    assert out.completion.isfinite().all()
+
+
+def test_a_config_survives_json():
+    assert TimesCLIPConfig(**asdict(SMALL)) == SMALL
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"window": 5}, "window of 5 steps is shorter than a patch of 6"),
+        ({"use_vision": False, "use_language": False}, "both off"),
+        ({"vision_dim": 0}, "vision_dim is 0"),
+        ({"horizon": 0}, "at least 1"),
+        ({"heads": 3}, "multiple of heads 3"),
+    ],
+)
+def test_sizes_that_cannot_work_are_refused_with_their_numbers(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(SMALL, **change)
+
+
+def test_inputs_of_the_wrong_shape_are_refused():
+    model, (values, observed, embeddings) = built(SMALL), season(SMALL)
+    with pytest.raises(ValueError, match="<=9"):
+        model(torch.cat([values, values], -1), torch.cat([observed, observed], -1), embeddings)
+    with pytest.raises(ValueError, match="embeddings must be"):
+        model(values, observed, None)
+    with pytest.raises(ValueError, match="embeddings must be"):
+        model(values, observed, embeddings[..., :4])
+
+
+def test_a_shorter_window_reads_as_one_with_unobserved_steps_at_its_end():
+    model, (values, observed, embeddings) = built(SMALL), season(SMALL)
+    observed[..., -1] = False
+    short = model(values[..., :-1], observed[..., :-1], embeddings)
+    for ours, theirs in zip(tensors(short), tensors(model(values, observed, embeddings)), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_the_model_for_seven_bands_stays_small():
+    config = TimesCLIPConfig(variates=7, window=18, horizon=18, vision_dim=1280)
+    model, head = TimesCLIP(config), YieldHead(2 * config.feature_dim, 7)
+    count = sum(p.numel() for p in model.parameters())
+    head_count = sum(p.numel() for p in head.parameters())
+    print(f"TimesCLIP {count:,} parameters, YieldHead {head_count:,}")
+    assert count < 700_000
+    assert head_count < 15_000
+
+
+# Masks
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("parts", PARTS)
+def test_what_stands_under_a_mask_changes_nothing_bit_for_bit(parts, training):
+    config = PARTS[parts]
+    model, (values, observed, embeddings) = built(config).train(training), season(config)
+    present = observed.any(-1)
+    outcomes = []
+    for hidden in (0.0, 3e4, math.nan):
+        inputs = (
+            torch.where(observed, values, hidden),
+            observed,
+            torch.where(present[..., None], embeddings, hidden),
+        )
+        torch.manual_seed(4)  # equal dropout
+        outcomes.append([*tensors(model(*inputs)), model.features(*inputs)])
+    for other in outcomes[1:]:
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(other, outcomes[0], strict=True))
+
+
+@pytest.mark.parametrize("parts", PARTS)
+def test_an_absent_variate_is_zero_everywhere_and_draws_no_attention(parts):
+    config = PARTS[parts]
+    out = built(config)(*season(config))
+    for part in tensors(out):
+        assert (part[0, 0] == 0).all()
+    if out.selection is not None:
+        assert (out.selection[0, :, 0] == 0).all()
+        np.testing.assert_allclose(out.selection[0, 1:].sum(-1).detach(), 1, rtol=1e-5)
+
+
+def test_a_sample_without_any_observation_gives_zeros_and_finite_gradients():
+    model, (values, observed, embeddings) = built(SMALL).train(), season(SMALL)
+    observed[2] = False
+    out = model(values, observed, embeddings)
+    assert all((part[2] == 0).all() for part in tensors(out))
+    loss = out.completion.square().sum() + info_nce(out.vision, out.language, observed.any(-1), model.log_temperature)
+    loss.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_a_patch_without_observations_is_not_attended_to():
+    model, (values, observed, _) = built(LANGUAGE), season(LANGUAGE, gaps=0)
+    observed[..., 3:] = False  # 9 steps: patches 0-5, 3-8, 6-11; the last two see nothing
+    before = model(values, observed).language
+    with torch.no_grad():  # what an empty patch would bring into attention: its position
+        model.language.positions[2:] += 5
+    assert torch.equal(model(values, observed).language, before)
+    observed[..., 3:] = True
+    assert not torch.equal(model(values, observed).language, before)
+
+
+# Symmetries
+
+
+@pytest.mark.parametrize("parts", PARTS)
+def test_permuting_samples_permutes_outputs(parts):
+    config = PARTS[parts]
+    model, inputs, order = built(config), season(config), torch.tensor([3, 0, 4, 1, 2])
+    straight = tensors(model(*inputs))
+    permuted = tensors(model(*(x[order] for x in inputs)))
+    for ours, theirs in zip(permuted, straight, strict=True):
+        torch.testing.assert_close(ours, theirs[order], atol=1e-5, rtol=1e-5)
+
+
+def test_permuting_variates_with_their_own_parameters_permutes_outputs():
+    model, inputs, order = built(SMALL), season(SMALL), torch.tensor([2, 0, 1])
+    other = built(SMALL)
+    with torch.no_grad():
+        other.language.variates.copy_(model.language.variates[order])
+        other.vision.norm.mean.copy_(model.vision.norm.mean[order])
+        other.vision.norm.scale.copy_(model.vision.norm.scale[order])
+    straight, permuted = model(*inputs), other(*(x[:, order] for x in inputs))
+    for name in ("completion", "vision", "language"):
+        torch.testing.assert_close(getattr(permuted, name), getattr(straight, name)[:, order], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(permuted.selection, straight.selection[:, order][:, :, order], atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(model(*(x[:, order] for x in inputs)).completion, permuted.completion, atol=1e-3)
+
+
+@settings(max_examples=15, deadline=None)
+@given(shift=st.floats(-20, 20), scale=st.floats(0.5, 20), seed=st.integers(0, 99))
+def test_a_shifted_and_scaled_season_is_completed_shifted_and_scaled_alike(shift, scale, seed):
+    model = built(LANGUAGE).double()
+    values, observed, _ = season(LANGUAGE, seed=seed)
+    values, present = values.double(), observed.any(-1)
+    _, _, std = instance_norm(values, observed, 0.0)
+    above_the_floor = present & (std > 0.1)
+    plain, moved = model(values, observed).completion, model(shift + scale * values, observed).completion
+    torch.testing.assert_close(
+        moved[above_the_floor], (shift + scale * plain)[above_the_floor], atol=1e-9 * (1 + scale), rtol=1e-9
+    )
+
+
+def test_the_level_of_the_season_reaches_the_features_of_stage_2():
+    model, (values, observed, _) = built(LANGUAGE), season(LANGUAGE)
+    plain, moved = model.features(values, observed), model.features(values + 2, observed)
+    torch.testing.assert_close(moved[1:, :, :-2], plain[1:, :, :-2], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(moved[1:, :, -2], plain[1:, :, -2] + 2, atol=1e-5, rtol=1e-5)
+
+
+def test_vision_only_reads_no_number():
+    model, (values, observed, embeddings) = built(VISION), season(VISION)
+    assert torch.equal(model(values, observed, embeddings)[0], model(values * 3 + 1, observed, embeddings)[0])
+    assert not torch.equal(model(values, observed, embeddings)[0], model(values, observed, embeddings * 2)[0])
+
+
+# Training
+
+
+@pytest.mark.parametrize("parts", PARTS)
+def test_eight_samples_are_learnt_by_heart(parts):
+    config = replace(PARTS[parts], dropout=0.0, width=32)
+    (values, observed, embeddings), model = season(config, 8, gaps=0.1), built(config).train()
+    goal, known, _ = season(config, 8, seed=9, gaps=0.1)
+    known &= observed.any(-1, keepdim=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0)
+    first = None
+    for _ in range(250):
+        loss = completion_loss(model(values, observed, embeddings).completion, goal, known)
+        first = first or loss.item()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.01 < 0.3 < first
+
+
+def test_alignment_teaches_each_picture_its_own_series():
+    config = replace(SMALL, dropout=0.0)
+    inputs, model = season(config, 8), built(config).train()
+    present = inputs[1].any(-1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(120):
+        out = model(*inputs)
+        loss = info_nce(out.vision, out.language, present, model.log_temperature)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.5
+
+
+def test_every_parameter_of_every_part_learns():
+    model, inputs = built(SMALL).train(), season(SMALL)
+    out = model(*inputs)
+    present = inputs[1].any(-1)
+    (out.completion.square().mean() + info_nce(out.vision, out.language, present, model.log_temperature)).backward()
+    idle = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
+    assert idle == []
+
+
+def test_one_seed_gives_the_same_weights_and_the_same_step_bit_for_bit():
+    def one_step() -> list[torch.Tensor]:
+        model, inputs = built(SMALL, seed=5).train(), season(SMALL)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        model(*inputs).completion.square().mean().backward()
+        optimizer.step()
+        return list(model.state_dict().values())
+
+    assert all(torch.equal(a, b) for a, b in zip(one_step(), one_step(), strict=True))
+
+
+# The yield head
+
+
+def test_an_untrained_yield_head_predicts_exactly_the_offset():
+    head = YieldHead(features=20, variates=3)
+    features = torch.randn(6, 3, 20, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(head(features, torch.ones(6, 3, dtype=torch.bool)), torch.zeros(6))
+
+
+def test_a_yield_head_ignores_absent_variates_and_keeps_variates_apart():
+    torch.manual_seed(0)
+    head = YieldHead(20, 3).eval()
+    torch.nn.init.normal_(head.out.weight)
+    features, present = torch.randn(6, 3, 20), torch.ones(6, 3, dtype=torch.bool)
+    present[:, 1] = False
+    spoiled = features.clone()
+    spoiled[:, 1] = math.nan
+    assert torch.equal(head(spoiled, present), head(features, present))
+    assert not torch.allclose(head(features[:, [2, 1, 0]], present), head(features, present), atol=1e-3)
+
+
+def test_a_yield_head_learns_a_linear_yield_and_beats_its_start():
+    torch.manual_seed(0)
+    head, features = YieldHead(20, 3), torch.randn(200, 3, 20)
+    present = torch.ones(200, 3, dtype=torch.bool)
+    anomaly = features[:, 0, :5].sum(1) / 5**0.5
+    optimizer = torch.optim.AdamW(head.parameters(), lr=1e-2)
+    for _ in range(150):
+        loss = (head(features, present) - anomaly).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert (head.eval()(features, present) - anomaly).square().mean() < 0.1 * anomaly.square().mean()
