@@ -83,7 +83,7 @@ def forecast(args: Arguments) -> int:
     print(f"{table.name}: {len(table)} samples. {table.describe_counts()}")
     style = Style(**result["style"])
     store = fill(args, table, style, result, fitted) if result["cache_spec"] else None
-    pictures = store and Pictures(args.cache, style, store, "")
+    pictures = Pictures(args.cache, style, store, "") if store else None
 
     forecasts = [forecasting.forecast_new(run, table, name, record, pictures) for name, record in fitted.items()]
     mean = np.mean([yields for yields, _ in forecasts], axis=0)

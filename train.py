@@ -157,8 +157,14 @@ def train(args: Arguments, command: str) -> int:
 
 def schedule_of(args: Arguments) -> Schedule:
     """The stage's schedule with what the flags change. Raises InputError when a number cannot be meant."""
-    given = {"epochs": args.epochs, "patience": args.patience, "batch_size": args.batch_size, "lr": args.lr}
-    schedule = replace(DEFAULTS[args.stage], **{name: value for name, value in given.items() if value is not None})
+    default = DEFAULTS[args.stage]
+    schedule = replace(
+        default,
+        epochs=default.epochs if args.epochs is None else args.epochs,
+        patience=default.patience if args.patience is None else args.patience,
+        batch_size=args.batch_size,
+        lr=args.lr,
+    )
     for name, value in (*asdict(schedule).items(), ("members", args.members)):
         if value <= 0:
             raise InputError(f"--{name.replace('_', '-')} is {value}; it must be above 0.")

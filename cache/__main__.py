@@ -105,7 +105,7 @@ def _refuse_unless_cache(root: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     command: Any = tyro.cli(
-        Annotated[Stats, tyro.conf.subcommand("stats")] | Annotated[Show, tyro.conf.subcommand("show")],  # type: ignore[arg-type]
+        Annotated[Stats, tyro.conf.subcommand("stats")] | Annotated[Show, tyro.conf.subcommand("show")],
         args=arguments,
         prog="python -m cache",
     )

@@ -97,7 +97,8 @@ class OpenShard:
     def read(self, rows: NDArray[np.integer[Any]]) -> NDArray[Any]:
         """Rows [m, *row shape]. The caller checks digests; a chunk that does not decompress is a ValueError."""
         if self.kind == "embeddings":
-            return self._rows[rows]
+            gathered: NDArray[Any] = self._rows[rows]
+            return gathered
         out = np.empty((len(rows), *self.shape[1:]), DTYPE[self.kind])
         for i, row in enumerate(rows):
             offset, size = self._chunks[row]
@@ -110,7 +111,7 @@ def _shard_index(data: bytes | mmap.mmap, rows: int) -> list[list[int]]:
     index = np.frombuffer(raw, "<u8").reshape(-1, 2)
     if len(index) != rows or (index.sum(1) > len(data)).any():
         raise ValueError(f"the shard index does not describe {rows} rows")
-    return index.tolist()  # type: ignore[no-any-return]
+    return index.tolist()
 
 
 def _unpack(compressed: bytes, row: NDArray[Any]) -> None:

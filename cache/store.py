@@ -235,7 +235,7 @@ def slab_id(keys: Keys) -> str:
 def row_digests(rows: NDArray[Any]) -> NDArray[np.uint64]:
     """xxh3-64 of the decoded bytes of each row [n]."""
     rows = np.ascontiguousarray(rows)
-    flat = memoryview(rows.view(np.uint8).reshape(-1))
+    flat = memoryview(rows.view(np.uint8).reshape(-1).data)
     width = rows[0].nbytes if len(rows) else 0
     digest = xxhash.xxh3_64_intdigest
     return np.array([digest(flat[i * width : (i + 1) * width]) for i in range(len(rows))], np.uint64)

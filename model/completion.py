@@ -37,7 +37,10 @@ def train_completion(
     """A model fitted on the training rows; the validation rows choose its epoch. Same seed, same weights on a CPU."""
     torch.manual_seed(seed)
     model = TimesCLIP(config)
-    model.fit_features([h.embeddings for h in (train.first, train.second) if h.embeddings is not None])
+    if config.use_vision:
+        halves = (train.first, train.second)
+        pictures = [half.embeddings for half in halves if half.embeddings is not None]
+        model.fit_features(pictures, [half.observed.any(-1) for half in halves])
     trainer = Trainer(model, len(train), schedule, torch.Generator().manual_seed(seed))
 
     def loss_of(positions: Tensor) -> dict[str, Tensor]:
@@ -61,6 +64,7 @@ def completion_terms(model: TimesCLIP, season: Season) -> dict[str, Tensor]:
     return {"loss": completion + ALIGNMENT_WEIGHT * alignment, "completion": completion, "alignment": alignment}
 
 
+@torch.inference_mode()
 def evaluate(model: TimesCLIP, season: Season, batch_size: int) -> dict[str, float]:
     """The loss terms over all rows, each row weighing the same whatever the batch size (alignment: a mean of batches)."""
     sums: dict[str, float] = {}
@@ -71,16 +75,20 @@ def evaluate(model: TimesCLIP, season: Season, batch_size: int) -> dict[str, flo
 
 
 @torch.inference_mode()
-def complete(model: TimesCLIP, first: HalfSeason, batch_size: int) -> tuple[Tensor, Tensor]:
-    """The completed second half [n,V,W], standardised, and the variate-selection weights [V,V] averaged over samples."""
+def complete(model: TimesCLIP, first: HalfSeason, batch_size: int) -> tuple[Tensor, Tensor | None]:
+    """The completed second half [n,V,W], standardised, and the variate-selection weights [V,V] averaged over samples.
+
+    No weights without the language side.
+    """
     model.eval()
     parts, weights = [], []
     for rows in _batches(len(first), batch_size):
         batch = first.rows(rows)
         out = model(batch.values, batch.observed, batch.embeddings)
         parts.append(out.completion)
-        weights.append(out.selection)
-    return torch.cat(parts), torch.cat(weights).mean(0)
+        if out.selection is not None:
+            weights.append(out.selection)
+    return torch.cat(parts), torch.cat(weights).mean(0) if weights else None
 
 
 @torch.inference_mode()

@@ -86,7 +86,7 @@ class Trainer:
         self.module.train()
         sums: dict[str, float] = {}
         order = torch.randperm(self.samples, generator=self.generator)
-        for step, positions in enumerate(order.split(self.schedule.batch_size)):
+        for step, positions in enumerate(torch.split(order, self.schedule.batch_size)):
             for name, term in self._step(number, step, loss_of(positions)).items():
                 sums[name] = sums.get(name, 0.0) + term * len(positions)
         seconds = time.perf_counter() - started

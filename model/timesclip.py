@@ -46,7 +46,7 @@ class TimesCLIPConfig:
     """P, steps of a patch."""
     stride: int = 3
     """Steps from one patch to the next."""
-    width: int = 128
+    width: int = 64
     """E, length of a token."""
     layers: int = 2
     """Transformer layers."""

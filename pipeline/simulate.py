@@ -19,7 +19,8 @@ Remote Sens. 14:1159-1177) of green leaf, withered leaf or straw, and soil:
 * NDVI: Rouse et al. 1974. EVI: Huete et al. 2002, Remote Sens. Environ. 83:195-213. RVI: Jordan 1969.
 
 Each ten-day step shows one day's view, with a gain error a season and band and noise a view, or nothing where it is
-cloudy. The yield is AquaCrop's dry grain yield times what no band can see: site and field luck, and progress.
+cloudy. The yield is AquaCrop's dry grain yield times what no band can see: the farmer's skill, luck
+and progress.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ SOIL_BRIGHTNESS = {"LoamySand": 1.25, "SandyLoam": 1.10, "Loam": 1.0, "SiltLoam"
 STRAW_COVER, STRAW_DAYS = 0.6, 60.0  # share of the peak canopy left as straw at harvest; its e-folding time
 GAIN_ERROR = 0.03  # sd of the gain a season and band: what calibration and atmospheric correction leave
 VIEW_NOISE, VIEW_FLOOR = 0.025, 0.003  # sd of the noise a view: relative and absolute
-SITE_LUCK, FIELD_LUCK = 0.04, 0.08  # sd of ln(yield) that no band can see, a site-season and a field-season
+# sd of ln(yield) that no band can see: of a field through the years, a site-season, a field-season
+SKILL, SITE_LUCK, FIELD_LUCK = 0.10, 0.03, 0.06
 PROGRESS = 0.007  # rise of yield a year by better cultivars and machines
 LEAST_YIELD = 0.1  # t/ha; below it a field is not harvested
 
@@ -94,7 +96,7 @@ class Cropping:
 
 # AquaCrop's wheat is a Mediterranean one: in the north it would close its canopy by Christmas. There it is slowed.
 CROPPINGS = (
-    Cropping("champion", "maize", "MaizeChampionGDD", "05/05", "11/05", 5, 1.7, 75),
+    Cropping("champion", "maize", "MaizeChampionGDD", "05/05", "11/05", 5, 1.7, 95),
     Cropping("champion", "wheat", "WheatGDD", "09/18", "08/31", 4, 1.5, 70),
     # Late maize, sown in December, is common around Cordoba and ripens inside the calendar year.
     Cropping("cordoba", "maize", "MaizeGDD", "12/08", "07/31", 5, 1.7, 55),
@@ -113,7 +115,7 @@ SITES = sorted({c.site for c in CROPPINGS})
 
 @dataclass(frozen=True)
 class Field:
-    """What a place keeps through the years. `nutrients` is 0-1, 1 = fed to the full."""
+    """What a place keeps through the years. `nutrients` is 0-1, 1 = fed to the full; `skill` multiplies its yields."""
 
     name: str
     index: int
@@ -124,6 +126,7 @@ class Field:
     nutrients: float
     root_depth: float
     water: float
+    skill: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,9 +175,10 @@ def _field(seed: int, index: int, cropping: Cropping, number: int) -> Field:
         soil=soil,
         brightness=SOIL_BRIGHTNESS[soil] * float(rng.lognormal(0, 0.08)),
         sow_delay=round(np.clip(rng.normal(0, 5), -8, 12)),
-        nutrients=float(rng.uniform(0.55, 0.95)),
+        nutrients=float(rng.uniform(0.35, 1.0)),
         root_depth=cropping.root_depth * float(rng.uniform(0.55, 1.0)),
         water=cropping.water + float(rng.normal(0, 8)),
+        skill=float(rng.lognormal(0, SKILL)),
     )
 
 
@@ -206,7 +210,7 @@ def grow(place: Field, year: int, seed: int, weather: pd.DataFrame) -> Season | 
     from aquacrop import AquaCropModel, Crop, InitialWaterContent, Soil
 
     rng = np.random.default_rng([seed, 1, place.index, year])
-    nutrients = float(np.clip(place.nutrients + rng.normal(0, 0.12), 0.2, 1.0))
+    nutrients = float(np.clip(place.nutrients + rng.normal(0, 0.08), 0.2, 1.0))
     sown = place.cropping.sowing(year, place.sow_delay + round(np.clip(rng.normal(0, 4), -6, 12)))
     water = float(np.clip(place.water + rng.normal(0, 10), 10, 100))
     first = min(sown - timedelta(days=60), date(year, 1, 1))
@@ -334,7 +338,8 @@ def make(seed: int = 0, seasons: int | None = None, workers: int = 2) -> Made:
 
 def _row(place: Field, year: int, seed: int, season: Season, shared: SiteSeason) -> dict[str, Any]:
     rng = np.random.default_rng([seed, 3, place.index, year])
-    unseen = np.exp(shared.luck + rng.normal(0, FIELD_LUCK)) * (1 + PROGRESS * (year - YEARS[0]))
+    luck = np.exp(shared.luck + rng.normal(0, FIELD_LUCK))
+    unseen = place.skill * luck * (1 + PROGRESS * (year - YEARS[0]))
     series = observe(season, place.brightness, shared, rng)
     row: dict[str, Any] = {"field": place.name, "site": place.cropping.site, "year": year}
     row["yield_t_ha"] = round(season.dry_yield * float(unseen), 2)

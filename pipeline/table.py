@@ -122,7 +122,7 @@ class SeasonTable:
     @property
     def steps(self) -> int:
         """T, the number of steps of a season."""
-        return self.values.shape[2]
+        return int(self.values.shape[2])
 
     @property
     def variate_names(self) -> tuple[str, ...]:

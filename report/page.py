@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from report.run import RunFolder
 
@@ -84,7 +84,8 @@ def training_chart(metrics: list[dict[str, Any]]) -> Markup:
 
 def truth_chart(test: pd.DataFrame) -> Markup:
     """Prediction against truth, with the line of a perfect forecast."""
-    low, high = (float(f(f(test["y_true"]), f(test["y_pred"]))) for f in (np.min, np.max))
+    both = test[["y_true", "y_pred"]].to_numpy()
+    low, high = float(both.min()), float(both.max())
     points = Series("test samples", test["y_true"].tolist(), test["y_pred"].tolist(), "#06a")
     perfect = Series("perfect", [low, high], [low, high], "#888", line=True)
     return chart("Prediction against truth, test rows", "observed, t/ha", "predicted, t/ha", [perfect, points])
@@ -111,7 +112,7 @@ def chart(title: str, x_label: str, y_label: str, series: list[Series]) -> Marku
         at = [place(x, y) for x, y in zip(s.x, s.y, strict=True)]
         if s.line:
             points = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
-            name = f"<title>{jinja2.filters.escape(s.name)}</title>"
+            name = f"<title>{escape(s.name)}</title>"
             parts.append(
                 f'<polyline points="{points}" fill="none" stroke="{s.colour}" stroke-width="1.5">{name}</polyline>'
             )

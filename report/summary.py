@@ -11,7 +11,7 @@ from report.page import metric_rows
 from report.run import RunFolder, complete_runs
 
 COLUMNS = {
-    1: ("rmse_over_range", "rmse", "mae", "alignment"),
+    1: ("rmse_over_range", "mse_standardised", "mae_standardised", "alignment"),
     2: ("r2", "rmse", "mae", "nrmse"),
 }
 
@@ -19,10 +19,9 @@ COLUMNS = {
 def score_table(run: RunFolder) -> Table:
     """The metrics of a run and of its baselines on the same test rows."""
     result = run.read_json("result.json")
-    unit = "standardised units" if result["stage"] == 1 else "t/ha"
-    title = (
-        f"{result['data']}: stage {result['stage']}, split {result['split']}, {result['n_test']} test samples ({unit})"
-    )
+    title = f"{result['data']}: stage {result['stage']}, split {result['split']}, {result['n_test']} test samples"
+    if result["stage"] > 1:
+        title += ", t/ha"
     table = Table("model", *COLUMNS[min(result["stage"], 2)], title=title, title_justify="left")
     for row in metric_rows(result):
         cells = [f"{row[name]:.3f}" if name in row else "" for name in COLUMNS[min(result["stage"], 2)]]

@@ -49,8 +49,7 @@ def run_fold(prepared: Prepared, preset: Preset, schedule: Schedule, seed: int, 
     completed, selection = complete(model, test.first, schedule.batch_size)
     cut = table.steps // 2
     scaled = prepared.scaler.apply(table.values)
-    train_rows = (scaled[fold.train], table.observed[fold.train])
-    test_rows = (scaled[fold.test], table.observed[fold.test])
+    typical = climatology(scaled[fold.train], table.observed[fold.train], cut)
     return Completed(
         prepared,
         model,
@@ -60,8 +59,8 @@ def run_fold(prepared: Prepared, preset: Preset, schedule: Schedule, seed: int, 
         table.observed[fold.test][:, :, cut:],
         {
             "model": completed.numpy().astype(np.float64),
-            "persistence": persistence(*test_rows, cut, *train_rows),
-            "climatology": climatology(*train_rows, cut, len(fold.test)),
+            "persistence": persistence(scaled[fold.test], table.observed[fold.test], cut),
+            "climatology": np.broadcast_to(typical, (len(fold.test), *typical.shape)),
         },
         None if selection is None else selection.numpy().astype(np.float64),
     )
@@ -115,13 +114,28 @@ def scores(outcomes: Sequence[Completed], seed: int) -> tuple[dict[str, float], 
         scaled = np.concatenate([outcome.guesses[name] for outcome in outcomes])
         native = np.concatenate([o.prepared.scaler.inverse(o.guesses[name]) for o in outcomes])
         error = (scaled - standardised)[observed]
-        rows[name] = completion_metrics(truth, native, observed, names)
+        rows[name] = completion_metrics(truth, native, observed, data_range(outcomes), names)
         rows[name] |= {"mse_standardised": float(np.mean(error**2)), "mae_standardised": float(np.abs(error).mean())}
     metrics = rows.pop("model")
     aligned = [outcome.alignment for outcome in outcomes if outcome.alignment is not None]
     if aligned:
         metrics["alignment"] = float(np.mean(aligned))
     return metrics, rows
+
+
+def data_range(outcomes: Sequence[Completed]) -> NDArray[np.float64]:
+    """Maximum minus minimum [V] of the observed training values, in native units; the mean over folds."""
+    ranges: list[list[float]] = []
+    for outcome in outcomes:
+        table, train = outcome.prepared.table, outcome.prepared.fold.train
+        seen = (
+            np.where(table.observed[train], table.values[train], np.nan)
+            .transpose(1, 0, 2)
+            .reshape(len(table.variates), -1)
+        )
+        ranges.append([float(np.ptp(v[~np.isnan(v)])) if (~np.isnan(v)).any() else 1.0 for v in seen])
+    mean: NDArray[np.float64] = np.mean(ranges, axis=0)
+    return np.maximum(mean, 1e-12)
 
 
 def fitted(outcome: Completed) -> dict[str, Any]:

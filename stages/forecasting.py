@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from model.baselines import yield_baselines
 from model.completion import features
 from model.fitting import Fit, OnEpoch, Schedule
 from model.metrics import yield_metrics
-from model.offset import KnownYields, Offset, choose_offset, known_yields
+from model.offset import KnownYields, Offset, OffsetName, choose_offset, known_yields
 from model.timesclip import TimesCLIP, TimesCLIPConfig
 from model.yields import (
     AnomalyScale,
@@ -43,7 +43,7 @@ Rows = NDArray[np.int64]  # positions in a table
 class ForecastSetup:
     """How stage 2 forecasts."""
 
-    offset: str
+    offset: Literal["auto"] | OffsetName
     window: int | None
     members: int
 
@@ -236,7 +236,7 @@ def fitted(outcome: Forecast) -> dict[str, Any]:
 
 def weights(outcomes: Sequence[Forecast]) -> dict[str, Tensor]:
     """The frozen encoder and the heads of every fold, by name."""
-    named = {}
+    named: dict[str, Tensor] = {}
     for outcome in outcomes:
         fold = outcome.prepared.fold.name
         named |= {f"{fold}/encoder.{name}": tensor for name, tensor in outcome.model.state_dict().items()}

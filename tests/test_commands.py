@@ -1,4 +1,4 @@
-"""The commands of the README, end to end on a small table: as subprocesses where imports matter, in-process elsewhere."""
+"""The commands of the README, end to end on a small table: in subprocesses where imports matter."""
 
 import json
 import subprocess

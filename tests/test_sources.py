@@ -369,7 +369,7 @@ def test_static_columns_stay_with_their_sample(tmp_path: Path) -> None:
 
 
 def test_text_keys_keep_their_letters(tmp_path: Path) -> None:
-    rows = [["007", 1, 2, 3], ["Côte d'Or, \"ouest\"", 1, 2, 3]]
+    rows = [["007", 1, 2, 3], ['Côte d\'Or, "ouest"', 1, 2, 3]]
     assert set(read(write(tmp_path / "a.csv", ["id", "a_0", "a_1", "y2022"], rows)).place) == {r[0] for r in rows}
 
 

@@ -53,9 +53,7 @@ def as_csv(folder: Path, keys: str) -> SeasonTable:
 
 @pytest.mark.parametrize("kind", [".nc", ".zarr"])
 @pytest.mark.parametrize("dims", [("place", "time"), ("time", "place")])
-def test_a_cube_of_places_and_times_reads_like_its_long_table(
-    tmp_path: Path, kind: str, dims: tuple[str, str]
-) -> None:
+def test_a_cube_of_places_and_times_reads_like_its_long_table(tmp_path: Path, kind: str, dims: tuple[str, str]) -> None:
     keys = 'date = "time"\nyear = "year"\nstep_days = "dekad"\nseason_start = "07-01"'
     coords = {"place": PLACES, "time": DAYS.astype("datetime64[ns]"), "year": [2020, 2021]}
     cube = xr.Dataset({"ndvi": (("place", "time"), NDVI), "yield": (("place", "year"), YIELDS)}, coords)

@@ -111,7 +111,10 @@ def test_steps_are_taken_as_they_are(tmp_path: Path) -> None:
 
 def test_steps_that_nobody_observed_yet_are_unobserved_up_to_the_cards_season(tmp_path: Path) -> None:
     rows = [["p", 2020, 0, 1.5, 5], ["p", 2020, 1, 2.5, 5]]
-    for card in ('step = "s"\nyear = "y"\nseason_steps = 4', 'step = "s"\nyear = "y"\nseason_steps = 4\nsample_id = "id"'):
+    for card in (
+        'step = "s"\nyear = "y"\nseason_steps = 4',
+        'step = "s"\nyear = "y"\nseason_steps = 4\nsample_id = "id"',
+    ):
         table = table_of(tmp_path, card, "id,place,y,s,a,t", [["x", *row] for row in rows])
         assert shown(table) == [[1.5, 2.5, None, None]]
 
@@ -135,7 +138,11 @@ def test_rows_belong_to_the_sample_they_name(tmp_path: Path) -> None:
 
 
 def test_dates_of_a_named_sample_count_from_the_start_of_its_season(tmp_path: Path) -> None:
-    rows = [["a", "p", 2020, "2019-10-05", 1, 5], ["a", "p", 2020, "2020-01-05", 2, 5], ["a", "p", 2020, "2020-10-05", 9, 5]]
+    rows = [
+        ["a", "p", 2020, "2019-10-05", 1, 5],
+        ["a", "p", 2020, "2020-01-05", 2, 5],
+        ["a", "p", 2020, "2020-10-05", 9, 5],
+    ]
     card = 'sample_id = "id"\ndate = "d"\nyear = "y"\nstep_days = "month"\nseason_start = "10-01"\nseason_steps = 6'
     table = table_of(tmp_path, card, "id,place,y,d,a,t", rows)
     assert shown(table) == [[1.0, None, None, 2.0, None, None]]
@@ -219,7 +226,10 @@ def mean_by_hand(rows: list[tuple[int, int, float]], n: int, steps: int) -> list
     for sample, step, value in rows:
         if not np.isnan(value):
             found.setdefault((sample, step), []).append(value)
-    return [[float(np.float32(sum(c) / len(c))) if (c := found.get((i, s))) else None for s in range(steps)] for i in range(n)]
+    return [
+        [float(np.float32(sum(c) / len(c))) if (c := found.get((i, s))) else None for s in range(steps)]
+        for i in range(n)
+    ]
 
 
 @settings(max_examples=50, deadline=None)

@@ -1,0 +1,93 @@
+"""What a reviewer asks for first: simpler forecasts of the same test rows, learnt from the same rows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from model.offset import KnownYields, Offset
+
+ALPHAS = np.logspace(0, 5, 11)
+Rows = NDArray[np.int64]
+Numbers = NDArray[np.float64]
+
+
+def yield_baselines(
+    values: NDArray[np.float32],
+    observed: NDArray[np.bool_],
+    target: Numbers,
+    place: NDArray[np.str_],
+    year: NDArray[np.int64],
+    learnt: Rows,
+    test: Rows,
+    known: KnownYields,
+    seed: int,
+) -> dict[str, Numbers]:
+    """Forecasts [n_test] in t/ha by name. values, observed [N,V,T]; only labels of `learnt` and `known` are read.
+
+    global mean, place mean, place mean + trend (of `known`, so with the card's history where there is one), ridge, random
+    forest and gradient boosting on the standardised flattened series, and ridge and gradient boosting on the residual
+    from the place mean of the learnt rows. A missing step is filled with the mean of its column over learnt rows.
+    """
+    x = filled(values, observed, learnt)
+    labels = KnownYields(place[learnt], year[learnt], target[learnt], np.ones(len(learnt), bool))
+    at = (place[test], year[test])
+    in_sample = Offset("place", None).predict(labels, place[learnt], year[learnt], leave_own_year_out=False)
+    level = Offset("place", None).predict(labels, *at, leave_own_year_out=False)
+    y, groups = target[learnt], year[learnt]
+    forest = RandomForestRegressor(200, max_features=0.33, min_samples_leaf=3, n_jobs=2, random_state=seed)
+    return {
+        "global mean": Offset("mean", None).predict(known, *at, leave_own_year_out=False),
+        "place mean": Offset("place", None).predict(known, *at, leave_own_year_out=False),
+        "place mean + trend": Offset("place-trend", None).predict(known, *at, leave_own_year_out=False),
+        "ridge": _ridge(x[learnt], y, groups, x[test]),
+        "random forest": forest.fit(x[learnt], y).predict(x[test]),
+        "gradient boosting": _boosting(seed).fit(x[learnt], y).predict(x[test]),
+        "ridge on residual": level + _ridge(x[learnt], y - in_sample, groups, x[test]),
+        "gradient boosting on residual": level + _boosting(seed).fit(x[learnt], y - in_sample).predict(x[test]),
+    }
+
+
+def filled(values: NDArray[np.float32], observed: NDArray[np.bool_], learnt: Rows) -> Numbers:
+    """[N,V,T] -> [N,V*T] with the column mean over learnt rows where a step was not observed (0: never observed)."""
+    flat: Numbers = np.where(observed, values, np.nan).reshape(len(values), -1).astype(np.float64)
+    seen = observed.reshape(len(flat), -1)[learnt]
+    means = np.where(seen, flat[learnt], 0).sum(0) / np.maximum(seen.sum(0), 1)
+    complete: Numbers = np.where(np.isnan(flat), means, flat)
+    return complete
+
+
+def persistence(values: Numbers, observed: NDArray[np.bool_], cut: int) -> Numbers:
+    """The last observed value before step `cut`, repeated: standardised [n,V,T] -> [n,V,T-cut]; 0 (the mean) if none."""
+    seen = observed[:, :, :cut]
+    last = cut - 1 - seen[:, :, ::-1].argmax(2)
+    held = np.take_along_axis(np.where(seen, values[:, :, :cut], 0), last[:, :, None], 2)
+    return np.repeat(np.where(seen.any(axis=2, keepdims=True), held, 0), values.shape[2] - cut, axis=2)
+
+
+def climatology(values: Numbers, observed: NDArray[np.bool_], cut: int) -> Numbers:
+    """The mean of each variate and step from `cut` on, over learnt rows: [n,V,T] -> [V,T-cut]; 0 where never observed."""
+    seen = observed[:, :, cut:]
+    total: Numbers = np.where(seen, values[:, :, cut:], 0).sum(0) / np.maximum(seen.sum(0), 1)
+    return total
+
+
+def _ridge(x: Numbers, y: Numbers, groups: NDArray[np.int64], new: Numbers) -> Numbers:
+    """Ridge on standardised columns; the penalty is chosen by leaving one year out (five folds where there is one)."""
+    years = len(np.unique(groups))
+    folds = GroupKFold(years) if years > 1 else KFold(min(5, len(y)), shuffle=True, random_state=0)
+    model = make_pipeline(StandardScaler(), Ridge())
+    search = GridSearchCV(model, {"ridge__alpha": ALPHAS}, cv=folds, scoring="neg_mean_squared_error")
+    fitted: Numbers = search.fit(x, y, groups=groups).predict(new)
+    return fitted
+
+
+def _boosting(seed: int) -> HistGradientBoostingRegressor:
+    return HistGradientBoostingRegressor(
+        learning_rate=0.05, max_iter=200, max_leaf_nodes=15, max_features=0.3, random_state=seed
+    )

@@ -1,0 +1,57 @@
+"""Metrics. Every sample counts exactly once, whatever the batch; something that is not finite is an error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.float64]
+
+
+def yield_metrics(y_true: Numbers, y_pred: Numbers) -> dict[str, float]:
+    """Of n forecasts in t/ha: r2, rmse, mae, bias (t/ha) and nrmse (RMSE over the mean observed yield).
+
+    R2 = 1 - sum of squared errors / sum of squares around the mean of these same y_true. Where all y_true are equal
+    that is undefined; as in scikit-learn it is then 1 for a perfect forecast and 0 otherwise. Raises ValueError for
+    shapes that differ, nothing at all, or a value that is not finite.
+    """
+    _refuse(y_true, y_pred)
+    error = y_pred - y_true
+    squared, around = float(np.sum(error**2)), float(np.sum((y_true - y_true.mean()) ** 2))
+    rmse = float(np.sqrt(np.mean(error**2)))
+    return {
+        "r2": 1 - squared / around if around > 0 else float(squared == 0),
+        "rmse": rmse,
+        "mae": float(np.abs(error).mean()),
+        "nrmse": rmse / float(y_true.mean()),
+        "bias": float(error.mean()),
+    }
+
+
+def completion_metrics(
+    y_true: Numbers, y_pred: Numbers, observed: NDArray[np.bool_], data_range: Numbers, names: Sequence[str]
+) -> dict[str, float]:
+    """Of completed steps [n,V,H] in the variates' own units, observed ones only.
+
+    rmse_over_range: square root of the mean over observed values of (error / data_range[v])^2, data_range [V] being the
+    spread (maximum - minimum) of each variate's observed training values. mae_<name>: in the variate's own unit; left
+    out where nothing of it was observed. Raises ValueError as `yield_metrics` does.
+    """
+    error = np.where(observed, y_pred - np.where(observed, y_true, 0), 0.0)
+    _refuse(np.where(observed, y_true, 0)[observed], np.where(observed, y_pred, 0)[observed])
+    relative = (error / data_range[:, None])[observed]
+    metrics = {"rmse_over_range": float(np.sqrt(np.mean(relative**2)))}
+    for v, name in enumerate(names):
+        if observed[:, v].any():
+            metrics[f"mae_{name}"] = float(np.abs(error[:, v][observed[:, v]]).mean())
+    return metrics
+
+
+def _refuse(y_true: Numbers, y_pred: Numbers) -> None:
+    if y_true.shape != y_pred.shape or y_true.size == 0:
+        raise ValueError(f"metrics need equal, non-empty shapes; got {y_true.shape} and {y_pred.shape}")
+    for name, values in (("y_true", y_true), ("y_pred", y_pred)):
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} holds {int((~np.isfinite(values)).sum())} values that are not finite")

@@ -1,0 +1,164 @@
+"""The offset: what is known of a place before its season is looked at. The yield head predicts the anomaly from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+OffsetName = Literal["none", "mean", "last", "place", "place-trend"]
+OFFSETS: tuple[OffsetName, ...] = get_args(OffsetName)
+WINDOWS = (None, 15, 10, 5)  # years; None: all that is known
+
+TREND_YEARS = 3  # fewer known years than this have no trend
+SLOPE_RIDGE = 10.0  # squared years added to the spread of the years: 3 years keep 1/6 of their slope, 15 keep 97 %
+
+Names = NDArray[np.str_]
+Years = NDArray[np.int64]
+Yields = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class KnownYields:
+    """K known yields in t/ha. `label` [K] bool: of a row that is learnt from; otherwise history."""
+
+    place: Names
+    year: Years
+    target: Yields
+    label: NDArray[np.bool_]
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """For JSON."""
+        return {name: getattr(self, name).tolist() for name in ("place", "year", "target", "label")}
+
+    @staticmethod
+    def from_dict(record: Mapping[str, Sequence[Any]]) -> KnownYields:
+        """Inverse of `to_dict`."""
+        return KnownYields(
+            np.array(record["place"], np.str_),
+            np.array(record["year"], np.int64),
+            np.array(record["target"], np.float64),
+            np.array(record["label"], bool),
+        )
+
+
+def known_yields(
+    labels: tuple[Names, Years, Yields],
+    history: tuple[Names, Years, Yields],
+    held_out: tuple[Names, Years],
+    hide_places: bool,
+) -> KnownYields:
+    """The labels of the rows that are learnt from, and the history that may be known beside them.
+
+    A history entry of a (place, year) that is held out, or that a label names already, is left out; with `hide_places`
+    (whole places are held out) so is every entry of a held-out place.
+    """
+    held = set(zip(held_out[0].tolist(), held_out[1].tolist(), strict=True))
+    known = set(zip(labels[0].tolist(), labels[1].tolist(), strict=True))
+    hidden = set(held_out[0].tolist()) if hide_places else set()
+    pairs = zip(history[0].tolist(), history[1].tolist(), strict=True)
+    keep = np.array([pair not in held | known and pair[0] not in hidden for pair in pairs], bool)
+    place, year, target = (np.concatenate([a, b[keep]]) for a, b in zip(labels, history, strict=True))
+    return KnownYields(place, year, target, np.arange(len(place)) < len(labels[0]))
+
+
+@dataclass(frozen=True)
+class Offset:
+    """A kind of offset, its window in years, and the RMSE (t/ha) of every candidate on the validation rows."""
+
+    kind: OffsetName
+    window: int | None
+    candidates: tuple[tuple[OffsetName, int | None, float], ...] = ()
+
+    def predict(self, known: KnownYields, place: Names, year: Years, *, leave_own_year_out: bool) -> Yields:
+        """The offset in t/ha of each (place, year) [n].
+
+        none         0
+        mean         mean of all labels
+        last         the place's latest known yield before the year; else as `place`
+        place        mean of the place's known yields; a place without any gets the mean of all labels
+        place-trend  least-squares line through the place's known yields, its slope shrunk (SLOPE_RIDGE), read at the
+                     year; with fewer than three known years as `place`
+
+        Labels count whichever year they are of (leave-year-out looks into the future; forward splits have no later
+        labels), history only before the year that is predicted. `window`: only yields at most so many years away.
+        `leave_own_year_out`: a (place, year) does not see its own label, so that anomalies of rows that are learnt from
+        are as large as those of new rows: a mean that contains the row itself shrinks them.
+        """
+        if self.kind == "none":
+            return np.zeros(len(place))
+        overall = float(known.target[known.label].mean())
+        offset = np.full(len(place), overall)
+        if self.kind == "mean":
+            return offset
+        known_rows, asked_rows = _by_place(known.place), _by_place(place)
+        for name, asked in asked_rows.items():
+            if name in known_rows:
+                rows = known_rows[name]
+                offset[asked] = self._of_place(
+                    known.year[rows], known.target[rows], known.label[rows], year[asked], overall, leave_own_year_out
+                )
+        return offset
+
+    def _of_place(
+        self, years: Years, yields: Yields, label: NDArray[np.bool_], asked: Years, overall: float, leave_own: bool
+    ) -> Yields:
+        """One place: K known yields, n years asked for -> [n]."""
+        gap = years[None, :] - asked[:, None]  # [n,K]
+        usable = (label & (gap != 0 if leave_own else True)) | (~label & (gap < 0))
+        if self.window is not None:
+            usable &= np.abs(gap) <= self.window
+        count = usable.sum(1)
+        mean = np.where(count > 0, (usable @ yields) / np.maximum(count, 1), overall)
+        if self.kind == "last":
+            before = np.where(usable & (gap < 0), years, np.iinfo(np.int64).min)
+            latest = before.argmax(1)
+            return np.where((usable & (gap < 0)).any(1), yields[latest], mean)
+        if self.kind == "place-trend":
+            centre = (usable @ years) / np.maximum(count, 1)
+            apart = np.where(usable, years[None, :] - centre[:, None], 0.0)
+            slope = (apart @ yields) / ((apart**2).sum(1) + SLOPE_RIDGE)
+            return mean + np.where(count >= TREND_YEARS, slope * (asked - centre), 0.0)
+        return mean
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"kind": self.kind, "window": self.window, "candidates": [list(c) for c in self.candidates]}
+
+    @staticmethod
+    def from_dict(record: Mapping[str, Any]) -> Offset:
+        """Inverse of `to_dict`."""
+        return Offset(record["kind"], record["window"], tuple(tuple(c) for c in record["candidates"]))
+
+
+def choose_offset(
+    known: KnownYields,
+    place: Names,
+    year: Years,
+    target: Yields,
+    kind: Literal["auto"] | OffsetName = "auto",
+    window: int | None = None,
+) -> Offset:
+    """The candidate with the lowest RMSE on validation rows (place, year, target [n]); the simpler one where they tie.
+
+    kind and window narrow the candidates; a window that leaves nothing out is not a candidate of its own.
+    """
+    kinds = OFFSETS if kind == "auto" else (kind,)
+    span = int(known.year.max() - known.year.min()) + 1 if len(known.year) else 0
+    windows = [w for w in WINDOWS if w is None or w < span] if window is None else [window]
+    scored = []
+    for name in kinds:
+        for years in windows if name.startswith("place") else [None]:
+            error = Offset(name, years).predict(known, place, year, leave_own_year_out=False) - target
+            scored.append((name, years, float(np.sqrt(np.mean(error**2)))))
+    best = min(scored, key=lambda candidate: candidate[2])
+    return Offset(best[0], best[1], tuple(scored))
+
+
+def _by_place(place: Names) -> dict[str, NDArray[np.int64]]:
+    names, inverse, count = np.unique(place, return_inverse=True, return_counts=True)
+    rows = np.split(np.argsort(inverse, kind="stable"), np.cumsum(count)[:-1])
+    return dict(zip(names.tolist(), rows, strict=True))
