@@ -57,8 +57,8 @@ class Arguments:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    args = tyro.cli(Arguments, args=arguments, description=__doc__)
     try:
+        args = tyro.cli(Arguments, args=arguments, description=__doc__)
         return forecast(args)
     except (InputError, EncoderError) as error:
         print(f"predict.py: {error}", file=sys.stderr)

@@ -93,8 +93,8 @@ class Arguments:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    args = tyro.cli(Arguments, args=given, description=__doc__)
     try:
+        args = tyro.cli(Arguments, args=given, description=__doc__)
         return train(args, shlex.join(["python", "train.py", *given]))
     except InputError as error:
         print(f"train.py: {error}", file=sys.stderr)

@@ -109,7 +109,7 @@ def test_other_folds_share_their_pictures(chain, capsys):
 
 def test_predict_forecasts_new_seasons_without_a_yield_column(chain, capsys):
     folder = chain[0]
-    new = pd.read_csv(folder / "seasons.csv").query("year == 2022").drop(columns="yield_t_ha").assign(year=2023)
+    new = pd.read_csv(folder / "seasons.csv").query("year == 2022").drop(columns="yield_t_ha")
     new.to_csv(folder / "new.csv", index=False)
     (folder / "new.toml").write_text((folder / "card.toml").read_text().replace("seasons.csv", "new.csv"))
     out = folder / "forecast.csv"

@@ -1,0 +1,107 @@
+"""The offset knows what may be known: own labels are left out, history ends before the year, held-out rows are hidden."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.offset import OFFSETS, SLOPE_RIDGE, KnownYields, Offset, choose_offset, known_yields
+
+entry = st.tuples(st.sampled_from("abc"), st.integers(2000, 2008), st.floats(0.5, 9), st.booleans())
+entries = st.lists(entry, min_size=1, max_size=25, unique_by=lambda e: (e[0], e[1]))
+asked = st.lists(st.tuples(st.sampled_from("abcd"), st.integers(2000, 2010)), min_size=1, max_size=8)
+
+
+def as_known(rows):
+    place, year, target, label = zip(*rows, strict=True)
+    return KnownYields(np.array(place), np.array(year), np.array(target), np.array(label))
+
+
+def slow(kind, window, rows, place, year, own):
+    """One query by loops over what is known."""
+    labels = [t for _, _, t, label in rows if label]
+    overall = sum(labels) / len(labels)
+    if kind in ("none", "mean"):
+        return 0.0 if kind == "none" else overall
+    usable = [
+        (y, t)
+        for p, y, t, label in rows
+        if p == place
+        and ((label and not (own and y == year)) or (not label and y < year))
+        and (window is None or abs(y - year) <= window)
+    ]
+    if not usable:
+        return overall
+    mean = sum(t for _, t in usable) / len(usable)
+    before = [(y, t) for y, t in usable if y < year]
+    if kind == "last" and before:
+        return max(before)[1]
+    if kind == "place-trend" and len(usable) >= 3:
+        centre = sum(y for y, _ in usable) / len(usable)
+        spread = sum((y - centre) ** 2 for y, _ in usable) + SLOPE_RIDGE
+        return mean + sum((y - centre) * t for y, t in usable) / spread * (year - centre)
+    return mean
+
+
+@settings(max_examples=150, deadline=None)
+@given(entries, asked, st.sampled_from(OFFSETS), st.sampled_from([None, 1, 3]), st.booleans())
+def test_every_kind_agrees_with_its_slow_twin(rows, queries, kind, window, own):
+    rows = [*rows, ("z", 2004, 3.0, True)]  # there is always a label
+    place, year = (np.array(column) for column in zip(*queries, strict=True))
+    fast = Offset(kind, window).predict(as_known(rows), place, year, leave_own_year_out=own)
+    expected = [slow(kind, window, rows, p, y, own) for p, y in queries]
+    np.testing.assert_allclose(fast, expected, rtol=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(entries, st.sampled_from(OFFSETS), st.floats(0, 99))
+def test_no_label_reaches_its_own_anomaly(rows, kind, other):
+    rows = [(p, y, t, True) for p, y, t, _ in rows]
+    if kind == "mean" or len(rows) == 1:
+        return  # a global mean is one number for all rows
+    known = as_known(rows)
+    row = rows[0]
+    if sum(p == row[0] for p, *_ in rows) == 1:
+        return  # alone in its place it falls back to the global mean
+    changed = as_known([(row[0], row[1], other, True), *rows[1:]])
+    at = (np.array([row[0]]), np.array([row[1]]))
+    offset = Offset(kind, None)
+    one, two = (offset.predict(k, *at, leave_own_year_out=True) for k in (known, changed))
+    np.testing.assert_allclose(one, two)
+
+
+def test_history_of_held_out_rows_and_places_is_hidden():
+    labels = (np.array(["a"]), np.array([2001]), np.array([1.0]))
+    history = (np.array(["a", "a", "a", "b", "b"]), np.array([1999, 2001, 2002, 1999, 2002]), np.arange(5.0))
+    held_out = (np.array(["a", "b"]), np.array([2002, 2002]))
+    known = known_yields(labels, history, held_out, hide_places=False)
+    pairs = list(zip(known.place.tolist(), known.year.tolist(), known.label.tolist(), strict=True))
+    assert pairs == [("a", 2001, True), ("a", 1999, False), ("b", 1999, False)]
+    strict = known_yields(labels, history, (np.array(["b"]), np.array([2002])), hide_places=True)
+    assert "b" not in strict.place.tolist()
+
+
+def test_the_offset_with_the_lowest_validation_error_wins_and_survives_json():
+    years = np.tile(np.arange(2000, 2020), 3)
+    place = np.repeat(["a", "b", "c"], 20)
+    target = years * 0.1 - 198 + np.repeat([0.0, 1.0, 2.0], 20)
+    known = KnownYields(place, years, target, np.ones(60, bool))
+    valid = (np.array(["a", "b", "c"]), np.full(3, 2020), np.array([4.0, 5.0, 6.0]))
+    chosen = choose_offset(known, *valid)
+    assert chosen.kind == "place-trend"
+    assert min(rmse for *_, rmse in chosen.candidates) == next(
+        rmse for kind, window, rmse in chosen.candidates if (kind, window) == (chosen.kind, chosen.window)
+    )
+    assert Offset.from_dict(json.loads(json.dumps(chosen.to_dict()))) == chosen
+    assert {kind for kind, *_ in choose_offset(known, *valid, "place", 5).candidates} == {"place"}
+    again = KnownYields.from_dict(json.loads(json.dumps(known.to_dict())))
+    np.testing.assert_array_equal(again.target, known.target)
+
+
+def test_a_place_nobody_knows_gets_the_mean_of_all():
+    known = as_known([("a", 2000, 2.0, True), ("b", 2000, 4.0, True)])
+    for kind in ("last", "place", "place-trend"):
+        found = Offset(kind, None).predict(known, np.array(["new"]), np.array([2001]), leave_own_year_out=False)
+        assert found == pytest.approx([3.0])

@@ -1,0 +1,77 @@
+"""No sample on two sides, no group on two sides, and the order of the rows does not matter."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import InputError
+from pipeline.splits import FORWARD_TESTS, SPLITS, Fold, make_folds, refuse_shared_groups
+
+
+@st.composite
+def tables(draw):
+    """year, place, sample_id of a full grid of places and years."""
+    places, years = draw(st.integers(5, 9)), draw(st.integers(3, 7))
+    year = np.repeat(np.arange(2010, 2010 + years), places * 2)
+    place = np.tile(np.repeat([f"p{i}" for i in range(places)], 2), years)
+    return year, place, np.array([f"{p}|{y}|{i}" for i, (p, y) in enumerate(zip(place, year, strict=True))])
+
+
+@settings(max_examples=40, deadline=None)
+@given(tables(), st.sampled_from(SPLITS), st.integers(0, 5), st.randoms())
+def test_folds_are_disjoint_and_do_not_depend_on_row_order(table, split, seed, random):
+    year, place, sample_id = table
+    order = np.array(random.sample(range(len(year)), len(year)))
+    folds = make_folds(year, place, sample_id, split, seed)
+    shuffled = make_folds(year[order], place[order], sample_id[order], split, seed)
+    for fold, other in zip(folds, shuffled, strict=True):
+        parts = [fold.train, fold.valid, fold.test]
+        assert len(np.unique(np.concatenate(parts))) == sum(map(len, parts))
+        for part, mixed in zip(parts, (other.train, other.valid, other.test), strict=True):
+            assert set(sample_id[part]) == set(sample_id[order][mixed])
+
+
+@settings(max_examples=40, deadline=None)
+@given(tables(), st.sampled_from(["leave-year-out", "place"]))
+def test_cross_validation_tests_every_sample_exactly_once(table, split):
+    tested = np.concatenate([fold.test for fold in make_folds(*table, split)])
+    assert sorted(tested) == list(range(len(table[0])))
+
+
+@settings(max_examples=40, deadline=None)
+@given(tables(), st.sampled_from(["year", "forward"]))
+def test_forward_splits_never_learn_from_a_later_year(table, split):
+    year = table[0]
+    folds = make_folds(*table, split)
+    assert len(folds) == (1 if split == "year" else min(FORWARD_TESTS, len(np.unique(year)) - 2))
+    for fold in folds:
+        assert year[fold.train].max() < year[fold.valid].min() <= year[fold.valid].max() < year[fold.test].min()
+    assert year[folds[-1].test].max() == year.max()
+
+
+@settings(max_examples=40, deadline=None)
+@given(tables(), st.sampled_from(["place", "leave-year-out"]))
+def test_a_group_never_stands_on_two_sides(table, split):
+    group = table[1] if split == "place" else table[0]
+    for fold in make_folds(*table, split):
+        sides = [set(group[part].tolist()) for part in (fold.train, fold.valid, fold.test)]
+        assert not sides[0] & sides[1] and not sides[0] & sides[2] and not sides[1] & sides[2]  # noqa: PT018
+        assert fold.by_place == (split == "place")
+
+
+def test_a_shared_group_is_named():
+    fold = Fold("x", np.array([0]), np.array([1]), np.array([2]))
+    with pytest.raises(ValueError, match="'b' is in train and in test"):
+        refuse_shared_groups(fold, np.array(["b", "c", "b"]))
+
+
+def test_too_few_years_places_or_samples_are_refused_with_advice():
+    grid = (np.array([2020, 2020, 2021, 2021]), np.array(list("abab")), np.array(list("wxyz")))
+    with pytest.raises(InputError, match=r"3 different years.*2020, 2021.*--split place"):
+        make_folds(*grid, "year")
+    with pytest.raises(InputError, match=r"5 different places.* has 2"):
+        make_folds(*grid, "place")
+    year = np.array([2019, 2019, 2020, 2020, 2021])
+    with pytest.raises(InputError, match="fold 2021 has 1 samples to test; at least 2"):
+        make_folds(year, np.array(list("ababa")), np.array(list("vwxyz")), "year")
