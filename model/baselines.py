@@ -30,9 +30,9 @@ def yield_baselines(
 ) -> dict[str, Numbers]:
     """Forecasts [n_test] in t/ha by name. values, observed [N,V,T]; only labels of `learnt` and `known` are read.
 
-    global mean, place mean, place mean + trend (of `known`, so with the card's history where there is one), ridge, random
-    forest and gradient boosting on the standardised flattened series, and ridge and gradient boosting on the residual
-    from the place mean of the learnt rows. A missing step is filled with the mean of its column over learnt rows.
+    Global mean and place mean of learnt rows; place mean + trend of all that is `known`, so with the card's history if
+    there is one; ridge, random forest and gradient boosting on the standardised flattened series; ridge and gradient
+    boosting on the residual from the place mean. A missing step is filled with its column's mean over learnt rows.
     """
     x = filled(values, observed, learnt)
     labels = KnownYields(place[learnt], year[learnt], target[learnt], np.ones(len(learnt), bool))
@@ -42,8 +42,8 @@ def yield_baselines(
     y, groups = target[learnt], year[learnt]
     forest = RandomForestRegressor(200, max_features=0.33, min_samples_leaf=3, n_jobs=2, random_state=seed)
     return {
-        "global mean": Offset("mean", None).predict(known, *at, leave_own_year_out=False),
-        "place mean": Offset("place", None).predict(known, *at, leave_own_year_out=False),
+        "global mean": Offset("mean", None).predict(labels, *at, leave_own_year_out=False),
+        "place mean": level,
         "place mean + trend": Offset("place-trend", None).predict(known, *at, leave_own_year_out=False),
         "ridge": _ridge(x[learnt], y, groups, x[test]),
         "random forest": forest.fit(x[learnt], y).predict(x[test]),
@@ -63,7 +63,7 @@ def filled(values: NDArray[np.float32], observed: NDArray[np.bool_], learnt: Row
 
 
 def persistence(values: Numbers, observed: NDArray[np.bool_], cut: int) -> Numbers:
-    """The last observed value before step `cut`, repeated: standardised [n,V,T] -> [n,V,T-cut]; 0 (the mean) if none."""
+    """The last observed value before step `cut`, repeated: standardised [n,V,T] -> [n,V,T-cut]; else 0."""
     seen = observed[:, :, :cut]
     last = cut - 1 - seen[:, :, ::-1].argmax(2)
     held = np.take_along_axis(np.where(seen, values[:, :, :cut], 0), last[:, :, None], 2)
@@ -71,7 +71,7 @@ def persistence(values: Numbers, observed: NDArray[np.bool_], cut: int) -> Numbe
 
 
 def climatology(values: Numbers, observed: NDArray[np.bool_], cut: int) -> Numbers:
-    """The mean of each variate and step from `cut` on, over learnt rows: [n,V,T] -> [V,T-cut]; 0 where never observed."""
+    """The mean of each variate and step from `cut` on, over learnt rows: [n,V,T] -> [V,T-cut]; else 0."""
     seen = observed[:, :, cut:]
     total: Numbers = np.where(seen, values[:, :, cut:], 0).sum(0) / np.maximum(seen.sum(0), 1)
     return total

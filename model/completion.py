@@ -66,12 +66,17 @@ def completion_terms(model: TimesCLIP, season: Season) -> dict[str, Tensor]:
 
 @torch.inference_mode()
 def evaluate(model: TimesCLIP, season: Season, batch_size: int) -> dict[str, float]:
-    """The loss terms over all rows, each row weighing the same whatever the batch size (alignment: a mean of batches)."""
+    """MSE over every observed step, whatever the batch size; alignment, which needs a batch, is a mean over batches."""
     sums: dict[str, float] = {}
+    weights: dict[str, float] = {}
     for rows in _batches(len(season), batch_size):
-        for name, term in completion_terms(model, season.rows(rows)).items():
-            sums[name] = sums.get(name, 0.0) + float(term) * len(rows)
-    return {name: total / len(season) for name, total in sums.items()}
+        batch = season.rows(rows)
+        sizes = {"completion": float(batch.second.observed.sum()), "alignment": float(len(rows))}
+        for name, term in completion_terms(model, batch).items():
+            if name in sizes:
+                sums[name] = sums.get(name, 0.0) + float(term) * sizes[name]
+                weights[name] = weights.get(name, 0.0) + sizes[name]
+    return {name: total / max(weights[name], 1.0) for name, total in sums.items()}
 
 
 @torch.inference_mode()

@@ -108,7 +108,7 @@ class SeasonTable:
                 f"{self.name}: sample {self.sample_id[i]} has year {self.year[i]}; "
                 f"years must lie in {FIRST_YEAR}-{LAST_YEAR}."
             )
-        ids, first, count = np.unique(self.sample_id, return_index=True, return_counts=True)
+        _, first, count = np.unique(self.sample_id, return_index=True, return_counts=True)
         if (count > 1).any():
             i = int(first[np.argmax(count > 1)])
             raise InputError(

@@ -1,4 +1,4 @@
-"""The offset knows what may be known: own labels are left out, history ends before the year, held-out rows are hidden."""
+"""The offset knows what may be known: no own label, history before the year only, nothing of held-out rows."""
 
 import json
 

@@ -189,7 +189,8 @@ def test_a_wide_table_written_long_reads_the_same(
     wide = read(write(folder / "wide.csv", header, flat))
 
     rows = [
-        [wide.sample_id[i], wide.place[i], wide.year[i], s, *("" if np.isnan(x) else repr(float(x)) for x in wide.values[i, :, s]), repr(float(wide.target[i]))]
+        [wide.sample_id[i], wide.place[i], wide.year[i], s,
+         *("" if np.isnan(x) else repr(float(x)) for x in wide.values[i, :, s]), repr(float(wide.target[i]))]
         for i in range(len(wide))
         for s in range(t)
     ]  # fmt: skip
@@ -270,7 +271,9 @@ def season_by_hand(day: date, step_days: StepDays, start: str, steps: int, label
 @settings(max_examples=150, deadline=None)
 @given(
     st.dates(date(1999, 1, 1), date(2025, 12, 31)),
-    st.sampled_from([("month", 12), ("month", 5), ("dekad", 36), ("dekad", 20), (10.0, 36), (14.0, 19), (16.0, 23), (8.0, 40)]),
+    st.sampled_from(
+        [("month", 12), ("month", 5), ("dekad", 36), ("dekad", 20), (10.0, 36), (14.0, 19), (16.0, 23), (8.0, 40)]
+    ),
     st.sampled_from(["01-01", "03-21", "07-01", "10-11", "12-21"]),
     st.sampled_from(["end", "start"]),
 )  # fmt: skip
