@@ -67,7 +67,7 @@ def known_yields(
 
 @dataclass(frozen=True)
 class Offset:
-    """A kind of offset, its window in years, and the RMSE (t/ha) of every candidate on the validation rows."""
+    """A kind of offset, its window in years, and the RMSE (t/ha) of every candidate in rehearsal."""
 
     kind: OffsetName
     window: int | None
@@ -134,26 +134,34 @@ class Offset:
         return Offset(record["kind"], record["window"], tuple(tuple(c) for c in record["candidates"]))
 
 
+@dataclass(frozen=True, eq=False)
+class Rehearsal:
+    """Rows whose yields (place, year, target [n]) are forecast from known ones that do not include them."""
+
+    known: KnownYields
+    place: Names
+    year: Years
+    target: Yields
+
+
 def choose_offset(
-    known: KnownYields,
-    place: Names,
-    year: Years,
-    target: Yields,
-    kind: Literal["auto"] | OffsetName = "auto",
-    window: int | None = None,
+    rehearsals: Sequence[Rehearsal], kind: Literal["auto"] | OffsetName = "auto", window: int | None = None
 ) -> Offset:
-    """The candidate with the lowest RMSE on validation rows (place, year, target [n]); the simpler one where they tie.
+    """The candidate with the lowest RMSE over the rows of all rehearsals; the simpler one where they tie.
 
     kind and window narrow the candidates; a window that leaves nothing out is not a candidate of its own.
     """
     kinds = OFFSETS if kind == "auto" else (kind,)
-    span = int(known.year.max() - known.year.min()) + 1 if len(known.year) else 0
+    span = max(int(np.ptp(r.known.year)) + 1 for r in rehearsals)
     windows = [w for w in WINDOWS if w is None or w < span] if window is None else [window]
     scored = []
     for name in kinds:
         for years in windows if name.startswith("place") else [None]:
-            error = Offset(name, years).predict(known, place, year, leave_own_year_out=False) - target
-            scored.append((name, years, float(np.sqrt(np.mean(error**2)))))
+            errors = [
+                Offset(name, years).predict(r.known, r.place, r.year, leave_own_year_out=False) - r.target
+                for r in rehearsals
+            ]
+            scored.append((name, years, float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))))
     best = min(scored, key=lambda candidate: candidate[2])
     return Offset(best[0], best[1], tuple(scored))
 

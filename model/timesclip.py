@@ -78,6 +78,11 @@ class TimesCLIPConfig:
         return (self.window - self.patch) // self.stride + 2
 
     @property
+    def level_dim(self) -> int:
+        """How many features, the last ones, tell the level: mean and log spread of the window, if numbers are read."""
+        return 2 * self.use_language
+
+    @property
     def feature_dim(self) -> int:
         """F, what `TimesCLIP.features` tells of one variate in one half season."""
         return (2 * self.width + 2) * self.use_language + self.width * self.use_vision
@@ -321,22 +326,40 @@ class YieldHead(nn.Module):
 
     features  2F, the width of both halves' features side by side
     variates  V
+    level     how many of the last features of each half are its level (mean and log spread): they have a way of their
+              own to the output, since they alone beat all tokens together where samples are few (docs/log.md)
     """
 
-    def __init__(self, features: int, variates: int, bottleneck: int = 12, dropout: float = 0.3) -> None:
+    ends: Tensor
+
+    def __init__(
+        self, features: int, variates: int, level: int = 2, bottleneck: int = 8, hidden: int = 32, dropout: float = 0.3
+    ) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(features)
+        half = features // 2
+        ends = [*range(half - level, half), *range(features - level, features)]
+        self.register_buffer("ends", torch.tensor(ends, dtype=torch.long), persistent=False)
+        self.norm = FeatureNorm(variates, features)
         self.squeeze = nn.Linear(features, bottleneck)
         self.variates = nn.Parameter(0.02 * torch.randn(variates, bottleneck))
         self.dropout = nn.Dropout(dropout)
-        self.out = nn.Linear(variates * bottleneck, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.mix = nn.Linear(variates * (bottleneck + 2 * level), hidden)
+        self.straight = nn.Linear(variates * 2 * level, 1)
+        self.out = nn.Linear(hidden, 1)
+        for layer in (self.straight, self.out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def fit_features(self, features: Tensor, present: Tensor) -> None:
+        """Fits the feature norm on training rows: features [n,V,2F], present [n,V] bool."""
+        self.norm.fit([features], [present])
 
     def forward(self, features: Tensor, present: Tensor) -> Tensor:
         """features [B,V,2F], present [B,V] bool -> anomaly [B], in units of the training anomalies' spread."""
-        known = torch.where(present[..., None], features, 0)
-        squeezed = functional.gelu(self.squeeze(self.norm(known)) + self.variates)
-        kept = torch.where(present[..., None], self.dropout(squeezed), 0)
-        anomaly: Tensor = self.out(kept.flatten(1))
+        known = present[..., None]
+        normed = torch.where(known, self.norm(torch.where(known, features, 0)), 0)
+        squeezed = torch.where(known, functional.gelu(self.squeeze(self.dropout(normed)) + self.variates), 0)
+        level = normed[..., self.ends].flatten(1)
+        mixed = functional.gelu(self.mix(self.dropout(torch.cat([squeezed.flatten(1), level], -1))))
+        anomaly: Tensor = self.out(self.dropout(mixed)) + self.straight(level)
         return anomaly[:, 0]

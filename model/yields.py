@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -19,9 +20,14 @@ INTERVAL = 0.90  # nominal coverage of [y_lo, y_hi]
 class YieldEnsemble(nn.Module):
     """`members` yield heads that differ in their first weights; the prediction is their mean."""
 
-    def __init__(self, members: int, features: int, variates: int) -> None:
+    def __init__(self, members: int, features: int, variates: int, level: int) -> None:
         super().__init__()
-        self.heads = nn.ModuleList(YieldHead(features, variates) for _ in range(members))
+        self.heads = nn.ModuleList(YieldHead(features, variates, level) for _ in range(members))
+
+    def fit_features(self, rows: YieldRows) -> None:
+        """Fits the norm of every head on the rows it is trained on."""
+        for head in self.heads:
+            cast(YieldHead, head).fit_features(rows.features, rows.present)
 
     def forward(self, features: Tensor, present: Tensor) -> Tensor:
         """features [B,V,2F], present [B,V] bool -> anomalies in units of their spread [M,B], one row a member."""
@@ -60,10 +66,10 @@ class AnomalyScale:
 
 
 def train_head(
-    members: int, train: YieldRows, valid: YieldRows, schedule: Schedule, seed: int, on_epoch: OnEpoch
+    members: int, level: int, train: YieldRows, valid: YieldRows, schedule: Schedule, seed: int, on_epoch: OnEpoch
 ) -> tuple[YieldEnsemble, Fit]:
     """Heads fitted on the training rows; the validation rows choose their epoch."""
-    head = _seeded(members, train, seed)
+    head = _seeded(members, level, train, seed)
 
     def loss_of(positions: Tensor) -> dict[str, Tensor]:
         return _loss(head, train, positions)
@@ -76,9 +82,9 @@ def train_head(
     return head, fit(trainer, loss_of, score_of, on_epoch)
 
 
-def refit_head(members: int, rows: YieldRows, schedule: Schedule, seed: int, epochs: int) -> YieldEnsemble:
+def refit_head(members: int, level: int, rows: YieldRows, schedule: Schedule, seed: int, epochs: int) -> YieldEnsemble:
     """The same heads trained for the chosen number of epochs on training and validation rows together."""
-    head = _seeded(members, rows, seed)
+    head = _seeded(members, level, rows, seed)
     trainer = Trainer(head, len(rows.anomaly), schedule, torch.Generator().manual_seed(seed))
     refit(trainer, lambda positions: _loss(head, rows, positions), epochs)
     return head
@@ -102,9 +108,11 @@ def conformal_radius(residuals: NDArray[np.float64]) -> float:
     return float(ordered[min(rank, len(ordered)) - 1])
 
 
-def _seeded(members: int, rows: YieldRows, seed: int) -> YieldEnsemble:
+def _seeded(members: int, level: int, rows: YieldRows, seed: int) -> YieldEnsemble:
     torch.manual_seed(seed)
-    return YieldEnsemble(members, rows.features.shape[2], rows.features.shape[1])
+    head = YieldEnsemble(members, rows.features.shape[2], rows.features.shape[1], level)
+    head.fit_features(rows)
+    return head
 
 
 def _loss(head: YieldEnsemble, rows: YieldRows, positions: Tensor) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from model.baselines import yield_baselines
 from model.completion import features
 from model.fitting import Fit, OnEpoch, Schedule
 from model.metrics import yield_metrics
-from model.offset import KnownYields, Offset, OffsetName, choose_offset, known_yields
+from model.offset import KnownYields, Offset, OffsetName, Rehearsal, choose_offset, known_yields
 from model.timesclip import TimesCLIP, TimesCLIPConfig
 from model.yields import (
     AnomalyScale,
@@ -34,6 +34,7 @@ from report.run import RunFolder
 from stages.prepare import Pictures, Prepared, assemble
 
 FEATURE_BATCH = 256
+REHEARSED_YEARS = 3  # on which a forward fold chooses its offset
 
 
 Rows = NDArray[np.int64]  # positions in a table
@@ -57,6 +58,7 @@ class Forecaster:
     offset: Offset
     known: KnownYields
     radius: float
+    level: int
 
     def forecast(self, seen: Tensor, present: Tensor, place: NDArray[Any], year: NDArray[Any]) -> NDArray[np.float64]:
         """t/ha [n] from features [n,V,2F] and present [n,V]. Never negative: a yield is not."""
@@ -72,12 +74,13 @@ class Forecaster:
             "known": self.known.to_dict(),
             "radius": self.radius,
             "members": len(self.head.heads),
+            "level": self.level,
         }
 
     @staticmethod
     def from_dict(record: Mapping[str, Any], weights: Mapping[str, Tensor], width: int, variates: int) -> Forecaster:
         """Inverse of `to_dict`. width: 2F of the features."""
-        head = YieldEnsemble(record["members"], width, variates)
+        head = YieldEnsemble(record["members"], width, variates, record["level"])
         head.load_state_dict(weights)
         return Forecaster(
             head,
@@ -85,6 +88,7 @@ class Forecaster:
             Offset.from_dict(record["offset"]),
             KnownYields.from_dict(record["known"]),
             record["radius"],
+            record["level"],
         )
 
 
@@ -141,16 +145,16 @@ def run_fold(
     table, fold = prepared.table, prepared.fold
     seasons = SeenSeasons.of(model, prepared)
 
+    level = model.config.level_dim
+
+    offset = choose_offset(rehearsals(table, fold), setup.offset, setup.window)
     known = known_in(table, fold, fold.train)
-    offset = choose_offset(
-        known, table.place[fold.valid], table.year[fold.valid], table.target[fold.valid], setup.offset, setup.window
-    )
     anomaly = seasons.anomaly(fold.train, offset, known, own=True)
     scale = AnomalyScale.fit(anomaly)
     train = seasons.rows(fold.train, scale.apply(anomaly))
     valid = seasons.rows(fold.valid, scale.apply(seasons.anomaly(fold.valid, offset, known, own=False)))
-    head, fit = train_head(setup.members, train, valid, schedule, seed, on_epoch)
-    chosen = Forecaster(head, scale, offset, known, 0.0)
+    head, fit = train_head(setup.members, level, train, valid, schedule, seed, on_epoch)
+    chosen = Forecaster(head, scale, offset, known, 0.0, level)
     valid_forecast = seasons.forecast(chosen, fold.valid)
     radius = conformal_radius(table.target[fold.valid] - valid_forecast)
 
@@ -159,8 +163,10 @@ def run_fold(
     if not fit.interrupted:
         anomaly = seasons.anomaly(learnt, offset, known, own=True)
         scale = AnomalyScale.fit(anomaly)
-        head = refit_head(setup.members, seasons.rows(learnt, scale.apply(anomaly)), schedule, seed, fit.best_epoch)
-    forecaster = Forecaster(head, scale, offset, known, radius)
+        head = refit_head(
+            setup.members, level, seasons.rows(learnt, scale.apply(anomaly)), schedule, seed, fit.best_epoch
+        )
+    forecaster = Forecaster(head, scale, offset, known, radius, level)
 
     return Forecast(prepared, model, forecaster, fit, learnt, valid_forecast, seasons.forecast(forecaster, fold.test))
 
@@ -177,6 +183,35 @@ def known_in(table: SeasonTable, fold: Fold, learnt: Rows) -> KnownYields:
         held_out=(table.place[other], table.year[other]),
         hide_places=fold.by_place,
     )
+
+
+def rehearsals(table: SeasonTable, fold: Fold) -> list[Rehearsal]:
+    """Cases to choose the offset on, none with a test label: each forecasts rows that its known yields omit.
+
+    Where the fold tests a later year: the latest learnt years in turn, each from the years before it. Where it tests one
+    year among others: every learnt year from the other ones. Where it tests places or random rows: the validation rows.
+    """
+    years = table.year
+    if fold.by_place or set(years[fold.train]) & set(years[fold.valid]):
+        return [_rehearsal(table, fold, fold.train, fold.valid)]
+    learnt = np.sort(np.concatenate([fold.train, fold.valid]))
+    forward = years[learnt].max() < years[fold.test].min()
+    asked = np.unique(years[learnt])
+    if forward:
+        asked = asked[1:][-REHEARSED_YEARS:]
+    return [
+        _rehearsal(
+            table,
+            fold,
+            learnt[years[learnt] < year if forward else years[learnt] != year],
+            learnt[years[learnt] == year],
+        )
+        for year in asked
+    ]
+
+
+def _rehearsal(table: SeasonTable, fold: Fold, learnt: Rows, asked: Rows) -> Rehearsal:
+    return Rehearsal(known_in(table, fold, learnt), table.place[asked], table.year[asked], table.target[asked])
 
 
 def predictions(outcomes: Sequence[Forecast]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.offset import OFFSETS, SLOPE_RIDGE, KnownYields, Offset, choose_offset, known_yields
+from model.offset import OFFSETS, SLOPE_RIDGE, KnownYields, Offset, Rehearsal, choose_offset, known_yields
 
 entry = st.tuples(st.sampled_from("abc"), st.integers(2000, 2008), st.floats(0.5, 9), st.booleans())
 entries = st.lists(entry, min_size=1, max_size=25, unique_by=lambda e: (e[0], e[1]))
@@ -83,19 +83,20 @@ def test_history_of_held_out_rows_and_places_is_hidden():
     assert "b" not in strict.place.tolist()
 
 
-def test_the_offset_with_the_lowest_validation_error_wins_and_survives_json():
+def test_the_offset_with_the_lowest_error_in_rehearsal_wins_and_survives_json():
     years = np.tile(np.arange(2000, 2020), 3)
     place = np.repeat(["a", "b", "c"], 20)
     target = years * 0.1 - 198 + np.repeat([0.0, 1.0, 2.0], 20)
     known = KnownYields(place, years, target, np.ones(60, bool))
     valid = (np.array(["a", "b", "c"]), np.full(3, 2020), np.array([4.0, 5.0, 6.0]))
-    chosen = choose_offset(known, *valid)
+    rehearsals = [Rehearsal(known, *valid)]
+    chosen = choose_offset(rehearsals)
     assert chosen.kind == "place-trend"
     assert min(rmse for *_, rmse in chosen.candidates) == next(
         rmse for kind, window, rmse in chosen.candidates if (kind, window) == (chosen.kind, chosen.window)
     )
     assert Offset.from_dict(json.loads(json.dumps(chosen.to_dict()))) == chosen
-    assert {kind for kind, *_ in choose_offset(known, *valid, "place", 5).candidates} == {"place"}
+    assert {kind for kind, *_ in choose_offset(rehearsals, "place", 5).candidates} == {"place"}
     again = KnownYields.from_dict(json.loads(json.dumps(known.to_dict())))
     np.testing.assert_array_equal(again.target, known.target)
 

@@ -394,9 +394,10 @@ def test_one_seed_gives_the_same_weights_and_the_same_step_bit_for_bit():
 
 
 def test_an_untrained_yield_head_predicts_exactly_the_offset():
-    head = YieldHead(features=20, variates=3)
+    head, present = YieldHead(features=20, variates=3), torch.ones(6, 3, dtype=torch.bool)
     features = torch.randn(6, 3, 20, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(head(features, torch.ones(6, 3, dtype=torch.bool)), torch.zeros(6))
+    head.fit_features(features, present)
+    assert torch.equal(head(features, present), torch.zeros(6))
 
 
 def test_a_yield_head_ignores_absent_variates_and_keeps_variates_apart():
@@ -404,6 +405,7 @@ def test_a_yield_head_ignores_absent_variates_and_keeps_variates_apart():
     head = YieldHead(20, 3).eval()
     torch.nn.init.normal_(head.out.weight)
     features, present = torch.randn(6, 3, 20), torch.ones(6, 3, dtype=torch.bool)
+    head.fit_features(features, present)
     present[:, 1] = False
     spoiled = features.clone()
     spoiled[:, 1] = math.nan
@@ -415,6 +417,7 @@ def test_a_yield_head_learns_a_linear_yield_and_beats_its_start():
     torch.manual_seed(0)
     head, features = YieldHead(20, 3), torch.randn(200, 3, 20)
     present = torch.ones(200, 3, dtype=torch.bool)
+    head.fit_features(features, present)
     anomaly = features[:, 0, :5].sum(1) / 5**0.5
     optimizer = torch.optim.AdamW(head.parameters(), lr=1e-2)
     for _ in range(150):
