@@ -76,7 +76,7 @@ def section(name: str, split: str, results: dict[str, list[dict[str, Any]]]) -> 
     lines = [
         f"## {name}, {split}",
         "",
-        f"{first['n_test']} test samples in {len(first['folds'])} folds ({', '.join(first['folds'])}), each tested once; "
+        f"{first['n_test']} test samples in {len(first['folds'])} folds ({', '.join(first['folds'])}), each once; "
         f"{seeds} seeds, mean +- standard deviation. {first['counts']}",
         "",
         "| forecast | R2 | RMSE, t/ha | MAE, t/ha | 90 % interval holds |",

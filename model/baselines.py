@@ -26,13 +26,15 @@ def yield_baselines(
     learnt: Rows,
     test: Rows,
     known: KnownYields,
+    offset: Offset,
     seed: int,
 ) -> dict[str, Numbers]:
     """Forecasts [n_test] in t/ha by name. values, observed [N,V,T]; only labels of `learnt` and `known` are read.
 
-    Global mean and place mean of learnt rows; place mean + trend of all that is `known`, so with the card's history if
-    there is one; ridge, random forest and gradient boosting on the standardised flattened series; ridge and gradient
-    boosting on the residual from the place mean. A missing step is filled with its column's mean over learnt rows.
+    Global mean and place mean of learnt rows; place mean + trend of what is `known` within 15 years, so with the card's
+    history if there is one; ridge, random forest and gradient boosting on the standardised flattened series; ridge and
+    gradient boosting on the residual from the place mean. Last, on the model's own terms: its `offset` alone, and ridge
+    on the anomaly from it. A missing step is filled with its column's mean over learnt rows.
     """
     x = filled(values, observed, learnt)
     labels = KnownYields(place[learnt], year[learnt], target[learnt], np.ones(len(learnt), bool))
@@ -40,16 +42,20 @@ def yield_baselines(
     in_sample = Offset("place", None).predict(labels, place[learnt], year[learnt], leave_own_year_out=False)
     level = Offset("place", None).predict(labels, *at, leave_own_year_out=False)
     y, groups = target[learnt], year[learnt]
+    base = offset.predict(known, *at, leave_own_year_out=False)
+    anomaly = y - offset.predict(known, place[learnt], year[learnt], leave_own_year_out=True)
     forest = RandomForestRegressor(200, max_features=0.33, min_samples_leaf=3, n_jobs=2, random_state=seed)
     return {
         "global mean": Offset("mean", None).predict(labels, *at, leave_own_year_out=False),
         "place mean": level,
-        "place mean + trend": Offset("place-trend", None).predict(known, *at, leave_own_year_out=False),
+        "place mean + trend": Offset("place-trend", 15).predict(known, *at, leave_own_year_out=False),
         "ridge": _ridge(x[learnt], y, groups, x[test]),
         "random forest": forest.fit(x[learnt], y).predict(x[test]),
         "gradient boosting": _boosting(seed).fit(x[learnt], y).predict(x[test]),
         "ridge on residual": level + _ridge(x[learnt], y - in_sample, groups, x[test]),
         "gradient boosting on residual": level + _boosting(seed).fit(x[learnt], y - in_sample).predict(x[test]),
+        "offset alone": base,
+        "ridge on the anomaly": base + _ridge(x[learnt], anomaly, groups, x[test]),
     }
 
 

@@ -188,8 +188,8 @@ def known_in(table: SeasonTable, fold: Fold, learnt: Rows) -> KnownYields:
 def rehearsals(table: SeasonTable, fold: Fold) -> list[Rehearsal]:
     """Cases to choose the offset on, none with a test label: each forecasts rows that its known yields omit.
 
-    Where the fold tests a later year: the latest learnt years in turn, each from the years before it. Where it tests one
-    year among others: every learnt year from the other ones. Where it tests places or random rows: the validation rows.
+    A fold that tests a later year: the latest learnt years in turn, each from the years before it. One that tests a year
+    among others: every learnt year from the other ones. One that tests places or random rows: the validation rows.
     """
     years = table.year
     if fold.by_place or set(years[fold.train]) & set(years[fold.valid]):
@@ -252,9 +252,18 @@ def scores(outcomes: Sequence[Forecast], seed: int) -> tuple[dict[str, float], d
 
 def baselines(outcome: Forecast, seed: int) -> dict[str, NDArray[np.float64]]:
     """What simpler forecasts say of the same test rows [n], having learnt from the same rows."""
-    table, test, known = outcome.prepared.table, outcome.prepared.fold.test, outcome.forecaster.known
+    table, test, forecaster = outcome.prepared.table, outcome.prepared.fold.test, outcome.forecaster
     return yield_baselines(
-        table.values, table.observed, table.target, table.place, table.year, outcome.learnt, test, known, seed
+        table.values,
+        table.observed,
+        table.target,
+        table.place,
+        table.year,
+        outcome.learnt,
+        test,
+        forecaster.known,
+        forecaster.offset,
+        seed,
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from model.baselines import climatology, filled, persistence, yield_baselines
 from model.metrics import yield_metrics
-from model.offset import KnownYields
+from model.offset import KnownYields, Offset
 from pipeline.sources import read
 from pipeline.splits import make_folds
 
@@ -34,7 +34,16 @@ def baselines(table, fold, target=None):
     target = table.target if target is None else target
     known = KnownYields(table.place[learnt], table.year[learnt], target[learnt], np.ones(len(learnt), bool))
     return yield_baselines(
-        table.values, table.observed, target, table.place, table.year, learnt, fold.test, known, seed=0
+        table.values,
+        table.observed,
+        target,
+        table.place,
+        table.year,
+        learnt,
+        fold.test,
+        known,
+        Offset("place", None),
+        seed=0,
     )
 
 
@@ -62,7 +71,11 @@ def test_baselines_read_no_test_label():
     results = []
     for known_target in (target, np.where(year == 2014, np.nan, target)):
         known = KnownYields(place[learnt], year[learnt], known_target[learnt], np.ones(len(learnt), bool))
-        results.append(yield_baselines(values, observed, known_target, place, year, learnt, test, known, seed=0))
+        results.append(
+            yield_baselines(
+                values, observed, known_target, place, year, learnt, test, known, Offset("place", None), seed=0
+            )
+        )
     for name in results[0]:
         np.testing.assert_array_equal(results[0][name], results[1][name])
 
