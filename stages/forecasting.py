@@ -188,8 +188,8 @@ def known_in(table: SeasonTable, fold: Fold, learnt: Rows) -> KnownYields:
 def rehearsals(table: SeasonTable, fold: Fold) -> list[Rehearsal]:
     """Cases to choose the offset on, none with a test label: each forecasts rows that its known yields omit.
 
-    A fold that tests a later year: the latest learnt years in turn, each from the years before it. One that tests a year
-    among others: every learnt year from the other ones. One that tests places or random rows: the validation rows.
+    A fold that tests a later year: the latest learnt years in turn, each from the years before it. One that tests one
+    year among others: every learnt year from the others. One that tests places or random rows: the validation rows.
     """
     years = table.year
     if fold.by_place or set(years[fold.train]) & set(years[fold.valid]):

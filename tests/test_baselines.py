@@ -77,7 +77,7 @@ def test_baselines_read_no_test_label():
             )
         )
     for name in results[0]:
-        np.testing.assert_array_equal(results[0][name], results[1][name])
+        np.testing.assert_allclose(results[0][name], results[1][name])  # forests add in any order
 
 
 def test_missing_steps_are_filled_from_learnt_rows_only():

@@ -425,4 +425,4 @@ def test_a_yield_head_learns_a_linear_yield_and_beats_its_start():
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert (head.eval()(features, present) - anomaly).square().mean() < 0.1 * anomaly.square().mean()
+    assert (head.eval()(features, present) - anomaly).square().mean() < 0.2 * anomaly.square().mean()
