@@ -72,16 +72,6 @@ def encode(kind: Kind, rows: NDArray[Any]) -> bytes:
     return b"".join([*chunks, _with_crc(np.stack([offsets, sizes], 1).astype("<u8").tobytes())])
 
 
-def decode(kind: Kind, data: bytes, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Inverse of `encode`: rows [n, *row shape]. Raises ValueError where a checksum does not fit."""
-    if kind == "embeddings":
-        return np.frombuffer(_without_crc(data), DTYPE[kind]).reshape(shape)
-    rows = np.empty(shape, DTYPE[kind])
-    for i, (offset, size) in enumerate(_shard_index(data, shape[0])):
-        _unpack(_without_crc(data[offset : offset + size]), rows[i])
-    return rows
-
-
 class OpenShard:
     """A data file opened for random access; one memory map, no lock, no thread."""
 
