@@ -344,11 +344,10 @@ class YieldHead(nn.Module):
         self.variates = nn.Parameter(0.02 * torch.randn(variates, bottleneck))
         self.dropout = nn.Dropout(dropout)
         self.mix = nn.Linear(variates * (bottleneck + 2 * level), hidden)
-        self.straight = nn.Linear(variates * 2 * level, 1)
         self.out = nn.Linear(hidden, 1)
-        for layer in (self.straight, self.out):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+        self.straight = nn.Parameter(torch.zeros(variates * 2 * level))
 
     def fit_features(self, features: Tensor, present: Tensor) -> None:
         """Fits the feature norm on training rows: features [n,V,2F], present [n,V] bool."""
@@ -361,5 +360,5 @@ class YieldHead(nn.Module):
         squeezed = torch.where(known, functional.gelu(self.squeeze(self.dropout(normed)) + self.variates), 0)
         level = normed[..., self.ends].flatten(1)
         mixed = functional.gelu(self.mix(self.dropout(torch.cat([squeezed.flatten(1), level], -1))))
-        anomaly: Tensor = self.out(self.dropout(mixed)) + self.straight(level)
-        return anomaly[:, 0]
+        anomaly: Tensor = self.out(self.dropout(mixed))[:, 0] + level @ self.straight
+        return anomaly

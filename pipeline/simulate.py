@@ -11,16 +11,14 @@ Champion a second time.) A season is the calendar year of the harvest: wheat sow
 Daily canopy, surface water and transpiration become reflectance by a linear mix (Settle and Drake 1993, Int. J.
 Remote Sens. 14:1159-1177) of green leaf, withered leaf or straw, and soil:
 
-* The end members are round textbook values, near the measured spectra of Jacquemoud et al. (1992, Remote Sens.
-  Environ. 41:123-132, soil) and Nagler et al. (2000, Remote Sens. Environ. 71:207-215, straw), fitted to no image.
-* Wet soil is darker by the exponential law of Lobell and Asner (2002, Soil Sci. Soc. Am. J. 66:722-727), later
-  in SWIR1 than elsewhere.
+* The end members are round textbook values (measured spectra: Jacquemoud et al. 1992, Remote Sens. Environ.
+  41:123-132, soil; Nagler et al. 2000, Remote Sens. Environ. 71:207-215, straw), fitted to no image.
+* Wet soil is darker by the exponential law of Lobell and Asner (2002, Soil Sci. Soc. Am. J. 66:722-727).
 * A hungry canopy is redder (less chlorophyll); a thirsty one brighter in SWIR1 (less leaf water).
 * NDVI: Rouse et al. 1974. EVI: Huete et al. 2002, Remote Sens. Environ. 83:195-213. RVI: Jordan 1969.
 
 Each ten-day step shows one day's view, with a gain error a season and band and noise a view, or nothing where it is
-cloudy. The yield is AquaCrop's dry grain yield times what no band can see: the farmer's skill, luck
-and progress.
+cloudy. The yield is AquaCrop's dry grain yield times what no band can see: the farmer's skill, luck, progress.
 """
 
 from __future__ import annotations
@@ -61,7 +59,7 @@ DARKENING = np.array([4.0, 4.0, 4.0, 2.5])  # exponent of Lobell and Asner's law
 HUNGRY = np.array([0.010, 0.040, -0.030, 0.020])  # added to GREEN as nutrient status falls from 1 to 0
 THIRSTY = np.array([0.0, 0.010, -0.030, 0.070])  # added to GREEN as transpiration falls from potential to 0
 
-# Readily wilting and well-buffered soils; brightness multiplies DRY_SOIL and WET_SOIL.
+# AquaCrop's soils, and what multiplies DRY_SOIL and WET_SOIL there: sand is bright.
 SOIL_BRIGHTNESS = {"LoamySand": 1.25, "SandyLoam": 1.10, "Loam": 1.0, "SiltLoam": 1.0, "ClayLoam": 0.85}
 
 STRAW_COVER, STRAW_DAYS = 0.6, 60.0  # share of the peak canopy left as straw at harvest; its e-folding time
@@ -160,8 +158,8 @@ class Made:
 
 def fields(seed: int) -> list[Field]:
     """All fields, the croppings in turn, so that the first few already differ in climate."""
-    rounds = max(c.fields for c in CROPPINGS)
-    places = [(c, i) for i in range(rounds) for c in CROPPINGS if i < c.fields]
+    rounds = range(max(c.fields for c in CROPPINGS))
+    places = [(c, number) for number in rounds for c in CROPPINGS if number < c.fields]
     return [_field(seed, index, cropping, number) for index, (cropping, number) in enumerate(places)]
 
 
@@ -195,8 +193,8 @@ def _need_aquacrop() -> None:
     os.environ["DEVELOPMENT"] = "True"
     if find_spec("aquacrop") is None:
         raise InputError(
-            "The package aquacrop, which simulates the seasons, is not installed. It is a development dependency: "
-            "pip install -r requirements-dev.txt. The simulated table itself is in demo/."
+            "The package aquacrop, which simulates the seasons, is not installed; it is a development dependency: "
+            "pip install -r requirements-dev.txt."
         )
 
 

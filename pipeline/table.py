@@ -146,7 +146,8 @@ class SeasonTable:
         """32 hex digits of xxh3-128 over everything that can change a result."""
         digest = xxhash.xxh3_128()
         digest.update(repr((self.variates, self.step_days, self.season_start, self.static_names)).encode())
-        digest.update(np.where(self.observed, self.values, np.float32(0)).tobytes())
+        # + 0 makes -0.0 and 0.0, which are equal, one number.
+        digest.update((np.where(self.observed, self.values, np.float32(0)) + np.float32(0)).tobytes())
         digest.update(self.observed.tobytes())
         for numbers in (self.target, self.year, self.static, self.history.year, self.history.target):
             digest.update(numbers.tobytes())

@@ -44,7 +44,7 @@ def test_the_card_overrules_the_data_and_half_a_range_does_not():
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.floats(-1e3, 1e3), st.floats(1e-3, 1e3))
+@given(st.floats(-1e2, 1e2), st.floats(1e-3, 1e3))
 def test_a_snapped_range_holds_the_raw_one_and_is_less_than_half_wider(low, width):
     a, b = snapped(low, low + width)
     assert a <= low + 1e-9 * max(1, abs(low))

@@ -176,7 +176,8 @@ def _measured_block(path: Path, batch: Any, wanted: Wanted, first_row: int) -> N
         if wanted.missing:
             numbers = np.where(np.isin(numbers, wanted.missing), np.nan, numbers)
         with np.errstate(over="ignore"):
-            block[:, m] = numbers if scale == 1 else numbers * scale
+            # Plus zero, so that -0 and 0 are one value with one fingerprint.
+            block[:, m] = numbers * scale + 0.0
         if np.isinf(block[:, m]).any():
             row = first_row + int(np.argmax(np.isinf(block[:, m])))
             raise _infinite(path, row, name)

@@ -130,7 +130,7 @@ def _columns(card: DatasetCard, path: Path, frame: pd.DataFrame) -> Columns:
         numbers = _numbers(path, frame, name, where)
         numbers = np.where(np.isin(numbers, card.missing), np.nan, numbers) if card.missing else numbers
         with np.errstate(over="ignore"):
-            measured[:, m] = numbers * scale
+            measured[:, m] = numbers * scale + 0.0
         _refuse_infinite(measured[:, m], name, where)
     return Columns(
         text={name: _text(frame, name) for name in dict.fromkeys(texts)},
