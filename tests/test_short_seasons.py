@@ -1,0 +1,12 @@
+"""A season shorter than two patches is refused before the first step."""
+
+import train
+from tests.conftest import CARD, small_seasons
+
+
+def test_a_season_too_short_for_a_patch_is_refused_with_the_numbers(tmp_path, capsys):
+    (tmp_path / "card.toml").write_text(CARD.replace("step_days = 10", "step_days = 10\nseason_steps = 8"))
+    small_seasons().to_csv(tmp_path / "seasons.csv", index=False)
+    flags = ["--data", str(tmp_path / "card.toml"), "--preset", "language-only", "--out", str(tmp_path / "run")]
+    assert train.main(["--stage", "1", *flags]) == 2
+    assert "8 steps a season, so 4 in a half; a patch needs 6" in capsys.readouterr().err
