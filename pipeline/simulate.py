@@ -236,8 +236,7 @@ def grow(place: Field, year: int, seed: int, weather: pd.DataFrame) -> Season | 
 
 
 def _adapt(crop: Any, cropping: Cropping, nutrients: float) -> None:
-    """Fit AquaCrop's crop to the climate, then stress it as AquaCrop's soil fertility does: a smaller, slower canopy
-    and less biomass for the same water."""
+    """Fit the crop to the climate; then less food: smaller, slower canopy, less biomass for the same water."""
     lack = 1.0 - nutrients
     crop.CCx *= 1 - 0.40 * lack
     crop.CGC *= cropping.spring * (1 - 0.25 * lack)
@@ -314,10 +313,7 @@ def observe(season: Season, brightness: float, shared: SiteSeason, rng: np.rando
 
 
 def make(seed: int = 0, seasons: int | None = None, workers: int = 2) -> Made:
-    """Simulate the first `seasons` of the plan (all of them by default), year by year.
-
-    A season depends on the seed, its field and its year alone, so a short run gives the first rows of a full one.
-    """
+    """Simulate the plan, or its first `seasons`, year by year: a short run gives the first rows of a full one."""
     plan = [(place, year) for year in YEARS for place in fields(seed)][:seasons]
     weather = {site: site_weather(site) for site in {place.cropping.site for place, _ in plan}}
     grown: Iterable[Season | str] = Parallel(n_jobs=workers)(

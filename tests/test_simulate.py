@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from pipeline import simulate
 from pipeline.card import DatasetCard
-from pipeline.errors import InputError
 from pipeline.simulate import DAYS, STEPS, VARIATES, Season
 from pipeline.sources import read
 
@@ -247,8 +246,3 @@ def test_the_demo_says_that_it_is_simulated() -> None:
     assert "simulated" in CARD.name
     assert "simulated" in CARD.source
     assert "simulated" in (DEMO / "README.md").read_text()
-
-
-def test_an_input_error_is_not_a_crash() -> None:
-    with pytest.raises(InputError, match="no folder"):
-        simulate.write(simulate.Arguments(out=Path("no/such/x.parquet")))
