@@ -21,7 +21,7 @@ from pipeline.sources.memory import Budget
 _BLOCK_BYTES = 1 << 23
 _BATCH_ROWS = 1 << 14
 # Peak bytes a cell while reading: blocks, their concatenation and the season arrays live side by side.
-_MEASURED_BYTES, _EXACT_BYTES, _TEXT_BYTES = 16, 24, 64
+_MEASURED_BYTES, _EXACT_BYTES, _TEXT_BYTES = 18, 24, 64
 
 
 @dataclass(frozen=True)

@@ -179,7 +179,8 @@ def load_rows(
     shape = (-1, len(files[0].steps), len(files[0].steps[0]))
     nameless = sum(len(part) for file, part in zip(files, parts, strict=True) if file.place is None)
     rows = StoredRows(
-        values=np.concatenate([part.measured for part in parts]).reshape(shape),
+        # One file, the usual case, is not copied: its series are most of the memory that a read takes.
+        values=(np.concatenate([part.measured for part in parts]) if several else parts[0].measured).reshape(shape),
         target=np.concatenate([_numbers(part, file.target) for file, part in zip(files, parts, strict=True)]),
         place=np.concatenate(places),
         year=np.concatenate(years),
