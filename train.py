@@ -108,6 +108,7 @@ def train(args: Arguments, command: str) -> int:
     """Read, split, gather, train fold by fold, write the run: the whole program."""
     started = time.perf_counter()
     table = read(args.data, year=args.year, memory_gb=args.memory_gb)
+    completing.refuse_short_seasons(table, PRESETS[args.preset])
     folds = make_folds(table.year, table.place, table.sample_id, args.split, args.seed)
     print(f"{table.name}: {len(table)} samples, split {args.split}, folds {', '.join(fold.name for fold in folds)}")
     print(table.describe_counts())

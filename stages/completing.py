@@ -18,6 +18,7 @@ from model.metrics import completion_metrics
 from model.presets import Preset
 from model.timesclip import TimesCLIP, TimesCLIPConfig
 from pipeline.errors import InputError
+from pipeline.table import SeasonTable
 from stages.prepare import Prepared
 
 
@@ -67,16 +68,19 @@ def run_fold(prepared: Prepared, preset: Preset, schedule: Schedule, seed: int, 
     )
 
 
+def refuse_short_seasons(table: SeasonTable, preset: Preset) -> None:
+    """Raises InputError when half a season is shorter than a patch."""
+    steps, patch = -(-table.steps // 2), TimesCLIPConfig.patch
+    if preset.use_language and steps < patch:
+        raise InputError(
+            f"{table.name} has {table.steps} steps a season, so {steps} in a half; a patch needs {patch}. "
+            f"Use finer steps (season_steps of at least {2 * patch - 1}) or --preset vision-only."
+        )
+
+
 def model_config(prepared: Prepared, preset: Preset) -> TimesCLIPConfig:
     """The architecture that the table and the cached vectors ask for."""
     first = prepared.season.first
-    steps, patch = first.values.shape[2], TimesCLIPConfig.patch
-    if preset.use_language and steps < patch:
-        raise InputError(
-            f"{prepared.table.name} has {prepared.table.steps} steps a season, so {steps} in a half; "
-            f"a patch needs {patch}. "
-            f"Use finer steps (season_steps of at least {2 * patch - 1}) or --preset vision-only."
-        )
     return TimesCLIPConfig(
         variates=first.values.shape[1],
         window=first.values.shape[2],
