@@ -51,16 +51,16 @@ def main() -> None:
 
 def result_of(name: str, split: str, preset: str, seed: int) -> dict[str, Any]:
     """The result of one stage-2 run; renders and trains first where it is not there."""
-    folder = ROOT / "runs" / "tables" / f"{name}-{split}-{preset}-seed{seed}"
-    if not (folder / "stage2" / "result.json").is_file():
+    folder = Path("runs", "tables", f"{name}-{split}-{preset}-seed{seed}")  # relative: the commands are printed
+    if not (ROOT / folder / "stage2" / "result.json").is_file():
         common = ["--data", CARDS[name], "--split", split]
         run("render_cache.py", *common, "--encoder", "efficientnet-lite0", "--seed", str(seed))
         common += ["--preset", preset, "--seed", str(seed)]
         one, two = str(folder / "stage1"), str(folder / "stage2")
-        if not (folder / "stage1" / "result.json").is_file():
+        if not (ROOT / one / "result.json").is_file():
             run("train.py", "--stage", "1", *common, "--out", one)
         run("train.py", "--stage", "2", *common, "--from", one, "--out", two)
-    result: dict[str, Any] = json.loads((folder / "stage2" / "result.json").read_text())
+    result: dict[str, Any] = json.loads((ROOT / folder / "stage2" / "result.json").read_text())
     return result
 
 
