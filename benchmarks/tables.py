@@ -46,7 +46,7 @@ def main() -> None:
                 preset: [result_of(name, split, preset, seed) for seed in range(args.seeds)] for preset in args.presets
             }
             sections.append(section(name, split, results))
-            write(sections)
+    write(sections)  # at the end: a changed file would mark the commit of the runs after it
 
 
 def result_of(name: str, split: str, preset: str, seed: int) -> dict[str, Any]:
