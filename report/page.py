@@ -39,11 +39,17 @@ def write_page(run: RunFolder) -> Path:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
+    environment.filters["number"] = number
     page = environment.get_template("page.html").render(
         result=result, config=run.read_json("config.json"), charts=charts, tables=tables, rows=metric_rows(result)
     )
     run.write_text("report.html", page)
     return run.path / "report.html"
+
+
+def number(value: float) -> str:
+    """Three decimals, or three significant digits where that would hide a small number."""
+    return f"{value:.3f}" if abs(value) >= 0.1 or abs(value) < 1e-4 else f"{value:.3g}"
 
 
 def metric_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
