@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ import pandas as pd
 import tyro
 
 from cache.fill import EmbeddingWork, ImageWork
+from cache.pool import Pool
 from cache.spec import embedding_spec
-from cache.store import CacheError, Store
-from model.encoders import EncoderError, load, resolve
+from cache.storage import CacheError
+from cache.store import Store
+from model.encoders import EncoderError, encode, resolve
 from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.series import series_blocks
@@ -43,7 +46,7 @@ class Arguments:
     """Dataset card, data file, folder or glob; a yield column is not needed and not read."""
     out: Path = Path("predictions.csv")
     """The CSV to write; refuses to replace one."""
-    cache: Path = Path("image_cache")
+    cache: str = "image_cache"
     """The cache folder; what is missing is drawn and embedded into it."""
     encoder: str | None = None
     """Where the run's encoder is, when its weights are in a file or folder of your own."""
@@ -127,10 +130,10 @@ def fill(args: Arguments, table: SeasonTable, style: Style, result: dict[str, An
     blocks = [block for distinct in ranges.values() for block in series_blocks(table, distinct, style)]
     images = ImageWork.of(args.cache, style, blocks)
     with stage_progress("draw", len(images.plan.missing)) as advance:
-        images.run(args.workers, "loky", advance)
+        images.run(Pool(args.workers), advance)
     vectors = EmbeddingWork.of(args.cache, style, spec, blocks)
     with stage_progress("embed", len(vectors.plan.missing)) as advance:
-        vectors.run(lambda: load(encoder).encode, advance)
+        vectors.run(Pool(args.workers), partial(encode, encoder), advance)
     return vectors.store
 
 

@@ -13,26 +13,26 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import tyro
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from cache.catalog import Entry
+from cache.catalog import Entry, entries
 from cache.fill import EmbeddingWork, Filled, ImageWork
+from cache.history import Run
+from cache.pool import MOST_TRIES, Backend, Pool
 from cache.spec import embedding_spec
-from cache.store import CacheError
-from model.encoders import EncoderError, load, resolve
+from cache.storage import CacheError, open_storage
+from model.encoders import EncoderError, encode, resolve
 from pipeline.errors import InputError
 from pipeline.render import Style
-from pipeline.series import SeriesBlock, fold_ranges, series_blocks
+from pipeline.series import fold_variants
 from pipeline.sources import read
 from pipeline.splits import SplitName, make_folds
-from pipeline.table import SeasonTable
 from report.progress import stage_progress
 
 
@@ -42,14 +42,16 @@ class Arguments:
 
     data: str = "demo/card.toml"
     """Dataset card, data file, folder or glob."""
-    cache: Path = Path("image_cache")
+    cache: str = "image_cache"
     """The cache folder."""
     encoder: str = "auto"
     """auto, none (draw only), efficientnet-lite0, open_clip:ARCH/TAG-or-path, transformers:ID-or-folder, timm:NAME."""
     workers: int = 2
     """Drawing processes; never more are started than there are slabs to draw."""
-    backend: Literal["loky", "threading", "sequential"] = "loky"
-    """joblib backend that runs the drawing."""
+    backend: Backend = "loky"
+    """Who works: processes here (loky), or the workers of a running Dask or Ray, which draw and embed."""
+    scheduler: str | None = None
+    """Address of the Dask scheduler (tcp://host:8786) or the Ray head."""
     split: SplitName = "year"
     """Whose training rows set the y-range of variates that have no physical range on the card."""
     seed: int = 0
@@ -71,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, EncoderError) as error:
         print(f"render_cache.py: {error}", file=sys.stderr)
         return 2
-    except (CacheError, OSError, TerminatedWorkerError) as error:
+    except (CacheError, OSError) as error:
         print(f"render_cache.py: {error}\nWhat is committed is safe; the same command goes on.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -93,38 +95,51 @@ def render(args: Arguments) -> int:
         print(f"encoder {encoder.name}: {encoder.reason}")
 
     with clock(seconds, "key"):
-        variants = drawn_variants(table, args)
+        folds = make_folds(table.year, table.place, table.sample_id, args.split, args.seed)
+        variants = fold_variants(table, folds, args.style)
         blocks = [block for variant in variants for block in variant]
         images = ImageWork.of(args.cache, args.style, blocks)
         vectors = None
         if encoder:
-            spec = embedding_spec(args.style, encoder.to_dict())
-            vectors = EmbeddingWork.of(args.cache, args.style, spec, blocks)
+            vectors = EmbeddingWork.of(args.cache, args.style, embedding_spec(args.style, encoder.to_dict()), blocks)
     print(f"plan: {images.plan.wanted} series, {images.plan.distinct} distinct images, "
           f"{len(images.plan.missing)} to draw in {images.plan.slabs} slabs"
           + (f", {len(vectors.plan.missing)} to embed in {vectors.plan.slabs} slabs" if vectors else ""))  # fmt: skip
     if args.dry_run:
         return 0
 
+    wanted = [Entry.of(table, v, images.store.spec.id, vectors.store.spec.id if vectors else "") for v in variants]
+    before = claim(args.cache, wanted, {})
+    pool = Pool(args.workers, args.backend, args.scheduler)
     with stage_progress("draw", len(images.plan.missing)) as advance:
-        drawn = images.run(args.workers, args.backend, advance)
+        drawn = images.run(pool, advance)
     embedded = None
-    if vectors and encoder:
+    if vectors and encoder and not drawn.given_up:
         with stage_progress("embed", len(vectors.plan.missing)) as advance:
-            embedded = vectors.run(lambda: load(encoder).encode, advance)
-    seconds |= {"draw": drawn.seconds, "embed": embedded.seconds if embedded else 0.0}
-    for variant in variants:
-        namespace = vectors.store.spec.id if vectors else ""
-        Entry.of(table, variant, images.store.spec.id, namespace, seconds).save(args.cache)
+            embedded = vectors.run(pool, partial(encode, encoder), advance)
+    stages = {"draw": drawn} | ({"embed": embedded} if embedded else {})
+    seconds |= {name: stage.seconds for name, stage in stages.items()}
+    claim(args.cache, wanted, {name: before.get(name, 0.0) + spent for name, spent in seconds.items()})
+    given_up = [line for stage in stages.values() for line in stage.given_up]
+    Run.of(stages, given_up).save(open_storage(args.cache))
     print(summary(drawn, embedded, seconds))
-    return 0
+    for line in given_up:
+        print(f"given up after {MOST_TRIES} tries: {line}", file=sys.stderr)
+    return 1 if given_up else 0
 
 
-def drawn_variants(table: SeasonTable, args: Arguments) -> list[tuple[SeriesBlock, ...]]:
-    """The series as each fold draws them; folds with the same y-ranges (the usual case) share one variant."""
-    folds = make_folds(table.year, table.place, table.sample_id, args.split, args.seed)
-    distinct = {ranges.tobytes(): ranges for ranges in (fold_ranges(table, fold) for fold in folds)}
-    return [series_blocks(table, ranges, args.style) for ranges in distinct.values()]
+def claim(cache: str, wanted: Sequence[Entry], seconds: Mapping[str, float]) -> dict[str, float]:
+    """Write down which pictures this data needs: before the work, so that gc spares them, and after it.
+
+    Returns the drawing and embedding seconds of earlier runs for the same pictures and encoder.
+    """
+    known = {(entry.file, entry.embeddings): entry.seconds for entry in entries(cache)}
+    before: Counter[str] = Counter()
+    for entry in wanted:
+        earlier = known.get((entry.file, entry.embeddings), {})
+        replace(entry, seconds=dict(seconds or earlier)).save(cache)
+        before.update({name: earlier.get(name, 0.0) for name in ("draw", "embed")})
+    return {name: spent / len(wanted) for name, spent in before.items()}
 
 
 def summary(drawn: Filled, embedded: Filled | None, seconds: dict[str, float]) -> str:

@@ -25,7 +25,7 @@ import tyro
 
 from cache.catalog import entries
 from cache.dataset import encoder_of
-from cache.store import CacheError
+from cache.storage import CacheError
 from model.fitting import Diverged, Epoch, Schedule
 from model.offset import OffsetName
 from model.presets import PRESETS, PresetName
@@ -55,7 +55,7 @@ class Arguments:
     """1: complete the season. 2: forecast the yield from a frozen stage-1 model."""
     data: str = "demo/card.toml"
     """Dataset card, data file, folder or glob."""
-    cache: Path = Path("image_cache")
+    cache: str = "image_cache"
     """The cache that render_cache.py filled."""
     preset: PresetName = "timesclip"
     """Which parts of the model are on."""
@@ -174,7 +174,7 @@ def schedule_of(args: Arguments) -> Schedule:
 
 def find_pictures(args: Arguments, table: SeasonTable) -> Pictures:
     """The cached embeddings that this table needs, or an error with the command that makes them."""
-    command = ["python", "render_cache.py", "--data", args.data, "--cache", str(args.cache), "--split", args.split]
+    command = ["python", "render_cache.py", "--data", args.data, "--cache", args.cache, "--split", args.split]
     if args.split in ("place", "random"):
         command += ["--seed", str(args.seed)]
     if args.encoder:

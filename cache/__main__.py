@@ -1,7 +1,11 @@
-"""python -m cache stats | show: what is in the image cache.
+"""python -m cache stats | show | fsck | gc: what is in the image cache, whether it is sound, and what can go.
 
 python -m cache stats --json
-python -m cache show --out sheet.png --rows 8
+python -m cache show --out sheet.png --samples 8 --variate ndvi
+python -m cache fsck --full                       every row against its digest
+python -m cache fsck --sample 0.01 --data my_card.toml    draw 1 % again and compare
+python -m cache fsck --full --repair              set what is damaged aside; render_cache.py rebuilds it
+python -m cache gc                                what could go; --apply deletes it
 """
 
 from __future__ import annotations
@@ -9,55 +13,77 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import tyro
 
 from cache.catalog import entries
-from cache.sheet import contact_sheet
-from cache.store import CacheError, Store, content_digest
+from cache.fsck import check, draw_again, repair
+from cache.gc import garbage, sweep
+from cache.history import history, totals
+from cache.sheet import choose, contact_sheet
+from cache.storage import CacheError, Storage, open_storage
+from cache.store import MissingRows, Store, content_digest, slabs_of
 from pipeline.errors import InputError
+from pipeline.render import Style
+from pipeline.series import fold_variants
+from pipeline.sources import read
+from pipeline.splits import SplitName, make_folds
+from report.progress import stage_progress
 
 
 @dataclass(frozen=True)
 class Stats:
     """Count what is committed."""
 
-    cache: Path = Path("image_cache")
+    cache: str = "image_cache"
     """The cache folder."""
     json: bool = False
     """One JSON object instead of lines."""
 
-    def run(self) -> None:
+    def run(self) -> int:
         """Print series, images, bytes, slabs and the content digest."""
         stats = collect(self.cache)
         if self.json:
             print(json.dumps(stats, indent=1))
-            return
+            return 0
         for name, value in stats.items():
             print(f"{name:15} {value}")
+        return 0
 
 
 @dataclass(frozen=True)
 class Show:
     """Draw a contact sheet of cached plots, with sample, variate and window under each."""
 
-    cache: Path = Path("image_cache")
-    """The cache folder."""
+    cache: str = "image_cache"
+    """The cache: a folder, or an address such as s3://bucket/prefix."""
     out: Path = Path("sheet.png")
     """The PNG to write."""
     data: str = ""
     """Name of the data set; the newest one by default."""
     samples: int = 4
     """How many samples, spread over the data set."""
+    sample: tuple[str, ...] = ()
+    """Samples by name (or a part of it) instead."""
+    variate: tuple[str, ...] = ()
+    """Only these variates."""
+    window: tuple[str, ...] = ()
+    """Only these windows: first-half, second-half."""
+    series: str = ""
+    """Card or file of the same data: draw the numbers beside each plot."""
 
-    def run(self) -> None:
+    def run(self) -> int:
         """Write the sheet."""
-        _refuse_unless_cache(self.cache)
+        cache_at(self.cache)
         known = entries(self.cache)
-        fitting = [entry for entry in known if self.data in ("", entry.name)]
+        table = read(self.series) if self.series else None
+        drawn = table.fingerprint() if table else ""
+        fitting = [entry for entry in known if self.data in ("", entry.name) and drawn in ("", entry.fingerprint)]
+        if table and not fitting:
+            raise InputError(f"{self.cache} has no plots of {self.series}. Run render_cache.py --data {self.series}.")
         if not fitting:
             names = ", ".join(sorted({entry.name for entry in known})) or "none"
             raise InputError(
@@ -65,25 +91,106 @@ class Show:
             )
         if self.samples < 1:
             raise InputError(f"--samples is {self.samples}; at least 1 is needed.")
-        contact_sheet(self.cache, fitting[-1], self.samples).save(self.out)
-        print(f"{self.out}: {fitting[-1].name}")
+        entry = fitting[-1]
+        choice = choose(entry, self.samples, self.sample, self.variate, self.window)
+        contact_sheet(self.cache, entry, choice, table).save(self.out)
+        print(f"{self.out}: {entry.name}")
+        return 0
 
 
-def collect(root: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Fsck:
+    """Check that every file holds what was committed. Exit 1 when something does not and is not repaired."""
+
+    cache: str = "image_cache"
+    """The cache: a folder, or an address such as s3://bucket/prefix."""
+    full: bool = False
+    """Unpack every row and compare it with its digest."""
+    sample: float = 0.0
+    """Draw this share (0 to 1) of the pictures of --data again and compare."""
+    data: str = "demo/card.toml"
+    """For --sample: card or file of data that was rendered into this cache."""
+    split: SplitName = "year"
+    """For --sample: the split it was rendered for."""
+    seed: int = 0
+    """For --sample: seed of the choice, and of the place and random splits."""
+    style: Style = field(default_factory=Style)
+    repair: bool = False
+    """Set what is damaged aside, so that render_cache.py rebuilds it."""
+
+    def run(self) -> int:
+        """Print every problem and a last line."""
+        if not 0.0 <= self.sample <= 1.0:
+            raise InputError(f"--sample is {self.sample}; it is a share between 0 and 1.")
+        if not open_storage(self.cache).exists():
+            raise InputError(f"{self.cache} does not exist. Run `python render_cache.py` first.")
+        with stage_progress("check", len(slabs_of(open_storage(self.cache)))) as advance:
+            problems = check(self.cache, self.full, lambda slab: advance(1))
+        drawn = ""
+        if self.sample and not problems:
+            table = read(self.data)
+            folds = make_folds(table.year, table.place, table.sample_id, self.split, self.seed)
+            blocks = [block for variant in fold_variants(table, folds, self.style) for block in variant]
+            count, problems = draw_again(self.cache, self.style, blocks, self.sample, self.seed)
+            drawn = f", {count} pictures drawn again"
+        for problem in problems:
+            print(problem.what)
+        if self.repair:
+            for line in repair(self.cache, problems):
+                print(f"set aside: {line}")
+        print(f"{len(problems)} problems{drawn}" + ("; run render_cache.py to rebuild" if problems else ""))
+        return 1 if problems and not self.repair else 0
+
+
+@dataclass(frozen=True)
+class Gc:
+    """List what can go: leftovers of killed runs, slabs that no data set refers to, empty namespaces."""
+
+    cache: str = "image_cache"
+    """The cache: a folder, or an address such as s3://bucket/prefix."""
+    apply: bool = False
+    """Delete it; without this nothing is touched."""
+    max_size: float | None = None
+    """GB that may stay: the oldest data sets are forgotten until the others fit."""
+    min_age: float = 60.0
+    """Minutes that a file must be old: a run may be at work on younger ones."""
+
+    def run(self) -> int:
+        """Print every item and the sum."""
+        if self.min_age < 0 or (self.max_size is not None and self.max_size < 0):
+            raise InputError(f"--min-age is {self.min_age} and --max-size {self.max_size}; neither may be below 0.")
+        cache_at(self.cache)
+        items = garbage(self.cache, 60 * self.min_age, None if self.max_size is None else int(self.max_size * 1e9))
+        for item in items:
+            print(f"{item.bytes:12d}  {item.name}  ({item.why})")
+        if self.apply:
+            sweep(self.cache, items)
+        done = "deleted" if self.apply else "could go; --apply deletes them"
+        print(f"{len(items)} items, {sum(item.bytes for item in items) / 1e6:.1f} MB {done}")
+        return 0
+
+
+def collect(root: str | Path) -> dict[str, Any]:
     """Counts over all namespaces; `content_digest` covers decoded pictures alone, in any order of work."""
-    _refuse_unless_cache(root)
+    storage = cache_at(root)
     images = [slab for store in Store.open_all(root, "images") for slab in store.slabs()]
     vectors = {store.spec.id: (store, store.slabs()) for store in Store.open_all(root, "embeddings")}
     every = images + [slab for _, slabs in vectors.values() for slab in slabs]
-    known = entries(root)
+    known, everything = entries(root), storage.files("")
+    started = slabs_of(storage)
+    distinct = len({key.tobytes() for slab in images for key in slab.keys})
+    series = sum(entry.keys.size for entry in known)
+    runs = history(storage)
     return {
-        "series": sum(entry.keys.size for entry in known),
-        "images": len({key.tobytes() for slab in images for key in slab.keys}),
+        "series": series,
+        "images": distinct,
         "image_bytes": sum(slab.commit.data_bytes for slab in images),
-        "bytes": sum(file.stat().st_size for file in root.rglob("*") if file.is_file()),
-        "slabs": sum(1 for _ in root.glob("*/*/slabs/[!.]*")),
+        "bytes_an_image": round(sum(slab.commit.data_bytes for slab in images) / max(distinct, 1), 1),
+        "bytes": sum(found.bytes for found in everything),
+        "slabs": len(started),
         "committed": len(every),
-        "unfinished": sum(1 for _ in root.glob("*/*/slabs/.*")),
+        "unfinished": len(started) - len(every),
+        "quarantined": len({found.name.split("/")[1] for found in everything if found.name.startswith("quarantine/")}),
         "content_digest": content_digest(images),
         "embeddings": {
             spec: {
@@ -94,30 +201,32 @@ def collect(root: Path) -> dict[str, Any]:
             for spec, (store, slabs) in vectors.items()
         },
         "datasets": sorted({entry.name for entry in known}),
+        **totals(runs),
     }
 
 
-def _refuse_unless_cache(root: Path) -> None:
-    if not (root / "images").is_dir():
-        raise InputError(f"{root} is not an image cache (it has no images folder). Run `python render_cache.py` first.")
+def cache_at(root: str | Path) -> Storage:
+    """The storage of a cache. Raises InputError where there is none."""
+    storage = open_storage(str(root))
+    if not any(storage.namespaces(kind) for kind in ("images", "embeddings")):
+        raise InputError(f"{root} is not an image cache (it has no pictures). Run `python render_cache.py` first.")
+    return storage
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    command: Any = tyro.cli(
-        Annotated[Stats, tyro.conf.subcommand("stats")] | Annotated[Show, tyro.conf.subcommand("show")],
-        args=arguments,
-        prog="python -m cache",
+    command: Any = tyro.extras.subcommand_cli_from_dict(
+        {"stats": Stats, "show": Show, "fsck": Fsck, "gc": Gc}, args=arguments, prog="python -m cache"
     )
     try:
-        command.run()
+        code: int = command.run()
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    except CacheError as error:
+    except (CacheError, MissingRows, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    return 0
+    return code
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +18,11 @@ import xxhash
 from numpy.typing import NDArray
 
 from cache.index import Keys
-from cache.store import CacheError, write_atomically
+from cache.storage import CacheError, Found, Storage, open_storage
 from pipeline.series import SeriesBlock
 from pipeline.table import SeasonTable
+
+FOLDER = "datasets"
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,17 +45,14 @@ class Entry:
         blocks: Sequence[SeriesBlock],
         images: str,
         embeddings: str,
-        seconds: dict[str, float],
     ) -> Entry:
-        """The entry of a table whose pictures (and vectors, unless `embeddings` is empty) are in the cache."""
+        """The entry of a table; `images` and `embeddings` (may be empty) are the namespaces that it uses."""
         keys = np.stack([block.keys for block in blocks], axis=-1)
         windows = tuple(block.window.name for block in blocks)
         names = table.variate_names
-        return Entry(
-            table.name, table.fingerprint(), images, embeddings, names, windows, table.sample_id, keys, seconds
-        )
+        return Entry(table.name, table.fingerprint(), images, embeddings, names, windows, table.sample_id, keys)
 
-    def save(self, root: Path) -> Path:
+    def save(self, root: str | Path) -> None:
         """Write the entry; an entry of the same data, style and y-range is replaced."""
         meta: dict[str, Any] = {
             "name": self.name,
@@ -66,26 +66,44 @@ class Entry:
         raw = np.ascontiguousarray(self.keys).view(np.uint8).reshape(*self.keys.shape, 16)
         buffer = io.BytesIO()
         np.savez(buffer, meta=np.array(json.dumps(meta)), sample_id=self.sample_id.astype(np.str_), keys=raw)
-        digest = xxhash.xxh3_64_hexdigest(raw.tobytes())
-        path = root / "datasets" / f"{self.fingerprint}-{self.images}-{digest}.npz"
-        write_atomically(path, buffer.getvalue())
-        return path
+        open_storage(str(root)).replace(self.file, buffer.getvalue())
+
+    @property
+    def file(self) -> str:
+        """Its name in the cache: of data, style and keys."""
+        digest = xxhash.xxh3_64_hexdigest(np.ascontiguousarray(self.keys).tobytes())
+        return f"{FOLDER}/{self.fingerprint}-{self.images}-{digest}.npz"
 
     @staticmethod
-    def load(path: Path) -> Entry:
+    def load(storage: Storage, name: str) -> Entry:
         """Inverse of `save`. Raises CacheError when the file is damaged."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            data = io.BytesIO(storage.read(name))
+            if any(part.compress_type != zipfile.ZIP_STORED for part in zipfile.ZipFile(data).infolist()):
+                raise ValueError("compressed, and this program does not compress it")
+            with np.load(data, allow_pickle=False) as file:
                 meta, sample_id, raw = json.loads(str(file["meta"])), file["sample_id"], file["keys"]
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise CacheError(f"{path} cannot be read ({error}); delete it and run render_cache.py again.") from error
-        keys = np.ascontiguousarray(raw).view("V16")[..., 0]
-        for name in ("variates", "windows"):
-            meta[name] = tuple(meta[name])
-        return Entry(sample_id=sample_id, keys=keys, **meta)
+            keys = np.ascontiguousarray(raw).view("V16")[..., 0]
+            for key in ("variates", "windows"):
+                meta[key] = tuple(meta[key])
+            entry = Entry(sample_id=sample_id, keys=keys, **meta)
+            if keys.shape != (len(sample_id), len(entry.variates), len(entry.windows)):
+                raise ValueError(f"keys of shape {keys.shape}")
+        except (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+            raise CacheError(
+                f"{storage.where(name)} cannot be read ({error}); `python -m cache fsck --repair` sets it aside, "
+                "render_cache.py makes it again."
+            ) from error
+        return entry
 
 
-def entries(root: Path) -> list[Entry]:
+def entry_files(storage: Storage) -> list[Found]:
+    """The file of every entry, the oldest first."""
+    found = [one for one in storage.files(FOLDER) if one.name.endswith(".npz") and "/." not in one.name]
+    return sorted(found, key=lambda one: (one.modified, one.name))
+
+
+def entries(root: str | Path) -> list[Entry]:
     """Every entry, the oldest first."""
-    paths = sorted((root / "datasets").glob("[!.]*.npz"), key=lambda path: (path.stat().st_mtime_ns, path.name))
-    return [Entry.load(path) for path in paths]
+    storage = open_storage(str(root))
+    return [Entry.load(storage, one.name) for one in entry_files(storage)]

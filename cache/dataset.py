@@ -21,7 +21,7 @@ from pipeline.series import SeriesBlock
 from pipeline.table import SeasonTable
 
 
-def choose_store(root: Path, style: Style, table: SeasonTable, encoder: str | None) -> Store | None:
+def choose_store(root: str | Path, style: Style, table: SeasonTable, encoder: str | None) -> Store | None:
     """The embeddings of this style: those of `encoder`, or of the one that render_cache.py last used on this table.
 
     None when there are none. Raises InputError when several encoders are there and nothing says which one is meant.

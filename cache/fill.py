@@ -1,47 +1,70 @@
-"""Fill the cache: draw the missing pictures in worker processes, then embed the missing vectors in this one.
+"""Fill the cache: draw the missing pictures in worker processes, then embed the missing vectors.
 
-The unit of work is one idempotent call that ends in one committed slab, so a run can stop anywhere and go on.
-Workers import neither torch nor zarr; this module does not either: the encoder is a function it is given.
+The unit of work is one idempotent call that ends in one committed slab, so a run can stop anywhere and go on. On one
+machine this process embeds, with all cores or the GPU; on an engine of many machines its workers do, each with an
+encoder it loads once. Workers that draw import neither torch nor zarr; this module does not either: the encoder is a
+function it is given.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.index import Keys
+from cache.index import Keys, halves
 from cache.plan import SLAB_ROWS, Plan, plan
+from cache.pool import Pool
 from cache.spec import Spec, image_spec
-from cache.store import Store
+from cache.store import Reader, Store, slab_id
 from pipeline.keys import colour_keys
 from pipeline.render import PALETTE, Style, draw
 from pipeline.series import SeriesBlock
 
 Encode = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float16]]  # ink [n,H,W], rgb [n,3] -> [n,D]
+Call = Callable[[Any], tuple[int, int]]  # a job -> rows and bytes written
 Progress = Callable[[int], None]  # told the number of rows each time a slab is committed
 
 
 @dataclass(frozen=True)
 class Filled:
-    """What one stage did."""
+    """What one stage did. `given_up`: slabs that could not be made, each with its reason."""
 
     wanted: int
     distinct: int
     written: int
     bytes: int
     seconds: float
+    given_up: tuple[str, ...] = ()
 
     @property
     def reused(self) -> int:
         """Distinct rows that were there already."""
         return self.distinct - self.written
+
+
+@dataclass(frozen=True, eq=False)
+class DrawJob:
+    """One slab of pictures: keys [n]; a part is rows [k] of the slab, values [k,W], observed [k,W] of one length."""
+
+    store: Store
+    style: Style
+    keys: Keys
+    parts: Sequence[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]]
+
+
+def draw_slab(job: DrawJob) -> tuple[int, int]:
+    """Draw and commit one slab; runs in a worker. Returns rows and bytes written."""
+    ink = np.empty((len(job.keys), job.style.size, job.style.size), np.uint8)
+    for rows, values, observed in job.parts:
+        ink[rows] = draw(values, observed, job.style)
+    return len(job.keys), job.store.write(job.keys, ink)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,26 +77,17 @@ class ImageWork:
     plan: Plan
 
     @staticmethod
-    def of(root: Path, style: Style, blocks: Sequence[SeriesBlock], slab_rows: int = SLAB_ROWS) -> ImageWork:
+    def of(root: str | Path, style: Style, blocks: Sequence[SeriesBlock], slab_rows: int = SLAB_ROWS) -> ImageWork:
         """Reads the cache, writes nothing."""
         store = Store(root, image_spec(style))
         return ImageWork(store, style, blocks, plan(wanted_keys(blocks), store.reader().index, slab_rows))
 
-    def run(self, workers: int, backend: str, progress: Progress) -> Filled:
-        """Draw and commit every missing slab with `workers` processes, never more than there are slabs."""
-        started, written, size = time.perf_counter(), 0, 0
-        if self.plan.slabs:
-            self.store.create()
-            with joblib.parallel_config(backend=backend):
-                pool = joblib.Parallel(
-                    n_jobs=min(workers, self.plan.slabs), return_as="generator_unordered", pre_dispatch="2*n_jobs"
-                )
-                for rows, data_bytes in pool(joblib.delayed(draw_slab)(*job) for job in self._jobs()):
-                    written, size = written + rows, size + data_bytes
-                    progress(rows)
-        return Filled(self.plan.wanted, self.plan.distinct, written, size, time.perf_counter() - started)
+    def run(self, pool: Pool, progress: Progress) -> Filled:
+        """Draw and commit every missing slab, never with more workers than there are slabs."""
+        pool = replace(pool, workers=min(pool.workers, max(self.plan.slabs, 1)))
+        return _fill(self.store, self.plan, pool, draw_slab, self._jobs(), progress)
 
-    def _jobs(self) -> Any:
+    def _jobs(self) -> Iterator[DrawJob]:
         keys = wanted_keys(self.blocks)
         starts = np.cumsum([0, *(block.keys.size for block in self.blocks)])
         for positions in self.plan:
@@ -82,23 +96,37 @@ class ImageWork:
             for number in np.unique(block_of):
                 rows = np.flatnonzero(block_of == number)
                 parts.append((rows, *self.blocks[number].select(positions[rows] - starts[number])))
-            yield self.store, self.style, keys[positions], parts
+            yield DrawJob(self.store, self.style, keys[positions], parts)
 
 
-def draw_slab(
-    store: Store,
-    style: Style,
-    keys: Keys,
-    parts: list[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]],
-) -> tuple[int, int]:
-    """Draw and commit one slab; runs in a worker. Returns rows and bytes written.
+@dataclass(frozen=True, eq=False)
+class EmbedJob:
+    """One slab of vectors: keys [n], of the pictures image_keys [n] in the colours rgb [n,3]."""
 
-    keys [n]; each part: rows [k] of the slab, values [k,W] and observed [k,W] of series of one length.
-    """
-    ink = np.empty((len(keys), style.size, style.size), np.uint8)
-    for rows, values, observed in parts:
-        ink[rows] = draw(values, observed, style)
-    return len(keys), store.write(keys, ink)
+    store: Store
+    images: Spec
+    keys: Keys
+    image_keys: Keys
+    rgb: NDArray[np.uint8]
+    encode: Encode
+
+
+def embed_slab(job: EmbedJob) -> tuple[int, int]:
+    """Embed and commit one slab. Returns rows and bytes written."""
+    ink = _pictures(Store(job.store.root, job.images), job.image_keys)
+    return len(job.keys), job.store.write(job.keys, job.encode(ink, job.rgb))
+
+
+def _pictures(store: Store, keys: Keys) -> NDArray[np.uint8]:
+    """Pictures [n,H,W]; the index of a namespace is read once a process, and again when a key is not in it."""
+    if (_reader(store).index.find(keys) < 0).any():
+        _reader.cache_clear()
+    return _reader(store).read(keys)
+
+
+@lru_cache(maxsize=1)
+def _reader(store: Store) -> Reader:
+    return store.reader()
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,29 +142,49 @@ class EmbeddingWork:
 
     @staticmethod
     def of(
-        root: Path, style: Style, spec: Spec, blocks: Sequence[SeriesBlock], slab_rows: int = SLAB_ROWS
+        root: str | Path, style: Style, spec: Spec, blocks: Sequence[SeriesBlock], slab_rows: int = SLAB_ROWS
     ) -> EmbeddingWork:
         """Reads the cache, writes nothing."""
         store = Store(root, spec)
         rgb = np.concatenate([colours(block.keys.shape) for block in blocks]).reshape(-1, 3)
         image_keys = wanted_keys(blocks)
         keys = colour_keys(image_keys, rgb)
-        return EmbeddingWork(
-            store, image_spec(style), image_keys, rgb, keys, plan(keys, store.reader().index, slab_rows)
-        )
+        todo = plan(keys, store.reader().index, slab_rows)
+        high, low = halves(image_keys[todo.missing])  # pictures lie sorted by key, so a slab of vectors reads few slabs
+        todo = replace(todo, missing=todo.missing[np.lexsort((low, high))])
+        return EmbeddingWork(store, image_spec(style), image_keys, rgb, keys, todo)
 
-    def run(self, load: Callable[[], Encode], progress: Progress) -> Filled:
-        """Embed and commit every missing slab; `load` is called only when something is missing."""
-        started, written, size = time.perf_counter(), 0, 0
-        if self.plan.slabs:
-            self.store.create()
-            images, encode = Store(self.store.root, self.images).reader(), load()
-            for positions in self.plan:
-                vectors = encode(images.read(self.image_keys[positions]), self.rgb[positions])
-                size += self.store.write(self.keys[positions], vectors)
-                written += len(positions)
-                progress(len(positions))
-        return Filled(self.plan.wanted, self.plan.distinct, written, size, time.perf_counter() - started)
+    def run(self, pool: Pool, encode: Encode, progress: Progress) -> Filled:
+        """Embed and commit every missing slab. `encode` is pickled to the workers of an engine."""
+        pool = pool if pool.elsewhere else Pool(1, "sequential")
+        return _fill(self.store, self.plan, pool, embed_slab, self._jobs(encode), progress)
+
+    def _jobs(self, encode: Encode) -> Iterator[EmbedJob]:
+        for at in self.plan:
+            yield EmbedJob(self.store, self.images, self.keys[at], self.image_keys[at], self.rgb[at], encode)
+
+
+def _fill(
+    store: Store,
+    plan: Plan,
+    pool: Pool,
+    call: Callable[[Any], tuple[int, int]],
+    jobs: Iterator[Any],
+    progress: Progress,
+) -> Filled:
+    started, written, size = time.perf_counter(), 0, 0
+
+    def done(result: tuple[int, int]) -> None:
+        nonlocal written, size
+        written, size = written + result[0], size + result[1]
+        progress(result[0])
+
+    given_up = []
+    if plan.slabs:
+        store.create()
+        given_up = [f"slab {slab_id(one.job.keys)}: {one.reason}" for one in pool.run(call, jobs, done)]
+    seconds = time.perf_counter() - started
+    return Filled(plan.wanted, plan.distinct, written, size, seconds, tuple(given_up))
 
 
 def wanted_keys(blocks: Sequence[SeriesBlock]) -> Keys:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from cache.catalog import Entry
@@ -12,32 +15,93 @@ from cache.fill import colours
 from cache.store import Store
 from pipeline.errors import InputError
 from pipeline.render import colourise
+from pipeline.table import SeasonTable
+from pipeline.windows import half_seasons
 
 GAP, CAPTION = 8, 34  # pixels between plots, and under each
 
 
-def contact_sheet(root: Path, entry: Entry, samples: int) -> Image.Image:
-    """One row of plots a sample and window, one column a variate; `samples` of them spread over the data set.
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """Positions, in an entry, of the samples [n], variates [v] and windows [w] to show."""
+
+    samples: NDArray[np.int64]
+    variates: NDArray[np.int64]
+    windows: NDArray[np.int64]
+
+
+def choose(
+    entry: Entry, count: int, samples: Sequence[str] = (), variates: Sequence[str] = (), windows: Sequence[str] = ()
+) -> Choice:
+    """`count` samples spread over the data set, or the first `count` whose names hold one of `samples`.
+
+    Raises InputError, naming what there is, when nothing fits.
+    """
+    chosen = np.unique(np.linspace(0, len(entry.sample_id) - 1, count).round().astype(np.int64))
+    if samples:
+        fitting = [i for i, name in enumerate(entry.sample_id) if any(part in name for part in samples)]
+        if not fitting:
+            some = ", ".join(entry.sample_id[:3])
+            raise InputError(f"{entry.name} has no sample with {' or '.join(samples)} in its name. It has {some}, ...")
+        chosen = np.array(fitting[:count])
+    return Choice(chosen, _named("variate", variates, entry.variates), _named("window", windows, entry.windows))
+
+
+def _named(what: str, wanted: Sequence[str], there: Sequence[str]) -> NDArray[np.int64]:
+    unknown = [name for name in wanted if name not in there]
+    if unknown:
+        raise InputError(f"there is no {what} {', '.join(unknown)}; there are {', '.join(there)}.")
+    return np.array([there.index(name) for name in wanted or there])
+
+
+def contact_sheet(root: str | Path, entry: Entry, choice: Choice, table: SeasonTable | None = None) -> Image.Image:
+    """One row of plots a sample and window, one column a variate, beside each its numbers when `table` is given.
 
     Raises MissingRows when a picture of the entry is not in the cache.
     """
     stores = {store.spec.id: store for store in Store.open_all(root, "images")}
     if entry.images not in stores:
         raise InputError(f"{root} has lost the pictures of {entry.name}; run render_cache.py again.")
-    chosen = np.unique(np.linspace(0, len(entry.sample_id) - 1, samples).round().astype(int))
-    keys = entry.keys[chosen].transpose(0, 2, 1)  # [n,W,V]
+    keys = entry.keys[np.ix_(choice.samples, choice.variates, choice.windows)].transpose(0, 2, 1)  # [n,w,v]
     ink = stores[entry.images].reader().read(keys.reshape(-1))
-    rgb = np.broadcast_to(colours((1, len(entry.variates))), (len(ink) // len(entry.variates), len(entry.variates), 3))
-    plots = colourise(ink, np.ascontiguousarray(rgb).reshape(-1, 3))
-    height, width = plots.shape[1:3]
-    rows, columns = len(chosen) * len(entry.windows), len(entry.variates)
-    sheet = Image.new("RGB", (columns * (width + GAP) + GAP, rows * (height + CAPTION + GAP) + GAP), "#dddddd")
+    rgb = np.broadcast_to(colours((1, len(entry.variates)))[0, choice.variates], (*keys.shape, 3))
+    plots = iter(colourise(ink, np.ascontiguousarray(rgb).reshape(-1, 3)))
+    panels = []
+    for sample in choice.samples:
+        for window in choice.windows:
+            for variate in choice.variates:
+                caption = f"{entry.sample_id[sample]}\n{entry.variates[variate]}  {entry.windows[window]}"
+                panels.append((Image.fromarray(next(plots)), caption))
+                if table is not None:
+                    panels.append(_numbers(table, int(sample), int(variate), entry.windows[window], ink.shape[1]))
+    return _grid(panels, len(choice.variates) * (2 if table is not None else 1))
+
+
+def _grid(panels: Sequence[tuple[Image.Image, str]], columns: int) -> Image.Image:
+    size, rows = panels[0][0].width, len(panels) // columns
+    sheet = Image.new("RGB", (columns * (size + GAP) + GAP, rows * (size + CAPTION + GAP) + GAP), "#dddddd")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=12)
-    for number, plot in enumerate(plots):
+    for number, (panel, caption) in enumerate(panels):
         row, column = divmod(number, columns)
-        left, top = GAP + column * (width + GAP), GAP + row * (height + CAPTION + GAP)
-        sheet.paste(Image.fromarray(plot), (left, top))
-        sample, window = divmod(row, len(entry.windows))
-        caption = f"{entry.sample_id[chosen[sample]]}\n{entry.variates[column]}  {entry.windows[window]}"
-        pen.multiline_text((left, top + height + 2), caption, fill="black", font=font)
+        left, top = GAP + column * (size + GAP), GAP + row * (size + CAPTION + GAP)
+        sheet.paste(panel, (left, top))
+        pen.multiline_text((left, top + size + 2), caption, fill="black", font=font)
     return sheet
+
+
+def _numbers(table: SeasonTable, sample: int, variate: int, window: str, size: int) -> tuple[Image.Image, str]:
+    """The observed values as dots in the table's own units, between their lowest and highest; the caption has both."""
+    part = next(half for half in half_seasons(table.steps) if half.name == window)
+    values = table.values[sample, variate, part.start : part.stop]
+    steps = np.flatnonzero(table.observed[sample, variate, part.start : part.stop])
+    panel = Image.new("RGB", (size, size), "white")
+    if not len(steps):
+        return panel, "nothing observed"
+    low, high = float(values[steps].min()), float(values[steps].max())
+    inner = size - 2 * GAP
+    x = GAP + steps * inner / max(part.length - 1, 1)
+    y = GAP + (high - values[steps]) * inner / ((high - low) or 1.0)
+    pen = ImageDraw.Draw(panel)
+    for across, down in zip(x, y, strict=True):
+        pen.ellipse((across - 2, down - 2, across + 2, down + 2), fill="black")
+    return panel, f"{low:.4g} to {high:.4g}\n{len(steps)} of {part.length} steps observed"

@@ -1,23 +1,19 @@
-"""Slabs on disk: complete or not there at all.
+"""Slabs of a cache: complete or not there at all.
 
-A namespace folder `<cache>/<kind>/<spec id>/` holds `spec.json` and `slabs/<slab id>/`. A slab is a Zarr v3 array that
-any Zarr reader opens, with two more files beside it:
+A namespace `<kind>/<spec id>/` holds `spec.json` and `slabs/<slab id>/`. A slab is a Zarr v3 array that any Zarr reader
+opens, with two more files beside it; docs/cache-format.md has every byte.
 
     zarr.json    array metadata          c/0/0/0 (images) or c/0/0 (embeddings)    one shard / one chunk
     rows.bin     key and digest of every row, 24 bytes each
-    commit.json  written last: digests and sizes of the files above
+    commit.json  the commit record, written last: digests and sizes of the files above
 
-Commit: everything is written into a folder whose name starts with a dot, read back, compared and fsynced; then one
-rename makes it visible. Readers never look into folders that start with a dot. Two runs that race for a slab are
-harmless: the first rename wins, the second finds a committed slab and drops its own.
+Everything is written, read back and compared before the commit record makes it count (cache/storage.py). Two runs that
+race for a slab are harmless.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -31,13 +27,11 @@ from numpy.typing import NDArray
 from cache import shard
 from cache.index import KeyIndex, Keys, halves
 from cache.spec import FORMAT, Spec
+from cache.storage import RECORD, CacheError, Folder, Storage, open_storage
 
 READ_BACK_ROWS = 64  # at a time: a second copy of a slab of pictures would be 51 MB in every worker
+MOST_ROWS = 1 << 20  # of one slab; a record that claims more is not believed
 ROW = np.dtype([("key", "V16"), ("digest", "<u8")])
-
-
-class CacheError(Exception):
-    """The cache holds something it must not hold; the message names the file and the next command."""
 
 
 class MissingRows(Exception):
@@ -59,80 +53,104 @@ class Commit:
     data_bytes: int
 
     @staticmethod
-    def read(path: Path) -> Commit:
-        """Raises CacheError when the record is not one of this format."""
-        try:
-            commit = Commit(**json.loads(path.read_text()))
-        except (ValueError, TypeError) as error:
-            raise CacheError(f"{path} is not a commit record ({error}); {_REBUILD}") from error
-        if commit.format != FORMAT:
-            raise CacheError(f"{path} has format {commit.format}, this program reads {FORMAT}; {_REBUILD}")
-        return commit
+    def parse(data: bytes) -> Commit:
+        """Raises ValueError when the bytes are not a record of this format."""
+        record = json.loads(data)
+        if not isinstance(record, dict) or record.get("format") != FORMAT:
+            found = record.get("format") if isinstance(record, dict) else None
+            raise ValueError(f"format {found}, this program reads {FORMAT}")
+        types = {"format": int, "spec": str, "rows": int, "rows_digest": str, "data_bytes": int}
+        if {name: type(value) for name, value in record.items()} != types:
+            raise ValueError("not a commit record")
+        if not (0 < record["rows"] <= MOST_ROWS and record["data_bytes"] > 0):
+            raise ValueError(f"{record['rows']} rows, {record['data_bytes']} bytes: not a size of a slab")
+        return Commit(**record)
 
 
-_REBUILD = "move its folder away and run render_cache.py again: it rebuilds what is missing."
+_REBUILD = "`python -m cache fsck --repair` sets it aside, and render_cache.py rebuilds what is missing."
 
 
 @dataclass(frozen=True, eq=False)
 class Slab:
     """One committed slab: `keys` [n], `digests` [n] of the decoded rows."""
 
-    path: Path
+    storage: Storage
+    folder: str
     commit: Commit
     keys: Keys
     digests: NDArray[np.uint64]
 
     @staticmethod
-    def read(path: Path, spec: Spec) -> Slab:
+    def read(storage: Storage, folder: str, spec: Spec) -> Slab:
         """Reads record and rows, not the data. Raises CacheError where they do not fit each other."""
-        commit = Commit.read(path / "commit.json")
-        raw = (path / "rows.bin").read_bytes()
-        if commit.spec != spec.id or xxhash.xxh3_128_hexdigest(raw) != commit.rows_digest:
-            raise CacheError(f"{path / 'rows.bin'} does not fit its commit record; {_REBUILD}")
+        try:
+            commit = Commit.parse(storage.read(f"{folder}/{RECORD}"))
+            raw = storage.read(f"{folder}/rows.bin")
+        except (OSError, ValueError) as error:
+            raise CacheError(f"{storage.where(folder)} is damaged ({error}); {_REBUILD}") from error
+        if (
+            commit.spec != spec.id
+            or len(raw) != commit.rows * ROW.itemsize
+            or xxhash.xxh3_128_hexdigest(raw) != commit.rows_digest
+        ):
+            raise CacheError(f"{storage.where(folder)}/rows.bin does not fit its commit record; {_REBUILD}")
         rows = np.frombuffer(raw, ROW)
-        return Slab(path, commit, np.ascontiguousarray(rows["key"]), np.ascontiguousarray(rows["digest"]))
+        return Slab(storage, folder, commit, np.ascontiguousarray(rows["key"]), np.ascontiguousarray(rows["digest"]))
+
+    @property
+    def path(self) -> str:
+        """How a person finds it, and zarr opens it."""
+        return self.storage.where(self.folder)
 
 
 @dataclass(frozen=True)
 class Store:
-    """One namespace: rows of one spec."""
+    """One namespace: rows of one spec, in the cache at `root` (a folder or the address of a bucket)."""
 
-    root: Path  # the cache folder
+    root: str | Path
     spec: Spec
 
     @property
-    def path(self) -> Path:
-        """The namespace folder."""
-        return self.root / self.spec.kind / self.spec.id
+    def storage(self) -> Storage:
+        """Where the files are."""
+        return open_storage(str(self.root))
 
     @property
-    def slab_folder(self) -> Path:
-        """The folder of the committed (and, with a dot, the unfinished) slabs."""
-        return self.path / "slabs"
+    def namespace(self) -> str:
+        """`images/<spec id>` or `embeddings/<spec id>`."""
+        return f"{self.spec.kind}/{self.spec.id}"
+
+    @property
+    def slab_folder(self) -> str:
+        """The folder of the slabs."""
+        return f"{self.namespace}/slabs"
 
     @staticmethod
-    def open_all(root: Path, kind: str) -> list[Store]:
-        """Every namespace of a kind under a cache folder, sorted by id."""
-        stores = []
-        for path in sorted((root / kind).glob("*/spec.json")):
-            try:
-                store = Store(root, Spec.from_json(path.read_text()))
-            except (ValueError, KeyError) as error:
-                raise CacheError(f"{path} is not a spec ({error}); {_REBUILD}") from error
-            if store.path != path.parent:
-                raise CacheError(f"{path} does not belong in its folder (its id is {store.spec.id}); {_REBUILD}")
-            stores.append(store)
-        return stores
+    def open_all(root: str | Path, kind: str) -> list[Store]:
+        """Every namespace of a kind in a cache, sorted by id. Raises CacheError where one has no valid spec."""
+        storage = open_storage(str(root))
+        return [Store.open(root, name) for name in storage.namespaces(kind)]
+
+    @staticmethod
+    def open(root: str | Path, namespace: str) -> Store:
+        """The namespace of that name."""
+        storage = open_storage(str(root))
+        name = f"{namespace}/spec.json"
+        try:
+            store = Store(root, Spec.from_json(storage.read(name).decode()))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CacheError(f"{storage.where(name)} is not a spec ({error}); {_REBUILD}") from error
+        if store.namespace != namespace:
+            raise CacheError(f"{storage.where(name)} belongs to {store.namespace}, not in its folder; {_REBUILD}")
+        return store
 
     def create(self) -> None:
-        """Make the namespace folder. Harmless when it exists, whoever made it."""
-        self.slab_folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path / "spec.json", self.spec.to_json().encode())
+        """Make the namespace. Harmless when it exists, whoever made it."""
+        self.storage.replace(f"{self.namespace}/spec.json", self.spec.to_json().encode())
 
     def slabs(self) -> list[Slab]:
-        """The committed slabs, sorted by id."""
-        records = sorted(self.slab_folder.glob("[!.]*/commit.json"))
-        return [Slab.read(path.parent, self.spec) for path in records]
+        """The committed slabs, sorted by name."""
+        return [Slab.read(self.storage, folder, self.spec) for folder in self.storage.commits(self.slab_folder)]
 
     def reader(self) -> Reader:
         """A view of what is committed now. Later commits are seen by a new reader."""
@@ -142,47 +160,37 @@ class Store:
         """Commit one slab of `keys` [n] and `rows` [n, *spec.shape]; returns the bytes of its data file.
 
         `crash` is called with the name of each step of the protocol before it begins; tests raise or exit there.
+        Raises OSError when the medium refuses, CacheError when it does not read back what was written.
         """
-        final = self.slab_folder / slab_id(keys)
-        if (final / "commit.json").exists():
-            return Commit.read(final / "commit.json").data_bytes
-        digests = row_digests(rows)
-        staging = self.slab_folder / f".{final.name}-{uuid.uuid4().hex}"
-        crash("create")
-        (staging / shard.data_path(self.spec.kind)).parent.mkdir(parents=True)
-        data = shard.encode(self.spec.kind, rows)
-        crash("data")
-        write_synced(staging / shard.data_path(self.spec.kind), data)
-        crash("metadata")
-        write_synced(staging / "zarr.json", shard.metadata(self.spec.kind, rows.shape).encode())
-        crash("rows")
+        folder = f"{self.slab_folder}/{slab_id(keys)}"
         table = np.empty(len(keys), ROW)
-        table["key"], table["digest"] = keys, digests
-        write_synced(staging / "rows.bin", table.tobytes())
-        crash("read back")
-        self._refuse_unless_equal(staging, digests)
-        crash("commit record")
-        record = Commit(FORMAT, self.spec.id, len(keys), xxhash.xxh3_128_hexdigest(table.tobytes()), len(data))
-        write_synced(staging / "commit.json", json.dumps(asdict(record)).encode())
-        for folder in [*(p for p in staging.rglob("*") if p.is_dir()), staging]:
-            sync_folder(folder)
-        crash("rename")
-        try:
-            staging.rename(final)
-        except OSError:
-            if not (final / "commit.json").exists():
-                raise
-            shutil.rmtree(staging)  # another run committed the same slab first
-        crash("sync")
-        sync_folder(self.slab_folder)
+        table["key"], table["digest"] = keys, row_digests(rows)
+        data, raw = shard.encode(self.spec.kind, rows), table.tobytes()
+        if self.storage.committed(folder):
+            return len(data)
+        files = {
+            shard.data_path(self.spec.kind): data,
+            "zarr.json": shard.metadata(self.spec.kind, rows.shape).encode(),
+            "rows.bin": raw,
+        }
+        record = Commit(FORMAT, self.spec.id, len(keys), xxhash.xxh3_128_hexdigest(raw), len(data))
+        self.storage.commit(
+            folder,
+            files,
+            json.dumps(asdict(record)).encode(),
+            lambda written: self._refuse_unless_equal(written, table["digest"]),
+            crash,
+        )
         return len(data)
 
-    def _refuse_unless_equal(self, staging: Path, digests: NDArray[np.uint64]) -> None:
-        file = staging / shard.data_path(self.spec.kind)
-        written = shard.OpenShard(file, self.spec.kind, (len(digests), *self.spec.shape))
+    def _refuse_unless_equal(self, folder: str, digests: NDArray[np.uint64]) -> None:
+        name = f"{folder}/{shard.data_path(self.spec.kind)}"
+        written = shard.OpenShard(self.storage.map(name), self.spec.kind, (len(digests), *self.spec.shape))
         for rows in np.array_split(np.arange(len(digests)), -(-len(digests) // READ_BACK_ROWS)):
             if not np.array_equal(row_digests(written.read(rows)), digests[rows]):
-                raise CacheError(f"{file} does not read back as it was written: is the disk failing?")
+                raise CacheError(
+                    f"{self.storage.where(name)} does not read back as it was written: is the disk failing?"
+                )
 
 
 class Reader:
@@ -190,7 +198,7 @@ class Reader:
 
     def __init__(self, spec: Spec, slabs: list[Slab]) -> None:
         self.spec, self.slabs = spec, slabs
-        self._open: dict[int, shard.OpenShard] = {}
+        self._mapped: dict[int, shard.OpenShard] = {}
 
     @cached_property
     def index(self) -> KeyIndex:
@@ -207,26 +215,33 @@ class Reader:
             raise MissingRows(int((at < 0).sum()), len(keys))
         rows = np.empty((len(keys), *self.spec.shape), shard.DTYPE[self.spec.kind])
         slab_of, row_of = self.index.slab[at], self.index.row[at]
-        for number in np.unique(slab_of):
-            mine = np.flatnonzero(slab_of == number)
-            slab = self.slabs[number]
-            try:
-                rows[mine] = self._shard(int(number)).read(row_of[mine])
-            except (OSError, ValueError, RuntimeError) as error:
-                raise CacheError(f"{slab.path} cannot be read ({error}); {_REBUILD}") from error
-            if not np.array_equal(row_digests(rows[mine]), slab.digests[row_of[mine]]):
-                raise CacheError(f"{slab.path} holds other rows than were committed; {_REBUILD}")
+        order = np.argsort(slab_of, kind="stable")
+        for mine in np.split(order, np.flatnonzero(np.diff(slab_of[order])) + 1) if len(order) else []:
+            rows[mine] = self.read_slab(int(slab_of[mine[0]]), row_of[mine])
         return rows
 
+    def read_slab(self, number: int, rows: NDArray[np.integer[Any]]) -> NDArray[Any]:
+        """Rows [m, *spec.shape] of one slab, by their position in it."""
+        slab = self.slabs[number]
+        try:
+            found = self._shard(number).read(rows)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise CacheError(f"{slab.path} cannot be read ({error}); {_REBUILD}") from error
+        if not np.array_equal(row_digests(found), slab.digests[rows]):
+            raise CacheError(f"{slab.path} holds other rows than were committed; {_REBUILD}")
+        return found
+
     def _shard(self, number: int) -> shard.OpenShard:
-        if number not in self._open:
-            slab = self.slabs[number]
-            file = slab.path / shard.data_path(self.spec.kind)
-            if file.stat().st_size != slab.commit.data_bytes:
-                raise ValueError(f"{file.stat().st_size} bytes, {slab.commit.data_bytes} were committed")
-            shape = (slab.commit.rows, *self.spec.shape)
-            self._open[number] = shard.OpenShard(file, self.spec.kind, shape)
-        return self._open[number]
+        if number in self._mapped:
+            return self._mapped[number]
+        slab = self.slabs[number]
+        data = slab.storage.map(f"{slab.folder}/{shard.data_path(self.spec.kind)}")
+        if len(data) != slab.commit.data_bytes:
+            raise ValueError(f"{len(data)} bytes, {slab.commit.data_bytes} were committed")
+        opened = shard.OpenShard(data, self.spec.kind, (slab.commit.rows, *self.spec.shape))
+        if isinstance(slab.storage, Folder):  # a memory map costs nothing to keep; a download would pile up
+            self._mapped[number] = opened
+        return opened
 
 
 def slab_id(keys: Keys) -> str:
@@ -249,27 +264,13 @@ def content_digest(slabs: list[Slab]) -> str:
     return xxhash.xxh3_128_hexdigest(np.unique(table, axis=0).tobytes())
 
 
-def write_synced(path: Path, data: bytes | memoryview) -> None:
-    """Write a new file and fsync it."""
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+def slab_of(name: str) -> str | None:
+    """The folder of the slab that a file belongs to, committed or not; None for other files."""
+    if name.split("/")[2:3] != ["slabs"]:
+        return None
+    return name.split("/c/")[0] if "/c/" in name else name.rpartition("/")[0]
 
 
-def sync_folder(path: Path) -> None:
-    """fsync a folder, so that the names in it survive a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file by temp + fsync + rename + folder fsync: readers see the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-    write_synced(temporary, data)
-    temporary.replace(path)
-    sync_folder(path.parent)
+def slabs_of(storage: Storage) -> set[str]:
+    """The folders of all slabs of a cache, committed or not."""
+    return {folder for found in storage.files("") if (folder := slab_of(found.name))}

@@ -5,6 +5,7 @@ The renderer and the trainer both come through here, so that they can never hash
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +49,12 @@ def series_blocks(table: SeasonTable, ranges: NDArray[np.float64], style: Style)
     """One block a half season. `ranges` [V,2]: the y-range of each variate, from the card or from training rows."""
     unit = to_unit(table.values, ranges)
     return tuple(_block(unit, table.observed, window, style) for window in half_seasons(table.steps))
+
+
+def fold_variants(table: SeasonTable, folds: Sequence[Fold], style: Style) -> list[tuple[SeriesBlock, ...]]:
+    """The series as each fold draws them; folds with the same y-ranges (the usual case) share one variant."""
+    distinct = {ranges.tobytes(): ranges for ranges in (fold_ranges(table, fold) for fold in folds)}
+    return [series_blocks(table, ranges, style) for ranges in distinct.values()]
 
 
 def _block(unit: NDArray[np.float32], observed: NDArray[np.bool_], window: Window, style: Style) -> SeriesBlock:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from cache.dataset import choose_store, embeddings
+from cache.storage import open_storage
 from cache.store import MissingRows, Store
 from model.completion import Season
 from model.seasons import half_seasons
@@ -40,16 +41,16 @@ class Prepared:
 class Pictures:
     """Where the cached vectors are, and the command that makes the ones that are missing."""
 
-    root: Path
+    root: str | Path
     style: Style
     store: Store
     command: str
     read: dict[bytes, NDArray[np.float16]] = field(default_factory=dict)  # folds with equal y-ranges share one table
 
     @staticmethod
-    def find(root: Path, style: Style, table: SeasonTable, encoder: str | None, command: str) -> Pictures:
+    def find(root: str | Path, style: Style, table: SeasonTable, encoder: str | None, command: str) -> Pictures:
         """Raises InputError with the command when the cache has no embeddings of this style (and encoder)."""
-        store = choose_store(root, style, table, encoder) if root.is_dir() else None
+        store = choose_store(root, style, table, encoder) if open_storage(str(root)).exists() else None
         if store is None:
             wanted = f"embeddings of {encoder}" if encoder else "embeddings"
             raise InputError(f"{root} holds no {wanted} for these plots. Run:\n    {command}")

@@ -13,6 +13,7 @@ import pytest
 
 from cache.__main__ import collect
 from cache.fill import EmbeddingWork, ImageWork, wanted_keys
+from cache.pool import Pool
 from cache.spec import embedding_spec
 from cache.store import MissingRows, Store, content_digest
 from pipeline.keys import series_keys
@@ -34,7 +35,7 @@ def block(samples=40, variates=3, steps=9, seed=0, name="first-half"):
 
 def fill(root, blocks, workers=1, backend="sequential", slab_rows=16):
     work = ImageWork.of(root, STYLE, blocks, slab_rows)
-    return work, work.run(workers, backend, lambda rows: None)
+    return work, work.run(Pool(workers, backend), lambda rows: None)
 
 
 def test_every_series_gets_its_own_picture_also_when_windows_differ_in_length(tmp_path):
@@ -75,30 +76,31 @@ def test_vectors_are_those_of_the_picture_in_the_colour_of_its_variate(tmp_path)
         return np.column_stack([ink.reshape(len(ink), -1).mean(1), rgb]).astype(np.float16)
 
     work = EmbeddingWork.of(tmp_path, STYLE, spec, blocks, slab_rows=16)
-    filled = work.run(lambda: encode, lambda rows: None)
+    filled = work.run(Pool(), encode, lambda rows: None)
     images = Store(tmp_path, work.images).reader().read(wanted_keys(blocks))
     np.testing.assert_array_equal(work.store.reader().read(work.keys), encode(images, work.rgb))
     assert filled.written == filled.distinct
     again = EmbeddingWork.of(tmp_path, STYLE, spec, blocks)
-    assert again.run(pytest.fail, lambda rows: None).written == 0
+    assert again.run(Pool(), pytest.fail, lambda rows: None).written == 0
 
 
 def test_vectors_without_pictures_are_an_error(tmp_path):
     spec = embedding_spec(STYLE, {"name": "none", "dim": 4})
     work = EmbeddingWork.of(tmp_path, STYLE, spec, [block()])
     with pytest.raises(MissingRows):
-        work.run(lambda: None, lambda rows: None)
+        work.run(Pool(), pytest.fail, lambda rows: None)
 
 
 DRAW_SLOWLY = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-import cache.fill, tests.test_fill as t
+import tests.test_fill as t
 from cache.fill import ImageWork
+from cache.pool import Pool
 blocks = [t.block(samples=200)]
 work = ImageWork.of(Path(sys.argv[2]), t.STYLE, blocks, 8)
-work.run(2, "loky", lambda rows: time.sleep(0.02))
+work.run(Pool(2), lambda rows: time.sleep(0.02))
 """
 
 
@@ -118,7 +120,7 @@ def test_a_run_killed_with_all_its_workers_resumes_to_the_same_content(tmp_path,
     work = ImageWork.of(root, STYLE, [block(samples=200)], 8)
     committed = work.plan.reused
     assert committed > 0
-    assert work.run(1, "sequential", lambda rows: None).written == work.plan.distinct - committed
+    assert work.run(Pool(1, "sequential"), lambda rows: None).written == work.plan.distinct - committed
     assert content_digest(work.store.slabs()) == content_digest(undisturbed.store.slabs())
 
 

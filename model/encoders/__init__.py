@@ -6,7 +6,11 @@ timm:<name>[/<file>]. Resolving is cheap and, for the packaged encoder, free of 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from model.encoders.resolve import resolve
 from model.encoders.spec import EncoderError, EncoderSpec
@@ -14,11 +18,17 @@ from model.encoders.spec import EncoderError, EncoderSpec
 if TYPE_CHECKING:
     from model.encoders.encoder import Encoder
 
-__all__ = ["EncoderError", "EncoderSpec", "load", "resolve"]
+__all__ = ["EncoderError", "EncoderSpec", "encode", "load", "resolve"]
 
 
+@lru_cache(maxsize=1)
 def load(spec: EncoderSpec, device: str = "cpu") -> Encoder:
-    """The loaded encoder of a resolved spec. Raises EncoderError where its weights do not fit."""
+    """The encoder of a resolved spec, loaded once a process. Raises EncoderError where its weights do not fit."""
     from model.encoders.encoder import load as load_tower
 
     return load_tower(spec, device)
+
+
+def encode(spec: EncoderSpec, ink: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> NDArray[np.float16]:
+    """Ink [n,H,W] in the colours rgb [n,3] -> vectors [n,D], by an encoder that each process loads once."""
+    return load(spec).encode(ink, rgb)

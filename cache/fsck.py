@@ -1,0 +1,114 @@
+"""Check a cache: does every file hold what was committed, and can its pictures be drawn again from the data?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cache import shard
+from cache.catalog import Entry, entry_files
+from cache.fill import wanted_keys
+from cache.history import Run, run_files
+from cache.spec import image_spec
+from cache.storage import CacheError, Storage, open_storage
+from cache.store import READ_BACK_ROWS, Reader, Slab, Store
+from pipeline.render import Style, draw
+from pipeline.series import SeriesBlock
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with `name`: a file, or a folder that is good or bad as a whole (a slab, a namespace)."""
+
+    name: str
+    what: str
+
+
+def check(root: str | Path, full: bool = False, progress: Callable[[str], None] = lambda slab: None) -> list[Problem]:
+    """Everything that is not as it was committed.
+
+    Quick: every spec, record, size, key table, array metadata, catalogue and history file. Full: every row as well,
+    unpacked and compared with its digest. `progress` is told the name of every slab.
+    """
+    storage = open_storage(str(root))
+    problems = [*_orphans(storage)]
+    for kind in ("images", "embeddings"):
+        for namespace in storage.namespaces(kind):
+            try:
+                store = Store.open(root, namespace)
+            except CacheError as error:
+                problems.append(Problem(namespace, str(error)))
+                continue
+            for folder in storage.commits(store.slab_folder):
+                progress(folder)
+                problems += _slab(store, folder, full)
+    for found in entry_files(storage):
+        problems += _loads(found.name, lambda name: Entry.load(storage, name))
+    for found in run_files(storage):
+        problems += _loads(found.name, lambda name: Run.load(storage, name))
+    return problems
+
+
+def _orphans(storage: Storage) -> Iterator[Problem]:
+    """Namespaces that hold slabs but no spec."""
+    for kind in ("images", "embeddings"):
+        folders = {"/".join(found.name.split("/")[:2]) for found in storage.files(kind) if "/slabs/" in found.name}
+        for name in sorted(folders - set(storage.namespaces(kind))):
+            yield Problem(name, f"{storage.where(name)} has slabs, but its spec.json is gone")
+
+
+def _loads(name: str, load: Callable[[str], object]) -> Iterator[Problem]:
+    try:
+        load(name)
+    except CacheError as error:
+        yield Problem(name, str(error))
+
+
+def _slab(store: Store, folder: str, full: bool) -> Iterator[Problem]:
+    storage = store.storage
+    try:
+        slab = Slab.read(storage, folder, store.spec)
+        metadata = shard.metadata(store.spec.kind, (slab.commit.rows, *store.spec.shape)).encode()
+        if storage.read(f"{folder}/zarr.json") != metadata:
+            raise CacheError(f"{slab.path}/zarr.json is not what was written")
+        sizes = {found.name: found.bytes for found in storage.files(folder)}
+        if sizes.get(f"{folder}/{shard.data_path(store.spec.kind)}") != slab.commit.data_bytes:
+            raise CacheError(f"the data file of {slab.path} has not the size that was committed")
+        reader = Reader(store.spec, [slab])
+        for start in range(0, slab.commit.rows if full else 0, READ_BACK_ROWS):
+            reader.read_slab(0, np.arange(start, min(start + READ_BACK_ROWS, slab.commit.rows)))
+    except (CacheError, OSError) as error:
+        yield Problem(folder, str(error))
+
+
+def draw_again(
+    root: str | Path, style: Style, blocks: Sequence[SeriesBlock], share: float, seed: int
+) -> tuple[int, list[Problem]]:
+    """Draw a random share (0..1) of these series' cached pictures again; returns how many, and the slabs that differ.
+
+    Sound slabs pass for sure; a slab whose pictures are not those of its keys is found when one of them is drawn.
+    """
+    store = Store(root, image_spec(style))
+    reader = store.reader()
+    keys = wanted_keys(blocks)
+    cached = np.flatnonzero(reader.index.find(keys) >= 0)
+    count = min(len(cached), max(1, round(share * len(cached))))
+    chosen = np.sort(np.random.default_rng(seed).choice(cached, count, replace=False)) if len(cached) else cached
+    starts = np.cumsum([0, *(block.keys.size for block in blocks)])
+    wrong: dict[int, str] = {}
+    for block, start, stop in zip(blocks, starts[:-1], starts[1:], strict=True):
+        mine = chosen[(chosen >= start) & (chosen < stop)]
+        for rows in np.array_split(mine, -(-len(mine) // READ_BACK_ROWS)) if len(mine) else []:
+            equal = (draw(*block.select(rows - start), style) == reader.read(keys[rows])).all(axis=(1, 2))
+            slab_of = reader.index.slab[reader.index.find(keys[rows])]
+            wrong |= {int(slab): "a picture differs from the one that its series gives" for slab in slab_of[~equal]}
+    return len(chosen), [Problem(reader.slabs[number].folder, what) for number, what in sorted(wrong.items())]
+
+
+def repair(root: str | Path, problems: Sequence[Problem]) -> list[str]:
+    """Set what is damaged aside, so that the next run of render_cache.py rebuilds it; says where each thing is now."""
+    storage = open_storage(str(root))
+    return [f"{problem.name} -> {storage.set_aside(problem.name)}" for problem in problems]

@@ -1,0 +1,79 @@
+"""What every run of render_cache.py did: one small file a run in the cache, summed up by `python -m cache stats`."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from cache.fill import Filled
+from cache.storage import CacheError, Found, Storage
+
+FOLDER = "history"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: rows asked for, distinct, already there and made, and the seconds, of each stage; errors by kind."""
+
+    stages: Mapping[str, Mapping[str, float]]  # draw, embed -> wanted, distinct, reused, written, bytes, seconds
+    errors: Mapping[str, int] = field(default_factory=dict)
+
+    @staticmethod
+    def of(stages: Mapping[str, Filled], errors: Sequence[str]) -> Run:
+        """What the stages did; an error's kind is what stands behind its colon."""
+        numbers = {
+            name: {key: getattr(done, key) for key in ("wanted", "distinct", "reused", "written", "bytes", "seconds")}
+            for name, done in stages.items()
+        }
+        return Run(numbers, Counter(line.partition(": ")[2] for line in errors))
+
+    @staticmethod
+    def load(storage: Storage, name: str) -> Run:
+        """Inverse of `save`. Raises CacheError where the record cannot be read."""
+        try:
+            record = json.loads(storage.read(name))
+            numbers = [number for stage in record["stages"].values() for number in stage.values()]
+            if not all(isinstance(number, int | float) for number in [*numbers, *record["errors"].values()]):
+                raise ValueError("not numbers")
+            return Run(**record)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise CacheError(f"{storage.where(name)} is damaged ({error}); nothing needs it, delete it.") from error
+
+    def save(self, storage: Storage) -> None:
+        """Add it to the history."""
+        name = f"{FOLDER}/{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}.json"
+        storage.replace(name, json.dumps(asdict(self)).encode())
+
+
+def run_files(storage: Storage) -> list[Found]:
+    """The file of every run, the oldest first."""
+    return [one for one in storage.files(FOLDER) if one.name.endswith(".json") and "/." not in one.name]
+
+
+def history(storage: Storage) -> list[Run]:
+    """Every run, the oldest first."""
+    return [Run.load(storage, one.name) for one in run_files(storage)]
+
+
+def totals(runs: Sequence[Run]) -> dict[str, Any]:
+    """Hits, misses, dedupe ratio, rate of each stage and errors by kind, over all runs."""
+    of: dict[str, Counter[str]] = {}
+    errors: Counter[str] = Counter()
+    for run in runs:
+        errors.update(run.errors)
+        for stage, numbers in run.stages.items():
+            of.setdefault(stage, Counter()).update(numbers)
+    draw = of.get("draw", Counter())
+    return {
+        "runs": len(runs),
+        "hits": int(draw["reused"]),
+        "misses": int(draw["written"]),
+        "dedupe_ratio": round(draw["wanted"] / draw["distinct"], 4) if draw["distinct"] else None,
+        "rate": {stage: round(n["written"] / n["seconds"], 1) for stage, n in of.items() if n["written"]},
+        "errors": dict(errors),
+    }

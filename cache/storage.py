@@ -1,0 +1,317 @@
+"""Where the files of a cache are: a folder, or the objects of a bucket. A slab is committed whole or not at all.
+
+Folder   everything is written into a folder whose name starts with a dot, read back and fsynced; one rename makes it
+         visible. Readers never look into folders that start with a dot.
+Bucket   (s3://, gs://, az://) objects appear whole or not at all. Those of one commit share a fresh prefix below the
+         slab's name, and the commit record is put last: readers list commit records, so nothing is seen too early.
+         Two runs that race for a slab both commit; equal keys have equal content, and readers take the first.
+
+Names are relative to the cache, with `/` between the parts.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+RECORD = "commit.json"
+
+Crash = Callable[[str], None]  # called with the name of each step before it begins; tests raise or exit there
+
+
+class CacheError(Exception):
+    """The cache holds something it must not hold; the message names the file and the next command."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file of the cache: its name, size and age."""
+
+    name: str
+    bytes: int
+    modified: float  # seconds since the epoch
+
+
+class Storage(Protocol):
+    """What the cache asks of a medium."""
+
+    @property
+    def root(self) -> str:
+        """Its address."""
+
+    def exists(self) -> bool:
+        """Whether anything is there."""
+
+    def files(self, prefix: str) -> list[Found]:
+        """Every file below a prefix that ends at a `/` or at the end of a name, sorted by name."""
+
+    def read(self, name: str) -> bytes:
+        """A whole file. Raises FileNotFoundError."""
+
+    def map(self, name: str) -> mmap.mmap | bytes:
+        """A whole file for random access."""
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Write a file atomically: readers see the old one or the new one."""
+
+    def namespaces(self, kind: str) -> list[str]:
+        """`<kind>/<id>` of every folder that holds a spec.json, sorted."""
+
+    def commits(self, folder: str) -> list[str]:
+        """The committed folders below `folder`, sorted."""
+
+    def committed(self, folder: str) -> bool:
+        """Whether `commit` has been through for `folder`."""
+
+    def commit(
+        self, folder: str, files: Mapping[str, bytes], record: bytes, check: Callable[[str], None], crash: Crash
+    ) -> None:
+        """Write `files` below `folder`, `check` the written folder, then make it visible together with its record."""
+
+    def remove(self, folder: str) -> None:
+        """Delete a file, or everything below a folder, the commit record first."""
+
+    def set_aside(self, folder: str) -> str:
+        """Take a damaged file or folder out of the way so that the next run rebuilds it; says where it is now."""
+
+    def where(self, name: str) -> str:
+        """How a person finds it."""
+
+
+@lru_cache(maxsize=8)
+def open_storage(root: str) -> Storage:
+    """The storage of a folder, a file:// address or a bucket address such as s3://bucket/prefix."""
+    scheme, separator, rest = root.partition("://")
+    if not separator:
+        return Folder(root)
+    return Folder("/" + rest.lstrip("/")) if scheme == "file" else Bucket(root)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A cache on a file system, local or shared."""
+
+    root: str
+
+    def exists(self) -> bool:
+        return Path(self.root).is_dir()
+
+    def files(self, prefix: str) -> list[Found]:
+        found = []
+        for folder, folders, files in os.walk(self._path(prefix)):
+            folders.sort()
+            for file in sorted(files):
+                path = os.path.join(folder, file)
+                state = os.lstat(path)
+                found.append(Found(os.path.relpath(path, self.root), state.st_size, state.st_mtime))
+        return found
+
+    def read(self, name: str) -> bytes:
+        return self._inside(name).read_bytes()
+
+    def map(self, name: str) -> mmap.mmap | bytes:
+        with self._inside(name).open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def replace(self, name: str, data: bytes) -> None:
+        path = self._path(name)
+        _make_folder(path.parent)
+        temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+        try:
+            _write_synced(temporary, data)
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)  # a full disk keeps no half of a file
+            raise
+        _sync_folder(path.parent)
+
+    def namespaces(self, kind: str) -> list[str]:
+        return sorted(f"{kind}/{spec.parent.name}" for spec in self._path(kind).glob("[!.]*/spec.json"))
+
+    def commits(self, folder: str) -> list[str]:
+        records = self._path(folder).glob(f"[!.]*/{RECORD}")
+        return sorted(f"{folder}/{record.parent.name}" for record in records)
+
+    def committed(self, folder: str) -> bool:
+        return (self._path(folder) / RECORD).exists()
+
+    def commit(
+        self, folder: str, files: Mapping[str, bytes], record: bytes, check: Callable[[str], None], crash: Crash
+    ) -> None:
+        final = self._path(folder)
+        staging = final.with_name(f".{final.name}-{uuid.uuid4().hex}")
+        try:
+            crash("create")
+            _make_folder(final.parent)
+            for name, data in files.items():
+                crash(name)
+                (staging / name).parent.mkdir(parents=True, exist_ok=True)
+                _write_synced(staging / name, data)
+            crash("read back")
+            check(os.path.relpath(staging, self.root))
+            crash(RECORD)
+            _write_synced(staging / RECORD, record)
+            for inner in [*(path for path in staging.rglob("*") if path.is_dir()), staging]:
+                _sync_folder(inner)
+            crash("rename")
+            try:
+                staging.rename(final)
+            except OSError:
+                if not self.committed(folder):
+                    raise
+                shutil.rmtree(staging)  # another run committed the same slab first
+            crash("sync")
+            _sync_folder(final.parent)
+        except (OSError, CacheError):
+            shutil.rmtree(staging, ignore_errors=True)  # a full disk keeps no half of a slab
+            raise
+
+    def remove(self, folder: str) -> None:
+        path = self._path(folder)
+        if not path.is_dir() or path.is_symlink():
+            path.unlink()
+            return
+        hidden = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+        path.rename(hidden)  # at once for readers; what they have mapped stays theirs
+        shutil.rmtree(hidden)
+
+    def set_aside(self, folder: str) -> str:
+        path = self._path(folder)
+        aside = Path(self.root) / "quarantine" / f"{folder.replace('/', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
+        aside.parent.mkdir(exist_ok=True)
+        path.rename(aside)
+        return str(aside)
+
+    def where(self, name: str) -> str:
+        return str(self._path(name))
+
+    def _path(self, name: str) -> Path:
+        return Path(self.root, name)
+
+    def _inside(self, name: str) -> Path:
+        path = self._path(name)
+        if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.root)):
+            raise CacheError(f"{path} is a link that leads out of the cache; it is not followed. Delete it.")
+        return path
+
+
+class Bucket:
+    """A cache in an object store. Credentials and endpoint come from the environment, as vendors' tools read them."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root.rstrip("/")
+
+    @property
+    def root(self) -> str:
+        return self._root
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_storage, (self.root,)  # a worker connects by itself
+
+    def exists(self) -> bool:
+        return bool(self.files(""))
+
+    def files(self, prefix: str) -> list[Found]:
+        with _as_os_errors(self.where(prefix)):
+            pages = list(_connect(self.root).list(prefix or None))
+        found = [Found(o["path"], o["size"], o["last_modified"].timestamp()) for page in pages for o in page]
+        return sorted(found, key=lambda one: one.name)
+
+    def read(self, name: str) -> bytes:
+        with _as_os_errors(self.where(name)):
+            return bytes(_connect(self.root).get(name).bytes())
+
+    def map(self, name: str) -> mmap.mmap | bytes:
+        return self.read(name)
+
+    def replace(self, name: str, data: bytes) -> None:
+        with _as_os_errors(self.where(name)):
+            _connect(self.root).put(name, data)
+
+    def namespaces(self, kind: str) -> list[str]:
+        return [
+            found.name.removesuffix("/spec.json") for found in self.files(kind) if found.name.endswith("/spec.json")
+        ]
+
+    def commits(self, folder: str) -> list[str]:
+        return [found.name.removesuffix(f"/{RECORD}") for found in self.files(folder) if found.name.endswith(RECORD)]
+
+    def committed(self, folder: str) -> bool:
+        return bool(self.commits(folder))
+
+    def commit(
+        self, folder: str, files: Mapping[str, bytes], record: bytes, check: Callable[[str], None], crash: Crash
+    ) -> None:
+        mine = f"{folder}/{uuid.uuid4().hex}"
+        crash("create")
+        for name, data in files.items():
+            crash(name)
+            self.replace(f"{mine}/{name}", data)
+        crash("read back")
+        check(mine)
+        crash(RECORD)
+        self.replace(f"{mine}/{RECORD}", record)
+
+    def remove(self, folder: str) -> None:
+        names = [found.name for found in self.files(folder)] or [folder]
+        with _as_os_errors(self.where(folder)):
+            for name in sorted(names, key=lambda name: not name.endswith(RECORD)):
+                _connect(self.root).delete(name)
+
+    def set_aside(self, folder: str) -> str:
+        self.remove(folder)
+        return "deleted"
+
+    def where(self, name: str) -> str:
+        return f"{self.root}/{name}"
+
+
+@lru_cache(maxsize=8)
+def _connect(root: str) -> Any:
+    from obstore.store import from_url  # only where a bucket is used
+
+    return from_url(root)
+
+
+@contextmanager
+def _as_os_errors(where: str) -> Iterator[None]:
+    """What the object store says, as the errors that a file system would raise."""
+    from obstore.exceptions import BaseError
+
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except BaseError as error:
+        raise OSError(f"{where}: {error}") from error
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _make_folder(path: Path) -> None:
+    if not path.is_dir():
+        _make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
