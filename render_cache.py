@@ -22,18 +22,23 @@ from functools import partial
 import tyro
 
 from cache.catalog import Entry, entries
+from cache.estimate import estimate
 from cache.fill import EmbeddingWork, Filled, ImageWork
 from cache.history import Run
 from cache.pool import MOST_TRIES, Backend, Pool
+from cache.sheet import preview
 from cache.spec import embedding_spec
 from cache.storage import CacheError, open_storage
 from model.encoders import EncoderError, encode, resolve
 from pipeline.errors import InputError
 from pipeline.render import Style
-from pipeline.series import fold_variants
+from pipeline.series import fold_variants, outside
 from pipeline.sources import read
 from pipeline.splits import SplitName, make_folds
 from report.progress import stage_progress
+
+PREVIEW = "preview.png"
+MOST_OUTSIDE = 0.02  # of a variate's values may lie outside of its y-range before a line says so
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ class Arguments:
     """Refuse a table that needs more memory than this; 60 % of what is free by default."""
     dry_run: bool = False
     """Print the plan and touch nothing."""
+    preview: bool = False
+    """First draw the plots of three samples beside their numbers into preview.png (try it with --dry-run)."""
     style: Style = field(default_factory=Style)
 
 
@@ -105,6 +112,15 @@ def render(args: Arguments) -> int:
     print(f"plan: {images.plan.wanted} series, {images.plan.distinct} distinct images, "
           f"{len(images.plan.missing)} to draw in {images.plan.slabs} slabs"
           + (f", {len(vectors.plan.missing)} to embed in {vectors.plan.slabs} slabs" if vectors else ""))  # fmt: skip
+    for name, share in outside(table, blocks).items():
+        if share > MOST_OUTSIDE and args.style.y_range == "fixed":
+            print(f"{name}: {share:.1%} of its values lie outside of its y-range and are drawn on the edge of the plot")
+    if args.preview:
+        preview(table, variants[0], args.style, samples=3).save(PREVIEW)
+        print(f"{PREVIEW}: what will be drawn, beside the numbers")
+    look = partial(encode, encoder) if encoder else None
+    if len(images.plan.missing) or (vectors and len(vectors.plan.missing)):
+        print(f"estimate: {estimate(images, vectors, look, args.workers)}")
     if args.dry_run:
         return 0
 
@@ -114,9 +130,9 @@ def render(args: Arguments) -> int:
     with stage_progress("draw", len(images.plan.missing)) as advance:
         drawn = images.run(pool, advance)
     embedded = None
-    if vectors and encoder and not drawn.given_up:
+    if vectors and look and not drawn.given_up:
         with stage_progress("embed", len(vectors.plan.missing)) as advance:
-            embedded = vectors.run(pool, partial(encode, encoder), advance)
+            embedded = vectors.run(pool, look, advance)
     stages = {"draw": drawn} | ({"embed": embedded} if embedded else {})
     seconds |= {name: stage.seconds for name, stage in stages.items()}
     claim(args.cache, wanted, {name: before.get(name, 0.0) + spent for name, spent in seconds.items()})
@@ -147,7 +163,8 @@ def summary(drawn: Filled, embedded: Filled | None, seconds: dict[str, float]) -
     parts = [f"{drawn.wanted} series, {drawn.distinct} distinct images, {drawn.written} drawn, {drawn.reused} reused"]
     if embedded:
         parts.append(f"{embedded.written} embedded, {embedded.reused} reused")
-    parts.append(f"{(drawn.bytes + (embedded.bytes if embedded else 0)) / 1e6:.1f} MB written")
+    took = drawn.seconds + (embedded.seconds if embedded else 0.0)
+    parts.append(f"took {took:.0f} s and {(drawn.bytes + (embedded.bytes if embedded else 0)) / 1e6:.1f} MB")
     rates = [f"read {seconds['read']:.1f} s", f"key {seconds['key']:.1f} s ({drawn.wanted / seconds['key']:.0f}/s)"]
     for name, stage in (("draw", drawn), ("embed", embedded)):
         if stage and stage.written:

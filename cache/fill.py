@@ -29,6 +29,7 @@ from pipeline.series import SeriesBlock
 
 Encode = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float16]]  # ink [n,H,W], rgb [n,3] -> [n,D]
 Call = Callable[[Any], tuple[int, int]]  # a job -> rows and bytes written
+Part = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]  # rows [k], values [k,W], observed [k,W]
 Progress = Callable[[int], None]  # told the number of rows each time a slab is committed
 
 
@@ -51,12 +52,12 @@ class Filled:
 
 @dataclass(frozen=True, eq=False)
 class DrawJob:
-    """One slab of pictures: keys [n]; a part is rows [k] of the slab, values [k,W], observed [k,W] of one length."""
+    """One slab of pictures: keys [n], and the series to draw; `rows` of a part are rows of the slab."""
 
     store: Store
     style: Style
     keys: Keys
-    parts: Sequence[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]]
+    parts: Sequence[Part]
 
 
 def draw_slab(job: DrawJob) -> tuple[int, int]:
@@ -87,16 +88,20 @@ class ImageWork:
         pool = replace(pool, workers=min(pool.workers, max(self.plan.slabs, 1)))
         return _fill(self.store, self.plan, pool, draw_slab, self._jobs(), progress)
 
+    def series(self, positions: NDArray[np.int64]) -> list[Part]:
+        """The series at `positions` [n] among all wanted ones, in parts of one length each."""
+        starts = np.cumsum([0, *(block.keys.size for block in self.blocks)])
+        block_of = np.searchsorted(starts, positions, side="right") - 1
+        parts = []
+        for number in np.unique(block_of):
+            rows = np.flatnonzero(block_of == number)
+            parts.append((rows, *self.blocks[number].select(positions[rows] - starts[number])))
+        return parts
+
     def _jobs(self) -> Iterator[DrawJob]:
         keys = wanted_keys(self.blocks)
-        starts = np.cumsum([0, *(block.keys.size for block in self.blocks)])
         for positions in self.plan:
-            block_of = np.searchsorted(starts, positions, side="right") - 1
-            parts = []
-            for number in np.unique(block_of):
-                rows = np.flatnonzero(block_of == number)
-                parts.append((rows, *self.blocks[number].select(positions[rows] - starts[number])))
-            yield DrawJob(self.store, self.style, keys[positions], parts)
+            yield DrawJob(self.store, self.style, keys[positions], self.series(positions))
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+import xxhash
 
 from cache.fill import Filled
 from cache.storage import CacheError, Found, Storage
@@ -36,18 +37,21 @@ class Run:
     def load(storage: Storage, name: str) -> Run:
         """Inverse of `save`. Raises CacheError where the record cannot be read."""
         try:
-            record = json.loads(storage.read(name))
+            data = storage.read(name)
+            if not name.endswith(f"-{xxhash.xxh3_64_hexdigest(data)}.json"):
+                raise ValueError("not what was written")
+            record = json.loads(data)
             numbers = [number for stage in record["stages"].values() for number in stage.values()]
             if not all(isinstance(number, int | float) for number in [*numbers, *record["errors"].values()]):
                 raise ValueError("not numbers")
-            return Run(**record)
+            return Run(record["stages"], record["errors"])
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise CacheError(f"{storage.where(name)} is damaged ({error}); nothing needs it, delete it.") from error
 
     def save(self, storage: Storage) -> None:
-        """Add it to the history."""
-        name = f"{FOLDER}/{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}.json"
-        storage.replace(name, json.dumps(asdict(self)).encode())
+        """Add it to the history; the file's name ends in the digest of its bytes."""
+        data = json.dumps(asdict(self) | {"at": time.time()}).encode()
+        storage.replace(f"{FOLDER}/{time.strftime('%Y%m%d-%H%M%S')}-{xxhash.xxh3_64_hexdigest(data)}.json", data)
 
 
 def run_files(storage: Storage) -> list[Found]:

@@ -14,7 +14,8 @@ from cache.catalog import Entry
 from cache.fill import colours
 from cache.store import Store
 from pipeline.errors import InputError
-from pipeline.render import colourise
+from pipeline.render import Style, colourise, draw
+from pipeline.series import SeriesBlock
 from pipeline.table import SeasonTable
 from pipeline.windows import half_seasons
 
@@ -62,18 +63,35 @@ def contact_sheet(root: str | Path, entry: Entry, choice: Choice, table: SeasonT
     stores = {store.spec.id: store for store in Store.open_all(root, "images")}
     if entry.images not in stores:
         raise InputError(f"{root} has lost the pictures of {entry.name}; run render_cache.py again.")
-    keys = entry.keys[np.ix_(choice.samples, choice.variates, choice.windows)].transpose(0, 2, 1)  # [n,w,v]
+    keys = entry.keys[np.ix_(choice.samples, choice.variates, choice.windows)]
     ink = stores[entry.images].reader().read(keys.reshape(-1))
-    rgb = np.broadcast_to(colours((1, len(entry.variates)))[0, choice.variates], (*keys.shape, 3))
-    plots = iter(colourise(ink, np.ascontiguousarray(rgb).reshape(-1, 3)))
+    return _sheet(entry, choice, ink.reshape(*keys.shape, *ink.shape[1:]), table)
+
+
+def preview(table: SeasonTable, blocks: Sequence[SeriesBlock], style: Style, samples: int) -> Image.Image:
+    """The sheet of a few samples before anything is cached, with the numbers beside the plots."""
+    entry = Entry.of(table, blocks, "", "")
+    choice = choose(entry, samples)
+    ink = []
+    for block in blocks:
+        values, observed = block.values[choice.samples], block.observed[choice.samples]
+        flat = draw(values.reshape(-1, block.window.length), observed.reshape(-1, block.window.length), style)
+        ink.append(flat.reshape(*values.shape[:2], style.size, style.size))
+    return _sheet(entry, choice, np.stack(ink, 2), table)
+
+
+def _sheet(entry: Entry, choice: Choice, ink: NDArray[np.uint8], table: SeasonTable | None) -> Image.Image:
+    """`ink` [samples, variates, windows, H, W] of the choice."""
+    rgb = colours((1, len(entry.variates)))[0]
     panels = []
-    for sample in choice.samples:
-        for window in choice.windows:
-            for variate in choice.variates:
+    for i, sample in enumerate(choice.samples):
+        for j, window in enumerate(choice.windows):
+            for k, variate in enumerate(choice.variates):
                 caption = f"{entry.sample_id[sample]}\n{entry.variates[variate]}  {entry.windows[window]}"
-                panels.append((Image.fromarray(next(plots)), caption))
+                plot = colourise(ink[None, i, k, j], rgb[variate][None])[0]
+                panels.append((Image.fromarray(plot), caption))
                 if table is not None:
-                    panels.append(_numbers(table, int(sample), int(variate), entry.windows[window], ink.shape[1]))
+                    panels.append(_numbers(table, int(sample), int(variate), entry.windows[window], len(plot)))
     return _grid(panels, len(choice.variates) * (2 if table is not None else 1))
 
 

@@ -51,6 +51,14 @@ def series_blocks(table: SeasonTable, ranges: NDArray[np.float64], style: Style)
     return tuple(_block(unit, table.observed, window, style) for window in half_seasons(table.steps))
 
 
+def outside(table: SeasonTable, blocks: Sequence[SeriesBlock]) -> dict[str, float]:
+    """The share of each variate's observed values that lie outside of its y-range and are drawn on its edge."""
+    seen = sum(block.observed.sum((0, 2)) for block in blocks)
+    with np.errstate(invalid="ignore"):
+        beyond = sum(((block.values < 0) | (block.values > 1)).sum((0, 2)) for block in blocks)  # NaN is neither
+    return {name: float(n / max(of, 1)) for name, n, of in zip(table.variate_names, beyond, seen, strict=True)}
+
+
 def fold_variants(table: SeasonTable, folds: Sequence[Fold], style: Style) -> list[tuple[SeriesBlock, ...]]:
     """The series as each fold draws them; folds with the same y-ranges (the usual case) share one variant."""
     distinct = {ranges.tobytes(): ranges for ranges in (fold_ranges(table, fold) for fold in folds)}

@@ -1,6 +1,7 @@
 """The commands of the README, end to end on a small table: in subprocesses where imports matter."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import predict
 import render_cache
@@ -97,6 +99,27 @@ def test_rendering_again_does_nothing_and_a_dry_run_touches_nothing(chain, capsy
     assert render_cache.main([*data, "--dry-run", "--cache", str(folder / "other")]) == 0
     assert "336 to draw" in capsys.readouterr().out
     assert not (folder / "other").exists()
+
+
+def test_the_preview_and_the_estimate_come_before_the_work(chain, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = ["--data", str(chain[0] / "card.toml"), "--cache", str(tmp_path / "cache"), "--encoder", ENCODER]
+    assert render_cache.main([*data, "--dry-run", "--preview"]) == 0
+    out = text(capsys.readouterr())
+    assert [path.name for path in tmp_path.iterdir()] == ["preview.png"]
+    with Image.open(tmp_path / "preview.png") as sheet:
+        assert sheet.size == (4 * (224 + 8) + 8, 6 * (224 + 34 + 8) + 8)  # 2 variates, numbers; 3 samples, 2 windows
+    megabytes = float(re.search(r"estimate: .* and ([\d.]+) MB", out)[1])
+    written = sum(p.stat().st_size for p in (chain[0] / "cache").glob("*/*/slabs/*/c/**/0")) / 1e6
+    assert megabytes == pytest.approx(written, rel=0.3)
+
+
+def test_a_y_range_that_cuts_is_named_before_the_work(chain, tmp_path, capsys):
+    card = (chain[0] / "card.toml").read_text()
+    (chain[0] / "narrow.toml").write_text(re.sub(r"high = [\d.]+", "high = 0.3", card, count=1))
+    data = ["--data", str(chain[0] / "narrow.toml"), "--cache", str(tmp_path / "cache"), "--encoder", "none"]
+    assert render_cache.main([*data, "--dry-run"]) == 0
+    assert "of its values lie outside of its y-range" in capsys.readouterr().out
 
 
 def test_other_folds_share_their_pictures(chain, capsys):
