@@ -53,13 +53,13 @@ def estimate(images: ImageWork, vectors: EmbeddingWork | None, encode: Encode | 
 def _trial_drawing(images: ImageWork) -> tuple[NDArray[np.uint8], float, float]:
     """Pictures [n,H,W], and the seconds and bytes of one: drawn, packed, read back and compared as a worker does it."""
     rows = images.plan.missing if len(images.plan.missing) else np.arange(min(images.plan.wanted, TRIAL_ROWS))
-    some: NDArray[np.int64] = rows[np.unique(np.linspace(0, len(rows) - 1, TRIAL_ROWS).astype(int))]
-    parts = [(values, observed) for _, values, observed in images.series(some)]
+    some = np.sort(rows[np.unique(np.linspace(0, len(rows) - 1, TRIAL_ROWS).astype(int))])
+    parts = images.series(some)
     for values, observed in parts:
         draw(values[:1], observed[:1], images.style)  # the kernel is loaded
     started = time.perf_counter()
     ink = np.concatenate([draw(values, observed, images.style) for values, observed in parts])
-    data = shard.encode("images", ink)
+    data = shard.data_file("images", shard.pack("images", ink))
     again = shard.OpenShard(data, "images", ink.shape).read(np.arange(len(ink)))
     if not np.array_equal(row_digests(again), row_digests(ink)):
         raise AssertionError("a picture does not survive packing")

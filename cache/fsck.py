@@ -14,7 +14,7 @@ from cache.fill import wanted_keys
 from cache.history import Run, run_files
 from cache.spec import image_spec
 from cache.storage import CacheError, Storage, open_storage
-from cache.store import READ_BACK_ROWS, Reader, Slab, Store
+from cache.store import READ_ROWS, Reader, Slab, Store
 from pipeline.render import Style, draw
 from pipeline.series import SeriesBlock
 
@@ -78,8 +78,8 @@ def _slab(store: Store, folder: str, full: bool) -> Iterator[Problem]:
         if sizes.get(f"{folder}/{shard.data_path(store.spec.kind)}") != slab.commit.data_bytes:
             raise CacheError(f"the data file of {slab.path} has not the size that was committed")
         reader = Reader(store.spec, [slab])
-        for start in range(0, slab.commit.rows if full else 0, READ_BACK_ROWS):
-            reader.read_slab(0, np.arange(start, min(start + READ_BACK_ROWS, slab.commit.rows)))
+        for start in range(0, slab.commit.rows if full else 0, READ_ROWS):
+            reader.read_slab(0, np.arange(start, min(start + READ_ROWS, slab.commit.rows)))
     except (CacheError, OSError) as error:
         yield Problem(folder, str(error))
 
@@ -101,7 +101,7 @@ def draw_again(
     wrong: dict[int, str] = {}
     for block, start, stop in zip(blocks, starts[:-1], starts[1:], strict=True):
         mine = chosen[(chosen >= start) & (chosen < stop)]
-        for rows in np.array_split(mine, -(-len(mine) // READ_BACK_ROWS)) if len(mine) else []:
+        for rows in np.array_split(mine, -(-len(mine) // READ_ROWS)) if len(mine) else []:
             equal = (draw(*block.select(rows - start), style) == reader.read(keys[rows])).all(axis=(1, 2))
             slab_of = reader.index.slab[reader.index.find(keys[rows])]
             wrong |= {int(slab): "a picture differs from the one that its series gives" for slab in slab_of[~equal]}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import mmap
+from collections.abc import Sequence
 from typing import Any
 
 import google_crc32c
@@ -60,15 +61,21 @@ def metadata(kind: Kind, shape: tuple[int, ...]) -> str:
     )
 
 
-def encode(kind: Kind, rows: NDArray[Any]) -> bytes:
-    """The data file of `rows` [n, *row shape]."""
+def pack(kind: Kind, rows: NDArray[Any]) -> list[bytes]:
+    """Rows [n, *row shape] as they stand in the data file: a compressed chunk each, or plain numbers."""
     rows = np.ascontiguousarray(rows, DTYPE[kind])
     if kind == "embeddings":
-        return _with_crc(rows.tobytes())
-    chunks = [_with_crc(zstd.compress(row, ZSTD_LEVEL)) for row in rows]
-    sizes = np.array([len(chunk) for chunk in chunks], np.uint64)
+        return [rows.tobytes()]
+    return [_with_crc(zstd.compress(row, ZSTD_LEVEL)) for row in rows]
+
+
+def data_file(kind: Kind, packed: Sequence[bytes]) -> bytes:
+    """The data file of all packed rows."""
+    if kind == "embeddings":
+        return _with_crc(b"".join(packed))
+    sizes = np.array([len(chunk) for chunk in packed], np.uint64)
     offsets = np.concatenate([np.zeros(1, np.uint64), np.cumsum(sizes)[:-1]]).astype(np.uint64)
-    return b"".join([*chunks, _with_crc(np.stack([offsets, sizes], 1).astype("<u8").tobytes())])
+    return b"".join([*packed, _with_crc(np.stack([offsets, sizes], 1).astype("<u8").tobytes())])
 
 
 class OpenShard:

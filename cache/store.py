@@ -14,7 +14,7 @@ race for a slab are harmless.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,7 @@ from cache.index import KeyIndex, Keys, halves
 from cache.spec import FORMAT, Spec
 from cache.storage import RECORD, CacheError, Folder, Storage, open_storage
 
-READ_BACK_ROWS = 64  # at a time: a second copy of a slab of pictures would be 51 MB in every worker
+READ_ROWS = 64  # at a time, where a whole slab is read: 51 MB of pictures at once would be much in every worker
 MOST_ROWS = 1 << 20  # of one slab; a record that claims more is not believed
 ROW = np.dtype([("key", "V16"), ("digest", "<u8")])
 
@@ -157,20 +157,35 @@ class Store:
         return Reader(self.spec, self.slabs())
 
     def write(self, keys: Keys, rows: NDArray[Any], crash: Callable[[str], None] = lambda step: None) -> int:
-        """Commit one slab of `keys` [n] and `rows` [n, *spec.shape]; returns the bytes of its data file.
+        """`write_strips` of `rows` [n, *spec.shape] in one strip."""
+        return self.write_strips(keys, [rows], crash)
 
-        `crash` is called with the name of each step of the protocol before it begins; tests raise or exit there.
-        Raises OSError when the medium refuses, CacheError when it does not read back what was written.
+    def write_strips(
+        self, keys: Keys, strips: Iterable[NDArray[Any]], crash: Callable[[str], None] = lambda step: None
+    ) -> int:
+        """Commit one slab of `keys` [n] and their rows, in strips [k, *spec.shape]; returns the bytes of its data file.
+
+        A strip is packed before the next one is asked for, so it may be drawn into the same memory. Nothing is asked
+        for when the slab is there already (0 bytes). `crash` is called with the name of each step of the protocol
+        before it begins; tests raise or exit there. Raises OSError when the medium refuses, CacheError when it does
+        not read back what was written.
         """
         folder = f"{self.slab_folder}/{slab_id(keys)}"
-        table = np.empty(len(keys), ROW)
-        table["key"], table["digest"] = keys, row_digests(rows)
-        data, raw = shard.encode(self.spec.kind, rows), table.tobytes()
         if self.storage.committed(folder):
-            return len(data)
+            return 0
+        table = np.empty(len(keys), ROW)
+        table["key"] = keys
+        packed, done = list[bytes](), 0
+        for rows in strips:
+            packed += shard.pack(self.spec.kind, rows)
+            table["digest"][done : done + len(rows)] = row_digests(rows)
+            done += len(rows)
+        if done != len(keys):
+            raise ValueError(f"{len(keys)} keys, {done} rows")
+        data, raw = shard.data_file(self.spec.kind, packed), table.tobytes()
         files = {
             shard.data_path(self.spec.kind): data,
-            "zarr.json": shard.metadata(self.spec.kind, rows.shape).encode(),
+            "zarr.json": shard.metadata(self.spec.kind, (done, *self.spec.shape)).encode(),
             "rows.bin": raw,
         }
         record = Commit(FORMAT, self.spec.id, len(keys), xxhash.xxh3_128_hexdigest(raw), len(data))
@@ -178,19 +193,16 @@ class Store:
             folder,
             files,
             json.dumps(asdict(record)).encode(),
-            lambda written: self._refuse_unless_equal(written, table["digest"]),
+            lambda written: self._refuse_unless_equal(written, files),
             crash,
         )
         return len(data)
 
-    def _refuse_unless_equal(self, folder: str, digests: NDArray[np.uint64]) -> None:
-        name = f"{folder}/{shard.data_path(self.spec.kind)}"
-        written = shard.OpenShard(self.storage.map(name), self.spec.kind, (len(digests), *self.spec.shape))
-        for rows in np.array_split(np.arange(len(digests)), -(-len(digests) // READ_BACK_ROWS)):
-            if not np.array_equal(row_digests(written.read(rows)), digests[rows]):
-                raise CacheError(
-                    f"{self.storage.where(name)} does not read back as it was written: is the disk failing?"
-                )
+    def _refuse_unless_equal(self, folder: str, files: Mapping[str, bytes]) -> None:
+        for name, data in files.items():
+            if self.storage.read(f"{folder}/{name}") != data:
+                where = self.storage.where(f"{folder}/{name}")
+                raise CacheError(f"{where} does not read back as it was written: is the disk failing?")
 
 
 class Reader:
