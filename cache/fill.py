@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.index import Keys, halves
-from cache.plan import SLAB_ROWS, Plan, plan
+from cache.plan import Plan, plan
 from cache.pool import Pool
 from cache.spec import Spec, image_spec
 from cache.store import Reader, Store, slab_id
@@ -30,6 +30,8 @@ from pipeline.series import SeriesBlock
 Encode = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float16]]  # ink [n,H,W], rgb [n,3] -> [n,D]
 Call = Callable[[Any], tuple[int, int]]  # a job -> rows and bytes written
 Part = tuple[NDArray[np.float32], NDArray[np.bool_]]  # values [k,W], observed [k,W]
+IMAGE_ROWS = 4096  # of a slab: a third of a second of drawing, and few enough files to sync
+VECTOR_ROWS = 1024  # of a slab: what a stop loses takes a CPU up to half a minute
 STRIP = 32  # pictures drawn at a time
 Progress = Callable[[int], None]  # told the number of rows each time a slab is committed
 
@@ -67,7 +69,7 @@ def draw_slab(job: DrawJob) -> tuple[int, int]:
 
 
 def _drawn(job: DrawJob) -> Iterator[NDArray[np.uint8]]:
-    """The pictures of a slab, strip by strip in the same memory, so that packing finds them in the processor's cache."""
+    """The pictures of a slab, strip by strip in the same memory: packing finds them in the processor's cache."""
     buffer = np.empty((STRIP, job.style.size, job.style.size), np.uint8)
     for values, observed in job.parts:
         for start in range(0, len(values), STRIP):
@@ -85,7 +87,7 @@ class ImageWork:
     plan: Plan
 
     @staticmethod
-    def of(root: str | Path, style: Style, blocks: Sequence[SeriesBlock], slab_rows: int = SLAB_ROWS) -> ImageWork:
+    def of(root: str | Path, style: Style, blocks: Sequence[SeriesBlock], slab_rows: int = IMAGE_ROWS) -> ImageWork:
         """Reads the cache, writes nothing."""
         store = Store(root, image_spec(style))
         return ImageWork(store, style, blocks, plan(wanted_keys(blocks), store.reader().index, slab_rows))
@@ -156,7 +158,7 @@ class EmbeddingWork:
 
     @staticmethod
     def of(
-        root: str | Path, style: Style, spec: Spec, blocks: Sequence[SeriesBlock], slab_rows: int = SLAB_ROWS
+        root: str | Path, style: Style, spec: Spec, blocks: Sequence[SeriesBlock], slab_rows: int = VECTOR_ROWS
     ) -> EmbeddingWork:
         """Reads the cache, writes nothing."""
         store = Store(root, spec)

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from cache.index import KeyIndex, Keys, first_of_each
 
-SLAB_ROWS = 1024
-
 
 @dataclass(frozen=True, eq=False)
 class Plan:
@@ -37,7 +35,7 @@ class Plan:
         return (self.missing[i : i + self.slab_rows] for i in range(0, len(self.missing), self.slab_rows))
 
 
-def plan(wanted: Keys, index: KeyIndex, slab_rows: int = SLAB_ROWS) -> Plan:
+def plan(wanted: Keys, index: KeyIndex, slab_rows: int) -> Plan:
     """Compare the wanted keys [n] with what is committed."""
     first = first_of_each(wanted)
     missing = first[index.find(wanted[first]) < 0]

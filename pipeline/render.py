@@ -12,6 +12,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Literal, TypeVar, cast
 
@@ -181,6 +182,7 @@ def colourise(ink: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> NDArray[np.uint
     return ((255 * 255 + 127 - ink[..., None] * depth) // 255).astype(np.uint8)  # 65152 at most: fits uint16
 
 
+@lru_cache(maxsize=8)
 def _disc_ink(radius: float) -> NDArray[np.uint8]:
     """Ink of a disc by squared distance from its centre in 1/256 px2, for every offset that the kernel looks at."""
     farthest = 2 * _reach(radius) ** 2

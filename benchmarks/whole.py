@@ -1,0 +1,120 @@
+"""python -m benchmarks.whole: render_cache.py from start to end, as a user runs it, beside its two hard limits.
+
+Drawing and writing alone: the same planes merely compressed in memory, on as many cores. With an encoder: the bare
+encoder loop over the same pictures in memory, with the same threads.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+from numcodecs import zstd
+from numpy.typing import NDArray
+
+from benchmarks.drawing import Row, row, seasons
+from cache import shard
+from cache.catalog import entries
+from cache.fill import colours
+from cache.store import Store
+from model.encoders import encode, resolve
+from pipeline.render import Style, draw
+
+VARIATES, STEPS = 7, 36
+CORES = len(os.sched_getaffinity(0))
+PROGRAM = Path(__file__).parents[1] / "render_cache.py"
+
+
+def measure() -> list[Row]:
+    """Some four minutes, most of it the encoder."""
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder:
+        return [*drawing_alone(Path(folder), (750, 7_500, 75_000)), with_encoder(Path(folder) / "demo")]
+
+
+def drawing_alone(folder: Path, samples: tuple[int, ...]) -> list[Row]:
+    """--encoder none on tables of that many samples, 14 pictures each."""
+    planes = draw(*_half_seasons(1024 * CORES), Style())
+    with joblib.Parallel(n_jobs=CORES, backend="threading") as threads:
+        compressed = len(planes) / min(_compress(threads, planes) for _ in range(4))
+    rows = []
+    for number in samples:
+        data = _table(folder, number)
+        cache = folder / f"cache{number}"
+        started = time.perf_counter()
+        peak = _render("--data", data, "--cache", cache, "--encoder", "none", "--workers", str(CORES))
+        rate = 2 * VARIATES * number / (time.perf_counter() - started)
+        name = f"render_cache.py --encoder none, {2 * VARIATES * number} pictures, {peak:.0f} MB in its largest process"
+        rows.append(row(name, rate, "pictures/s", f"zstd {shard.ZSTD_LEVEL} of the planes in memory", compressed))
+    return rows
+
+
+def with_encoder(cache: Path, data: str = "demo/card.toml", bare: int = 1024) -> Row:
+    """The demo from nothing, beside `bare` of its pictures embedded in a loop."""
+    started = time.perf_counter()
+    _render("--data", data, "--cache", cache, "--workers", str(CORES))
+    taken = time.perf_counter() - started
+    (entry,), (store,) = entries(str(cache)), Store.open_all(cache, "images")
+    ink = store.reader().read(entry.keys.reshape(-1)[:bare])
+    rgb = np.ascontiguousarray(colours((bare // VARIATES + 1, VARIATES)).reshape(-1, 3)[:bare])
+    spec = resolve("auto")
+    encode(spec, ink[:64], rgb[:64])
+    started = time.perf_counter()
+    encode(spec, ink, rgb)
+    loop = bare / (time.perf_counter() - started)
+    name = f"render_cache.py with {spec.name}, {entry.keys.size} pictures"
+    return row(name, entry.keys.size / taken, "pictures/s", "the bare encoder loop in memory", loop)
+
+
+def _half_seasons(number: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    values, observed = seasons(number)
+    return np.ascontiguousarray(values[:, : STEPS // 2]), np.ascontiguousarray(observed[:, : STEPS // 2])
+
+
+def _compress(threads: joblib.Parallel, planes: NDArray[np.uint8]) -> float:
+    def part(rows: NDArray[np.uint8]) -> int:
+        return sum(len(zstd.compress(plane, shard.ZSTD_LEVEL)) for plane in rows)
+
+    started = time.perf_counter()
+    threads(joblib.delayed(part)(rows) for rows in np.array_split(planes, CORES))
+    return time.perf_counter() - started
+
+
+def _table(folder: Path, samples: int) -> Path:
+    """A wide Parquet table without a card: four years, one file a year."""
+    target = folder / f"seasons{samples}"
+    target.mkdir()
+    for year in range(4):
+        n = samples // 4 + (year < samples % 4)
+        values, observed = seasons(n * VARIATES)
+        values = np.where(observed, values + np.float32(year * 1e-3), np.nan).reshape(n, VARIATES * STEPS)
+        names = [f"b{variate}_{step:02d}" for variate in range(VARIATES) for step in range(STEPS)]
+        frame = pd.DataFrame(values, columns=names)
+        frame.insert(0, "field", [f"f{i}" for i in range(n)])
+        frame[f"y{2019 + year}"] = 5.0
+        frame.to_parquet(target / f"{2019 + year}.parquet")
+    return target
+
+
+def _render(*flags: Any) -> float:
+    """Run the program; returns the megabytes of its largest process."""
+    command = [sys.executable, str(PROGRAM), *map(str, flags)]
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        _, status, usage = os.wait4(process.pid, 0)
+        if status:
+            log.seek(0)
+            raise SystemExit(f"{command}\n{log.read().decode()}")
+    return usage.ru_maxrss / 1e3
+
+
+if __name__ == "__main__":
+    for line in measure():
+        print(line)
