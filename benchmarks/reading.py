@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import tensorstore
+import torch
 import zarr
 from PIL import Image
 
@@ -39,6 +40,7 @@ def measure() -> list[dict[str, Any]]:
         return [
             *_random_images(images, keys, rng),
             _random_vectors(Store(Path(folder), embedding_spec(style, {"name": "random", "dim": DIM})), keys, rng),
+            _training_batches(rng),
             _bytes(images, ink[:200]),
             _planning(),
         ]
@@ -69,7 +71,20 @@ def _random_vectors(store: Store, keys: Any, rng: np.random.Generator) -> dict[s
     picks = [rng.integers(0, len(keys), 1024) for _ in range(REPEATS)]
     ours = _rate(lambda rows: reader.read(keys[rows]), picks)
     memory = _rate(lambda rows: vectors[rows], picks)
-    return _row("gather embeddings, each checked", ours, "vectors/s", "numpy in memory, unchecked", memory)
+    return _row(
+        "gather embeddings from the store by key, each checked", ours, "vectors/s", "numpy in memory, unchecked", memory
+    )
+
+
+def _training_batches(rng: np.random.Generator) -> dict[str, Any]:
+    """What a training step gathers: the vectors are in memory since the fold was prepared."""
+    vectors = rng.normal(size=(2048, 7, DIM)).astype(np.float16)  # [N,V,D]
+    resident = torch.from_numpy(vectors.copy())
+    picks = [rng.integers(0, len(vectors), 256) for _ in range(REPEATS)]
+    ours = _rate(lambda rows: resident[torch.from_numpy(rows)], picks)
+    return _row(
+        "gather a training batch", ours, "samples/s", "numpy in memory", _rate(lambda rows: vectors[rows], picks)
+    )
 
 
 def _bytes(store: Store, ink: Any) -> dict[str, Any]:
@@ -87,7 +102,7 @@ def _planning(series: int = 1_000_000) -> dict[str, Any]:
     keys = np.random.default_rng(1).integers(0, 2**63, (series, 2), np.uint64).view("V16").reshape(-1)
     index = KeyIndex.build([keys[i : i + 1024] for i in range(0, series, 1024)])
     started = time.perf_counter()
-    assert plan(keys, index).reused == series
+    assert plan(keys, index, 1024).reused == series
     rate = series / (time.perf_counter() - started)
     present = {key.tobytes() for key in keys}
     started = time.perf_counter()

@@ -51,7 +51,7 @@ def estimate(images: ImageWork, vectors: EmbeddingWork | None, encode: Encode | 
 
 
 def _trial_drawing(images: ImageWork) -> tuple[NDArray[np.uint8], float, float]:
-    """Pictures [n,H,W], and the seconds and bytes of one: drawn, packed, read back and compared as a worker does it."""
+    """Pictures [n,H,W], and the seconds and bytes of one: drawn, packed and digested as a worker does it."""
     rows = images.plan.missing if len(images.plan.missing) else np.arange(min(images.plan.wanted, TRIAL_ROWS))
     some = np.sort(rows[np.unique(np.linspace(0, len(rows) - 1, TRIAL_ROWS).astype(int))])
     parts = images.series(some)
@@ -60,7 +60,5 @@ def _trial_drawing(images: ImageWork) -> tuple[NDArray[np.uint8], float, float]:
     started = time.perf_counter()
     ink = np.concatenate([draw(values, observed, images.style) for values, observed in parts])
     data = shard.data_file("images", shard.pack("images", ink))
-    again = shard.OpenShard(data, "images", ink.shape).read(np.arange(len(ink)))
-    if not np.array_equal(row_digests(again), row_digests(ink)):
-        raise AssertionError("a picture does not survive packing")
+    row_digests(ink)
     return ink, (time.perf_counter() - started) / len(ink), len(data) / len(ink)

@@ -88,16 +88,14 @@ class OpenShard:
         else:
             self._rows = np.frombuffer(data, DTYPE[kind], int(np.prod(shape))).reshape(shape)
 
-    def read(self, rows: NDArray[np.integer[Any]]) -> NDArray[Any]:
-        """Rows [m, *row shape]. The caller checks digests; a chunk that does not decompress is a ValueError."""
+    def read(self, rows: NDArray[np.integer[Any]], out: NDArray[Any], at: NDArray[np.integer[Any]]) -> None:
+        """Row `rows[i]` into `out[at[i]]` for all i; the caller checks digests. ValueError where a chunk does not unpack."""
         if self.kind == "embeddings":
-            gathered: NDArray[Any] = self._rows[rows]
-            return gathered
-        out = np.empty((len(rows), *self.shape[1:]), DTYPE[self.kind])
-        for i, row in enumerate(rows):
+            out[at] = self._rows[rows]
+            return
+        for row, i in zip(rows.tolist(), at.tolist(), strict=True):
             offset, size = self._chunks[row]
             _unpack(self._data[offset : offset + size - CRC_BYTES], out[i])
-        return out
 
 
 def _shard_index(data: bytes | mmap.mmap, rows: int) -> list[list[int]]:

@@ -229,19 +229,23 @@ class Reader:
         slab_of, row_of = self.index.slab[at], self.index.row[at]
         order = np.argsort(slab_of, kind="stable")
         for mine in np.split(order, np.flatnonzero(np.diff(slab_of[order])) + 1) if len(order) else []:
-            rows[mine] = self.read_slab(int(slab_of[mine[0]]), row_of[mine])
+            self._read_into(rows, mine, int(slab_of[mine[0]]), row_of[mine])
         return rows
 
     def read_slab(self, number: int, rows: NDArray[np.integer[Any]]) -> NDArray[Any]:
         """Rows [m, *spec.shape] of one slab, by their position in it."""
+        found = np.empty((len(rows), *self.spec.shape), shard.DTYPE[self.spec.kind])
+        self._read_into(found, np.arange(len(rows)), number, rows)
+        return found
+
+    def _read_into(self, out: NDArray[Any], at: NDArray[np.int64], number: int, rows: NDArray[np.integer[Any]]) -> None:
         slab = self.slabs[number]
         try:
-            found = self._shard(number).read(rows)
+            self._shard(number).read(rows, out, at)
         except (OSError, ValueError, RuntimeError) as error:
             raise CacheError(f"{slab.path} cannot be read ({error}); {_REBUILD}") from error
-        if not np.array_equal(row_digests(found), slab.digests[rows]):
+        if not np.array_equal(row_digests(out, at), slab.digests[rows]):
             raise CacheError(f"{slab.path} holds other rows than were committed; {_REBUILD}")
-        return found
 
     def _shard(self, number: int) -> shard.OpenShard:
         if number in self._mapped:
@@ -261,13 +265,14 @@ def slab_id(keys: Keys) -> str:
     return xxhash.xxh3_128_hexdigest(np.ascontiguousarray(keys).tobytes())
 
 
-def row_digests(rows: NDArray[Any]) -> NDArray[np.uint64]:
-    """xxh3-64 of the decoded bytes of each row [n]."""
+def row_digests(rows: NDArray[Any], at: NDArray[np.int64] | None = None) -> NDArray[np.uint64]:
+    """xxh3-64 of the decoded bytes of each row [n], or of those at positions `at` [m]."""
     rows = np.ascontiguousarray(rows)
     flat = memoryview(rows.view(np.uint8).reshape(-1).data)
     width = rows[0].nbytes if len(rows) else 0
     digest = xxhash.xxh3_64_intdigest
-    return np.array([digest(flat[i * width : (i + 1) * width]) for i in range(len(rows))], np.uint64)
+    chosen = range(len(rows)) if at is None else at.tolist()
+    return np.array([digest(flat[i * width : (i + 1) * width]) for i in chosen], np.uint64)
 
 
 def content_digest(slabs: list[Slab]) -> str:
