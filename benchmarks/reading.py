@@ -81,7 +81,7 @@ def _training_batches(rng: np.random.Generator) -> dict[str, Any]:
     vectors = rng.normal(size=(2048, 7, DIM)).astype(np.float16)  # [N,V,D]
     resident = torch.from_numpy(vectors.copy())
     picks = [rng.integers(0, len(vectors), 256) for _ in range(REPEATS)]
-    ours = _rate(lambda rows: resident[torch.from_numpy(rows)], picks)
+    ours = _rate(lambda rows: resident.index_select(0, torch.from_numpy(rows)), picks)
     return _row(
         "gather a training batch", ours, "samples/s", "numpy in memory", _rate(lambda rows: vectors[rows], picks)
     )

@@ -89,7 +89,7 @@ class OpenShard:
             self._rows = np.frombuffer(data, DTYPE[kind], int(np.prod(shape))).reshape(shape)
 
     def read(self, rows: NDArray[np.integer[Any]], out: NDArray[Any], at: NDArray[np.integer[Any]]) -> None:
-        """Row `rows[i]` into `out[at[i]]` for all i; the caller checks digests. ValueError where a chunk does not unpack."""
+        """Row `rows[i]` into `out[at[i]]` for all i; the caller checks digests. Raises ValueError."""
         if self.kind == "embeddings":
             out[at] = self._rows[rows]
             return

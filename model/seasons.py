@@ -25,7 +25,9 @@ class HalfSeason:
 
     def rows(self, index: Tensor) -> HalfSeason:
         """The samples of `index` [b]."""
-        pictures = None if self.embeddings is None else self.embeddings[index]
+        pictures = (
+            None if self.embeddings is None else self.embeddings.index_select(0, index)
+        )  # [index]: 6 times slower
         return HalfSeason(self.values[index], self.observed[index], pictures)
 
     def __len__(self) -> int:
