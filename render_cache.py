@@ -29,7 +29,7 @@ from cache.pool import MOST_TRIES, Backend, Pool
 from cache.sheet import preview
 from cache.spec import embedding_spec
 from cache.storage import CacheError, open_storage
-from model.encoders import EncoderError, encode, resolve
+from model.encoders import EncoderError, EngineName, choose, encode, resolve
 from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.series import fold_variants, outside
@@ -51,6 +51,8 @@ class Arguments:
     """The cache folder."""
     encoder: str = "auto"
     """auto, none (draw only), efficientnet-lite0, open_clip:ARCH/TAG-or-path, transformers:ID-or-folder, timm:NAME."""
+    engine: EngineName = "auto"
+    """What embeds: torch (on a GPU where there is one), or OpenVINO on a CPU (requirements-fast.txt)."""
     workers: int = 2
     """Drawing processes; never more are started than there are slabs to draw."""
     backend: Backend = "loky"
@@ -118,7 +120,9 @@ def render(args: Arguments) -> int:
     if args.preview:
         preview(table, variants[0], args.style, samples=3).save(PREVIEW)
         print(f"{PREVIEW}: what will be drawn, beside the numbers")
-    look = partial(encode, encoder) if encoder else None
+    look = partial(encode, encoder, engine=args.engine) if encoder else None
+    if vectors and len(vectors.plan.missing):
+        print(f"engine: {choose(args.engine)[2]}")
     if len(images.plan.missing) or (vectors and len(vectors.plan.missing)):
         print(f"estimate: {estimate(images, vectors, look, args.workers)}")
     if args.dry_run:

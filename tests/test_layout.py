@@ -26,6 +26,7 @@ HOMES = {
     "open_clip": {"model/encoders"},
     "transformers": {"model/encoders"},
     "timm": {"model/encoders"},
+    "openvino": {"model/encoders/engine.py"},
     "aquacrop": {"pipeline/simulate.py"},
     "sklearn": {"model"},
     "joblib": {"cache", "pipeline/simulate.py"},

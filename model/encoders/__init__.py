@@ -12,23 +12,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from model.encoders.engine import EngineName, choose
 from model.encoders.resolve import resolve
 from model.encoders.spec import EncoderError, EncoderSpec
 
 if TYPE_CHECKING:
     from model.encoders.encoder import Encoder
 
-__all__ = ["EncoderError", "EncoderSpec", "encode", "load", "resolve"]
+__all__ = ["EncoderError", "EncoderSpec", "EngineName", "choose", "encode", "load", "resolve"]
 
 
 @lru_cache(maxsize=1)
-def load(spec: EncoderSpec, device: str = "cpu") -> Encoder:
-    """The encoder of a resolved spec, loaded once a process. Raises EncoderError where its weights do not fit."""
+def load(spec: EncoderSpec, engine: EngineName = "auto") -> Encoder:
+    """The encoder of a resolved spec, loaded once a process. Raises EncoderError where weights or engine do not fit."""
     from model.encoders.encoder import load as load_tower
 
-    return load_tower(spec, device)
+    return load_tower(spec, engine)
 
 
-def encode(spec: EncoderSpec, ink: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> NDArray[np.float16]:
+def encode(
+    spec: EncoderSpec, ink: NDArray[np.uint8], rgb: NDArray[np.uint8], engine: EngineName = "auto"
+) -> NDArray[np.float16]:
     """Ink [n,H,W] in the colours rgb [n,3] -> vectors [n,D], by an encoder that each process loads once."""
-    return load(spec).encode(ink, rgb)
+    return load(spec, engine).encode(ink, rgb)
