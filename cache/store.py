@@ -148,6 +148,14 @@ class Store:
         """Make the namespace. Harmless when it exists, whoever made it."""
         self.storage.replace(f"{self.namespace}/spec.json", self.spec.to_json().encode())
 
+    def exists(self) -> bool:
+        """Whether the namespace has been made."""
+        try:
+            self.storage.read(f"{self.namespace}/spec.json")
+        except FileNotFoundError:
+            return False
+        return True
+
     def slabs(self) -> list[Slab]:
         """The committed slabs, sorted by name."""
         return [Slab.read(self.storage, folder, self.spec) for folder in self.storage.commits(self.slab_folder)]

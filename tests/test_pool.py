@@ -71,4 +71,4 @@ def test_an_error_that_would_meet_every_job_ends_the_run(tmp_path):
 def test_a_scheduler_that_is_not_there_is_bad_input(scheduler, said):
     pytest.importorskip("distributed")
     with pytest.raises(InputError, match=said):
-        Pool(2, "dask", scheduler).run(work, [], lambda result: None)
+        Pool(2, "dask", scheduler).refuse_unless_ready()
