@@ -20,8 +20,8 @@ from typing import Any
 
 from pipeline.errors import InputError
 
-ANSWER = 10.0  # seconds in which a scheduler answers
-WITHOUT_WORKERS = 30.0  # seconds that a cluster may have no worker: nannies start dead ones again
+ANSWER = 10.0  # seconds in which a scheduler answers and has a worker: nannies start dead ones again
+WITHOUT_WORKERS = 30.0  # seconds that a cluster may be without a worker in the middle of a run
 
 
 @contextmanager
@@ -167,6 +167,9 @@ def _program() -> int:
 
 
 def _refuse_other_programs(client: Any, scheduler: str) -> None:
+    end = time.monotonic() + ANSWER
+    while not _threads(client) and time.monotonic() < end:
+        time.sleep(0.2)
     if not _threads(client):
         raise ConnectionError(
             f"the Dask scheduler at {scheduler} has no workers; start one with `dask worker {scheduler}`."

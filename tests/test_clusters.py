@@ -177,7 +177,8 @@ def test_a_scheduler_that_is_not_there_is_bad_input_and_nothing_is_written(card,
     assert "nonsense" in refused(capsys, card, tmp_path / "cache", "--scheduler", "nonsense")
 
 
-def test_a_scheduler_without_workers_is_bad_input_and_nothing_is_written(card, tmp_path, capsys):
+def test_a_scheduler_without_workers_is_bad_input_and_nothing_is_written(card, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("cache.cluster.ANSWER", 2.0)
     with dask_cluster(tmp_path / "cluster", workers=0) as cluster:
         message = refused(capsys, card, tmp_path / "cache", "--scheduler", cluster.address)
     assert f"dask worker {cluster.address}" in message
