@@ -202,7 +202,10 @@ class Store:
 
 
 class Reader:
-    """Random access to the rows of one namespace, as committed when the reader was made. Safe to use after a fork."""
+    """Random access to the rows of one namespace, as committed when the reader was made.
+
+    Safe to use after a fork where the cache is a folder; the connection to a bucket does not survive one.
+    """
 
     def __init__(self, spec: Spec, slabs: list[Slab]) -> None:
         self.spec, self.slabs = spec, slabs
@@ -247,8 +250,9 @@ class Reader:
         if len(data) != slab.commit.data_bytes:
             raise ValueError(f"{len(data)} bytes, {slab.commit.data_bytes} were committed")
         opened = shard.OpenShard(data, self.spec.kind, (slab.commit.rows, *self.spec.shape))
-        if isinstance(slab.storage, Folder):  # a memory map costs nothing to keep; a download would pile up
-            self._mapped[number] = opened
+        if not isinstance(slab.storage, Folder):
+            self._mapped.clear()  # a memory map costs nothing to keep; downloads would pile up
+        self._mapped[number] = opened
         return opened
 
 

@@ -116,3 +116,26 @@ def slow_pid(job: object) -> int:
     """A job that says which process did it."""
     time.sleep(0.02)
     return os.getpid()
+
+
+@contextmanager
+def s3_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen]]:
+    """A server that speaks S3: its address and its process."""
+    port = free_port()
+    with (folder / "s3.log").open("wb") as out:
+        command = ("-m", "moto.server", "-H", HOST, "-p", port)
+        with process(*command, cwd=folder, stdout=out, stderr=out) as server:
+            wait_until(lambda: answers(port), 30, "a listening S3 server")
+            yield f"http://{HOST}:{port}", server
+
+
+def s3_settings(endpoint: str) -> dict[str, str]:
+    """The environment that reaches a bucket there, and no other machine."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_METADATA_ENDPOINT": "http://127.0.0.1:9",  # where credentials are looked for when there are none
+    }
