@@ -44,7 +44,7 @@ class Arguments:
     data: str = "demo/card.toml"
     """Dataset card, data file, folder or glob."""
     cache: str = "image_cache"
-    """The cache folder."""
+    """The cache: a folder, or an address such as s3://bucket/prefix."""
     encoder: str = "auto"
     """auto, none (draw only), efficientnet-lite0, open_clip:ARCH/TAG-or-path, transformers:ID-or-folder, timm:NAME."""
     workers: int = 2
@@ -52,7 +52,7 @@ class Arguments:
     backend: Backend = "loky"
     """Who works: processes here (loky), or the workers of a running Dask or Ray, which draw and embed."""
     scheduler: str | None = None
-    """Address of the Dask scheduler (tcp://host:8786) or the Ray head."""
+    """Address of the Dask scheduler (tcp://host:8786) or the Ray head; its processes run in a copy of this folder."""
     split: SplitName = "year"
     """Whose training rows set the y-range of variates that have no physical range on the card."""
     seed: int = 0

@@ -60,8 +60,8 @@ def by_loky(tmp_path_factory, card):
 
 @pytest.fixture
 def small_slabs(monkeypatch):
-    """Six slabs of pictures instead of one."""
-    monkeypatch.setattr(ImageWork.of, "__defaults__", (4,))
+    """Four slabs of pictures instead of one."""
+    monkeypatch.setattr(ImageWork.of, "__defaults__", (6,))
 
 
 def render(card, cache, *arguments):
