@@ -11,6 +11,7 @@ Stop it whenever you like and run it again: what is committed is never drawn or 
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import Counter
@@ -48,7 +49,7 @@ class Arguments:
     data: str = "demo/card.toml"
     """Dataset card, data file, folder or glob."""
     cache: str = "image_cache"
-    """The cache folder."""
+    """The cache: a folder, or an address such as s3://bucket/prefix."""
     encoder: str = "auto"
     """auto, none (draw only), efficientnet-lite0, open_clip:ARCH/TAG-or-path, transformers:ID-or-folder, timm:NAME."""
     engine: EngineName = "auto"
@@ -58,7 +59,7 @@ class Arguments:
     backend: Backend = "loky"
     """Who works: processes here (loky), or the workers of a running Dask or Ray, which draw and embed."""
     scheduler: str | None = None
-    """Address of the Dask scheduler (tcp://host:8786) or the Ray head."""
+    """Address of the Dask scheduler (tcp://host:8786) or the Ray head; its processes run in a copy of this folder."""
     split: SplitName = "year"
     """Whose training rows set the y-range of variates that have no physical range on the card."""
     seed: int = 0
@@ -94,6 +95,8 @@ def render(args: Arguments) -> int:
     """Read, key, plan, draw, embed, record: the whole program."""
     if args.workers < 1:
         raise InputError(f"--workers is {args.workers}; at least 1 is needed.")
+    pool = Pool(args.workers, args.backend, args.scheduler)
+    cache = os.path.abspath(args.cache) if pool.elsewhere and "://" not in args.cache else args.cache
     seconds: dict[str, float] = {}
     with clock(seconds, "read"):
         table = read(args.data, year=args.year, memory_gb=args.memory_gb)
@@ -102,15 +105,17 @@ def render(args: Arguments) -> int:
     encoder = None if args.encoder == "none" else resolve(args.encoder)
     if encoder:
         print(f"encoder {encoder.name}: {encoder.reason}")
+        if pool.elsewhere and encoder.location:
+            encoder = replace(encoder, location=os.path.abspath(encoder.location))
 
     with clock(seconds, "key"):
         folds = make_folds(table.year, table.place, table.sample_id, args.split, args.seed)
         variants = fold_variants(table, folds, args.style)
         blocks = [block for variant in variants for block in variant]
-        images = ImageWork.of(args.cache, args.style, blocks)
+        images = ImageWork.of(cache, args.style, blocks)
         vectors = None
         if encoder:
-            vectors = EmbeddingWork.of(args.cache, args.style, embedding_spec(args.style, encoder.to_dict()), blocks)
+            vectors = EmbeddingWork.of(cache, args.style, embedding_spec(args.style, encoder.to_dict()), blocks)
     print(f"plan: {images.plan.wanted} series, {images.plan.distinct} distinct images, "
           f"{len(images.plan.missing)} to draw in {images.plan.slabs} slabs"
           + (f", {len(vectors.plan.missing)} to embed in {vectors.plan.slabs} slabs" if vectors else ""))  # fmt: skip
@@ -121,16 +126,16 @@ def render(args: Arguments) -> int:
         preview(table, variants[0], args.style, samples=3).save(PREVIEW)
         print(f"{PREVIEW}: what will be drawn, beside the numbers")
     look = partial(encode, encoder, engine=args.engine) if encoder else None
-    if vectors and len(vectors.plan.missing):
+    if vectors and len(vectors.plan.missing) and not pool.elsewhere:
         print(f"engine: {choose(args.engine)[2]}")
-    if len(images.plan.missing) or (vectors and len(vectors.plan.missing)):
+    if not pool.elsewhere and (len(images.plan.missing) or (vectors and len(vectors.plan.missing))):
         print(f"estimate: {estimate(images, vectors, look, args.workers)}")
     if args.dry_run:
         return 0
 
+    pool.refuse_unless_ready()
     wanted = [Entry.of(table, v, images.store.spec.id, vectors.store.spec.id if vectors else "") for v in variants]
-    before = claim(args.cache, wanted, {})
-    pool = Pool(args.workers, args.backend, args.scheduler)
+    before = claim(cache, wanted, {})
     with stage_progress("draw", len(images.plan.missing)) as advance:
         drawn = images.run(pool, advance)
     embedded = None
@@ -139,9 +144,9 @@ def render(args: Arguments) -> int:
             embedded = vectors.run(pool, look, advance)
     stages = {"draw": drawn} | ({"embed": embedded} if embedded else {})
     seconds |= {name: stage.seconds for name, stage in stages.items()}
-    claim(args.cache, wanted, {name: before.get(name, 0.0) + spent for name, spent in seconds.items()})
+    claim(cache, wanted, {name: before.get(name, 0.0) + spent for name, spent in seconds.items()})
     given_up = [line for stage in stages.values() for line in stage.given_up]
-    Run.of(stages, given_up).save(open_storage(args.cache))
+    Run.of(stages, given_up).save(open_storage(cache))
     print(summary(drawn, embedded, seconds))
     for line in given_up:
         print(f"given up after {MOST_TRIES} tries: {line}", file=sys.stderr)

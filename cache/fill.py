@@ -8,6 +8,8 @@ function it is given.
 
 from __future__ import annotations
 
+import os
+import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +24,7 @@ from cache.index import Keys, halves
 from cache.plan import Plan, plan
 from cache.pool import Pool
 from cache.spec import Spec, image_spec
+from cache.storage import CacheError
 from cache.store import Reader, Store, slab_id
 from pipeline.keys import colour_keys
 from pipeline.render import PALETTE, Style, draw_vertices, vertices
@@ -65,6 +68,7 @@ class DrawJob:
 
 def draw_slab(job: DrawJob) -> tuple[int, int]:
     """Draw and commit one slab; runs in a worker. Returns rows and bytes written."""
+    _refuse_unless_shared(job.store)
     return len(job.keys), job.store.write_strips(job.keys, _drawn(job))
 
 
@@ -129,8 +133,18 @@ class EmbedJob:
 
 def embed_slab(job: EmbedJob) -> tuple[int, int]:
     """Embed and commit one slab. Returns rows and bytes written."""
+    _refuse_unless_shared(job.store)
     ink = _pictures(Store(job.store.root, job.images), job.image_keys)
     return len(job.keys), job.store.write(job.keys, job.encode(ink, job.rgb))
+
+
+def _refuse_unless_shared(store: Store) -> None:
+    """The run makes the namespace before it hands out work: a worker that does not see it would write elsewhere."""
+    if not store.exists():
+        raise CacheError(
+            f"{store.storage.where(store.namespace)} is not there for the process {os.getpid()} on {platform.node()}: "
+            "every worker needs the same cache, a shared folder or a bucket."
+        )
 
 
 def _pictures(store: Store, keys: Keys) -> NDArray[np.uint8]:

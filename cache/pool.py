@@ -1,4 +1,4 @@
-"""Run idempotent slab calls on joblib's backends: worker processes here (loky), or an engine on many machines.
+"""Run idempotent slab calls on joblib's backends or a Dask cluster: processes here (loky), or workers on many machines.
 
 A call ends in a committed slab or has done nothing, so a call whose worker died is simply made again. Calls that were
 under way when a worker died are tried again one at a time, so that a slab that kills its worker takes no other one with
@@ -11,15 +11,18 @@ import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import joblib
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+from cache import cluster
 from pipeline.errors import InputError
 
 Backend = Literal["loky", "threading", "sequential", "dask", "ray"]
+Drain = Callable[[int, Iterator[Any], dict[int, Any]], None]  # workers, jobs, those under way -> all done, or a death
 MOST_TRIES = 3
 
 
@@ -51,21 +54,29 @@ class Pool:
         Returns the jobs that were given up. Any other exception of a call ends the run: it would meet every job.
         """
         remaining, given_up = iter(jobs), list[GivenUp]()
-        with self._backend() as most:
+        with self._engine(call, done) as (most, drain):
             while True:
                 under_way: dict[int, Any] = {}
                 try:
-                    self._drain(most, call, remaining, under_way, done)
+                    drain(most, remaining, under_way)
                     return given_up
                 except self._deaths() as error:
                     self._stop()
                     for job in under_way.values():
-                        reason = self._alone(call, job, done, 1, _reason(error))
+                        reason = self._alone(drain, job, _reason(error))
                         given_up += [GivenUp(job, reason)] if reason else []
 
+    def refuse_unless_ready(self) -> None:
+        """Raises InputError where an engine does not answer or has no workers: before anything is written."""
+        try:
+            with self._engine(_nothing, _nothing):
+                pass
+        except ConnectionError as error:
+            raise InputError(str(error)) from error
+
     def _drain(
-        self, workers: int, call: Callable[..., Any], jobs: Iterator[Any], under_way: dict[int, Any],
-        done: Callable[[Any], None],
+        self, call: Callable[..., Any], done: Callable[[Any], None], workers: int, jobs: Iterator[Any],
+        under_way: dict[int, Any],
     ) -> None:  # fmt: skip
         def handed_out() -> Iterator[Any]:
             for number, job in enumerate(jobs):
@@ -84,12 +95,11 @@ class Pool:
             del under_way[number]
             done(result)
 
-    def _alone(self, call: Callable[..., Any], job: Any, done: Callable[[Any], None], tries: int, why: str) -> str:
+    def _alone(self, drain: Drain, job: Any, why: str) -> str:
         """Try a suspect by itself; returns why it was given up, or nothing."""
-        while tries < MOST_TRIES:
-            tries += 1
+        for _ in range(1, MOST_TRIES):
             try:
-                self._drain(2, call, iter([job]), {}, done)  # joblib would make a single worker of this very process
+                drain(2, iter([job]), {})  # joblib would make a single worker of this very process
                 return ""
             except self._deaths() as error:
                 self._stop()
@@ -109,24 +119,23 @@ class Pool:
             get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
     @contextmanager
-    def _backend(self) -> Iterator[int]:
-        """The joblib configuration; gives the number of workers to ask for."""
+    def _engine(self, call: Callable[..., Any], done: Callable[[Any], None]) -> Iterator[tuple[int, Drain]]:
+        """How many workers to ask for, and what makes them work."""
         if self.backend == "dask":
-            client = _dask_client(self.scheduler)
-            with client, joblib.parallel_config(backend="dask"):
-                yield len(client.scheduler_info()["workers"])
+            with cluster.connect(self.scheduler) as client:
+                yield 0, lambda _, jobs, mine: cluster.drain(client, call, jobs, mine, done, self.timeout)
             return
-        if self.backend == "ray":
-            _register_ray(self.scheduler)
-            with joblib.parallel_config(backend="ray"):
-                yield -1
-            return
+        workers = _register_ray(self.scheduler) if self.backend == "ray" else self.workers
         with joblib.parallel_config(backend=self.backend):
-            yield self.workers
+            yield workers, partial(self._drain, call, done)
 
 
 def _numbered(call: Callable[..., Any], number: int, job: Any) -> tuple[int, Any]:
     return number, call(job)
+
+
+def _nothing(job: Any) -> None:
+    pass
 
 
 def _reason(error: Exception) -> str:
@@ -135,30 +144,18 @@ def _reason(error: Exception) -> str:
     return "its worker died (out of memory, or killed)"
 
 
-def _dask_client(scheduler: str | None) -> Any:
-    if scheduler is None:
-        raise InputError("--backend dask needs --scheduler tcp://host:8786, the address of a running Dask scheduler.")
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise InputError("--backend dask needs the package: pip install distributed") from error
-    try:
-        client = Client(scheduler, timeout=5)
-    except OSError as error:
-        raise InputError(
-            f"no Dask scheduler answers at {scheduler} ({error}); start one with `dask scheduler`."
-        ) from error
-    if not client.scheduler_info()["workers"]:
-        client.close()
-        raise InputError(f"the Dask scheduler at {scheduler} has no workers; start one with `dask worker {scheduler}`.")
-    return client
-
-
-def _register_ray(address: str | None) -> None:
+def _register_ray(address: str | None) -> int:
+    """Make Ray a backend of joblib; returns the number of its processors."""
     try:
         import ray
         from ray.util.joblib import register_ray
     except ImportError as error:
         raise InputError("--backend ray needs the package: pip install ray") from error
-    ray.init(address=address, ignore_reinit_error=True)
+    try:
+        ray.init(address=address, ignore_reinit_error=True)
+    except ConnectionError as error:
+        raise ConnectionError(
+            f"no Ray head answers at {address} ({error}); start one with `ray start --head`."
+        ) from error
     register_ray()
+    return max(2, int(ray.cluster_resources().get("CPU", 0)))  # joblib would make a single worker of this very process

@@ -19,11 +19,23 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import unquote
+
+from pipeline.errors import InputError
 
 RECORD = "commit.json"
+
+PATIENCE = timedelta(seconds=10)  # with a store that fails or is away; after it nothing is tried again
+SETTINGS = {
+    "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, and for other stores than Amazon's AWS_ENDPOINT_URL "
+    "(with AWS_ALLOW_HTTP=true where it starts with http://)",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY",
+}
 
 Crash = Callable[[str], None]  # called with the name of each step before it begins; tests raise or exit there
 
@@ -93,7 +105,14 @@ def open_storage(root: str) -> Storage:
     scheme, separator, rest = root.partition("://")
     if not separator:
         return Folder(root)
-    return Folder("/" + rest.lstrip("/")) if scheme == "file" else Bucket(root)
+    if scheme in SETTINGS and rest.strip("/"):
+        return Bucket(root)
+    if scheme == "file" and rest.startswith("/"):
+        return Folder(unquote(rest))
+    raise InputError(
+        f"{root} is no address of a cache. Give a folder, file:///folder, s3://bucket/prefix, gs://bucket/prefix or "
+        "az://container/prefix."
+    )
 
 
 @dataclass(frozen=True)
@@ -221,21 +240,24 @@ class Bucket:
         return bool(self.files(""))
 
     def files(self, prefix: str) -> list[Found]:
+        store = _connect(self.root)
         with _as_os_errors(self.where(prefix)):
-            pages = list(_connect(self.root).list(prefix or None))
+            pages = list(store.list(prefix or None))
         found = [Found(o["path"], o["size"], o["last_modified"].timestamp()) for page in pages for o in page]
         return sorted(found, key=lambda one: one.name)
 
     def read(self, name: str) -> bytes:
+        store = _connect(self.root)
         with _as_os_errors(self.where(name)):
-            return bytes(_connect(self.root).get(name).bytes())
+            return bytes(store.get(name).bytes())
 
     def map(self, name: str) -> mmap.mmap | bytes:
         return self.read(name)
 
     def replace(self, name: str, data: bytes) -> None:
+        store = _connect(self.root)
         with _as_os_errors(self.where(name)):
-            _connect(self.root).put(name, data)
+            store.put(name, data)
 
     def namespaces(self, kind: str) -> list[str]:
         return [
@@ -263,9 +285,10 @@ class Bucket:
 
     def remove(self, folder: str) -> None:
         names = [found.name for found in self.files(folder)] or [folder]
+        store = _connect(self.root)
         with _as_os_errors(self.where(folder)):
             for name in sorted(names, key=lambda name: not name.endswith(RECORD)):
-                _connect(self.root).delete(name)
+                store.delete(name)
 
     def set_aside(self, folder: str) -> str:
         self.remove(folder)
@@ -277,9 +300,16 @@ class Bucket:
 
 @lru_cache(maxsize=8)
 def _connect(root: str) -> Any:
-    from obstore.store import from_url  # only where a bucket is used
-
-    return from_url(root)
+    """The store, one a process. Raises InputError where the address or the environment cannot be meant."""
+    try:
+        from obstore.exceptions import BaseError
+        from obstore.store import from_url
+    except ImportError as error:
+        raise InputError(f"{root} is a bucket, which needs the package: pip install obstore") from error
+    try:
+        return from_url(root, retry_config={"retry_timeout": PATIENCE})
+    except BaseError as error:
+        raise InputError(_explain(root, error)) from error
 
 
 @contextmanager
@@ -289,10 +319,17 @@ def _as_os_errors(where: str) -> Iterator[None]:
 
     try:
         yield
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as error:
+        raise FileNotFoundError(_explain(where, error)) from error
     except BaseError as error:
-        raise OSError(f"{where}: {error}") from error
+        raise OSError(_explain(where, error)) from error
+
+
+def _explain(where: str, error: Exception) -> str:
+    """One paragraph: what the store said, without its stack, and where its settings come from."""
+    said = " ".join(str(error).partition("Debug source:")[0].split())
+    settings = SETTINGS[where.partition("://")[0]]
+    return f"{where}: {said[:500]}. Address and credentials are read from the environment: {settings}."
 
 
 def _write_synced(path: Path, data: bytes) -> None:

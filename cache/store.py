@@ -148,6 +148,14 @@ class Store:
         """Make the namespace. Harmless when it exists, whoever made it."""
         self.storage.replace(f"{self.namespace}/spec.json", self.spec.to_json().encode())
 
+    def exists(self) -> bool:
+        """Whether the namespace has been made."""
+        try:
+            self.storage.read(f"{self.namespace}/spec.json")
+        except FileNotFoundError:
+            return False
+        return True
+
     def slabs(self) -> list[Slab]:
         """The committed slabs, sorted by name."""
         return [Slab.read(self.storage, folder, self.spec) for folder in self.storage.commits(self.slab_folder)]
@@ -206,7 +214,10 @@ class Store:
 
 
 class Reader:
-    """Random access to the rows of one namespace, as committed when the reader was made. Safe to use after a fork."""
+    """Random access to the rows of one namespace, as committed when the reader was made.
+
+    Safe to use after a fork where the cache is a folder; the connection to a bucket does not survive one.
+    """
 
     def __init__(self, spec: Spec, slabs: list[Slab]) -> None:
         self.spec, self.slabs = spec, slabs
@@ -255,8 +266,9 @@ class Reader:
         if len(data) != slab.commit.data_bytes:
             raise ValueError(f"{len(data)} bytes, {slab.commit.data_bytes} were committed")
         opened = shard.OpenShard(data, self.spec.kind, (slab.commit.rows, *self.spec.shape))
-        if isinstance(slab.storage, Folder):  # a memory map costs nothing to keep; a download would pile up
-            self._mapped[number] = opened
+        if not isinstance(slab.storage, Folder):
+            self._mapped.clear()  # a memory map costs nothing to keep; downloads would pile up
+        self._mapped[number] = opened
         return opened
 
 

@@ -68,7 +68,8 @@ def test_an_error_that_would_meet_every_job_ends_the_run(tmp_path):
 @pytest.mark.parametrize(
     ("scheduler", "said"), [(None, "needs --scheduler"), ("tcp://127.0.0.1:9", "no Dask scheduler")]
 )
-def test_a_scheduler_that_is_not_there_is_bad_input(scheduler, said):
+def test_a_scheduler_that_is_not_there_is_bad_input(monkeypatch, scheduler, said):
     pytest.importorskip("distributed")
+    monkeypatch.setattr("cache.cluster.ANSWER", 2.0)
     with pytest.raises(InputError, match=said):
-        Pool(2, "dask", scheduler).run(work, [], lambda result: None)
+        Pool(2, "dask", scheduler).refuse_unless_ready()
