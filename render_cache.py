@@ -12,6 +12,7 @@ Stop it whenever you like and run it again: what is committed is never drawn or 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -76,7 +77,8 @@ class Arguments:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Entry point; returns the exit code: 0, 1 (something failed), 2 (bad input), 130 (Ctrl-C), 143 (SIGTERM)."""
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         args = tyro.cli(Arguments, args=arguments, description=__doc__)
         return render(args)
@@ -86,9 +88,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CacheError, OSError) as error:
         print(f"render_cache.py: {error}\nWhat is committed is safe; the same command goes on.", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("render_cache.py: stopped. What is committed is safe; the same command goes on.", file=sys.stderr)
-        return 1
+        return 143 if isinstance(stop, Terminated) else 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as schedulers of clusters send it, ends the run as Ctrl-C does."""
+
+
+def _terminate(signum: int, frame: object) -> None:
+    raise Terminated
 
 
 def render(args: Arguments) -> int:
@@ -125,9 +137,11 @@ def render(args: Arguments) -> int:
     if args.preview:
         preview(table, variants[0], args.style, samples=3).save(PREVIEW)
         print(f"{PREVIEW}: what will be drawn, beside the numbers")
-    look = partial(encode, encoder, engine=args.engine) if encoder else None
+    engine = args.engine
     if vectors and len(vectors.plan.missing) and not pool.elsewhere:
-        print(f"engine: {choose(args.engine)[2]}")
+        engine, _, why = choose(args.engine, len(vectors.plan.missing))
+        print(f"engine: {why}")
+    look = partial(encode, encoder, engine=engine) if encoder else None
     if not pool.elsewhere and (len(images.plan.missing) or (vectors and len(vectors.plan.missing))):
         print(f"estimate: {estimate(images, vectors, look, args.workers)}")
     if args.dry_run:

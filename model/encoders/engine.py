@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     import torch
 
 EngineName = Literal["auto", "torch", "openvino"]
+WORTH_IT = 1000  # pictures; converting a tower takes about six seconds
 INSTALL = "pip install -r requirements-fast.txt"
 
 
-def choose(name: EngineName) -> tuple[Literal["torch", "openvino"], str, str]:
-    """Engine, torch device, and a line that says why. Raises EncoderError where OpenVINO is asked for and not there."""
+def choose(name: EngineName, rows: int = WORTH_IT) -> tuple[Literal["torch", "openvino"], str, str]:
+    """Engine, torch device, and a line that says why, for so many pictures.
+
+    Raises EncoderError where OpenVINO is asked for and not there.
+    """
     import torch
 
     there = importlib.util.find_spec("openvino") is not None
@@ -29,8 +33,8 @@ def choose(name: EngineName) -> tuple[Literal["torch", "openvino"], str, str]:
         raise EncoderError(f"--engine openvino needs the package. Run: {INSTALL}")
     if name != "openvino" and torch.cuda.is_available():
         return "torch", "cuda", f"torch on {torch.cuda.get_device_name()}"
-    if name == "torch" or not there:
-        hint = "" if there else f"; OpenVINO is faster on a CPU: {INSTALL}"
+    if name == "torch" or not there or (name == "auto" and rows < WORTH_IT):
+        hint = f"; OpenVINO is faster on a CPU: {INSTALL}" if not there and rows >= WORTH_IT else ""
         return "torch", "cpu", f"torch on the CPU, {torch.get_num_threads()} threads{hint}"
     return "openvino", "cpu", f"OpenVINO {version('openvino')} on the CPU, {torch.get_num_threads()} threads"
 
