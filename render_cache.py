@@ -27,7 +27,7 @@ from cache.catalog import Entry, entries
 from cache.estimate import estimate
 from cache.fill import EmbeddingWork, Filled, ImageWork
 from cache.history import Run
-from cache.pool import MOST_TRIES, Backend, Pool
+from cache.pool import MOST_RETRIES, Backend, Pool
 from cache.sheet import preview
 from cache.spec import embedding_spec
 from cache.storage import CacheError, open_storage
@@ -163,7 +163,7 @@ def render(args: Arguments) -> int:
     Run.of(stages, given_up).save(open_storage(cache))
     print(summary(drawn, embedded, seconds))
     for line in given_up:
-        print(f"given up after {MOST_TRIES} tries: {line}", file=sys.stderr)
+        print(f"given up after {MOST_RETRIES} retries: {line}", file=sys.stderr)
     return 1 if given_up else 0
 
 

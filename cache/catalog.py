@@ -18,6 +18,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from cache.index import Keys
+from cache.record import parse_record
 from cache.storage import CacheError, Found, Storage, open_storage
 from pipeline.series import SeriesBlock
 from pipeline.table import SeasonTable
@@ -78,12 +79,15 @@ class Entry:
     def load(storage: Storage, name: str) -> Entry:
         """Inverse of `save`. Raises CacheError when the file is damaged."""
         try:
-            data = io.BytesIO(storage.read(name))
+            raw = storage.read(name)
+            if raw[-22:-18] != b"PK\5\6":  # zipfile would look past what was added
+                raise ValueError("cut, or longer than it was written")
+            data = io.BytesIO(raw)
             if any(part.compress_type != zipfile.ZIP_STORED for part in zipfile.ZipFile(data).infolist()):
                 raise ValueError("compressed, and this program does not compress it")
             with np.load(data, allow_pickle=False) as file:
-                meta, sample_id, raw = json.loads(str(file["meta"])), file["sample_id"], file["keys"]
-            keys = np.ascontiguousarray(raw).view("V16")[..., 0]
+                meta, sample_id, packed = parse_record(str(file["meta"])), file["sample_id"], file["keys"]
+            keys = np.ascontiguousarray(packed).view("V16")[..., 0]
             for key in ("variates", "windows"):
                 meta[key] = tuple(meta[key])
             entry = Entry(sample_id=sample_id, keys=keys, **meta)

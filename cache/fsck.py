@@ -13,8 +13,8 @@ from cache.catalog import Entry, entry_files
 from cache.fill import wanted_keys
 from cache.history import Run, run_files
 from cache.spec import image_spec
-from cache.storage import CacheError, Storage, open_storage
-from cache.store import READ_ROWS, Reader, Slab, Store
+from cache.storage import CacheError, Folder, Storage, open_storage
+from cache.store import READ_ROWS, Reader, Slab, Store, slabs_of
 from pipeline.render import Style, draw
 from pipeline.series import SeriesBlock
 
@@ -42,7 +42,11 @@ def check(root: str | Path, full: bool = False, progress: Callable[[str], None] 
             except CacheError as error:
                 problems.append(Problem(namespace, str(error)))
                 continue
-            for folder in storage.commits(store.slab_folder):
+            committed = storage.commits(store.slab_folder)
+            if isinstance(storage, Folder):  # in a bucket, a killed run leaves slabs without a record
+                visible = {name for name in slabs_of(storage, store.slab_folder) if "/." not in name}
+                problems += [Problem(name, f"{name} has no commit record") for name in sorted(visible - {*committed})]
+            for folder in committed:
                 progress(folder)
                 problems += _slab(store, folder, full)
     for found in entry_files(storage):

@@ -12,6 +12,7 @@ from typing import Any
 import xxhash
 
 from cache.fill import Filled
+from cache.record import parse_record
 from cache.storage import CacheError, Found, Storage
 
 FOLDER = "history"
@@ -40,7 +41,7 @@ class Run:
             data = storage.read(name)
             if not name.endswith(f"-{xxhash.xxh3_64_hexdigest(data)}.json"):
                 raise ValueError("not what was written")
-            record = json.loads(data)
+            record = parse_record(data)
             numbers = [number for stage in record["stages"].values() for number in stage.values()]
             if not all(isinstance(number, int | float) for number in [*numbers, *record["errors"].values()]):
                 raise ValueError("not numbers")

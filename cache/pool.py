@@ -2,7 +2,7 @@
 
 A call ends in a committed slab or has done nothing, so a call whose worker died is simply made again. Calls that were
 under way when a worker died are tried again one at a time, so that a slab that kills its worker takes no other one with
-it; after three tries it is given up by name, and the rest goes on.
+it; after three such retries it is given up by name, and the rest goes on.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from pipeline.errors import InputError
 
 Backend = Literal["loky", "threading", "sequential", "dask", "ray"]
 Drain = Callable[[int, Iterator[Any], dict[int, Any]], None]  # workers, jobs, those under way -> all done, or a death
-MOST_TRIES = 3
+MOST_RETRIES = 3
 
 
 @dataclass(frozen=True)
 class GivenUp:
-    """A job that killed its worker three times, or did not end in time."""
+    """A job that killed its worker in every retry, or did not end in time."""
 
     job: Any
     reason: str
@@ -97,7 +97,7 @@ class Pool:
 
     def _alone(self, drain: Drain, job: Any, why: str) -> str:
         """Try a suspect by itself; returns why it was given up, or nothing."""
-        for _ in range(1, MOST_TRIES):
+        for _ in range(MOST_RETRIES):
             try:
                 drain(2, iter([job]), {})  # joblib would make a single worker of this very process
                 return ""

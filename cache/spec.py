@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import xxhash
 
+from cache.record import parse_record
 from pipeline.render import PALETTE, RENDERER_VERSION, Style
 
 FORMAT = 1  # of the files themselves; a reader refuses another number
@@ -42,9 +43,9 @@ class Spec:
     @staticmethod
     def from_json(text: str) -> Spec:
         """Inverse of `to_json`. Raises ValueError when the text is not a spec of this format."""
-        record = json.loads(text)
-        if not isinstance(record, dict) or record.get("format") != FORMAT:
-            raise ValueError(f"not a cache spec of format {FORMAT}")
+        record = parse_record(text)
+        if record.get("format") != FORMAT:
+            raise ValueError(f"format {record.get('format')}, this program reads {FORMAT}")
         return Spec(record["kind"], tuple(record["shape"]), _canonical(record["content"]))
 
 

@@ -64,7 +64,10 @@ class Storage(Protocol):
         """Whether anything is there."""
 
     def files(self, prefix: str) -> list[Found]:
-        """Every file below a prefix that ends at a `/` or at the end of a name, sorted by name."""
+        """Every file below a prefix that ends at a `/` or at the end of a name, sorted by name.
+
+        An empty folder that a killed run left, its name starts with a dot, stands for a file of no bytes.
+        """
 
     def read(self, name: str) -> bytes:
         """A whole file. Raises FileNotFoundError."""
@@ -128,10 +131,13 @@ class Folder:
         found = []
         for folder, folders, files in os.walk(self._path(prefix)):
             folders.sort()
-            for file in sorted(files):
-                path = os.path.join(folder, file)
+            paths = [os.path.join(folder, file) for file in sorted(files)]
+            if not folders and not files and "/." in f"/{os.path.relpath(folder, self.root)}":
+                paths = [folder]
+            for path in paths:
                 state = os.lstat(path)
-                found.append(Found(os.path.relpath(path, self.root), state.st_size, state.st_mtime))
+                size = 0 if path == folder else state.st_size
+                found.append(Found(os.path.relpath(path, self.root), size, state.st_mtime))
         return found
 
     def read(self, name: str) -> bytes:
@@ -185,9 +191,13 @@ class Folder:
             try:
                 staging.rename(final)
             except OSError:
-                if not self.committed(folder):
+                if self.committed(folder):  # another run was first
+                    shutil.rmtree(staging)
+                elif final.is_dir():  # a slab whose record is gone is none
+                    self.set_aside(folder)
+                    staging.rename(final)
+                else:
                     raise
-                shutil.rmtree(staging)  # another run committed the same slab first
             crash("sync")
             _sync_folder(final.parent)
         except (OSError, CacheError):

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from cache import shard
 from cache.index import KeyIndex, Keys, halves
+from cache.record import parse_record
 from cache.spec import FORMAT, Spec
 from cache.storage import RECORD, CacheError, Folder, Storage, open_storage
 
@@ -55,10 +56,9 @@ class Commit:
     @staticmethod
     def parse(data: bytes) -> Commit:
         """Raises ValueError when the bytes are not a record of this format."""
-        record = json.loads(data)
-        if not isinstance(record, dict) or record.get("format") != FORMAT:
-            found = record.get("format") if isinstance(record, dict) else None
-            raise ValueError(f"format {found}, this program reads {FORMAT}")
+        record = parse_record(data)
+        if record.get("format") != FORMAT:
+            raise ValueError(f"format {record.get('format')}, this program reads {FORMAT}")
         types = {"format": int, "spec": str, "rows": int, "rows_digest": str, "data_bytes": int}
         if {name: type(value) for name, value in record.items()} != types:
             raise ValueError("not a commit record")
@@ -300,6 +300,6 @@ def slab_of(name: str) -> str | None:
     return name.split("/c/")[0] if "/c/" in name else name.rpartition("/")[0]
 
 
-def slabs_of(storage: Storage) -> set[str]:
-    """The folders of all slabs of a cache, committed or not."""
-    return {folder for found in storage.files("") if (folder := slab_of(found.name))}
+def slabs_of(storage: Storage, prefix: str = "") -> set[str]:
+    """The folders of all slabs below a prefix, committed or not."""
+    return {folder for found in storage.files(prefix) if (folder := slab_of(found.name))}
