@@ -1,4 +1,4 @@
-"""python -m benchmarks.embedding: what embeds on a CPU, beside the plain float32 loop that a user would write in torch."""
+"""python -m benchmarks.embedding: what embeds on a CPU, beside the plain float32 loop that one would write in torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PICTURES, ROUNDS, PLAIN_BATCHES = 64, 4, (16, 64)
 
 
 def measure() -> list[Row]:
-    """About three minutes on two cores. CLIP's shape comes with random weights: its own cannot be had everywhere, speed is the same."""
+    """About three minutes on two cores. CLIP's shape has random weights here: its own are not everywhere to be had."""
     ink = draw(*seasons(PICTURES), Style())
     rgb = np.ascontiguousarray(colours((PICTURES, 1)).reshape(-1, 3))
     with tempfile.TemporaryDirectory() as folder:
