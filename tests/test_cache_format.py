@@ -467,7 +467,8 @@ def test_it_reads_the_runs(made):
 ])  # fmt: skip
 def test_a_key_computed_from_the_numbers_by_the_page_is_ours(style):
     rng = np.random.default_rng(0)
-    values = np.concatenate([rng.normal(0.5, 0.5, (60, 17)), np.full((3, 17), 0.3)]).astype(np.float32)
+    nearly = [0.3 + spread * rng.normal(size=(3, 17)) for spread in (0, 1e-8, 1e-4)]  # on both sides of 1e-6
+    values = np.concatenate([rng.normal(0.5, 0.5, (60, 17)), *nearly]).astype(np.float32)
     observed = rng.random(values.shape) > 0.2
     observed[:2] = False
     spec = json.loads(image_spec(style).to_json())
