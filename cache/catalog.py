@@ -87,13 +87,26 @@ class Entry:
                 raise ValueError("compressed, and this program does not compress it")
             with np.load(data, allow_pickle=False) as file:
                 meta, sample_id, packed = parse_record(str(file["meta"])), file["sample_id"], file["keys"]
+            if packed.dtype != np.uint8 or packed.ndim != 4 or packed.shape[-1] != 16:
+                raise ValueError(f"keys of {packed.dtype} {packed.shape}")
             keys = np.ascontiguousarray(packed).view("V16")[..., 0]
             for key in ("variates", "windows"):
                 meta[key] = tuple(meta[key])
             entry = Entry(sample_id=sample_id, keys=keys, **meta)
             if keys.shape != (len(sample_id), len(entry.variates), len(entry.windows)):
                 raise ValueError(f"keys of shape {keys.shape}")
-        except (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+            if entry.file != name:
+                raise ValueError("not what its name says")
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            EOFError,
+            MemoryError,
+            RuntimeError,
+            zipfile.BadZipFile,
+        ) as error:
             raise CacheError(
                 f"{storage.where(name)} cannot be read ({error}); `python -m cache fsck --repair` sets it aside, "
                 "render_cache.py makes it again."

@@ -14,7 +14,7 @@ from cache.fill import wanted_keys
 from cache.history import Run, run_files
 from cache.spec import image_spec
 from cache.storage import CacheError, Folder, Storage, open_storage
-from cache.store import READ_ROWS, Reader, Slab, Store, slabs_of
+from cache.store import READ_ROWS, OtherVersion, Reader, Slab, Store, slabs_of
 from pipeline.render import Style, draw
 from pipeline.series import SeriesBlock
 
@@ -25,6 +25,7 @@ class Problem:
 
     name: str
     what: str
+    repairable: bool = True  # False where nothing is damaged and nothing may be set aside
 
 
 def check(root: str | Path, full: bool = False, progress: Callable[[str], None] = lambda slab: None) -> list[Problem]:
@@ -40,7 +41,7 @@ def check(root: str | Path, full: bool = False, progress: Callable[[str], None] 
             try:
                 store = Store.open(root, namespace)
             except CacheError as error:
-                problems.append(Problem(namespace, str(error)))
+                problems.append(Problem(namespace, str(error), not isinstance(error, OtherVersion)))
                 continue
             committed = storage.commits(store.slab_folder)
             if isinstance(storage, Folder):  # in a bucket, a killed run leaves slabs without a record
@@ -59,7 +60,11 @@ def check(root: str | Path, full: bool = False, progress: Callable[[str], None] 
 def _orphans(storage: Storage) -> Iterator[Problem]:
     """Namespaces that hold slabs but no spec."""
     for kind in ("images", "embeddings"):
-        folders = {"/".join(found.name.split("/")[:2]) for found in storage.files(kind) if "/slabs/" in found.name}
+        folders = {
+            "/".join(found.name.split("/")[:2])
+            for found in storage.files(kind)
+            if "/slabs/" in found.name and "/." not in found.name
+        }
         for name in sorted(folders - set(storage.namespaces(kind))):
             yield Problem(name, f"{storage.where(name)} has slabs, but its spec.json is gone")
 
@@ -82,10 +87,13 @@ def _slab(store: Store, folder: str, full: bool) -> Iterator[Problem]:
         if sizes.get(f"{folder}/{shard.data_path(store.spec.kind)}") != slab.commit.data_bytes:
             raise CacheError(f"the data file of {slab.path} has not the size that was committed")
         reader = Reader(store.spec, [slab])
+        if full:
+            reader.open_shard(0).check()
         for start in range(0, slab.commit.rows if full else 0, READ_ROWS):
             reader.read_slab(0, np.arange(start, min(start + READ_ROWS, slab.commit.rows)))
-    except (CacheError, OSError) as error:
-        yield Problem(folder, str(error))
+    except (CacheError, OSError, ValueError) as error:
+        what = str(error) if isinstance(error, CacheError) else f"{storage.where(folder)} is damaged: {error}"
+        yield Problem(folder, what, not isinstance(error, OtherVersion))
 
 
 def draw_again(
@@ -115,4 +123,4 @@ def draw_again(
 def repair(root: str | Path, problems: Sequence[Problem]) -> list[str]:
     """Set what is damaged aside, so that the next run of render_cache.py rebuilds it; says where each thing is now."""
     storage = open_storage(str(root))
-    return [f"{problem.name} -> {storage.set_aside(problem.name)}" for problem in problems]
+    return [f"{one.name} -> {storage.set_aside(one.name)}" for one in problems if one.repairable]

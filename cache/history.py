@@ -52,7 +52,9 @@ class Run:
     def save(self, storage: Storage) -> None:
         """Add it to the history; the file's name ends in the digest of its bytes."""
         data = json.dumps(asdict(self) | {"at": time.time()}).encode()
-        storage.replace(f"{FOLDER}/{time.strftime('%Y%m%d-%H%M%S')}-{xxhash.xxh3_64_hexdigest(data)}.json", data)
+        storage.replace(
+            f"{FOLDER}/{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{xxhash.xxh3_64_hexdigest(data)}.json", data
+        )
 
 
 def run_files(storage: Storage) -> list[Found]:

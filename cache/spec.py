@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import xxhash
 
-from cache.record import parse_record
+from cache.record import FORMAT, parse_versioned
 from pipeline.render import PALETTE, RENDERER_VERSION, Style
 
-FORMAT = 1  # of the files themselves; a reader refuses another number
-
 Kind = Literal["images", "embeddings"]
+SIDES: dict[str, int] = {"images": 2, "embeddings": 1}  # of the shape of one row
+MOST_NUMBERS = 1 << 20  # in one row, a picture of 1024 x 1024; a spec that claims more is not believed
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,13 @@ class Spec:
     @staticmethod
     def from_json(text: str) -> Spec:
         """Inverse of `to_json`. Raises ValueError when the text is not a spec of this format."""
-        record = parse_record(text)
-        if record.get("format") != FORMAT:
-            raise ValueError(f"format {record.get('format')}, this program reads {FORMAT}")
-        return Spec(record["kind"], tuple(record["shape"]), _canonical(record["content"]))
+        record = parse_versioned(text)
+        kind, shape = record["kind"], tuple(record["shape"])
+        if not all(type(side) is int and side > 0 for side in shape) or len(shape) != SIDES.get(kind):
+            raise ValueError(f"{kind} of shape {shape}: not a kind of row")
+        if math.prod(shape) > MOST_NUMBERS:
+            raise ValueError(f"rows of shape {shape}: more than {MOST_NUMBERS} numbers")
+        return Spec(kind, shape, _canonical(record["content"]))
 
 
 def image_spec(style: Style) -> Spec:

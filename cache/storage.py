@@ -275,7 +275,9 @@ class Bucket:
         ]
 
     def commits(self, folder: str) -> list[str]:
-        return [found.name.removesuffix(f"/{RECORD}") for found in self.files(folder) if found.name.endswith(RECORD)]
+        return [
+            found.name.removesuffix(f"/{RECORD}") for found in self.files(folder) if found.name.endswith(f"/{RECORD}")
+        ]
 
     def committed(self, folder: str) -> bool:
         return bool(self.commits(folder))

@@ -5,7 +5,7 @@ opens, with two more files beside it; docs/cache-format.md has every byte.
 
     zarr.json    array metadata          c/0/0/0 (images) or c/0/0 (embeddings)    one shard / one chunk
     rows.bin     key and digest of every row, 24 bytes each
-    commit.json  the commit record, written last: digests and sizes of the files above
+    commit.json  the commit record, written last: the digest of rows.bin, and so of every row, and sizes
 
 Everything is written, read back and compared before the commit record makes it count (cache/storage.py). Two runs that
 race for a slab are harmless.
@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from cache import shard
 from cache.index import KeyIndex, Keys, halves
-from cache.record import parse_record
-from cache.spec import FORMAT, Spec
+from cache.record import FORMAT, OtherFormat, parse_versioned
+from cache.spec import Spec
 from cache.storage import RECORD, CacheError, Folder, Storage, open_storage
 
 READ_ROWS = 64  # at a time, where a whole slab is read: 51 MB of pictures at once would be much in every worker
@@ -56,15 +56,17 @@ class Commit:
     @staticmethod
     def parse(data: bytes) -> Commit:
         """Raises ValueError when the bytes are not a record of this format."""
-        record = parse_record(data)
-        if record.get("format") != FORMAT:
-            raise ValueError(f"format {record.get('format')}, this program reads {FORMAT}")
+        record = parse_versioned(data)
         types = {"format": int, "spec": str, "rows": int, "rows_digest": str, "data_bytes": int}
         if {name: type(value) for name, value in record.items()} != types:
             raise ValueError("not a commit record")
         if not (0 < record["rows"] <= MOST_ROWS and record["data_bytes"] > 0):
             raise ValueError(f"{record['rows']} rows, {record['data_bytes']} bytes: not a size of a slab")
         return Commit(**record)
+
+
+class OtherVersion(CacheError):
+    """What another version of this program wrote: sound, but not to be read or touched by this one."""
 
 
 _REBUILD = "`python -m cache fsck --repair` sets it aside, and render_cache.py rebuilds what is missing."
@@ -86,6 +88,8 @@ class Slab:
         try:
             commit = Commit.parse(storage.read(f"{folder}/{RECORD}"))
             raw = storage.read(f"{folder}/rows.bin")
+        except OtherFormat as error:
+            raise _other_version(storage.where(folder), error) from error
         except (OSError, ValueError) as error:
             raise CacheError(f"{storage.where(folder)} is damaged ({error}); {_REBUILD}") from error
         if (
@@ -95,7 +99,10 @@ class Slab:
         ):
             raise CacheError(f"{storage.where(folder)}/rows.bin does not fit its commit record; {_REBUILD}")
         rows = np.frombuffer(raw, ROW)
-        return Slab(storage, folder, commit, np.ascontiguousarray(rows["key"]), np.ascontiguousarray(rows["digest"]))
+        keys, digests = np.ascontiguousarray(rows["key"]), np.ascontiguousarray(rows["digest"])
+        if slab_id(keys) not in folder.split("/"):
+            raise CacheError(f"{storage.where(folder)} has the name of another slab; {_REBUILD}")
+        return Slab(storage, folder, commit, keys, digests)
 
     @property
     def path(self) -> str:
@@ -138,6 +145,8 @@ class Store:
         name = f"{namespace}/spec.json"
         try:
             store = Store(root, Spec.from_json(storage.read(name).decode()))
+        except OtherFormat as error:
+            raise _other_version(storage.where(name), error) from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CacheError(f"{storage.where(name)} is not a spec ({error}); {_REBUILD}") from error
         if store.namespace != namespace:
@@ -184,7 +193,10 @@ class Store:
         table = np.empty(len(keys), ROW)
         table["key"] = keys
         packed, done = list[bytes](), 0
-        for rows in strips:
+        for strip in strips:
+            rows = np.ascontiguousarray(strip, shard.DTYPE[self.spec.kind])
+            if rows.shape[1:] != self.spec.shape:
+                raise ValueError(f"rows of shape {rows.shape[1:]}, {self.spec.shape} expected")
             packed += shard.pack(self.spec.kind, rows)
             table["digest"][done : done + len(rows)] = row_digests(rows)
             done += len(rows)
@@ -252,13 +264,14 @@ class Reader:
     def _read_into(self, out: NDArray[Any], at: NDArray[np.int64], number: int, rows: NDArray[np.integer[Any]]) -> None:
         slab = self.slabs[number]
         try:
-            self._shard(number).read(rows, out, at)
+            self.open_shard(number).read(rows, out, at)
         except (OSError, ValueError, RuntimeError) as error:
             raise CacheError(f"{slab.path} cannot be read ({error}); {_REBUILD}") from error
         if not np.array_equal(row_digests(out, at), slab.digests[rows]):
             raise CacheError(f"{slab.path} holds other rows than were committed; {_REBUILD}")
 
-    def _shard(self, number: int) -> shard.OpenShard:
+    def open_shard(self, number: int) -> shard.OpenShard:
+        """The data file of one slab. Raises OSError, ValueError where it is not what was committed."""
         if number in self._mapped:
             return self._mapped[number]
         slab = self.slabs[number]
@@ -270,6 +283,12 @@ class Reader:
             self._mapped.clear()  # a memory map costs nothing to keep; downloads would pile up
         self._mapped[number] = opened
         return opened
+
+
+def _other_version(where: str, error: OtherFormat) -> OtherVersion:
+    return OtherVersion(
+        f"{where} was made by another version of this program ({error}); use that one, or another --cache."
+    )
 
 
 def slab_id(keys: Keys) -> str:

@@ -61,6 +61,7 @@ def cache(server, monkeypatch):
     """The address of a cache in a fresh bucket."""
     for name, value in s3_settings(server).items():
         monkeypatch.setenv(name, value)
+    get_reusable_executor().shutdown(wait=True, kill_workers=True)  # workers of other tests have other settings
     return new_bucket(server)
 
 

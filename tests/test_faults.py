@@ -356,7 +356,7 @@ def test_links_out_of_the_cache_are_not_followed(whole, tmp_path):
     "wrong",
     [
         {"rows": 2**40}, {"rows": -1}, {"rows": 1.5}, {"rows": "3"}, {"rows": True}, {"data_bytes": -1},
-        {"data_bytes": 2**60}, {"format": 0}, {"format": 2}, {"extra": 1}, [1], "x", None,
+        {"data_bytes": 2**60}, {"format": "1"}, {"extra": 1}, [1], "x", None,
     ],
 )  # fmt: skip
 def test_absurd_records_are_refused_at_once(whole, wrong):

@@ -92,6 +92,14 @@ def test_the_steps_of_the_protocol_are_the_ones_that_are_tested(store):
     assert tuple(seen) == tuple(shard.data_path(store.spec.kind) if step == "data" else step for step in STEPS)
 
 
+def test_rows_of_another_type_are_kept_as_the_store_has_them_and_of_another_shape_refused(store):
+    keys, rows = some_keys(3), some_rows(store.spec, 3)
+    with pytest.raises(ValueError, match="expected"):
+        store.write(keys, rows[..., :-1])
+    store.write(keys, rows.astype(np.float64))
+    np.testing.assert_array_equal(store.reader().read(keys), rows)
+
+
 def test_writing_a_committed_slab_again_changes_nothing(store):
     keys, rows = some_keys(4), some_rows(store.spec, 4)
     store.write(keys, rows)

@@ -239,3 +239,53 @@ def test_stats_count_hits_misses_and_sharing(cards, capsys):
     assert (stats["runs"], stats["hits"], stats["misses"], stats["dedupe_ratio"]) == (2, 144, 144, 1.0)
     assert stats["rate"]["draw"] > 0
     assert stats["errors"] == {}
+
+
+@pytest.mark.parametrize("kind", ["spec.json", "commit.json"])
+def test_what_another_version_wrote_is_named_and_never_set_aside(cards, kind):
+    render(cards, "old")
+    root = cards / "cache"
+    (path,) = root.glob(f"images/**/{kind}")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
+    problems = check(root, full=True)
+    assert ["another version of this program (format 2, this program reads 1)" in one.what for one in problems] == [
+        True
+    ]
+    assert repair(root, problems) == []
+    assert path.exists()
+    age(root)
+    with pytest.raises(CacheError, match="another version"):
+        garbage(root, HOUR)
+
+
+def test_a_slab_under_the_name_of_another_is_found_and_rebuilt(cards, capsys):
+    render(cards, "old")
+    root = cards / "cache"
+    sound = collect(root)["content_digest"]
+    (slab,) = root.glob("images/*/slabs/*")
+    slab.rename(slab.with_name("0" * 32))
+    assert "name of another slab" in check(root)[0].what
+    assert cache_main(["fsck", "--cache", str(root), "--repair"]) == 0
+    render(cards, "old")
+    assert check(root, full=True) == []
+    assert collect(root)["content_digest"] == sound
+
+
+def test_a_checksum_that_only_other_readers_look_at_is_checked_too(cards):
+    """crc32c of a chunk: our rows have digests of their own, but zarr would refuse this one."""
+    render(cards, "old")
+    root = cards / "cache"
+    (path,) = root.glob("images/*/slabs/*/c/0/0/0")
+    data = bytearray(path.read_bytes())
+    offset, size = np.frombuffer(data[-(16 * 144 + 4) : -4], "<u8").reshape(-1, 2)[3].tolist()
+    data[offset + size - 1] ^= 1
+    path.write_bytes(data)
+    assert check(root) == []
+    assert ["checksum does not fit" in one.what for one in check(root, full=True)] == [True]
+
+
+def test_a_catalogue_entry_under_another_name_is_refused(cards):
+    render(cards, "old")
+    (path,) = (cards / "cache" / "datasets").glob("*.npz")
+    path.rename(path.with_name(path.name.replace(path.name[:4], "0000")))
+    assert ["not what its name says" in one.what for one in check(cards / "cache")] == [True]
