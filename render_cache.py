@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
 import tyro
 
@@ -30,13 +31,14 @@ from cache.history import Run
 from cache.pool import MOST_RETRIES, Backend, Pool
 from cache.sheet import preview
 from cache.spec import embedding_spec
-from cache.storage import CacheError, open_storage
+from cache.storage import CacheError, open_storage, refuse_unless_cache
 from model.encoders import EncoderError, EngineName, choose, encode, resolve
 from pipeline.errors import InputError
 from pipeline.render import Style
-from pipeline.series import fold_variants, outside
+from pipeline.series import fold_ranges, fold_variants, outside
 from pipeline.sources import read
 from pipeline.splits import SplitName, make_folds
+from report.output import write_whole
 from report.progress import stage_progress
 
 PREVIEW = "preview.png"
@@ -107,6 +109,11 @@ def render(args: Arguments) -> int:
     """Read, key, plan, draw, embed, record: the whole program."""
     if args.workers < 1:
         raise InputError(f"--workers is {args.workers}; at least 1 is needed.")
+    if args.scheduler and args.backend not in ("dask", "ray"):
+        raise InputError(f"--scheduler {args.scheduler} is for --backend dask or ray; this run uses {args.backend}.")
+    if not 0 <= args.seed < 2**63:
+        raise InputError(f"--seed is {args.seed}; it must be from 0 to 2^63 - 1.")
+    refuse_unless_cache(args.cache)
     pool = Pool(args.workers, args.backend, args.scheduler)
     cache = os.path.abspath(args.cache) if pool.elsewhere and "://" not in args.cache else args.cache
     seconds: dict[str, float] = {}
@@ -135,7 +142,7 @@ def render(args: Arguments) -> int:
         if share > MOST_OUTSIDE and args.style.y_range == "fixed":
             print(f"{name}: {share:.1%} of its values lie outside of its y-range and are drawn on the edge of the plot")
     if args.preview:
-        preview(table, variants[0], args.style, samples=3).save(PREVIEW)
+        write_whole(Path(PREVIEW), preview(table, fold_ranges(table, folds[0]), args.style, samples=3).save)
         print(f"{PREVIEW}: what will be drawn, beside the numbers")
     engine = args.engine
     if vectors and len(vectors.plan.missing) and not pool.elsewhere:
@@ -149,7 +156,13 @@ def render(args: Arguments) -> int:
 
     pool.refuse_unless_ready()
     wanted = [Entry.of(table, v, images.store.spec.id, vectors.store.spec.id if vectors else "") for v in variants]
-    before = claim(cache, wanted, {})
+    try:
+        before = claim(cache, wanted, {})
+    except OSError as error:
+        if len(images.plan.missing) or (vectors and len(vectors.plan.missing)):
+            raise
+        print(f"everything is in the cache; this run is not written down, as it cannot be written to ({error})")
+        return 0
     with stage_progress("draw", len(images.plan.missing)) as advance:
         drawn = images.run(pool, advance)
     embedded = None

@@ -31,6 +31,7 @@ from pipeline.render import Style
 from pipeline.series import fold_variants
 from pipeline.sources import read
 from pipeline.splits import SplitName, make_folds
+from report.output import refuse_unless_possible, write_whole
 from report.progress import stage_progress
 
 
@@ -61,7 +62,7 @@ class Show:
     cache: str = "image_cache"
     """The cache: a folder, or an address such as s3://bucket/prefix."""
     out: Path = Path("sheet.png")
-    """The PNG to write."""
+    """The PNG to write; replaces one of that name."""
     data: str = ""
     """Name of the data set; the newest one by default."""
     samples: int = 4
@@ -77,6 +78,7 @@ class Show:
 
     def run(self) -> int:
         """Write the sheet."""
+        refuse_unless_possible(self.out, (".png",), replace=True)
         cache_at(self.cache)
         known = entries(self.cache)
         table = read(self.series) if self.series else None
@@ -93,7 +95,7 @@ class Show:
             raise InputError(f"--samples is {self.samples}; at least 1 is needed.")
         entry = fitting[-1]
         choice = choose(entry, self.samples, self.sample, self.variate, self.window)
-        contact_sheet(self.cache, entry, choice, table).save(self.out)
+        write_whole(self.out, contact_sheet(self.cache, entry, choice, table).save)
         print(f"{self.out}: {entry.name}")
         return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from cache.fill import colours
 from cache.store import Store
 from pipeline.errors import InputError
 from pipeline.render import Style, colourise, draw
-from pipeline.series import SeriesBlock
+from pipeline.series import series_blocks
 from pipeline.table import SeasonTable
 from pipeline.windows import half_seasons
 
@@ -68,8 +69,9 @@ def contact_sheet(root: str | Path, entry: Entry, choice: Choice, table: SeasonT
     return _sheet(entry, choice, ink.reshape(*keys.shape, *ink.shape[1:]), table)
 
 
-def preview(table: SeasonTable, blocks: Sequence[SeriesBlock], style: Style, samples: int) -> Image.Image:
-    """The sheet of a few samples before anything is cached, with the numbers beside the plots."""
+def preview(table: SeasonTable, ranges: NDArray[np.float64], style: Style, samples: int) -> Image.Image:
+    """The sheet of a few samples before anything is cached; beside each plot its numbers, on the same y-range [V,2]."""
+    blocks = series_blocks(table, ranges, style)
     entry = Entry.of(table, blocks, "", "")
     choice = choose(entry, samples)
     ink = []
@@ -77,11 +79,18 @@ def preview(table: SeasonTable, blocks: Sequence[SeriesBlock], style: Style, sam
         values, observed = block.values[choice.samples], block.observed[choice.samples]
         flat = draw(values.reshape(-1, block.window.length), observed.reshape(-1, block.window.length), style)
         ink.append(flat.reshape(*values.shape[:2], style.size, style.size))
-    return _sheet(entry, choice, np.stack(ink, 2), table)
+    spans = ranges if style.y_range == "fixed" else None
+    return _sheet(entry, choice, np.stack(ink, 2), table, spans)
 
 
-def _sheet(entry: Entry, choice: Choice, ink: NDArray[np.uint8], table: SeasonTable | None) -> Image.Image:
-    """`ink` [samples, variates, windows, H, W] of the choice."""
+def _sheet(
+    entry: Entry,
+    choice: Choice,
+    ink: NDArray[np.uint8],
+    table: SeasonTable | None,
+    spans: NDArray[np.float64] | None = None,
+) -> Image.Image:
+    """`ink` [samples, variates, windows, H, W] of the choice; `spans` [V,2] is the y-range of the numbers, if known."""
     rgb = colours((1, len(entry.variates)))[0]
     panels = []
     for i, sample in enumerate(choice.samples):
@@ -91,7 +100,8 @@ def _sheet(entry: Entry, choice: Choice, ink: NDArray[np.uint8], table: SeasonTa
                 plot = colourise(ink[None, i, k, j], rgb[variate][None])[0]
                 panels.append((Image.fromarray(plot), caption))
                 if table is not None:
-                    panels.append(_numbers(table, int(sample), int(variate), entry.windows[window], len(plot)))
+                    span = None if spans is None else spans[variate]
+                    panels.append(_numbers(table, int(sample), int(variate), entry.windows[window], len(plot), span))
     return _grid(panels, len(choice.variates) * (2 if table is not None else 1))
 
 
@@ -103,23 +113,37 @@ def _grid(panels: Sequence[tuple[Image.Image, str]], columns: int) -> Image.Imag
         row, column = divmod(number, columns)
         left, top = GAP + column * (size + GAP), GAP + row * (size + CAPTION + GAP)
         sheet.paste(panel, (left, top))
-        pen.multiline_text((left, top + size + 2), caption, fill="black", font=font)
+        for number, line in enumerate(caption.split("\n")[:2]):
+            pen.text((left, top + size + 2 + 14 * number), _shortened(line, size, font), fill="black", font=font)
     return sheet
 
 
-def _numbers(table: SeasonTable, sample: int, variate: int, window: str, size: int) -> tuple[Image.Image, str]:
-    """The observed values as dots in the table's own units, between their lowest and highest; the caption has both."""
+def _shortened(line: str, width: int, font: Any) -> str:
+    """As much of both ends of a line as fits into `width` pixels: sample names end in what tells them apart."""
+    text = "".join(character if character.isprintable() else "?" for character in line[:80] + line[80:][-80:])
+    if font.getlength(text) <= width:
+        return text
+    keep = max(n for n in range(len(text) // 2) if not n or font.getlength(f"{text[:n]}...{text[-n:]}") <= width)
+    return f"{text[:keep]}...{text[len(text) - keep :]}"
+
+
+def _numbers(
+    table: SeasonTable, sample: int, variate: int, window: str, size: int, span: NDArray[np.float64] | None
+) -> tuple[Image.Image, str]:
+    """The observed values as dots in the table's own units: on the y-range `span`, or from their lowest to highest."""
     part = next(half for half in half_seasons(table.steps) if half.name == window)
     values = table.values[sample, variate, part.start : part.stop]
     steps = np.flatnonzero(table.observed[sample, variate, part.start : part.stop])
     panel = Image.new("RGB", (size, size), "white")
     if not len(steps):
         return panel, "nothing observed"
-    low, high = float(values[steps].min()), float(values[steps].max())
+    lowest, highest = float(values[steps].min()), float(values[steps].max())
+    low, high = (lowest, highest) if span is None else span.tolist()
     inner = size - 2 * GAP
     x = GAP + steps * inner / max(part.length - 1, 1)
-    y = GAP + (high - values[steps]) * inner / ((high - low) or 1.0)
+    y = GAP + np.clip((high - values[steps]) / ((high - low) or 1.0), 0, 1) * inner
     pen = ImageDraw.Draw(panel)
     for across, down in zip(x, y, strict=True):
         pen.ellipse((across - 2, down - 2, across + 2, down + 2), fill="black")
-    return panel, f"{low:.4g} to {high:.4g}\n{len(steps)} of {part.length} steps observed"
+    axis = "on their own scale" if span is None else f"on a y-range of {low:g} to {high:g}"
+    return panel, f"{lowest:.4g} to {highest:.4g}, {len(steps)} of {part.length} steps\n{axis}"

@@ -28,6 +28,7 @@ from urllib.parse import unquote
 from pipeline.errors import InputError
 
 RECORD = "commit.json"
+KINDS = {"images", "embeddings", "datasets"}  # one of these folders makes a folder a cache
 
 PATIENCE = timedelta(seconds=10)  # with a store that fails or is away; after it nothing is tried again
 SETTINGS = {
@@ -116,6 +117,22 @@ def open_storage(root: str) -> Storage:
         f"{root} is no address of a cache. Give a folder, file:///folder, s3://bucket/prefix, gs://bucket/prefix or "
         "az://container/prefix."
     )
+
+
+def refuse_unless_cache(root: str) -> None:
+    """Raises InputError where `root` is a file, or a folder with anything but a cache in it."""
+    storage = open_storage(root)
+    path = Path(storage.root)
+    if not isinstance(storage, Folder) or not path.exists():
+        return
+    if not path.is_dir():
+        raise InputError(f"--cache {root} is a file; name a folder, or one that does not exist yet.")
+    found = sorted(one.name for one in path.iterdir() if not one.name.startswith("."))
+    if found and not set(found) & KINDS:
+        raise InputError(
+            f"--cache {root} is a folder with other things in it ({', '.join(found[:3])}); name an empty folder or one "
+            "that does not exist yet."
+        )
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipeline.errors import InputError
+from report.output import write_whole
 
 HERE = Path(__file__).resolve().parents[1]
 
@@ -92,11 +93,7 @@ class RunFolder:
         self._replace(name, lambda path: path.write_text(text))
 
     def _replace(self, name: str, write: Any) -> None:
-        temporary = self.path / f".{name}.tmp"
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(self.path / name)
+        write_whole(self.path / name, write)
 
 
 def complete_runs(folder: Path = Path("runs")) -> list[RunFolder]:

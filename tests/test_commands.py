@@ -234,6 +234,9 @@ def test_stats_and_contact_sheet(chain, tmp_path, capsys):
         ["--data", "nowhere.csv"],
         ["--encoder", "open_clip:ViT-B-32/nowhere.pt"],
         ["--style.size", "3"],
+        ["--seed", "-1"],
+        ["--memory-gb", "0"],
+        ["--scheduler", "tcp://127.0.0.1:9"],
     ],
 )
 def test_bad_arguments_exit_2_and_write_nothing(chain, tmp_path, capsys, arguments):
@@ -242,3 +245,37 @@ def test_bad_arguments_exit_2_and_write_nothing(chain, tmp_path, capsys, argumen
     assert render_cache.main(given) == 2
     assert len(capsys.readouterr().err.strip()) > 40
     assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    ("mine", "said"), [("cache", "is a file"), ("cache/fields.csv", "other things in it (fields.csv)")]
+)
+def test_a_cache_where_other_things_are_is_refused_and_they_stay(chain, tmp_path, capsys, mine, said):
+    (tmp_path / mine).parent.mkdir(exist_ok=True)
+    (tmp_path / mine).write_text("mine")
+    for more in ([], ["--dry-run"]):
+        given = ["--data", str(chain[0] / "card.toml"), "--cache", str(tmp_path / "cache"), *more]
+        assert render_cache.main(given) == 2
+        assert said in capsys.readouterr().err
+    assert [path.read_text() for path in tmp_path.rglob("*") if path.is_file()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("out", "said"), [("sheet.md", "must end in .png"), ("nowhere/sheet.png", "no folder"), ("folder.png", "exists")]
+)
+def test_a_sheet_that_cannot_be_written_is_refused_before_the_work(chain, tmp_path, capsys, out, said):
+    (tmp_path / "folder.png").mkdir()
+    assert cache_main(["show", "--cache", str(chain[0] / "cache"), "--out", str(tmp_path / out)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_full_cache_that_cannot_be_written_to_is_no_error(chain, capsys, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("cache.storage.Folder.replace", refuse)
+    data = ["--data", str(chain[0] / "card.toml"), "--cache", str(chain[0] / "cache")]
+    assert render_cache.main([*data, "--encoder", ENCODER]) == 0
+    assert "not written down" in capsys.readouterr().out
+    assert render_cache.main([*data, "--encoder", "none", "--style.size", "32"]) == 1
+    assert "Permission denied" in capsys.readouterr().err

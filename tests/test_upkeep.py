@@ -5,13 +5,14 @@ import os
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
 import render_cache
 from cache.__main__ import collect
 from cache.__main__ import main as cache_main
 from cache.fsck import check, draw_again, repair
 from cache.gc import garbage, sweep
+from cache.sheet import _shortened
 from cache.spec import image_spec
 from cache.storage import CacheError, open_storage
 from cache.store import Store
@@ -229,6 +230,17 @@ def test_show_filters_and_puts_the_numbers_beside_the_ink(cards):
     assert sizes["one"][0] == plot + 2 * gap
     assert sizes["half"][1] < sizes["all"][1]
     assert sizes["numbers"][0] == 2 * variates * (plot + gap) + gap
+
+
+def test_captions_stay_under_their_plot_and_keep_both_ends_of_a_name():
+    font = ImageFont.load_default(size=12)
+    name = "a\nfield " + "x" * 5000 + "|2022"
+    short = _shortened(name, 100, font)
+    assert font.getlength(short) <= 100
+    assert "\n" not in short
+    assert short.startswith("a?")
+    assert short.endswith("2022")
+    assert _shortened("field 1|2022", 100, font) == "field 1|2022"
 
 
 def test_stats_count_hits_misses_and_sharing(cards, capsys):

@@ -28,6 +28,8 @@ class Budget:
     """Bytes that may be used; each file claims its share before it is read."""
 
     def __init__(self, memory_gb: float | None = None) -> None:
+        if memory_gb is not None and not memory_gb > 0:
+            raise InputError(f"--memory-gb is {memory_gb}; it must be above 0.")
         self.limit = available_bytes() * SHARE_OF_AVAILABLE if memory_gb is None else memory_gb * GB
         self.claimed = 0.0
 

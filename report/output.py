@@ -1,0 +1,33 @@
+"""Files that a person asked for: there whole, or not there at all."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pipeline.errors import InputError
+
+
+def refuse_unless_possible(path: Path, endings: Sequence[str], replace: bool) -> None:
+    """Raises InputError where `path` has another ending, no folder, or a file that must not be replaced."""
+    if path.suffix.lower() not in endings:
+        raise InputError(f"--out {path} must end in {' or '.join(endings)}; it ends in {path.suffix or 'nothing'}.")
+    if not path.parent.is_dir():
+        raise InputError(f"--out {path} is in {path.parent}, which is no folder. Make it (mkdir -p) or name another.")
+    if path.is_dir() or (path.exists() and not replace):
+        raise InputError(f"--out {path} exists; name another file or delete this one.")
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """`write` a temporary file beside `path`, sync it, and give it its name; a full disk leaves nothing behind."""
+    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}{path.suffix}")
+    try:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(error.errno, f"{path} could not be written: {error.strerror or error}") from error
