@@ -9,7 +9,7 @@ a 90 % interval. A run of several folds forecasts with the mean of its folds' mo
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ import tyro
 from cache.fill import EmbeddingWork, ImageWork
 from cache.pool import Pool
 from cache.spec import embedding_spec
-from cache.storage import CacheError
+from cache.storage import CacheError, refuse_unless_cache
 from cache.store import Store
 from model.encoders import EncoderError, encode, resolve
 from pipeline.errors import InputError
@@ -30,10 +30,13 @@ from pipeline.render import Style
 from pipeline.series import series_blocks
 from pipeline.sources import read
 from pipeline.table import SeasonTable
+from report.output import refuse_unless_possible, write_whole
 from report.progress import stage_progress
 from report.run import RunFolder
 from stages import forecasting
 from stages.prepare import Pictures
+
+MOST_SPREADS = 5.0  # of the training values may the median of a variate lie from their mean
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def forecast(args: Arguments) -> int:
     """Open the run, read the table, fill the cache, forecast with every fold, write: the whole program."""
-    if args.out.exists():
-        raise InputError(f"--out {args.out} exists; name another file or delete this one.")
+    refuse_unless_possible(args.out, (".csv",), replace=False)
+    refuse_unless_cache(args.cache)
     run = RunFolder.open(args.run)
     result, fitted = run.read_json("result.json"), run.read_json("fitted.json")
     if result["stage"] != 2:
@@ -83,6 +86,7 @@ def forecast(args: Arguments) -> int:
         )
     table = read(args.data, year=args.year, for_prediction=True, memory_gb=args.memory_gb)
     refuse_unless_alike(table, result)
+    refuse_other_numbers(table, fitted)
     print(f"{table.name}: {len(table)} samples. {table.describe_counts()}")
     style = Style(**result["style"])
     store = fill(args, table, style, result, fitted) if result["cache_spec"] else None
@@ -93,17 +97,36 @@ def forecast(args: Arguments) -> int:
     radius = max(radius for _, radius in forecasts)
     rows = {"sample_id": table.sample_id, "place": table.place, "year": table.year}
     rows |= {"y_pred": mean, "y_lo": np.maximum(mean - radius, 0.0), "y_hi": mean + radius}
-    pd.DataFrame(rows).to_csv(args.out, index=False, float_format="%.4f")
+    write_whole(args.out, lambda path: pd.DataFrame(rows).to_csv(path, index=False, float_format="%.4f"))
     print(
         f"{args.out}: {len(table)} forecasts in t/ha, 90 % interval +- {radius:.2f} t/ha, mean {mean.mean():.2f} t/ha"
     )
-    unseen = sorted(
-        set(table.place.tolist()) - set().union(*(r["forecaster"]["known"]["place"] for r in fitted.values()))
-    )
-    if unseen:
-        print(f"{len(unseen)} places were not in the run's training rows (such as {unseen[0]}): their forecast starts "
-              "from the mean of all places, and the interval is likely too narrow.")  # fmt: skip
+    for line in warnings(table, fitted):
+        print(line)
     return 0
+
+
+def warnings(table: SeasonTable, fitted: Mapping[str, Any]) -> Iterator[str]:
+    """Where a forecast is worth less than its interval says, a sentence each."""
+    known = [record["forecaster"]["known"] for record in fitted.values()]
+    learnt = set().union(*(zip(one["place"], one["year"], strict=True) for one in known))
+    again = sum(pair in learnt for pair in zip(table.place.tolist(), table.year.tolist(), strict=True))
+    if again:
+        yield f"{again} samples are of a place and year whose yield the run knows: for them this is no forecast."
+    unseen = sorted(set(table.place.tolist()) - {place for place, _ in learnt})
+    if unseen:
+        yield (
+            f"{len(unseen)} places were not in the run's training rows (such as {unseen[0]}): their forecast starts "
+            "from the mean of all places, and the interval is likely too narrow."
+        )
+    least = np.min([record["least_observed"] for record in fitted.values()], axis=0)
+    sparse = np.flatnonzero((forecasting.observed_shares(table) < least).any(1))
+    if len(sparse):
+        yield (
+            f"{len(sparse)} samples (such as {table.sample_id[sparse[0]]}) have fewer observed steps than any season "
+            f"that the run learnt from (at least {least[0]:.0%} of the first half and {least[1]:.0%} of the second): "
+            "what is missing was not forecast, and the interval is likely too narrow."
+        )
 
 
 def refuse_unless_alike(table: SeasonTable, result: dict[str, Any]) -> None:
@@ -114,6 +137,20 @@ def refuse_unless_alike(table: SeasonTable, result: dict[str, Any]) -> None:
             raise InputError(
                 f"{table.name} has {name} {found}, the run was trained on {wanted}. Describe the file with the dataset "
                 "card of the run (names, units and steps must agree), or train a run on seasons like these."
+            )
+
+
+def refuse_other_numbers(table: SeasonTable, fitted: Mapping[str, Any]) -> None:
+    """Raises InputError where a variate's typical value is far from what the run has seen: another unit or scale."""
+    for v, name in enumerate(table.variate_names):
+        seen = table.values[:, v][table.observed[:, v]]
+        middle = float(np.median(seen)) if len(seen) else None
+        scales = [(r["scaler"]["mean"][v], r["scaler"]["std"][v]) for r in fitted.values()]
+        if middle is not None and all(abs(middle - mean) > MOST_SPREADS * std for mean, std in scales):
+            mean, std = scales[0]
+            raise InputError(
+                f"{table.name} has {name} of {middle:.4g} in the middle, the run learnt from {mean:.4g} +- {std:.2g}: "
+                "another unit or scale? Bring the numbers to those of the run (`scale` in a dataset card does it)."
             )
 
 

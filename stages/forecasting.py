@@ -267,9 +267,17 @@ def baselines(outcome: Forecast, seed: int) -> dict[str, NDArray[np.float64]]:
     )
 
 
+def observed_shares(table: SeasonTable) -> NDArray[np.float64]:
+    """The share of (variate, step) pairs that are observed in each half of each season: [N,2]."""
+    cut = table.steps // 2
+    halves = table.observed[:, :, :cut], table.observed[:, :, cut:]
+    return np.stack([half.mean((1, 2)) for half in halves], axis=1)
+
+
 def fitted(outcome: Forecast) -> dict[str, Any]:
     """What a prediction needs beside the weights."""
     return {
+        "least_observed": observed_shares(outcome.prepared.table)[outcome.learnt].min(0).tolist(),
         "scaler": outcome.prepared.scaler.to_dict(),
         "ranges": outcome.prepared.ranges.tolist(),
         "model": asdict(outcome.model.config),

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -157,6 +158,63 @@ def test_predict_refuses_a_table_of_other_seasons(chain, capsys):
     assert "step_days 7" in message
     assert "10" in message
     assert not (folder / "weekly.csv").exists()
+
+
+@pytest.fixture
+def ask(chain, tmp_path, capsys):
+    """Forecast changed seasons: exit code and everything that was said."""
+    cache = shutil.copytree(chain[0] / "cache", tmp_path / "cache")
+
+    def forecast(change, out="forecast.csv"):
+        new = pd.read_csv(chain[0] / "seasons.csv").query("year == 2022").drop(columns="yield_t_ha")
+        bands = [column for column in new if column.startswith(("ndvi", "NIR"))]
+        change(new, bands)
+        new.to_csv(tmp_path / "seasons.csv", index=False)
+        (tmp_path / "card.toml").write_text((chain[0] / "card.toml").read_text())
+        data = ["--data", str(tmp_path / "card.toml"), "--cache", str(cache)]
+        code = predict.main(["--run", str(chain[0] / "two"), "--out", str(tmp_path / out), *data])
+        return code, text(capsys.readouterr())
+
+    return forecast
+
+
+def test_predict_refuses_numbers_of_another_scale(ask, tmp_path):
+    def a_hundred_times(new, bands):
+        new[[b for b in bands if b.startswith("NIR")]] *= 100
+
+    code, said = ask(a_hundred_times)
+    assert code == 2
+    assert "NIR of" in said
+    assert "the run learnt from" in said
+    assert not (tmp_path / "forecast.csv").exists()
+
+
+def test_predict_says_where_the_interval_is_worth_less(ask):
+    def half_a_season(new, bands):
+        late = new["place"] == "field3"
+        new.loc[late, [b for b in bands if int(b[-2:]) >= 6]] = np.nan
+
+    code, said = ask(half_a_season)
+    assert code == 0
+    assert "1 samples (such as field3|2022) have fewer observed steps than any season" in said
+    assert "whose yield the run knows" not in said
+
+
+def test_predict_says_that_rows_it_learnt_from_are_no_forecast(ask):
+    def another_year(new, bands):
+        new["year"] = 2020
+
+    code, said = ask(another_year)
+    assert code == 0
+    assert "12 samples are of a place and year whose yield the run knows" in said
+
+
+@pytest.mark.parametrize(
+    ("out", "said"), [("forecast.xlsx", "must end in .csv"), ("nowhere/forecast.csv", "no folder")]
+)
+def test_predict_refuses_an_output_that_cannot_be_before_the_work(ask, out, said):
+    code, message = ask(lambda new, bands: None, out)
+    assert (code, said in message) == (2, True)
 
 
 def test_training_without_a_cache_names_the_command_that_makes_it(chain, tmp_path, capsys):
