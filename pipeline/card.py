@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from datetime import date
@@ -28,6 +29,7 @@ from pipeline.table import FIRST_YEAR, LAST_YEAR
 from pipeline.units import to_tonnes_per_hectare
 
 StepDays = float | Literal["month", "dekad"]
+LONGEST_NAME = 60
 
 
 def _month_day(text: str) -> str:
@@ -50,9 +52,43 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def safe_name(text: str) -> str:
+    """A file's or folder's name as a table's: run folders are called after it, so it must not lead elsewhere."""
+    composed = unicodedata.normalize("NFC", text)
+    kept = "".join(c if _may_stand_in_a_name(c) else "-" for c in composed).lstrip(". ")
+    return kept[:LONGEST_NAME] or "table"
+
+
+def _may_stand_in_a_name(character: str) -> bool:
+    """Letters, their marks and digits of any script, and what no shell or file system takes for anything else."""
+    return unicodedata.category(character)[0] in "LMN" or character in " _.+-"
+
+
+def _table_name(text: str) -> str:
+    if (safe := safe_name(text)) == unicodedata.normalize("NFC", text):
+        return safe
+    raise ValueError(
+        f"letters, digits, spaces and _ . + - only, {LONGEST_NAME} at most and no dot or space in front: run folders "
+        "are called after it"
+    )
+
+
+def control_character(text: str) -> str | None:
+    """The first character that breaks lines or columns of whatever the text is written into, or None."""
+    return next((c for c in text if unicodedata.category(c) in ("Cc", "Zl", "Zp")), None)
+
+
+def _one_line(text: str) -> str:
+    if control_character(text) is not None:
+        raise ValueError("one line without tabs or other control characters")
+    return text
+
+
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
+TableName = Annotated[str, Field(min_length=1), AfterValidator(_table_name)]
+Line = Annotated[str, Field(min_length=1), AfterValidator(_one_line)]
 MonthDay = Annotated[str, AfterValidator(_month_day)]
 Files = Annotated[list[Text], BeforeValidator(_listed), Field(min_length=1)]
 Year = Annotated[int, Field(ge=FIRST_YEAR, le=LAST_YEAR)]
@@ -65,8 +101,8 @@ class _Part(BaseModel):
 class VariateCard(_Part):
     """`[[variates]]`: one measured quantity. `scale` multiplies the stored numbers; `low`/`high` hold after it."""
 
-    name: Text
-    unit: Text = "1"
+    name: Line
+    unit: Line = "1"
     column: Text | None = None
     pattern: Text | None = None
     scale: Finite = 1.0
@@ -90,7 +126,7 @@ class VariateCard(_Part):
 
 
 class TargetCard(_Part):
-    """`[target]`: the yield column; `factor` turns it into t/ha and overrides `unit`."""
+    """`[target]`: the yield column; `unit`, or else `factor`, turns it into t/ha."""
 
     column: Text
     unit: Text | None = None
@@ -111,6 +147,11 @@ class ExcludeCard(_Part):
             raise ValueError("`exclude` must name a `year`, a `place` or a `sample_id`")
         return self
 
+    def keys_told(self) -> str:
+        """What it matches, as the card spells it."""
+        keys = {"year": self.year, "place": self.place, "sample_id": self.sample_id}
+        return ", ".join(f"{key} = {value!r}" for key, value in keys.items() if value is not None)
+
 
 class HistoryCard(_Part):
     """`[history]`: known yields of the places, one row a place and year, in files of their own."""
@@ -126,7 +167,7 @@ class HistoryCard(_Part):
 class DatasetCard(_Part):
     """All keys of a dataset card. `load` reads one; a wrong one raises `InputError`."""
 
-    name: Text
+    name: TableName
     format: Literal["wide", "long", "netcdf", "zarr"]
     files: Files
     variates: Annotated[list[VariateCard], Field(min_length=1)]
@@ -189,6 +230,16 @@ class DatasetCard(_Part):
             raise InputError(
                 f"{path}: the dataset card is not valid TOML: {error}. Texts stand in quotes, lists in [ ]."
             ) from None
+        except RecursionError:
+            raise InputError(
+                f"{path}: the dataset card nests brackets deeper than can be read; a list in a list is the most "
+                "that any key needs."
+            ) from None
+        if not keys.keys() & cls.model_fields.keys():
+            raise InputError(
+                f"{path}: this TOML file is no dataset card, for it has none of a card's keys (name, format, files, "
+                'variates, ...); README.md, "Your own table", shows one.'
+            )
         return cls.from_keys(keys, path)
 
     @classmethod
@@ -254,6 +305,9 @@ def _sentence(key: str, problem: Mapping[str, Any]) -> str:
     if isinstance(problem["input"], Mapping):
         place = f"In `{key}`: " if key else ""
         return f"{place}{allowed[0].upper()}{allowed[1:]}."
+    if problem["type"] in ("too_short", "string_too_short"):
+        wanted = "a list of at least 1 item" if problem["type"] == "too_short" else "a text that is not empty"
+        return f"The key `{key}` is {_shown(problem['input'])}; it must be {wanted}."
     return f"The key `{key}` is {_shown(problem['input'])}; it must be {allowed.removeprefix('Input should be ')}."
 
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError
 
 FIRST_YEAR, LAST_YEAR = 1900, 2100
+# Medians of grain lie within; cassava, potatoes and sugar cane lie above, so what is outside is told and not refused.
+USUAL_MEDIAN_YIELDS = 0.2, 25.0
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,16 @@ class SeasonTable:
             "step_days": self.step_days,
             "season_start": self.season_start,
         }
+
+    def describe_yields(self) -> str:
+        """The median yield in one sentence, so that a wrong unit is seen; empty where no yield is known."""
+        known = self.target[np.isfinite(self.target)]
+        if len(known) == 0:
+            return ""
+        median = float(np.median(known))
+        low, high = USUAL_MEDIAN_YIELDS
+        doubt = "" if low <= median <= high else " (unusual for grain: is the unit right?)"
+        return f"Median yield {median:.3g} t/ha{doubt}."
 
     def describe_counts(self) -> str:
         """One sentence a reason, for messages and reports."""

@@ -35,17 +35,22 @@ BUSHEL_POUNDS = {
     "rice": 45.0,
 }
 
+# A factor this near its unit is the same thing, rounded; bushels of one crop differ by less, too.
+_SAME_FACTOR = 0.1
+
 _SPELLINGS = {unit.casefold(): factor for unit, factor in TONNES_PER_HECTARE.items()}
 
 
 def to_tonnes_per_hectare(unit: str | None, *, factor: float | None, crop: str | None, where: str) -> float:
     """What a yield in `unit` is multiplied with to give t/ha.
 
-    `factor` overrides the unit. `bu/ac` needs it, or a `crop` whose legal bushel weight is known. `where` names
-    the card and key for the message. Raises `InputError` for a unit that cannot be converted. Upper and lower
+    `factor` stands for units that are not known here; beside one that is known and says otherwise it is refused, for
+    nobody can tell which of the two is meant. `bu/ac` needs it, or a `crop` whose legal bushel weight is known. `where`
+    names the card and key for the message. Raises `InputError` for a unit that cannot be converted. Upper and lower
     case are equal.
     """
     if factor is not None:
+        _refuse_contradiction(unit, factor, crop, where)
         return factor
     known = ", ".join((*TONNES_PER_HECTARE, "bu/ac"))
     if unit is None:
@@ -60,6 +65,19 @@ def to_tonnes_per_hectare(unit: str | None, *, factor: float | None, crop: str |
     raise InputError(
         f"{where} has the unit {unit!r}, which cannot be converted to t/ha{hint}. Known units: {known}. "
         "For any other, give `factor`, the number that turns it into t/ha."
+    )
+
+
+def _refuse_contradiction(unit: str | None, factor: float, crop: str | None, where: str) -> None:
+    spelling = "".join((unit or "").split()).casefold()
+    known = _SPELLINGS.get(spelling)
+    if spelling == "bu/ac" and crop is not None and crop.casefold() in BUSHEL_POUNDS:
+        known = _bushel_tonnes(crop, where) / ACRE_HECTARES
+    if known is None or abs(factor / known - 1) <= _SAME_FACTOR:
+        return
+    raise InputError(
+        f"{where} has the unit {unit!r}, which is {known:.6g} t/ha, and `factor` {factor:g}, which is not. `factor` "
+        "alone turns the stored numbers into t/ha: leave out one of the two."
     )
 
 

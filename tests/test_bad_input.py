@@ -63,6 +63,10 @@ BROKEN = {
     "broken card": ({"card.toml": "name = \n"}, "card.toml", [r"card\.toml", "line 1|TOML"]),
     "unknown card key": ({"card.toml": CARD.format(unit="t/ha").replace("place =", "plcae =")}, "card.toml",
                          [r"card\.toml", "plcae", "place"]),
+    "name that leads out": ({"card.toml": CARD.format(unit="t/ha").replace('"fields"', '"x/../../../evil"')},
+                            "card.toml", [r"card\.toml", "evil", "letters, digits"]),
+    "nothing named": ({"pyproject.toml": "[project]"}, "", ["--data is empty"]),
+    "not a card": ({"pyproject.toml": "[project]\n[tool]"}, ".", [r"pyproject\.toml", "no dataset card"]),
     "unknown ending": ({"fields.xlsx": b"PK"}, "fields.xlsx", [r"fields\.xlsx", r"\.csv"]),
     "too few years": ({"fields.csv": lines(HEADER, ROW, OTHER)}, "fields.csv", ["3 different years", "--split"]),
 }  # fmt: skip
@@ -87,6 +91,14 @@ def test_broken_input_ends_in_one_paragraph_and_exit_2(tmp_path, monkeypatch, ca
     assert message.strip().count("\n") <= 2
     assert "Traceback" not in message
     assert sorted(os.listdir()) == before
+
+
+def test_the_first_line_tells_the_median_yield_beside_what_was_dropped(small_card, capsys):
+    assert render_cache.main(["--data", str(small_card), "--encoder", "none", "--dry-run"]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert re.match(
+        r"small: 84 samples x 2 variates x 12 steps\. Median yield \d\.\d+ t/ha\. Nothing was dropped\.", first
+    )
 
 
 def test_a_table_larger_than_the_memory_given_is_refused_with_the_numbers(tmp_path):

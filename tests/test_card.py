@@ -72,7 +72,14 @@ def test_whole_numbers_serve_as_days_of_a_step() -> None:
         ({"season_steps": "12"}, ["`season_steps` is '12'", "a valid integer"]),
         ({"season_steps": 1}, ["`season_steps` is 1", "greater than or equal to 2"]),
         ({"format": "xlsx"}, ["`format` is 'xlsx'", "'wide'", "'netcdf'"]),
-        ({"variates": []}, ["`variates` is []", "at least 1 item"]),
+        ({"variates": []}, ["`variates` is []; it must be a list of at least 1 item."]),
+        ({"files": []}, ["`files` is []; it must be a list of at least 1 item."]),
+        ({"name": ""}, ["`name` is ''; it must be a text that is not empty."]),
+        ({"name": "x/../../evil"}, ["`name` is 'x/../../evil'", "letters, digits, spaces and _ . + - only"]),
+        ({"name": ".hidden"}, ["`name` is '.hidden'", "no dot or space in front"]),
+        ({"name": "n" * 61}, ["`name` is 'nnn", "60 at most"]),
+        ({"name": "a\nb"}, ["`name` is 'a\\nb'"]),
+        ({"variates": [{"name": "a\nb"}]}, ["`variates entry 1 name` is 'a\\nb'", "one line"]),
         ({"variates": [{"name": "a"}, {"name": "a"}]}, ["Variate a is named twice"]),
         ({"variates": [{"name": "a", "low": 1.0, "high": 0.0}]}, ["`low` 1.0 must be below `high` 0.0"]),
         ({"variates": [{"name": "a", "scale": 0}]}, ["`scale` must not be 0"]),
@@ -101,8 +108,25 @@ def test_every_wrong_key_is_told_once() -> None:
     assert told.count("`plase`") == told.count("`step_days`") == told.count("`name`") == 1
 
 
-def test_a_factor_overrides_the_unit() -> None:
-    assert card(target={"column": "y", "unit": "sacks", "factor": 0.07}).target_factor() == 0.07
+@pytest.mark.parametrize("name", ["wheat-bavaria", "a.b_c+d 2", "Ähren", "गेहूं", "n" * 60])
+def test_a_name_of_letters_digits_and_plain_signs_is_taken(name: str) -> None:
+    assert card(name=name).name == name
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor"), [("sacks", 0.07), ("lb/ac", 0.00112), ("bu/ac", 0.05), ("t/ha", 1.0), ("Q / HA", 0.1)]
+)
+def test_a_factor_may_stand_beside_a_unit_that_is_unknown_or_says_the_same(unit: str, factor: float) -> None:
+    assert card(target={"column": "y", "unit": unit, "factor": factor}).target_factor() == factor
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("t/ha", 0.1), ("kg/ha", 1.0), ("bu/ac", 0.1), ("Q / HA", 0.001)])
+def test_a_factor_that_contradicts_its_unit_is_refused_for_labels_and_history(unit: str, factor: float) -> None:
+    keys = {"column": "y", "unit": unit, "factor": factor}
+    with pytest.raises(InputError, match=r"\[target\] column y has the unit .* and `factor` .*leave out one"):
+        card(crop="maize", target=keys).target_factor()
+    with pytest.raises(InputError, match=r"\[history\] column y has the unit .* and `factor` .*leave out one"):
+        card(crop="maize", history=keys | {"files": "past.csv"}).history_factor()
 
 
 def test_an_unknown_unit_names_the_card_and_the_known_ones() -> None:

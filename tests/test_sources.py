@@ -17,6 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.card import LONGEST_NAME, DatasetCard
+from pipeline.errors import InputError
 from pipeline.sources import read
 from pipeline.table import SeasonTable
 
@@ -213,7 +215,7 @@ def test_yields_that_are_missing_zero_or_negative_are_dropped_and_counted(tmp_pa
     assert table.sample_id.tolist() == ["p4|2022"]
     assert reasons(table) == {
         "sample without a yield dropped": 2,
-        "sample with a yield of zero or below dropped": 2,
+        "sample with a yield of zero or below dropped (a real crop failure of 0 t/ha, too)": 2,
     }
 
 
@@ -239,6 +241,67 @@ def test_a_series_without_observations_is_masked_and_counted(tmp_path: Path) -> 
         "sample without any observation in its season dropped": 1,
         "series of a without an observation masked": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("exports 2022", "exports 2022"),
+        ("..hidden", "hidden"),
+        ("a'b\n\"c", "a-b--c"),
+        ("Ackerbau Übersee", "Ackerbau Übersee"),
+        ("Äcker", "Äcker"),  # as macOS spells it
+        ("...", "table"),
+        ("n" * 200, "n" * LONGEST_NAME),
+    ],
+)
+def test_a_table_is_called_after_its_folder_in_letters_that_a_run_folder_may_have(
+    tmp_path: Path, folder: str, name: str
+) -> None:
+    (tmp_path / folder).mkdir()
+    fields(tmp_path / folder / "fields.csv")
+    assert read(tmp_path / folder).name == name
+    keys = {"name": name, "format": "wide", "files": "f.csv", "variates": [{"name": "a"}]}
+    assert DatasetCard.from_keys(keys, tmp_path).name == name
+
+
+def test_a_table_of_several_files_is_called_after_them(tmp_path: Path) -> None:
+    files = [fields(tmp_path / f"a, b {year}.csv", labels={f"y{year}": 5.0}) for year in (2021, 2022)]
+    assert read(files).name == "a- b 2021+a- b 2022"
+
+
+@pytest.mark.parametrize("mark", ["\n", "\t", "\x0b", "\x7f", "\x85", "\u2028"])
+def test_a_place_with_a_control_character_is_refused_with_its_line(tmp_path: Path, mark: str) -> None:
+    rows = [["p", 1, 2, 3], [f"q{mark}r", 1, 2, 3]]
+    path = write(tmp_path / "a.csv", ["id", "a_0", "a_1", "y2022"], rows)
+    with pytest.raises(InputError, match=r"a\.csv, line \d, column id: .*the control character '\\.*take it out"):
+        read(path)
+
+
+def test_emoji_and_signs_in_a_place_are_no_control_characters(tmp_path: Path) -> None:
+    names = ["🌾", "👨‍🌾", "a/b", "=1+1", "<b>", "a\u00a0b"]
+    table = read(write(tmp_path / "a.csv", ["id", "a_0", "a_1", "y2022"], [[n, 1, 2, 3] for n in names]))
+    assert set(table.place.tolist()) == set(names)
+
+
+@pytest.mark.parametrize(
+    ("yields", "told"),
+    [
+        ([4.0, 5.64, 7.0], "Median yield 5.64 t/ha."),
+        ([70.0] * 3, "Median yield 70 t/ha (unusual for grain: is the unit right?)."),
+        ([0.05] * 3, "Median yield 0.05 t/ha (unusual for grain: is the unit right?)."),
+    ],
+)
+def test_the_median_yield_is_told_and_doubted_where_no_grain_has_it(
+    tmp_path: Path, yields: list[float], told: str
+) -> None:
+    rows = [[f"p{i}", 1, 2, y] for i, y in enumerate(yields)]
+    assert read(write(tmp_path / "a.csv", ["place", "a_0", "a_1", "y2022"], rows)).describe_yields() == told
+
+
+def test_a_table_without_yields_has_no_median_to_tell(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", ["place", "a_0", "a_1", "y2022"], [["p", 1, 2, ""]])
+    assert read(path, for_prediction=True).describe_yields() == ""
 
 
 def test_season_steps_cut_the_season(tmp_path: Path) -> None:

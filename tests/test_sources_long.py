@@ -20,7 +20,8 @@ from pipeline.card import StepDays
 from pipeline.errors import InputError
 from pipeline.sources import read
 from pipeline.sources.calendar import Calendar
-from pipeline.sources.cells import mean_in_cells
+from pipeline.sources.cells import mean_in_cells, repeated_rows
+from pipeline.sources.marks import MARKS
 from pipeline.table import Count, SeasonTable
 
 CARDS = Path(__file__).resolve().parents[1] / "cards"
@@ -170,7 +171,7 @@ def test_a_long_table_read_for_prediction_needs_no_yield(tmp_path: Path) -> None
         read(tmp_path)
 
 
-cells = st.one_of(st.none(), st.floats(-1e6, 1e6, width=32))
+cells = st.one_of(st.none(), st.floats(-1e6, 1e6, width=32).filter(lambda value: value not in MARKS))
 
 
 @settings(max_examples=30, deadline=None)
@@ -244,6 +245,35 @@ def test_means_in_cells_agree_with_their_slow_twin(rows: list[tuple[int, int, fl
     sample, step, value = (np.array([row[k] for row in rows]) for k in range(3))
     fast = mean_in_cells(value.astype(np.float32)[:, None], sample.astype(int), step.astype(int), 4, 5)[:, 0]
     assert [[None if np.isnan(x) else float(x) for x in row] for row in fast] == mean_by_hand(rows, 4, 5)
+
+
+def test_rows_of_one_place_and_date_are_averaged_and_counted(tmp_path: Path) -> None:
+    rows = [["p", "2020-01-01", 1, 5], ["p", "2020-01-02", 5, 5], ["p", "2020-01-01", 3, 5], ["q", "2020-01-01", 7, 5]]
+    for ids in ("", '\nsample_id = "place"'):
+        table = table_of(tmp_path, f'date = "d"\nseason_steps = 2{ids}', "place,d,a,t", rows)
+        assert shown(table) == [[3.0, None], [7.0, None]]
+        assert table.counts == (Count("observation row averaged with an earlier one of its place and date", 1),)
+
+
+def test_rows_that_share_a_date_but_not_a_variate_are_no_repetition() -> None:
+    nan = np.nan
+    measured = np.array([[1, nan], [nan, 2], [nan, 3], [1, 1]], np.float32)
+    sample, day = np.array([0, 0, 0, 1]), np.array([5, 5, 5, 5])
+    assert repeated_rows(measured[[0, 1, 3]], sample[[0, 1, 3]], day[[0, 1, 3]]) == 0
+    assert repeated_rows(measured, sample, day) == 1
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(-3, 3), st.booleans(), st.booleans()), max_size=30))
+def test_repeated_rows_agree_with_their_slow_twin(rows: list[tuple[int, int, bool, bool]]) -> None:
+    found, by_hand = set(), 0
+    for sample, day, *seen in rows:
+        cells_of_row = {(sample, day, v) for v in (0, 1) if seen[v]}
+        by_hand += bool(cells_of_row & found)
+        found |= cells_of_row
+    measured = np.array([[1.0 if s else np.nan for s in row[2:]] for row in rows], np.float32).reshape(-1, 2)
+    sample, day = (np.array([row[k] for row in rows], np.int64) for k in (0, 1))
+    assert repeated_rows(measured, sample, day) == by_hand
 
 
 def season_by_hand(day: date, step_days: StepDays, start: str, steps: int, label: str) -> tuple[int, int]:

@@ -64,6 +64,8 @@ CASES = [
     Case("no utf-8 in the header", {"f.csv": b"pl\xe4ce,a_0\n"}, "f.csv", ("f.csv, line 1", "0xe4", "UTF-8")),
     Case("no utf-8 in a row", {"f.csv": f"{HEAD}\n{GOOD}pl\xe4ce,1,2,3,4,5\n".encode("latin-1")}, "f.csv",
          ("f.csv, line 3", "0xe4", "save the file as UTF-8")),
+    Case("a mark of missing data", {"f.csv": f"{HEAD}\n{GOOD}q,-99,2,-99,4,5\nr,1,-99,3,4,5\n"}, "f.csv",
+         ("f.csv, line 3, column a_0", "-99 stands in 2 cells", "`missing = [-99]`", "leave those cells empty")),
     Case("header only", {"f.csv": HEAD + "\n"}, "f.csv", ("f.csv", "no row below it")),
     Case("semicolons", {"f.csv": HEAD.replace(",", ";")}, "f.csv", ("line 1", "';'", "commas")),
     Case("a row too short", {"f.csv": f"{HEAD}\n{GOOD}\nq,1,2\n"}, "f.csv", ("f.csv, line 4", "3 columns", "has 6")),
@@ -114,6 +116,11 @@ CASES = [
          {"season_steps": 1}),
     Case("toml syntax", {"c.toml": "name = \n"}, "c.toml", ("c.toml", "not valid TOML", "line 1")),
     Case("toml not utf-8", {"c.toml": b'name = "\xe4"'}, "c.toml", ("c.toml", "not UTF-8")),
+    Case("nested toml", {"c.toml": "a = " + "[" * 5000 + "]" * 5000}, "c.toml", ("c.toml", "nests brackets deeper")),
+    Case("another toml", {"c.toml": "[project]\ndescription = 'x'\n[tool.ruff]\nline-length = 3\n"}, "c.toml",
+         ("c.toml: this TOML file is no dataset card", "name, format, files", "README.md")),
+    Case("a name that leads out", {"c.toml": WIDE.replace('"n"', '"x/../../../evil"')}, "c.toml",
+         ("`name` is 'x/../../../evil'", "letters, digits, spaces", "60 at most")),
     Case("wrong type", {"c.toml": WIDE + "season_steps = 3.5"}, "c.toml", ("`season_steps` is 3.5", "integer")),
     Case("unknown key", {"c.toml": WIDE + 'plase = "x"'}, "c.toml", ("`plase`", "`place`")),
     Case("unknown column", {"c.toml": WIDE.replace('"t"', '"yeild"'), "rows.csv": ROWS.replace(",t", ",yield")},
@@ -121,6 +128,8 @@ CASES = [
     Case("unknown band", {"c.toml": WIDE.replace('"a"', '"aa"'), "rows.csv": ROWS}, "c.toml", ("aa_1", "a_1?")),
     Case("unknown unit", {"c.toml": WIDE.replace("t/ha", "kg/hm"), "rows.csv": ROWS}, "c.toml",
          ("c.toml", "'kg/hm'", "kg/ha", "lb/ac", "`factor`")),
+    Case("unit and factor", {"c.toml": WIDE.replace('"t/ha"', '"t/ha", factor = 0.1'), "rows.csv": ROWS}, "c.toml",
+         ("c.toml: [target] column t", "'t/ha', which is 1 t/ha", "`factor` 0.1", "leave out one")),
     Case("bushels of nothing", {"c.toml": WIDE.replace("t/ha", "bu/ac"), "rows.csv": ROWS}, "c.toml",
          ("bu/ac", "no `crop`", "soybean")),
     Case("no target in the card", {"c.toml": WIDE.replace("target", "#"), "rows.csv": ROWS}, "c.toml", ("[target]",)),
@@ -133,7 +142,10 @@ CASES = [
          ("rows.csv", "names no `year`", "--year")),
     Case("scale forgotten", {"c.toml": WIDE.replace('"a"', '"a", low = 0.0, high = 1.0'),
                              "rows.csv": ROWS + "p,2020,7158,7252,3\n"}, "c.toml",
-         ("100% of the values of a", "0.0 to 1.0", "median 7205", "`scale`")),
+         ("100% of the values of a", "0.0 to 1.0 (median 7205)", "`scale`")),
+    Case("scale forgotten above", {"c.toml": WIDE.replace('"a"', '"a", unit = "mm", high = 1.0'),
+                                   "rows.csv": ROWS + "p,2020,7158,7252,3\n"}, "c.toml",
+         ("outside its range up to 1.0 mm (median",)),
     Case("rows shorter than a year", {"c.toml": WIDE + 'season_start = "01-11"', "rows.csv": ROWS + "p,2020,1,2,3\n"},
          "c.toml", ("starts on 01-11", "whole year", "2 steps of 10 days", "`step_days`")),
     Case("two rows to choose from",
@@ -203,6 +215,18 @@ def test_what_cannot_be_meant_is_refused_in_one_paragraph(
 def test_no_file_at_all_is_refused() -> None:
     with pytest.raises(InputError, match="no data file is named"):
         read([])
+
+
+@pytest.mark.parametrize("nothing", ["", "  "])
+def test_an_empty_data_argument_is_not_the_folder_one_is_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nothing: str
+) -> None:
+    write(tmp_path / "f.csv", f"{HEAD}\n{GOOD}")
+    monkeypatch.chdir(tmp_path)
+    assert len(read(".")) == 1
+    for data in (nothing, [nothing]):
+        with pytest.raises(InputError, match="--data is empty; give a card"):
+            read(data)
 
 
 @pytest.mark.parametrize("kind", [".csv", ".csv.gz", ".parquet"])

@@ -103,7 +103,14 @@ def test_a_rule_excludes_what_matches_all_its_keys_and_is_told_even_if_nothing_d
 ) -> None:
     table = read(calendar_rows(tmp_path, f'[[exclude]]\n{rule}\nreason = "hail"'))
     assert table.sample_id.tolist() == left
-    assert table.counts == (Count("sample excluded by the dataset card: hail", 6 - len(left)),)
+    nothing = "" if len(left) < 6 else " (place = 'misspelt' matches no sample)"
+    assert table.counts == (Count(f"sample excluded by the dataset card{nothing}: hail", 6 - len(left)),)
+
+
+def test_a_rule_whose_samples_were_dropped_before_is_not_called_misspelt(tmp_path: Path) -> None:
+    card = calendar_rows(tmp_path, '[[exclude]]\nyear = 1990\nreason = "hail"', years=(1990, 1991))
+    assert [c.rows for c in read(card).counts] == [2, 0]  # 1990 yields 0 t/ha
+    assert "matches no sample" not in read(card).describe_counts()
 
 
 def test_history_comes_from_its_own_file_in_its_own_unit_without_what_is_excluded(tmp_path: Path) -> None:
@@ -117,8 +124,31 @@ def test_history_comes_from_its_own_file_in_its_own_unit_without_what_is_exclude
     assert table.history.place.tolist() == ["p0", "p1"]
     assert table.history.year.tolist() == [1998, 1998]
     assert table.history.target.tolist() == [3.0, 2.5]
-    assert reasons(table)["known yield excluded by the dataset card: hail"] == 1
+    assert reasons(table)["known yield of the history excluded by the dataset card: hail"] == 1
     assert reasons(table)["known yield of zero or below left out of the history"] == 1
+
+
+PAST = '[history]\nfiles = "past.csv"\ncolumn = "t"\nunit = "t/ha"'
+
+
+def test_a_history_that_knows_no_place_of_the_table_is_refused_but_not_for_prediction(tmp_path: Path) -> None:
+    card = calendar_rows(tmp_path, PAST)
+    write(tmp_path / "past.csv", ["place", "year", "t"], [["P0", 1998, 9], ["P1", 1998, 9]])
+    with pytest.raises(InputError, match=r"card\.toml: \[history\] knows yields of 2 places, such as 'P0', and none"):
+        read(card)
+    assert "known yield of the history without use: none of its places is in the table" in reasons(
+        read(card, for_prediction=True)
+    )
+
+
+@pytest.mark.parametrize(("past", "doubted"), [(9000, True), (40, True), (28, False), (4, False), (3, True)])
+def test_a_history_whose_median_is_three_times_off_is_told(tmp_path: Path, past: float, doubted: bool) -> None:
+    card = calendar_rows(tmp_path, PAST)
+    write(tmp_path / "past.csv", ["place", "year", "t"], [["p0", 1998, past]])
+    told = (
+        f"1 x known yield of the history, with a median of {past:.3g} t/ha where the labels have 11: look at the unit"
+    )
+    assert (told in read(card).describe_counts()) == doubted
 
 
 @pytest.fixture(scope="module")

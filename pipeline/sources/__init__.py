@@ -11,7 +11,7 @@ from pipeline.errors import InputError
 from pipeline.sources.calendar import Calendar
 from pipeline.sources.cube import load_cube
 from pipeline.sources.draft import Description, Draft, finish
-from pipeline.sources.history import earlier_yields, history_of
+from pipeline.sources.history import compared, earlier_yields, history_of
 from pipeline.sources.labels import refuse_odd_year
 from pipeline.sources.locate import CUBES, Located, kind_of, locate
 from pipeline.sources.long import grid, load_long
@@ -41,8 +41,9 @@ def read(
     memory_gb       how much memory (1e9 bytes) may be used; 60 % of what is available by default
     season_steps    T, instead of the card's
 
-    Rows are sorted by sample_id. Raises `InputError` with file, row, value, limit and advice for any input that cannot
-    be read; what was dropped, masked or excluded is counted in the table's `counts`.
+    Rows of a long table that share a place, a date and a variate are averaged; samples with a yield of zero or below
+    are dropped. Both are counted. Rows are sorted by sample_id. Raises `InputError` with file, row, value, limit and
+    advice for any input that cannot be read; what was dropped, masked or excluded is counted in the table's `counts`.
     """
     if year is not None:
         refuse_odd_year(year, "--year")
@@ -69,6 +70,7 @@ def _read_plain(
     source = str(found.files[0]) if len(found.files) == 1 else found.name
     history, counts = earlier_yields(earlier, source)
     draft = seasons(rows, Calendar(STEP_DAYS), season_steps, source)
+    counts = (*counts, *compared(history, draft.place, draft.target, source, for_prediction))
     about = Description(found.name, source, tuple(map(Variate, bands)), STEP_DAYS, "01-01")
     draft = replace(draft, counts=(*draft.counts, *counts))
     return finish(about, draft, history, for_prediction=for_prediction)
@@ -97,6 +99,8 @@ def _read_card(
     )
     history, counts = history_of(card, budget)
     draft = _draft(card, files, year, for_prediction, budget, season_steps or card.season_steps)
+    labels = draft.target * about.target_factor
+    counts = (*counts, *compared(history, draft.place, labels, str(card.path), for_prediction))
     draft = replace(draft, counts=(*draft.counts, *counts))
     return finish(about, draft, history, for_prediction=for_prediction)
 

@@ -1,4 +1,7 @@
-"""Observations into cells: the mean of each (sample, step), and the one number that a sample's rows agree on."""
+"""Observations into cells: the mean of each (sample, step), and the one number that a sample's rows agree on.
+
+A step may hold several dates and a date several rows: all that was observed counts alike in the step's mean.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,24 @@ def mean_in_cells(measured: NDArray[np.float32], sample: Index, step: Index, n: 
         mean = np.divide(total, count, out=np.full(n * steps, np.nan), where=count > 0)
         values[:, v] = mean.reshape(n, steps)
     return values
+
+
+def repeated_rows(measured: NDArray[np.float32], sample: Index, day: Index) -> int:
+    """How many rows hold a value of a (sample, day, variate) that an earlier row holds already. measured [R,V].
+
+    Rows that share a date but not a variate are how some tables are laid out, and no repetition.
+    """
+    if len(day) == 0:
+        return 0
+    key = sample * (day.max() - day.min() + 1) + day - day.min()
+    ordered = np.sort(key)
+    shared = np.flatnonzero(np.isin(key, ordered[1:][ordered[1:] == ordered[:-1]]))
+    again = np.zeros(len(shared), bool)
+    for v in range(measured.shape[1] if len(shared) else 0):
+        seen = np.flatnonzero(~np.isnan(measured[shared, v]))
+        _, first = np.unique(key[shared[seen]], return_index=True)
+        again[np.delete(seen, first)] = True
+    return int(again.sum())
 
 
 def one_a_sample(columns: Columns, column: str | None, sample: Index, names: NDArray[np.str_]) -> NDArray[np.float64]:

@@ -165,6 +165,19 @@ def _load(path: Path, wanted: Wanted) -> Columns:
     )
 
 
+def as_measured(numbers: NDArray[np.float64], missing: Sequence[float], scale: float) -> NDArray[np.float32]:
+    """What is stored as what was measured: NaN for a mark of missing data, times `scale`; inf where float32 ends."""
+    with np.errstate(over="ignore"):
+        if missing:
+            marks = np.array(missing, np.float64)
+            # As float32 too: a file that stores 1e20 so does not hold the number that the card spells.
+            narrow = marks.astype(np.float32)
+            marked = np.isin(numbers, marks) | np.isin(numbers.astype(np.float32), narrow[np.isfinite(narrow)])
+            numbers = np.where(marked, np.nan, numbers)
+        # Plus zero, so that -0 and 0 are one value with one fingerprint.
+        return (numbers * scale + 0.0).astype(np.float32)
+
+
 def _row_name(path: Path, row: int) -> str:
     return f"line {csv_text.line_of(path, row)}" if csv_text.is_csv(path) else f"row {row + 1}"
 
@@ -172,12 +185,7 @@ def _row_name(path: Path, row: int) -> str:
 def _measured_block(path: Path, batch: Any, wanted: Wanted, first_row: int) -> NDArray[np.float32]:
     block = np.empty((len(batch), len(wanted.measured)), np.float32)
     for m, (name, scale) in enumerate(zip(wanted.measured, wanted.scale, strict=True)):
-        numbers = _finite(path, batch, name, first_row)
-        if wanted.missing:
-            numbers = np.where(np.isin(numbers, wanted.missing), np.nan, numbers)
-        with np.errstate(over="ignore"):
-            # Plus zero, so that -0 and 0 are one value with one fingerprint.
-            block[:, m] = numbers * scale + 0.0
+        block[:, m] = as_measured(_finite(path, batch, name, first_row), wanted.missing, scale)
         if np.isinf(block[:, m]).any():
             row = first_row + int(np.argmax(np.isinf(block[:, m])))
             raise _infinite(path, row, name)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
-from pipeline.sources.columns import Columns, Text, joined, require
+from pipeline.sources.columns import Columns, Text, as_measured, joined, require
 from pipeline.sources.csv_text import MISSING
 from pipeline.sources.labels import target_column, year_in_name
 from pipeline.sources.long import LongTable
@@ -127,10 +127,7 @@ def _columns(card: DatasetCard, path: Path, frame: pd.DataFrame) -> Columns:
     series = [(v.column or v.name, v.scale) for v in card.variates if (v.column or v.name) in frame]
     measured = np.empty((len(frame), len(series)), np.float32)
     for m, (name, scale) in enumerate(series):
-        numbers = _numbers(path, frame, name, where)
-        numbers = np.where(np.isin(numbers, card.missing), np.nan, numbers) if card.missing else numbers
-        with np.errstate(over="ignore"):
-            measured[:, m] = numbers * scale + 0.0
+        measured[:, m] = as_measured(_numbers(path, frame, name, where), card.missing, scale)
         _refuse_infinite(measured[:, m], name, where)
     return Columns(
         text={name: _text(frame, name) for name in dict.fromkeys(texts)},

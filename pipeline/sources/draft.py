@@ -121,11 +121,12 @@ def _keep(
 
     if not for_prediction:
         drop(np.isnan(target), "sample without a yield dropped")
-        drop(target <= 0, "sample with a yield of zero or below dropped")
+        drop(target <= 0, "sample with a yield of zero or below dropped (a real crop failure of 0 t/ha, too)")
     # A rule that matches nothing is told as well: it may be misspelt.
     masks = excluded(about.exclude, draft.place, draft.year, draft.sample_id)
     for rule, mask in zip(about.exclude, masks, strict=True):
-        drop(mask, f"sample excluded by the dataset card: {rule.reason}", always_tell=True)
+        nothing = "" if mask.any() else f" ({rule.keys_told()} matches no sample)"
+        drop(mask, f"sample excluded by the dataset card{nothing}: {rule.reason}", always_tell=True)
     drop(draft.incomplete, "sample dropped because half of its season lies in a row that is not in the table")
     drop(np.asarray(np.isnan(draft.values).all(axis=(1, 2))), "sample without any observation in its season dropped")
     return kept, counts
@@ -164,9 +165,18 @@ def _refuse_unscaled(about: Description, draft: Draft) -> None:
         if outside.mean() > 0.5 if len(seen) else False:
             raise InputError(
                 f"{about.source}: {outside.mean():.0%} of the values of {variate.name} lie outside its range "
-                f"{variate.low} to {variate.high} {variate.unit} (median {np.median(seen):g}). Correct `scale`, `low` "
-                "or `high` of this variate in the dataset card."
+                f"{_range_told(variate)} (median {np.median(seen):g}). Correct `scale`, `low` or `high` of this "
+                "variate in the dataset card."
             )
+
+
+def _range_told(variate: Variate) -> str:
+    unit = "" if variate.unit == "1" else f" {variate.unit}"
+    if variate.low is None:
+        return f"up to {variate.high}{unit}"
+    if variate.high is None:
+        return f"from {variate.low}{unit}"
+    return f"{variate.low} to {variate.high}{unit}"
 
 
 def _refuse_unlikely_yields(about: Description, target: NDArray[np.float64]) -> None:

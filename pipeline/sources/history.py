@@ -11,10 +11,13 @@ from pipeline.card import DatasetCard, ExcludeCard
 from pipeline.errors import InputError
 from pipeline.sources.columns import Wanted, joined, load_columns
 from pipeline.sources.draft import excluded
-from pipeline.sources.labels import refuse_empty, years_of
+from pipeline.sources.labels import refuse_bad_names, years_of
 from pipeline.sources.locate import files_of
 from pipeline.sources.memory import Budget
 from pipeline.table import Count, YieldHistory
+
+# Between the medians of history and labels: good and bad decades differ by less, units by more.
+MOST_TIMES = 3.0
 
 
 def history_of(card: DatasetCard, budget: Budget) -> tuple[YieldHistory, tuple[Count, ...]]:
@@ -24,7 +27,7 @@ def history_of(card: DatasetCard, budget: Budget) -> tuple[YieldHistory, tuple[C
     named = card.history
     wanted = Wanted(text=(named.place,), exact=(named.year, named.column))
     columns = joined(load_columns([(path, wanted) for path in files_of(card, named.files)], budget))
-    refuse_empty(columns, named.place)
+    refuse_bad_names(columns, named.place)
     years = years_of(columns.exact[named.year], named.year, columns.where)
     target = columns.exact[named.column] * card.history_factor()
     return known_yields(columns.text[named.place].strings(), years, target, str(card.path), card.exclude)
@@ -39,6 +42,41 @@ def earlier_yields(
     place = np.concatenate([places for places, _, _ in columns])
     year = np.concatenate([np.full(len(places), y, np.int64) for places, y, _ in columns])
     return known_yields(place, year, np.concatenate([yields for _, _, yields in columns]), source, ())
+
+
+def compared(
+    history: YieldHistory,
+    place: NDArray[np.str_],
+    target: NDArray[np.float64],
+    source: str,
+    for_prediction: bool,
+) -> tuple[Count, ...]:
+    """What the history tells beside the table's places and labels in t/ha [N]: counts where the two do not fit.
+
+    Raises `InputError` where it knows no place of the table. A table read for prediction may be about new places.
+    """
+    if len(history) == 0:
+        return ()
+    counts = []
+    if not np.isin(history.place, place).any():
+        if not for_prediction:
+            raise InputError(
+                f"{source}: [history] knows yields of {len(np.unique(history.place))} places, such as "
+                f"{str(history.place[0])!r}, and none of them is in the table, which has {str(place[0])!r} and others. "
+                "Spell the places alike, correct `place` of [history], or leave it out."
+            )
+        counts.append(Count("known yield of the history without use: none of its places is in the table", len(history)))
+    labels = target[target > 0]
+    if len(labels) == 0:
+        return tuple(counts)
+    ratio = float(np.median(history.target) / np.median(labels))
+    if not 1 / MOST_TIMES <= ratio <= MOST_TIMES:
+        reason = (
+            f"known yield of the history, with a median of {np.median(history.target):.3g} t/ha where the labels have "
+            f"{np.median(labels):.3g}: look at the unit of both"
+        )
+        counts.append(Count(reason, len(history)))
+    return tuple(counts)
 
 
 def known_yields(
@@ -57,7 +95,7 @@ def known_yields(
     for reason, mask in (
         ("known yield of zero or below left out of the history", target <= 0),
         *(
-            (f"known yield excluded by the dataset card: {rule.reason}", mask)
+            (f"known yield of the history excluded by the dataset card: {rule.reason}", mask)
             for rule, mask in zip(exclude, excluded(exclude, place, year), strict=True)
         ),
     ):

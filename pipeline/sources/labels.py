@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.card import DatasetCard
+from pipeline.card import DatasetCard, control_character
 from pipeline.errors import InputError
 from pipeline.sources.columns import Columns, require
 from pipeline.table import FIRST_YEAR, LAST_YEAR
@@ -53,6 +53,24 @@ def refuse_empty(columns: Columns, name: str) -> None:
         raise InputError(
             f"{columns.where(int(np.argmax(empty)))}, column {name}: the cell is empty; every row needs it. Fill it "
             "in, or remove the row."
+        )
+
+
+def refuse_bad_names(columns: Columns, name: str) -> None:
+    """Raise `InputError` for an empty place or id, and for one with a line break, a tab or the like in it.
+
+    Names stay as they are in the data; these would break every table that is written from them.
+    """
+    refuse_empty(columns, name)
+    text = columns.text[name]
+    bad = {code: c for code, written in enumerate(text.names.tolist()) if (c := control_character(written))}
+    rows = np.flatnonzero(np.isin(text.codes, list(bad)))
+    if len(rows):
+        row = int(rows[0])
+        code = int(text.codes[row])
+        raise InputError(
+            f"{columns.where(row)}, column {name}: {str(text.names[code])!r} holds the control character "
+            f"{bad[code]!r}, which would break the tables that are written from it; take it out of the name."
         )
 
 

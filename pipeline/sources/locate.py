@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from pipeline.card import DatasetCard
+from pipeline.card import DatasetCard, safe_name
 from pipeline.errors import InputError
 
 TABLES = (".csv", ".csv.gz", ".parquet")
@@ -32,7 +32,7 @@ def locate(data: str | Path | Sequence[str | Path]) -> Located:
         name = _name(Path(data))
     else:
         found = list(dict.fromkeys(path for item in data for path in _expand(item)))
-        name = ", ".join(_stem(path) for path in found[:3])
+        name = safe_name("+".join(_stem(path) for path in found[:3]))
     if not found:
         raise InputError(f"{data}: no data file is named; give a card (.toml), a file ({_KINDS}), a folder or a glob.")
     cards = [path for path in found if path.suffix == ".toml"]
@@ -69,6 +69,10 @@ def kind_of(path: Path) -> str | None:
 
 
 def _expand(item: str | Path) -> list[Path]:
+    if not str(item).strip():
+        raise InputError(
+            f"--data is empty; give a card (.toml), a file ({_KINDS}), a folder or a glob (. is the folder you are in)."
+        )
     path = Path(item)
     if path.is_dir() and path.suffix != ".zarr":
         return _in_folder(path)
@@ -100,8 +104,8 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 def _name(path: Path) -> str:
-    """A short name for reports: the file's or the folder's, or that of the folder a glob looks in."""
-    return _stem((path if path.exists() else path.parent).resolve())
+    """A short name for reports and run folders: the file's or the folder's, or that of the folder a glob looks in."""
+    return safe_name(_stem((path if path.exists() else path.parent).resolve()))
 
 
 def _stem(path: Path) -> str:

@@ -1,4 +1,8 @@
-"""Long tables, one row a place and date (or step), are put on the step grid; what was not observed stays NaN."""
+"""Long tables, one row a place and date (or step), are put on the step grid; what was not observed stays NaN.
+
+Rows whose dates fall in one step are averaged, and so are two rows of one place and date (which are counted); two rows
+of one place and step number are refused, for a step has no dates to differ in.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +21,10 @@ from pipeline.sources.calendar import Calendar, Dates
 from pipeline.sources.cells import Index
 from pipeline.sources.columns import Columns, Text, Wanted, column_names, joined, load_columns, merged
 from pipeline.sources.draft import Draft
-from pipeline.sources.labels import default_ids, refuse_empty, target_column, year_in_name, years_of
+from pipeline.sources.labels import default_ids, refuse_bad_names, refuse_empty, target_column, year_in_name, years_of
+from pipeline.sources.marks import refuse_marks
 from pipeline.sources.memory import Budget
+from pipeline.sources.named_years import rows_of_other_seasons
 from pipeline.sources.rows import StoredRows, seasons
 from pipeline.table import Count
 
@@ -60,7 +66,9 @@ def grid(card: DatasetCard, table: LongTable, steps: int | None) -> Draft:
     """Seasons from observations. `steps` is T; None takes a year of dates, or as many steps as the table counts."""
     calendar = Calendar.of(card)
     for columns in (table.observations, table.labels):
-        refuse_empty(columns, card.sample_id or card.place)
+        refuse_bad_names(columns, card.sample_id or card.place)
+    series = tuple((variate.column or variate.name,) for variate in card.variates)
+    refuse_marks([table.observations], [series], [variate.scale for variate in card.variates], card.missing)
     if card.sample_id:
         return _by_sample(card, calendar, table, steps)
     if card.date:
@@ -72,12 +80,15 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
     """A sample is a place and the season that its dates fall in; a yield belongs to the year its own row names."""
     seen, labels = table.observations, table.labels
     steps = _date_steps(card, calendar, steps)
-    year, step = calendar.season_of(_dates(card, seen), steps)
+    dates = _dates(card, seen)
+    year, step = calendar.season_of(dates, steps)
     own = _row_years(card, table, labels)
     if own is None:
         own, _ = calendar.season_of(_dates(card, labels), steps)
     keys = _place_years(card, table, year, own)
     inside = step < steps
+    elsewhere = rows_of_other_seasons(card, calendar, seen, dates, _row_years(card, table, seen), keys.sample, steps)
+    moved = "observation row counted to the season of its date, though its year column names another"
     return Draft(
         values=cells.mean_in_cells(seen.measured[inside], keys.sample[inside], step[inside], len(keys.names), steps),
         target=cells.one_a_sample(labels, table.target, keys.labelled, keys.names),
@@ -87,7 +98,11 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
         static=cells.static_of(seen, card.static, keys.sample, keys.names),
         incomplete=np.zeros(len(keys.names), bool),
         where=cells.sample_where(seen, keys.sample, labels, keys.labelled),
-        counts=_outside(~inside, steps),
+        counts=(
+            *_outside(~inside, steps),
+            *_told(moved, elsewhere),
+            *_repeated(seen, inside, keys.sample, dates),
+        ),
     )
 
 
@@ -116,15 +131,18 @@ def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: i
     seen, labels = table.observations, table.labels
     assert card.sample_id is not None
     names, sample = _used(seen.text[card.sample_id])
-    if card.date:
+    dates = _dates(card, seen) if card.date else None
+    if dates is not None:
         steps = _date_steps(card, calendar, steps)
-        year, step = _sample_dates(card, calendar, table, steps)
+        said = _row_years(card, table, seen)
+        rows_of_other_seasons(card, calendar, seen, dates, said, sample, steps)
+        year, step = _sample_dates(calendar, dates, said, steps)
     else:
         year, step = _needed_years(card, table, seen), _steps(card, seen) - calendar.offset
         steps = _sample_steps(card, calendar, int(step.max()) + 1, steps)
         assert card.step is not None
         cells.refuse_repeated_steps(seen, card.step, sample, step, names)
-    refuse_empty(seen, card.place)
+    refuse_bad_names(seen, card.place)
     place = seen.text[card.place]
     first = cells.first_rows(sample, len(names))
     cells.refuse_two(seen, "year", year, sample, first, names)
@@ -140,7 +158,7 @@ def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: i
         static=cells.static_of(seen, card.static, sample, names),
         incomplete=np.zeros(len(names), bool),
         where=cells.sample_where(seen, sample, labels, labelled),
-        counts=_outside(~inside, steps),
+        counts=(*_outside(~inside, steps), *(_repeated(seen, inside, sample, dates) if dates is not None else ())),
     )
 
 
@@ -188,13 +206,11 @@ def _positions(names: NDArray[np.str_], labels: Columns, column: str) -> Index:
     return np.array([place[name] for name in wanted], np.int64)
 
 
-def _sample_dates(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int) -> tuple[Index, Index]:
+def _sample_dates(calendar: Calendar, dates: Dates, said: Index | None, steps: int) -> tuple[Index, Index]:
     """(year, step) of each row: the year that it names, or else that of the season its date falls in."""
-    dates = _dates(card, table.observations)
-    year = _row_years(card, table, table.observations)
-    if year is None:
+    if said is None:
         return calendar.season_of(dates, steps)
-    return year, calendar.step_in(year, dates, steps)
+    return said, calendar.step_in(said, dates, steps)
 
 
 def _date_steps(card: DatasetCard, calendar: Calendar, steps: int | None) -> int:
@@ -277,5 +293,14 @@ def _dates(card: DatasetCard, columns: Columns) -> Dates:
 
 
 def _outside(outside: NDArray[np.bool_], steps: int) -> tuple[Count, ...]:
-    rows = int(outside.sum())
-    return (Count(f"observation row outside of the season's {steps} steps left out", rows),) if rows else ()
+    return _told(f"observation row outside of the season's {steps} steps left out", int(outside.sum()))
+
+
+def _repeated(seen: Columns, inside: NDArray[np.bool_], sample: Index, dates: Dates) -> tuple[Count, ...]:
+    days = dates[inside].astype(np.int64)
+    rows = cells.repeated_rows(seen.measured[inside], sample[inside], days)
+    return _told("observation row averaged with an earlier one of its place and date", rows)
+
+
+def _told(reason: str, rows: int) -> tuple[Count, ...]:
+    return (Count(reason, rows),) if rows else ()

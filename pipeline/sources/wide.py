@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
 from pipeline.sources.columns import Columns, Wanted, column_names, joined_where, load_columns, require
-from pipeline.sources.labels import default_ids, refuse_empty, refuse_odd_year, target_column, year_in_name, years_of
+from pipeline.sources.labels import (
+    default_ids,
+    refuse_bad_names,
+    refuse_odd_year,
+    target_column,
+    year_in_name,
+    years_of,
+)
+from pipeline.sources.marks import refuse_marks
 from pipeline.sources.memory import Budget
 from pipeline.sources.rows import StoredRows
 from pipeline.table import Count
@@ -167,6 +175,7 @@ def load_rows(
 ) -> tuple[StoredRows, list[tuple[NDArray[np.str_], int, NDArray[np.float64]]]]:
     """Read the planned files: their rows, and (places, year, yields) of every `earlier` column."""
     parts = load_columns([(file.path, file.wanted(scale, missing)) for file in files], budget)
+    refuse_marks(parts, [file.steps for file in files], scale, missing)
     several = len(files) > 1
     places = [_places(file, part, several) for file, part in zip(files, parts, strict=True)]
     years = [_years(file, part) for file, part in zip(files, parts, strict=True)]
@@ -195,7 +204,7 @@ def load_rows(
 
 def _places(file: WideFile, part: Columns, several: bool) -> NDArray[np.str_]:
     if file.place is not None:
-        refuse_empty(part, file.place)
+        refuse_bad_names(part, file.place)
         return part.text[file.place].strings()
     # Row 5 of one file need not be the place of row 5 of another.
     prefix = f"{file.path.name} " if several else ""
@@ -211,7 +220,7 @@ def _years(file: WideFile, part: Columns) -> NDArray[np.int64]:
 
 def _ids(file: WideFile, part: Columns, place: NDArray[np.str_], year: NDArray[np.int64]) -> NDArray[np.str_]:
     if file.sample_id is not None:
-        refuse_empty(part, file.sample_id)
+        refuse_bad_names(part, file.sample_id)
         return part.text[file.sample_id].strings()
     return default_ids(place, year)
 

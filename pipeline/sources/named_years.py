@@ -1,0 +1,50 @@
+"""Whether the year that a row names is that of the season its date falls in: if not, yields go to other seasons."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from pipeline.card import DatasetCard
+from pipeline.errors import InputError
+from pipeline.sources.calendar import Calendar, Dates
+from pipeline.sources.cells import Index
+from pipeline.sources.columns import Columns
+
+
+def rows_of_other_seasons(
+    card: DatasetCard, calendar: Calendar, seen: Columns, dates: Dates, said: Index | None, group: Index, steps: int
+) -> int:
+    """How many rows lie in another season than the one that their year column names. said, group [R].
+
+    Raises `InputError` where that is so for more than half of the rows, and for all rows of their group: the sample
+    that they name, or else the place's season that their dates fall in. A column of calendar years names two seasons
+    that cross New Year in turn, so some row of each group agrees; a column that means another year agrees nowhere.
+    """
+    if said is None:
+        return 0
+    season, step = calendar.season_of(dates, steps)
+    inside = step < steps
+    agrees = inside & (season == said)
+    other = inside & (season != said)
+    some_agree = np.bincount(group[agrees], minlength=int(group.max(initial=0)) + 1) > 0
+    astray = other & ~some_agree[group]
+    if 2 * astray.sum() <= inside.sum():
+        return int(other.sum())
+    row = int(np.argmax(astray))
+    raise InputError(
+        f"{seen.where(row)}: the date {dates[row]} lies in the season that is called {season[row]} here (it starts on "
+        f"{calendar.season_start}), but column {card.year} says {said[row]}; so it is in {astray.sum():,} of "
+        f"{inside.sum():,} rows, and their yields would go to other seasons. `season_year` is "
+        f'"{calendar.season_year}" in {card.path}: "end" calls a season after the year in which its last step begins, '
+        f'"start" after that of its first. {_advice(calendar, dates, said, steps, inside.sum())}'
+    )
+
+
+def _advice(calendar: Calendar, dates: Dates, said: Index, steps: int, rows: int) -> str:
+    turned = replace(calendar, season_year="start" if calendar.season_year == "end" else "end")
+    season, step = turned.season_of(dates, steps)
+    if 2 * ((step < steps) & (season == said)).sum() > rows:
+        return f'With `season_year = "{turned.season_year}"` they agree: set it, if that is what the column means.'
+    return "Correct it, `season_start`, or the column that `year` names in the card."

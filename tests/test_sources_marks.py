@@ -1,0 +1,129 @@
+"""Marks of missing data that nobody named: refused in every kind of table, and only where they can be nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.sources import read
+from pipeline.sources.marks import MARKS
+
+WIDE = """name = "n"
+format = "wide"
+files = "f.csv"
+year = "year"
+variates = [{name = "a", scale = SCALE}]
+target = {column = "t", unit = "t/ha"}
+"""
+
+
+def wide(folder: Path, cells: list[str], keys: str = "", scale: float = 1.0) -> Path:
+    """A card and a table of one variate, one row a pair of cells."""
+    rows = [f"p{i},2020,{a},{b},3" for i, (a, b) in enumerate(zip(cells[::2], cells[1::2], strict=True))]
+    (folder / "f.csv").write_text("\n".join(["place,year,a_0,a_1,t", *rows]) + "\n")
+    (folder / "card.toml").write_text(keys + WIDE.replace("SCALE", str(scale)))
+    return folder / "card.toml"
+
+
+def refusal(data: Path, for_prediction: bool = False) -> str:
+    with pytest.raises(InputError) as caught:
+        read(data, for_prediction=for_prediction)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("mark", [*map(str, MARKS), "1e20", "-3.4e38", "9.96921e36", "-3.4028235e+38"])
+def test_a_mark_of_missing_data_is_refused_with_its_cells_and_the_card_that_names_it_is_read(
+    tmp_path: Path, mark: str
+) -> None:
+    cells = ["0.2", mark, "0.3", "0.4", mark, "0.1"]
+    told = refusal(wide(tmp_path, cells))
+    assert f"{tmp_path}/f.csv, line 2, column a_1: " in told
+    assert "stands in 2 cells of this variate, whose other values reach 0.4 at most" in told
+    assert "or leave those cells empty" in told
+    named = told.split("`missing = ")[1].split("`")[0]
+    for keys in (f"missing = {named}\n", f"missing = [{mark}]\n"):
+        table = read(wide(tmp_path, cells, keys))
+        assert table.observed[:, 0].tolist() == [[True, False], [True, True], [False, True]]
+
+
+def test_a_mark_is_found_behind_a_scale_and_advised_as_it_is_stored(tmp_path: Path) -> None:
+    cells = ["5", "-9999", "3", "-9999"]
+    assert "`missing = [-9999]`" in refusal(wide(tmp_path, cells, scale=0.0001))
+    assert "`missing = [-9999]`" in refusal(wide(tmp_path, cells, scale=-0.1))
+
+
+def test_two_marks_of_one_variate_are_told_together_with_those_the_card_has(tmp_path: Path) -> None:
+    cells = ["0.5", "-9999", "-99", "-9999", "-99", "255"]
+    told = refusal(wide(tmp_path, cells, "missing = [255]\n"))
+    assert "-9999 and -99 stand in 4 cells" in told
+    assert "`missing = [255, -9999, -99]`" in told
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["0.2", "-99", "0.3", "0.4"],  # once: a measurement that failed
+        ["999", "999", "500", "101"],  # within ten times of the others: a rainy month in mm
+        ["-999", "-999", "-2000", "8000"],
+        ["-3", "-3", "0.1", "0.2"],  # no usual mark
+    ],
+)
+def test_what_may_be_a_measurement_is_read(tmp_path: Path, cells: list[str]) -> None:
+    assert read(wide(tmp_path, cells)).observed.all()
+
+
+def test_a_variate_that_holds_nothing_but_the_mark_is_refused(tmp_path: Path) -> None:
+    assert "-9999 stands in 2 cells" in refusal(wide(tmp_path, ["-9999", "-9999"]))
+
+
+def test_marks_of_the_files_of_several_years_are_counted_together(tmp_path: Path) -> None:
+    for year, value in ((2021, "0.3"), (2022, "-99"), (2023, "-99")):
+        (tmp_path / f"f{year}.csv").write_text(f"place,b_0,b_1,a_0,a_1,y{year}\np,1,1,{value},0.4,3\n")
+    told = refusal(tmp_path)
+    assert "f2022.csv, line 2, column a_0: -99 stands in 2 cells" in told
+
+
+@pytest.mark.parametrize("for_prediction", [False, True])
+def test_a_parquet_table_and_one_read_for_prediction_are_looked_at_too(tmp_path: Path, for_prediction: bool) -> None:
+    columns = {"a_0": pa.array([1e20, 1e20, 1.0], pa.float32()), "a_1": [1.0] * 3, "y2022": [3.0] * 3}
+    pq.write_table(pa.table(columns), tmp_path / "f.parquet")
+    told = refusal(tmp_path / "f.parquet", for_prediction)
+    assert "f.parquet, row 1, column a_0: 1e+20 stands in 2 cells" in told
+
+
+@pytest.mark.parametrize("when", ["date", "step"])
+def test_a_long_table_is_looked_at_too(tmp_path: Path, when: str) -> None:
+    rows = [("2020-01-01", 1, 0.3), ("2020-02-01", 2, -9999), ("2020-03-01", 3, -9999)]
+    (tmp_path / "f.csv").write_text(
+        "place,year,date,step,A,t\n" + "".join(f"p,2020,{date},{step},{a},3\n" for date, step, a in rows)
+    )
+    (tmp_path / "card.toml").write_text(
+        f'name = "n"\nformat = "long"\nfiles = "f.csv"\nyear = "year"\n{when} = "{when}"\n'
+        'variates = [{name = "a", column = "A"}]\ntarget = {column = "t", unit = "t/ha"}\n'
+    )
+    told = refusal(tmp_path / "card.toml")
+    assert "f.csv, line 3, column A: -9999 stands in 2 cells" in told
+
+
+def test_a_cube_is_looked_at_too(tmp_path: Path) -> None:
+    xr = pytest.importorskip("xarray")
+    values = np.array([[[0.2, -3.4e38, 0.3]], [[-3.4e38, 0.1, 0.2]]], np.float32)
+    cube = xr.Dataset(
+        {"ndvi": (("place", "year", "step"), values), "yield": (("place", "year"), np.ones((2, 1)))},
+        {"place": ["a", "b"], "year": [2020], "step": [1, 2, 3]},
+    )
+    cube.to_netcdf(tmp_path / "cube.nc")
+    card = (
+        'name = "n"\nformat = "netcdf"\nfiles = "cube.nc"\nyear = "year"\nstep = "step"\n'
+        'variates = [{name = "ndvi"}]\ntarget = {column = "yield", unit = "t/ha"}\n'
+    )
+    (tmp_path / "card.toml").write_text(card)
+    told = refusal(tmp_path / "card.toml")
+    assert "cube.nc, place a, year 2020, step 2, column ndvi: -3.4e+38 stands in 2 cells" in told
+    (tmp_path / "card.toml").write_text("missing = [-3.4e38]\n" + card)
+    assert read(tmp_path / "card.toml").observed.sum() == 4
