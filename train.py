@@ -16,7 +16,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,10 +26,12 @@ import tyro
 from cache.catalog import entries
 from cache.dataset import encoder_of
 from cache.storage import CacheError
-from model.fitting import Diverged, Epoch, Schedule
 from model.offset import OffsetName
 from model.presets import PRESETS, PresetName
 from model.timesclip import TimesCLIP, TimesCLIPConfig
+from model.training.errors import Diverged, Refused
+from model.training.loop import Epoch, Trainer
+from model.training.schedule import Schedule
 from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.sources import read
@@ -96,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         args = tyro.cli(Arguments, args=given, description=__doc__)
         return train(args, shlex.join(["python", "train.py", *given]))
-    except InputError as error:
+    except (InputError, Refused) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
     except (CacheError, OSError, Diverged) as error:
@@ -122,14 +124,14 @@ def train(args: Arguments, command: str) -> int:
     run.write_json("config.json", configuration(args))
     outcomes: list[Any] = []
     for ready in prepared:
-        report = epoch_reporter(run, ready.fold)
+        trainer = Trainer(schedule, args.seed, listener=EpochLines(run))
         began = time.perf_counter()
         if source is None:
-            outcomes.append(completing.run_fold(ready, PRESETS[args.preset], schedule, args.seed, report))
+            outcomes.append(completing.run_fold(ready, PRESETS[args.preset], trainer, balance=False))
         else:
             model = load_model(source, ready)
             setup = forecasting.ForecastSetup(args.offset, args.offset_years, args.members)
-            outcomes.append(forecasting.run_fold(ready, model, setup, schedule, args.seed, report))
+            outcomes.append(forecasting.run_fold(ready, model, setup, trainer))
         seconds["train"] += time.perf_counter() - began
         if outcomes[-1].fit.interrupted:
             print("interrupted: the best weights so far are kept, further folds are left out")
@@ -225,16 +227,24 @@ def load_model(run: RunFolder, ready: Prepared) -> TimesCLIP:
     return model.eval().requires_grad_(False)
 
 
-def epoch_reporter(run: RunFolder, fold: Fold) -> Callable[[Epoch], None]:
+class EpochLines:
     """A line in metrics.jsonl and one on the screen for every epoch."""
 
-    def report(epoch: Epoch) -> None:
-        run.append_metrics({"fold": fold.name, **asdict(epoch)})
-        terms = "  ".join(f"{name} {value:.4f}" for name, value in epoch.train.items())
-        print(f"fold {fold.name}  epoch {epoch.epoch:3d}  {terms}  valid {epoch.valid['score']:.4f}  "
-              f"{epoch.seconds:.2f} s  {epoch.samples_per_second:.0f} samples/s", flush=True)  # fmt: skip
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
 
-    return report
+    def on_step(self, phase: str, epoch: int, step: int, steps: int) -> None:
+        """Nothing."""
+
+    def on_epoch(self, phase: str, epoch: Epoch) -> None:
+        """Told after each epoch; `phase` is <fold>/train or <fold>/refit."""
+        fold, _, part = phase.rpartition("/")
+        if part == "refit":
+            return
+        self.run.append_metrics({"fold": fold, **asdict(epoch)})
+        terms = "  ".join(f"{name} {value:.4f}" for name, value in epoch.train.items())
+        print(f"fold {fold}  epoch {epoch.epoch:3d}  {terms}  valid {epoch.valid['score']:.4f}  "
+              f"{epoch.seconds:.2f} s  {epoch.samples_per_second:.0f} samples/s", flush=True)  # fmt: skip
 
 
 def configuration(args: Arguments) -> dict[str, Any]:

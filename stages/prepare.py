@@ -6,14 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cache.dataset import choose_store, embeddings
 from cache.storage import open_storage
 from cache.store import MissingRows, Store
-from model.completion import Season
-from model.seasons import half_seasons
+from model.seasons import Season, half_seasons
 from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.scaling import Scaler
@@ -24,17 +22,16 @@ from pipeline.table import SeasonTable
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """All N samples of a table, scaled by one fold's training rows. `ranges` [V,2]: the y-range of the plots."""
+    """All N samples of a table, scaled by one fold's training rows. `ranges` [V,2]: the y-range of the plots.
+
+    seasons: as measured, then one entry a view.
+    """
 
     table: SeasonTable
     fold: Fold
     scaler: Scaler
     ranges: NDArray[np.float64]
-    season: Season
-
-    def rows(self, index: NDArray[np.int64]) -> Season:
-        """The seasons of some samples [n]."""
-        return self.season.rows(torch.from_numpy(index))
+    seasons: tuple[Season, ...]
 
 
 @dataclass(frozen=True)
@@ -83,4 +80,4 @@ def assemble(
     """The same with a scaler and y-ranges that were fitted before (a run's own, for new data)."""
     vectors = None if pictures is None else pictures.vectors(table, ranges)
     first, second = half_seasons(scaler.apply(table.values), table.observed, vectors)
-    return Prepared(table, fold, scaler, ranges, Season(first, second))
+    return Prepared(table, fold, scaler, ranges, (Season(first, second),))
