@@ -42,10 +42,10 @@ class Completed:
     selection: NDArray[np.float64] | None
 
 
-def run_fold(prepared: Prepared, preset: Preset, trainer: Trainer, balance: bool) -> Completed:
+def run_fold(prepared: Prepared, preset: Preset, dropout: float, trainer: Trainer, balance: bool) -> Completed:
     """Train on the training rows, choose the epoch on the validation rows, then complete the test rows."""
     fold, table = prepared.fold, prepared.table
-    config = model_config(prepared, preset)
+    config = model_config(prepared, preset, dropout)
     seasons = [season.to(trainer.processes.device) for season in prepared.seasons]
     device = seasons[0].first.values.device
     train, valid, test = (torch.from_numpy(rows).to(device) for rows in (fold.train, fold.valid, fold.test))
@@ -82,7 +82,7 @@ def refuse_short_seasons(table: SeasonTable, preset: Preset) -> None:
         )
 
 
-def model_config(prepared: Prepared, preset: Preset) -> TimesCLIPConfig:
+def model_config(prepared: Prepared, preset: Preset, dropout: float) -> TimesCLIPConfig:
     """The architecture that the table and the cached vectors ask for."""
     first = prepared.seasons[0].first
     return TimesCLIPConfig(
@@ -93,6 +93,7 @@ def model_config(prepared: Prepared, preset: Preset) -> TimesCLIPConfig:
         use_vision=preset.use_vision,
         use_language=preset.use_language,
         use_alignment=preset.use_alignment,
+        dropout=dropout,
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from cache.dataset import choose_store, embeddings
@@ -52,6 +53,14 @@ class Pictures:
             wanted = f"embeddings of {encoder}" if encoder else "embeddings"
             raise InputError(f"{root} holds no {wanted} for these plots. Run:\n    {command}")
         return Pictures(root, style, store, command)
+
+    def fingerprint(self) -> str:
+        """32 hex digits of xxh3-128 over the namespace and every vector that was read."""
+        digest = xxhash.xxh3_128(self.store.spec.id.encode())
+        for ranges in sorted(self.read):
+            digest.update(ranges)
+            digest.update(np.ascontiguousarray(self.read[ranges]).data)
+        return digest.hexdigest()
 
     def vectors(self, table: SeasonTable, ranges: NDArray[np.float64]) -> NDArray[np.float16]:
         """[N,V,2,D]. Raises InputError with the command when a single vector is missing."""

@@ -90,6 +90,7 @@ class Trainer:
     freeze: Freeze = field(default_factory=Freeze)
     processes: Processes = field(default_factory=Processes)
     precision: Precision = field(default_factory=lambda: Precision("fp32", torch.device("cpu")))
+    compile: bool = False
     keeper: Keeper = field(default_factory=NoKeeper)
     listener: Listener = field(default_factory=Silent)
 
@@ -114,6 +115,8 @@ class _Course:
         self.module, self.schedule, self.processes = task.module, trainer.schedule, trainer.processes
         if task.samples < self.processes.size:
             raise Refused(f"{task.samples} training samples cannot be dealt to {self.processes.size} processes.")
+        if trainer.compile:
+            self.module.compile()
         self.names = {id(parameter): name for name, parameter in self.module.named_parameters()}
         self.optimizer = optimizer_of(self.module, self.schedule, task.pretrained)
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]

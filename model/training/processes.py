@@ -75,6 +75,11 @@ class Processes:
         everyone: Tensor = _GatherRows.apply(rows, self, counts)
         return everyone, sum(counts[: self.rank])
 
+    def end(self) -> None:
+        """Leave the processes; the last call."""
+        if self.accelerator is not None and self.size > 1:
+            self.accelerator.end_training()
+
     def wait(self) -> None:
         """Until every process is here."""
         if self.accelerator is not None:
