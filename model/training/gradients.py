@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -23,18 +24,31 @@ from model.training.processes import Processes
 from model.training.task import Outputs, Task, Terms
 
 
+@dataclass(frozen=True)
+class Share:
+    """This process's samples of a step: the first `rows` of `batch` count, of `total` over all processes."""
+
+    batch: Any
+    rows: int
+    total: int
+
+
 def add_gradients(
-    task: Task, batch: Any, total: int, micro_batches: int, precision: Precision, processes: Processes, clock: Clock
+    task: Task, share: Share, micro_batches: int, precision: Precision, processes: Processes, clock: Clock
 ) -> Terms:
-    """Add this process's share of the gradient of the batch to the parameters; returns its share of the terms."""
-    bounds = _bounds(len(batch), micro_batches)
+    """Add this process's share of the gradient of the step to the parameters; returns its share of the terms."""
+    batch, total = share.batch, share.total
+    bounds = _bounds(share.rows, micro_batches)
     if len(bounds) == 1:
         with clock("forward"):
-            terms = task.loss(_forward(task, batch, precision), batch, total, processes)
+            # Without a row of its own a process still takes part in what all do, with zeros.
+            own = {name: out[: share.rows] for name, out in _forward(task, batch, precision).items()}
+            terms = task.loss(own, batch.part(0, share.rows), total, processes)
         with clock("backward"):
             precision.backward(terms["loss"])
         return terms
-    states, parts = [], []
+    states: list[Tensor] = []
+    parts: list[Outputs] = []
     with clock("forward"):
         with torch.no_grad():
             for start, stop in bounds:
@@ -48,8 +62,8 @@ def add_gradients(
             with replayed(state, processes.device):
                 outputs = _forward(task, batch.part(start, stop), precision)
             reached = {name: whole.grad for name, whole in cached.items() if whole.grad is not None}
-            own = [gradient[start:stop] for gradient in reached.values()]
-            torch.autograd.backward([outputs[name] for name in reached], own)
+            gradients = [gradient[start:stop] for gradient in reached.values()]
+            torch.autograd.backward([outputs[name] for name in reached], gradients)
     return terms
 
 

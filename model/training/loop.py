@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from model.training.clock import Clock
 from model.training.errors import Diverged, Refused
 from model.training.freezing import Freeze
-from model.training.gradients import add_gradients, sum_gradients
+from model.training.gradients import Share, add_gradients, sum_gradients
 from model.training.precision import Precision
 from model.training.processes import Processes
 from model.training.sampling import Sampling, epoch_draws
@@ -134,6 +134,8 @@ class _Course:
             if choose:
                 self.fit.best_score = self.score()["score"]
             self.best = copied(self.module)
+            if self.processes.rank:  # the others draw dropout of their own; the first draws that of a single process
+                torch.manual_seed(self.trainer.seed + 1_000_003 * self.processes.rank)
         elif self.finished:
             self.module.eval()
             return self.fit
@@ -192,14 +194,15 @@ class _Course:
         """One optimizer step over one batch of all processes."""
         processes = self.processes
         with self.clock("data"):
-            batch = self.task.batch(draw.part(*processes.share(draw.total)).to(processes.device))
+            start, stop = processes.share(draw.total)
+            rows = draw.part(start, stop) if stop > start else draw.part(0, 1)
+            share = Share(self.task.batch(rows.to(processes.device)), stop - start, draw.total)
         self.optimizer.zero_grad(set_to_none=True)
-        terms = add_gradients(
-            self.task, batch, draw.total, self.schedule.accumulate, self.trainer.precision, processes, self.clock
-        )
+        trainer = self.trainer
+        terms = add_gradients(self.task, share, self.schedule.accumulate, trainer.precision, processes, self.clock)
         with self.clock("optimizer"):
             sum_gradients(self.parameters, processes)
-            if self.trainer.precision.step(self.optimizer, self.parameters, self.schedule.clip):
+            if trainer.precision.step(self.optimizer, self.parameters, self.schedule.clip):
                 self.rates.step()
         self.names_of_terms = list(terms)
         self.terms.append(torch.stack([term.detach() for term in terms.values()]) * draw.total)

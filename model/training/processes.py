@@ -36,7 +36,8 @@ class Processes:
                 "--device cuda: torch finds no CUDA GPU here. Leave --device out to train on the CPU, or install a "
                 "torch build and a driver that see it (`python -c 'import torch; print(torch.cuda.is_available())'`)."
             )
-        accelerator = Accelerator(cpu=device == "cpu")
+        # Without cpu=True accelerate does not join torchrun's processes where there is no GPU.
+        accelerator = Accelerator(cpu=device == "cpu" or not torch.cuda.is_available())
         return Processes(accelerator.process_index, accelerator.num_processes, accelerator.device, accelerator)
 
     @property
