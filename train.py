@@ -1,9 +1,11 @@
-"""Train on cached pictures: stage 1 completes the season, stage 2 turns what it learned into t/ha.
+"""Train on cached pictures: stage 1 completes the season, stage 2 turns what it learned into t/ha, stage 3
+fine-tunes both together.
 
     python train.py --stage 1                                    on the demo data, after render_cache.py
     python train.py --stage 2                                    on the newest stage-1 run that fits
     python train.py --stage 1 --data my_card.toml --split leave-year-out
     python train.py --stage 2 --data my_card.toml --split leave-year-out --offset place
+    python train.py --stage 3 --from runs/x                      fine-tune a stage-2 run
     python train.py --stage 1 --preset language-only             without pictures
     python train.py --stage 1 --seeds 5                          five runs and their spread
     python train.py --resume runs/x                              go on with a run that was stopped
@@ -47,7 +49,7 @@ from pipeline.table import SeasonTable
 from report.page import write_page
 from report.run import RunFolder, commit, complete_runs, hardware
 from report.summary import print_scores, write_spread
-from stages import completing, forecasting
+from stages import completing, finetuning, forecasting
 from stages.checkpoints import Checkpoints
 from stages.flags import Arguments, as_record, parse, schedule_of
 from stages.logging import EpochLog
@@ -164,7 +166,7 @@ def prepare_ground(args: Arguments) -> Ground:
     )
     print(table.describe_counts())
     pictures = find_pictures(args, table) if PRESETS[args.model.preset].use_vision else None
-    source = base_run(args, table, folds, pictures) if args.stage == 2 else None
+    source = base_run(args, table, folds, pictures) if args.stage > 1 else None
     prepared = [prepare(table, fold, pictures) for fold in folds]
     return Ground(table, prepared, pictures, source, time.perf_counter() - started)
 
@@ -214,6 +216,8 @@ def train_fold(args: Arguments, ready: Prepared, source: RunFolder | None, train
     if source is None:
         preset = PRESETS[args.model.preset]
         return completing.run_fold(ready, preset, args.model.dropout, trainer, args.sampling.balance)
+    if args.stage == 3:
+        return finetuning.run_fold(ready, source, trainer, args.sampling.balance)
     model = load_model(source, ready).to(trainer.processes.device)
     setup = forecasting.ForecastSetup(
         args.model.offset, args.model.offset_years, args.model.members, args.sampling.balance
@@ -272,9 +276,9 @@ def find_pictures(args: Arguments, table: SeasonTable) -> Pictures:
 
 
 def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], pictures: Pictures | None) -> RunFolder:
-    """The run to build on: --from, or the newest stage-1 run of this table, split, seed, preset and pictures."""
+    """The run to build on: --from, or in stage 2 the newest stage-1 run of this table, split, seed and pictures."""
     wanted = {
-        "stage": 1,
+        "stage": args.stage - 1,
         "data_fingerprint": table.fingerprint(),
         "split": args.input.split,
         "preset": args.model.preset,
@@ -282,8 +286,8 @@ def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], picture
         "cache_spec": pictures and pictures.store.spec.id,
     }
     command = (
-        f"python train.py --stage 1 --data {args.input.data} --split {args.input.split} --preset {args.model.preset} "
-        f"--seed {args.run.seed}"
+        f"python train.py --stage {args.stage - 1} --data {args.input.data} --split {args.input.split} "
+        f"--preset {args.model.preset} --seed {args.run.seed}"
     )
     names = {fold.name for fold in folds}
     if args.model.from_ is None:

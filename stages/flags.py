@@ -56,7 +56,7 @@ class ModelFlags:
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Stage 2: the stage-1 run to build on; the newest that fits by default. Stage 3: the stage-2 run."""
     freeze: str | None = None
-    """Parts that keep their weights, as in vision,language (also select, head)."""
+    """Parts that keep their weights, as in vision,language (also select, head; stage 3: yields)."""
     unfreeze_at: int | None = None
     """Epoch from which the frozen parts learn, too; never by default."""
     offset: Literal["auto"] | OffsetName = "auto"
@@ -79,10 +79,10 @@ class LearningFlags:
     """Samples a step, over all processes; 64 by default."""
     accumulate: int = 1
     """Micro-batches that a step is computed in: less memory, the same result, one more forward pass."""
-    lr: float = 1e-3
-    """Highest learning rate of the one-cycle schedule, new parts."""
-    lr_pretrained: float = 1e-4
-    """Highest learning rate of parts that an earlier stage trained (stage 3)."""
+    lr: float | None = None
+    """Highest learning rate of the one-cycle schedule; 1e-3 in stages 1 and 2, 1e-4 for the heads of stage 3."""
+    lr_pretrained: float | None = None
+    """Highest learning rate of the encoder in stage 3; 1e-5 by default."""
     weight_decay: float | None = None
     """AdamW's decoupled weight decay a step, times the rate; 0.05 in stages 1 and 3, 0.3 in stage 2 by default."""
     precision: PrecisionName = "auto"
@@ -129,8 +129,8 @@ class RunFlags:
 class Arguments:
     """Train one stage on every fold of a split."""
 
-    stage: Literal[1, 2]
-    """1: complete the season. 2: forecast the yield from a frozen stage-1 model."""
+    stage: Literal[1, 2, 3]
+    """1: complete the season. 2: forecast the yield from a frozen stage-1 model. 3: fine-tune all of it."""
     input: tyro.conf.OmitArgPrefixes[DataFlags] = field(default_factory=DataFlags)
     model: tyro.conf.OmitArgPrefixes[ModelFlags] = field(default_factory=ModelFlags)
     learning: tyro.conf.OmitArgPrefixes[LearningFlags] = field(default_factory=LearningFlags)
@@ -139,13 +139,14 @@ class Arguments:
     style: Style = field(default_factory=Style)
 
 
-PARTS = ("vision", "language", "select", "head")  # that --freeze may name
+PARTS = ("vision", "language", "select", "head", "yields")  # that --freeze may name, the last in stage 3
 GROUPS = ("input", "model", "learning", "sampling", "run")
 NOT_KEPT = ("out", "resume", "config", "seeds")  # in config.json: they say where, not what
 
 DEFAULTS = {
     1: Schedule(epochs=60, patience=12, weight_decay=0.05),
     2: Schedule(epochs=80, patience=20, weight_decay=0.3),
+    3: Schedule(epochs=20, patience=5, weight_decay=0.05, lr=1e-4, lr_pretrained=1e-5),
 }
 
 
@@ -234,7 +235,7 @@ def as_record(args: Arguments) -> dict[str, Any]:
     for group in GROUPS:
         record |= asdict(getattr(args, group))
     schedule = schedule_of(args)
-    record |= {name: getattr(schedule, name) for name in ("epochs", "patience", "weight_decay")}
+    record |= {name: getattr(schedule, name) for name in ("epochs", "patience", "weight_decay", "lr", "lr_pretrained")}
     record = {name.rstrip("_"): str(value) if isinstance(value, Path) else value for name, value in record.items()}
     return {name: value for name, value in record.items() if name not in NOT_KEPT} | {"style": asdict(args.style)}
 
@@ -242,15 +243,8 @@ def as_record(args: Arguments) -> dict[str, Any]:
 def schedule_of(args: Arguments) -> Schedule:
     """The stage's schedule with what the flags change. Raises InputError when a number cannot be meant."""
     default, given = DEFAULTS[args.stage], args.learning
-    schedule = Schedule(
-        epochs=default.epochs if given.epochs is None else given.epochs,
-        patience=default.patience if given.patience is None else given.patience,
-        batch_size=default.batch_size if given.batch_size is None else given.batch_size,
-        weight_decay=default.weight_decay if given.weight_decay is None else given.weight_decay,
-        accumulate=given.accumulate,
-        lr=given.lr,
-        lr_pretrained=given.lr_pretrained,
-    )
+    changed = {f.name: getattr(given, f.name) for f in fields(Schedule) if getattr(given, f.name, None) is not None}
+    schedule = replace(default, **changed)
     above_zero = asdict(schedule) | {name: getattr(args.run, name) for name in ("seeds", "checkpoints")}
     above_zero |= {"members": args.model.members, "checkpoint_steps": args.run.checkpoint_steps}
     for name, value in above_zero.items():
@@ -281,12 +275,15 @@ def refuse_contradictions(args: Arguments, named: set[str]) -> None:
     if args.stage == 1 and args.model.from_:
         raise InputError("--from names the run that a later stage builds on; stage 1 starts from nothing. Leave it out "
                          "or use --stage 2.")  # fmt: skip
+    if args.stage == 3 and args.model.from_ is None:
+        raise InputError("--stage 3 fine-tunes a stage-2 run and needs it: --from runs/x. Make one with "
+                         "`python train.py --stage 2`.")  # fmt: skip
     if args.stage == 2 and args.model.freeze:
         raise InputError("--freeze in stage 2: the whole encoder is frozen there. Leave it out.")
     if args.stage != 1 and value_differs(args.model, "dropout"):
         raise InputError(f"--dropout is for stage 1; stage {args.stage} keeps the model it builds on. Leave it out.")
     for part in (args.model.freeze or "").split(",") if args.model.freeze else ():
-        if part not in (known := PARTS):
+        if part not in (known := PARTS if args.stage == 3 else PARTS[:-1]):
             near = difflib.get_close_matches(part, known, 1, 0.0)[0]
             raise InputError(f"--freeze names {part!r}; parts are {', '.join(known)}. The nearest is {near}.")
     if args.model.unfreeze_at is not None and not args.model.freeze:

@@ -106,6 +106,7 @@ class Forecast:
     learnt: Rows
     valid: NDArray[np.float64]
     test: NDArray[np.float64]
+    first: YieldEnsemble  # the heads before the refit, which know no validation label: stage 3 starts from them
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,11 +122,6 @@ class SeenSeasons:
         """Encode both half seasons and put them side by side."""
         both = torch.cat([features(model, half, FEATURE_BATCH) for half in (season.first, season.second)], dim=-1)
         return SeenSeasons(table, both, season.first.observed.any(-1) | season.second.observed.any(-1))
-
-    def anomaly(self, index: Rows, offset: Offset, known: KnownYields, own: bool) -> NDArray[np.float64]:
-        """Yield minus offset, t/ha [n]. own: do not use their own labels for them."""
-        base = offset.predict(known, self.table.place[index], self.table.year[index], leave_own_year_out=own)
-        return self.table.target[index] - base
 
     def rows(self, index: Rows, anomaly: Tensor) -> YieldRows:
         """The samples of `index` [n] as the head reads them."""
@@ -148,27 +144,36 @@ def run_fold(prepared: Prepared, model: TimesCLIP, setup: ForecastSetup, trainer
 
     offset = choose_offset(rehearsals(table, fold), setup.offset, setup.window)
     known = known_in(table, fold, fold.train)
-    anomaly = seasons.anomaly(fold.train, offset, known, own=True)
+    anomaly = anomaly_of(table, fold.train, offset, known, own=True)
     scale = AnomalyScale.fit(anomaly)
     train = [view.rows(fold.train, scale.apply(anomaly)) for view in views]
-    valid = seasons.rows(fold.valid, scale.apply(seasons.anomaly(fold.valid, offset, known, own=False)))
+    valid = seasons.rows(fold.valid, scale.apply(anomaly_of(table, fold.valid, offset, known, own=False)))
     weights = balancing_weights(table.target[fold.train]) if setup.balance else None
     head, fit = train_head(setup.members, level, train, valid, trainer, f"{fold.name}/train", weights)
     chosen = Forecaster(head, scale, offset, known, 0.0, level)
     valid_forecast = seasons.forecast(chosen, fold.valid)
     radius = conformal_radius(table.target[fold.valid] - valid_forecast)
+    first = head
 
     learnt = np.sort(np.concatenate([fold.train, fold.valid]))
     known = known_in(table, fold, learnt)
     if not fit.interrupted:
-        anomaly = seasons.anomaly(learnt, offset, known, own=True)
+        anomaly = anomaly_of(table, learnt, offset, known, own=True)
         scale = AnomalyScale.fit(anomaly)
         rows = [view.rows(learnt, scale.apply(anomaly)) for view in views]
         weights = balancing_weights(table.target[learnt]) if setup.balance else None
         head = refit_head(setup.members, level, rows, trainer, f"{fold.name}/refit", fit.best_epoch, weights)
     forecaster = Forecaster(head, scale, offset, known, radius, level)
 
-    return Forecast(prepared, model, forecaster, fit, learnt, valid_forecast, seasons.forecast(forecaster, fold.test))
+    test_forecast = seasons.forecast(forecaster, fold.test)
+    return Forecast(prepared, model, forecaster, fit, learnt, valid_forecast, test_forecast, first)
+
+
+def anomaly_of(table: SeasonTable, index: Rows, offset: Offset, known: KnownYields, own: bool) -> NDArray[np.float64]:
+    """Yield minus offset, t/ha [n], of the samples of `index`. own: do not use their own labels for them."""
+    base = offset.predict(known, table.place[index], table.year[index], leave_own_year_out=own)
+    anomaly: NDArray[np.float64] = table.target[index] - base
+    return anomaly
 
 
 def known_in(table: SeasonTable, fold: Fold, learnt: Rows) -> KnownYields:
@@ -285,6 +290,7 @@ def weights(outcomes: Sequence[Forecast]) -> dict[str, Tensor]:
         fold = outcome.prepared.fold.name
         named |= {f"{fold}/encoder.{name}": tensor for name, tensor in outcome.model.state_dict().items()}
         named |= {f"{fold}/head.{name}": tensor for name, tensor in outcome.forecaster.head.state_dict().items()}
+        named |= {f"{fold}/first.{name}": tensor for name, tensor in outcome.first.state_dict().items()}
     return named
 
 

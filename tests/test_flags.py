@@ -132,6 +132,7 @@ def test_seeds_make_a_run_each_and_a_summary_with_their_spread(small, tmp_path, 
     [
         (["--stage", "1", "--from", "runs/x"], "--from"),
         (["--stage", "1", "--offset", "place"], "--offset is for stage 2"),
+        (["--stage", "3"], "--from runs/x"),
         (["--stage", "2", "--freeze", "vision"], "whole encoder is frozen"),
         (["--stage", "2", "--dropout", "0.5"], "--dropout is for stage 1"),
         (["--stage", "1", "--dropout", "1.5"], "below 1"),
