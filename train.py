@@ -46,9 +46,11 @@ from pipeline.render import Style
 from pipeline.sources import read
 from pipeline.splits import Fold, choose_folds, make_folds
 from pipeline.table import SeasonTable
+from report.live import TrainingDisplay
 from report.page import write_page
 from report.run import RunFolder, commit, complete_runs, hardware
 from report.summary import print_scores, write_spread
+from report.tracking import Trackers, wanted_trackers
 from stages import completing, finetuning, forecasting
 from stages.checkpoints import Checkpoints
 from stages.flags import Arguments, as_record, parse, schedule_of
@@ -133,15 +135,18 @@ def train(args: Arguments, processes: Processes, command: str) -> None:
     """Read, split, gather, train fold by fold, write the run: the whole program."""
     precision = choose(args.learning.precision, processes.device)
     ground = prepare_ground(args)
+    trackers = wanted_trackers(args.run.tensorboard, args.run.wandb, args.run.mlflow)
     run, keeper = open_run(args, ground, processes)
-    trainer = trainer_of(args, processes, precision, keeper, EpochLog(run) if run else Silent())
     outcomes: list[Any] = []
     began = time.perf_counter()
-    for ready in ground.prepared:
-        outcomes.append(train_fold(args, ready, ground.source, trainer))
-        if outcomes[-1].fit.interrupted:
-            print("interrupted: the best weights so far are kept, further folds are left out; --resume goes on")
-            break
+    with listening(args, run, trackers) as listener:
+        trainer = trainer_of(args, processes, precision, keeper, listener)
+        for ready in ground.prepared:
+            outcomes.append(train_fold(args, ready, ground.source, trainer))
+            if outcomes[-1].fit.interrupted:
+                break
+    if outcomes[-1].fit.interrupted:
+        print("interrupted: the best weights so far are kept, further folds are left out; --resume goes on")
     seconds = {"read": ground.seconds, "train": time.perf_counter() - began}
     if run is None or not processes.is_main:
         processes.wait()
@@ -190,6 +195,20 @@ def open_run(args: Arguments, ground: Ground, processes: Processes) -> tuple[Run
     keeper = Checkpoints(run, *limits)
     keeper.start(ground.fingerprints())
     return run, keeper
+
+
+@contextlib.contextmanager
+def listening(args: Arguments, run: RunFolder | None, trackers: Sequence[str]) -> Iterator[Listener]:
+    """Who is told how training goes: in the main process metrics.jsonl, screen and trackers, elsewhere nobody."""
+    if run is None:
+        yield Silent()
+        return
+    display = TrainingDisplay(schedule_of(args).epochs)
+    log = EpochLog(run, display, Trackers.start(trackers, run.path, run.read_json("config.json")))
+    try:
+        yield log
+    finally:
+        log.close()
 
 
 def trainer_of(

@@ -123,6 +123,12 @@ class RunFlags:
     """Seconds between checkpoints at ends of epochs, at least."""
     checkpoint_steps: int = 1000
     """Steps between checkpoints within an epoch."""
+    tensorboard: bool | None = None
+    """Curves for TensorBoard in the run folder; where it is installed by default."""
+    wandb: bool = False
+    """Curves for Weights & Biases (package wandb)."""
+    mlflow: bool = False
+    """Curves for MLflow (package mlflow)."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +211,7 @@ def as_flags(record: Mapping[str, Any]) -> list[str]:
     """Names and values as a command line would give them."""
     flags = []
     for name, value in record.items():
-        if isinstance(value, bool):
+        if isinstance(value, bool) and name != "tensorboard":
             flags.append(f"--{name}" if value else f"--no-{name}")
         else:
             text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
