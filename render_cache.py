@@ -37,6 +37,7 @@ from pipeline.render import Style
 from pipeline.series import fold_variants, outside
 from pipeline.sources import read
 from pipeline.splits import SplitName, make_folds
+from pipeline.views import Views, view_tables
 from report.progress import stage_progress
 
 PREVIEW = "preview.png"
@@ -73,6 +74,14 @@ class Arguments:
     """Print the plan and touch nothing."""
     preview: bool = False
     """First draw the plots of three samples beside their numbers into preview.png (try it with --dry-run)."""
+    views: int = 0
+    """Views of every sample for `train.py --views`: warped, noisy and masked seasons, drawn and embedded, too."""
+    noise: float = Views.noise
+    """Views: standard deviation of the noise, as a share of the spread of the series."""
+    warp: float = Views.warp
+    """Views: most that a season is faster or slower; 0.1 is 0.9 to 1.1 times its speed."""
+    mask: float = Views.mask
+    """Views: share of the observed steps that become unobserved."""
     style: Style = field(default_factory=Style)
 
 
@@ -122,7 +131,9 @@ def render(args: Arguments) -> int:
 
     with clock(seconds, "key"):
         folds = make_folds(table.year, table.place, table.sample_id, args.split, args.seed)
-        variants = fold_variants(table, folds, args.style)
+        originals = fold_variants(table, folds, args.style)
+        others = view_tables(table, Views(args.views, args.noise, args.warp, args.mask))
+        variants = [v for view in others for v in fold_variants(table, folds, args.style, view)] + originals
         blocks = [block for variant in variants for block in variant]
         images = ImageWork.of(cache, args.style, blocks)
         vectors = None
@@ -135,7 +146,7 @@ def render(args: Arguments) -> int:
         if share > MOST_OUTSIDE and args.style.y_range == "fixed":
             print(f"{name}: {share:.1%} of its values lie outside of its y-range and are drawn on the edge of the plot")
     if args.preview:
-        preview(table, variants[0], args.style, samples=3).save(PREVIEW)
+        preview(table, originals[0], args.style, samples=3).save(PREVIEW)
         print(f"{PREVIEW}: what will be drawn, beside the numbers")
     engine = args.engine
     if vectors and len(vectors.plan.missing) and not pool.elsewhere:

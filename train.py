@@ -46,6 +46,7 @@ from pipeline.render import Style
 from pipeline.sources import read
 from pipeline.splits import Fold, choose_folds, make_folds
 from pipeline.table import SeasonTable
+from pipeline.views import view_tables
 from report.live import TrainingDisplay
 from report.page import write_page
 from report.run import RunFolder, commit, complete_runs, hardware
@@ -172,7 +173,8 @@ def prepare_ground(args: Arguments) -> Ground:
     print(table.describe_counts())
     pictures = find_pictures(args, table) if PRESETS[args.model.preset].use_vision else None
     source = base_run(args, table, folds, pictures) if args.stage > 1 else None
-    prepared = [prepare(table, fold, pictures) for fold in folds]
+    views = view_tables(table, args.sampling.to_views())
+    prepared = [prepare(table, fold, pictures, views) for fold in folds]
     return Ground(table, prepared, pictures, source, time.perf_counter() - started)
 
 
@@ -284,6 +286,7 @@ def find_pictures(args: Arguments, table: SeasonTable) -> Pictures:
     command = ["python", "render_cache.py", "--data", given.data, "--cache", given.cache, "--split", given.split]
     if given.split in ("place", "random"):
         command += ["--seed", str(args.run.seed)]
+    command += args.sampling.to_views().flags()
     if given.encoder:
         command += ["--encoder", given.encoder]
     if given.year:

@@ -23,6 +23,7 @@ from model.training.schedule import Schedule
 from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.splits import SplitName
+from pipeline.views import Views
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,20 @@ class SamplingFlags:
 
     balance: bool = False
     """Draw training rows in inverse proportion to the density of their yield."""
+    views: int = 0
+    """Learn each sample in one of K views an epoch, or as measured: `render_cache.py --views K` draws them."""
+    noise: float = Views.noise
+    """Views: standard deviation of the noise, as a share of the spread of the series."""
+    warp: float = Views.warp
+    """Views: most that a season is faster or slower; 0.1 is 0.9 to 1.1 times its speed."""
+    mask: float = Views.mask
+    """Views: share of the observed steps that become unobserved."""
     mixup: bool = False
     """Mix pairs of samples of a batch, embeddings, series, masks and yields with one weight in 0.3-0.7."""
+
+    def to_views(self) -> Views:
+        """What the flags say of views."""
+        return Views(self.views, self.noise, self.warp, self.mask)
 
 
 @dataclass(frozen=True)
@@ -298,6 +311,8 @@ def refuse_contradictions(args: Arguments, named: set[str]) -> None:
         )
     if args.model.unfreeze_at is not None and not 1 < args.model.unfreeze_at <= schedule.epochs:
         raise InputError(f"--unfreeze-at is {args.model.unfreeze_at}; it must be 2 to --epochs, {schedule.epochs}.")
+    if not args.sampling.views and args.sampling.to_views() != Views():
+        raise InputError("--noise, --warp and --mask describe views, and there are none. Add --views, as in --views 3.")
     if schedule.accumulate > schedule.batch_size:
         raise InputError(f"--accumulate {schedule.accumulate} cuts a batch of {schedule.batch_size} samples "
                          "(--batch-size) into more parts than it has samples.")  # fmt: skip

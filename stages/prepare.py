@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,8 +64,8 @@ class Pictures:
         return digest.hexdigest()
 
     def vectors(self, table: SeasonTable, ranges: NDArray[np.float64]) -> NDArray[np.float16]:
-        """[N,V,2,D]. Raises InputError with the command when a single vector is missing."""
-        known = ranges.tobytes()
+        """[N,V,2,D] of a table or a view. Raises InputError with the command when a single vector is missing."""
+        known = table.name.encode() + ranges.tobytes()
         if known in self.read:
             return self.read[known]
         try:
@@ -77,16 +78,23 @@ class Pictures:
             ) from missing
 
 
-def prepare(table: SeasonTable, fold: Fold, pictures: Pictures | None) -> Prepared:
-    """Fit scaler and y-ranges on the fold's training rows and gather everything the model reads."""
+def prepare(table: SeasonTable, fold: Fold, pictures: Pictures | None, views: Sequence[SeasonTable] = ()) -> Prepared:
+    """Fit scaler and y-ranges on the fold's training rows and gather everything the model reads, views included."""
     scaler = Scaler.fit(table.values, table.observed, fold.train)
-    return assemble(table, fold, scaler, fold_ranges(table, fold), pictures)
+    return assemble(table, fold, scaler, fold_ranges(table, fold), pictures, views)
 
 
 def assemble(
-    table: SeasonTable, fold: Fold, scaler: Scaler, ranges: NDArray[np.float64], pictures: Pictures | None
+    table: SeasonTable,
+    fold: Fold,
+    scaler: Scaler,
+    ranges: NDArray[np.float64],
+    pictures: Pictures | None,
+    views: Sequence[SeasonTable] = (),
 ) -> Prepared:
     """The same with a scaler and y-ranges that were fitted before (a run's own, for new data)."""
-    vectors = None if pictures is None else pictures.vectors(table, ranges)
-    first, second = half_seasons(scaler.apply(table.values), table.observed, vectors)
-    return Prepared(table, fold, scaler, ranges, (Season(first, second),))
+    seasons = []
+    for one in (table, *views):
+        vectors = None if pictures is None else pictures.vectors(one, ranges)
+        seasons.append(Season(*half_seasons(scaler.apply(one.values), one.observed, vectors)))
+    return Prepared(table, fold, scaler, ranges, tuple(seasons))
