@@ -84,10 +84,9 @@ def train_completion(
     torch.manual_seed(trainer.seed)
     model = TimesCLIP(config)
     if config.use_vision:
-        learnt = train.seasons[0].rows(train.rows)
-        halves = (learnt.first, learnt.second)
+        halves = (train.seasons[0].first, train.seasons[0].second)
         pictures = [half.embeddings for half in halves if half.embeddings is not None]
-        model.fit_features(pictures, [half.observed.any(-1) for half in halves])
+        model.fit_features(pictures, [half.observed.any(-1) for half in halves], train.rows)
     model = model.to(trainer.processes.device)
     task = CompletionTask(model, train, valid, trainer.schedule.batch_size)
     return model, trainer.fit(task, phase)
