@@ -1,4 +1,4 @@
-"""Forecast new seasons with a trained stage-2 run.
+"""Forecast new seasons with a trained run of stage 2 or 3.
 
     python predict.py --run runs/x --data new.csv --out predictions.csv
 
@@ -44,7 +44,7 @@ class Arguments:
     """Forecast the yield of new seasons."""
 
     run: Path
-    """A complete stage-2 run folder."""
+    """A complete run folder of stage 2 or 3, or what `python -m model.export` made of one."""
     data: str
     """Dataset card, data file, folder or glob; a yield column is not needed and not read."""
     out: Path = Path("predictions.csv")
@@ -80,7 +80,7 @@ def forecast(args: Arguments) -> int:
     refuse_unless_cache(args.cache)
     run = RunFolder.open(args.run)
     result, fitted = run.read_json("result.json"), run.read_json("fitted.json")
-    if result["stage"] != 2:
+    if result["stage"] < 2:
         raise InputError(
             f"{args.run} is a stage-{result['stage']} run; forecasts come from `python train.py --stage 2`."
         )

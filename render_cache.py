@@ -38,6 +38,7 @@ from pipeline.render import Style
 from pipeline.series import fold_ranges, fold_variants, outside
 from pipeline.sources import read
 from pipeline.splits import SplitName, make_folds
+from pipeline.views import Views, view_tables
 from report.output import write_whole
 from report.progress import stage_progress
 
@@ -75,6 +76,14 @@ class Arguments:
     """Print the plan and touch nothing."""
     preview: bool = False
     """First draw the plots of three samples beside their numbers into preview.png (try it with --dry-run)."""
+    views: int = 0
+    """Views of every sample for `train.py --views`: warped, noisy and masked seasons, drawn and embedded, too."""
+    noise: float = Views.noise
+    """Views: standard deviation of the noise, as a share of the spread of the series."""
+    warp: float = Views.warp
+    """Views: most that a season is faster or slower; 0.1 is 0.9 to 1.1 times its speed."""
+    mask: float = Views.mask
+    """Views: share of the observed steps that become unobserved."""
     style: Style = field(default_factory=Style)
 
 
@@ -129,7 +138,9 @@ def render(args: Arguments) -> int:
 
     with clock(seconds, "key"):
         folds = make_folds(table.year, table.place, table.sample_id, args.split, args.seed)
-        variants = fold_variants(table, folds, args.style)
+        originals = fold_variants(table, folds, args.style)
+        others = view_tables(table, Views(args.views, args.noise, args.warp, args.mask))
+        variants = [v for view in others for v in fold_variants(table, folds, args.style, view)] + originals
         blocks = [block for variant in variants for block in variant]
         images = ImageWork.of(cache, args.style, blocks)
         vectors = None

@@ -1,10 +1,16 @@
-"""Train on cached pictures: stage 1 completes the season, stage 2 turns what it learned into t/ha.
+"""Train on cached pictures: stage 1 completes the season, stage 2 turns what it learned into t/ha, stage 3
+fine-tunes both together.
 
     python train.py --stage 1                                    on the demo data, after render_cache.py
     python train.py --stage 2                                    on the newest stage-1 run that fits
     python train.py --stage 1 --data my_card.toml --split leave-year-out
     python train.py --stage 2 --data my_card.toml --split leave-year-out --offset place
+    python train.py --stage 3 --from runs/x                      fine-tune a stage-2 run
     python train.py --stage 1 --preset language-only             without pictures
+    python train.py --stage 1 --seeds 5                          five runs and their spread
+    python train.py --resume runs/x                              go on with a run that was stopped
+    python train.py --config runs/x/config.json --lr 5e-4        the same run again, with another rate
+    torchrun --nproc-per-node 2 train.py --stage 1               two processes, one result
 
 Splits: year (the last year tests, the one before validates), forward (the last three years in turn, trained on earlier
 ones), leave-year-out, place (five folds of unseen places), random. Every statistic comes from training rows; test rows
@@ -13,130 +19,240 @@ are read once, at the end.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shlex
+import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import tyro
+from typing import Any
 
 from cache.catalog import entries
 from cache.dataset import encoder_of
 from cache.storage import CacheError
-from model.fitting import Diverged, Epoch, Schedule
-from model.offset import OffsetName
-from model.presets import PRESETS, PresetName
+from model.presets import PRESETS
 from model.timesclip import TimesCLIP, TimesCLIPConfig
+from model.training.errors import Diverged, Refused
+from model.training.freezing import Freeze
+from model.training.loop import Listener, Silent, Trainer
+from model.training.precision import Precision, choose
+from model.training.processes import Processes
+from model.training.sampling import Sampling
 from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.sources import read
-from pipeline.splits import Fold, SplitName, make_folds
+from pipeline.splits import Fold, choose_folds, make_folds
 from pipeline.table import SeasonTable
+from pipeline.views import view_tables
+from report.live import TrainingDisplay
 from report.page import write_page
 from report.run import RunFolder, commit, complete_runs, hardware
-from report.summary import print_scores
-from stages import completing, forecasting
+from report.summary import print_scores, write_spread
+from report.tracking import Trackers, wanted_trackers
+from stages import completing, finetuning, forecasting
+from stages.checkpoints import Checkpoints
+from stages.flags import Arguments, as_record, parse, schedule_of
+from stages.logging import EpochLog
 from stages.prepare import Pictures, Prepared, prepare
-
-DEFAULTS = {
-    1: Schedule(epochs=60, patience=12, weight_decay=0.05),
-    2: Schedule(epochs=80, patience=20, weight_decay=0.3),
-}
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """Train one stage on every fold of a split."""
-
-    stage: Literal[1, 2]
-    """1: complete the season. 2: forecast the yield from a frozen stage-1 model."""
-    data: str = "demo/card.toml"
-    """Dataset card, data file, folder or glob."""
-    cache: str = "image_cache"
-    """The cache that render_cache.py filled."""
-    preset: PresetName = "timesclip"
-    """Which parts of the model are on."""
-    split: SplitName = "year"
-    """How rows are held out."""
-    encoder: str | None = None
-    """Whose embeddings to read; those that render_cache.py made last for this data by default."""
-    epochs: int | None = None
-    """Most epochs; 60 in stage 1 and 80 in stage 2 by default."""
-    seed: int = 0
-    """Seed of weights, batches and of the place and random splits."""
-    out: Path | None = None
-    """The run folder; a new one under runs/ by default."""
-    from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
-    """Stage 2: the stage-1 run to build on; the newest that fits by default."""
-    offset: Literal["auto"] | OffsetName = "auto"
-    """Stage 2: what the yield anomaly is measured from; auto takes what is best on validation years."""
-    offset_years: int | None = None
-    """Stage 2: years that the offset looks back or around; chosen on validation years by default."""
-    members: int = 5
-    """Stage 2: yield heads whose mean is the forecast."""
-    batch_size: int = 64
-    """Samples a step."""
-    lr: float = 1e-3
-    """Highest learning rate of the one-cycle schedule."""
-    patience: int | None = None
-    """Epochs without a better validation score before training stops; 12 in stage 1 and 20 in stage 2 by default."""
-    style: Style = field(default_factory=Style)
-    year: int | None = None
-    """Label year, where a table without a card does not tell it."""
-    memory_gb: float | None = None
-    """Refuse a table that needs more memory than this; 60 % of what is free by default."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Entry point; returns the exit code: 0, 1 (something failed), 2 (bad input), 143 (SIGTERM)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        args = tyro.cli(Arguments, args=given, description=__doc__)
-        return train(args, shlex.join(["python", "train.py", *given]))
-    except InputError as error:
+        args = parse(given, __doc__ or "")
+        processes = Processes.start(args.learning.device)
+        with silence(processes):
+            train_seeds(args, processes, shlex.join(["python", "train.py", *given]))
+        processes.end()
+        return 0
+    except (InputError, Refused) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
     except (CacheError, OSError, Diverged) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 1
+    except Terminated:
+        print(
+            "train.py: stopped. `python train.py --resume <run folder>` goes on from the last checkpoint.",
+            file=sys.stderr,
+        )
+        return 143
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
-def train(args: Arguments, command: str) -> int:
+class Terminated(BaseException):
+    """SIGTERM, as schedulers of clusters send it: seconds remain, the last checkpoint is what counts."""
+
+
+def _terminate(signum: int, frame: object) -> None:
+    raise Terminated
+
+
+@contextlib.contextmanager
+def silence(processes: Processes) -> Iterator[None]:
+    """Of several processes only the main one prints; all of them tell errors."""
+    if processes.is_main:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
+
+
+def train_seeds(args: Arguments, processes: Processes, command: str) -> None:
+    """One run a seed, and where there are several their mean and spread."""
+    if args.run.seeds == 1:
+        train(args, processes, command)
+        return
+    parent = RunFolder.name(args.run.out, args.stage, f"{args.model.preset}-{args.input.split}-seeds{args.run.seeds}")
+    seeds = range(args.run.seed, args.run.seed + args.run.seeds)
+    for seed in seeds:
+        train(replace(args, run=replace(args.run, seed=seed, out=parent / f"seed{seed}")), processes, command)
+    if processes.is_main:
+        write_spread(parent, [RunFolder.open(parent / f"seed{seed}") for seed in seeds])
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What a run stands on: the table, its folds ready to train, the pictures and the run before."""
+
+    table: SeasonTable
+    prepared: list[Prepared]
+    pictures: Pictures | None
+    source: RunFolder | None
+    seconds: float
+
+    def fingerprints(self) -> dict[str, str | None]:
+        """Of the data and of the cached vectors; a run is only resumed on the same."""
+        return {"data": self.table.fingerprint(), "cache": self.pictures.fingerprint() if self.pictures else None}
+
+
+def train(args: Arguments, processes: Processes, command: str) -> None:
     """Read, split, gather, train fold by fold, write the run: the whole program."""
-    started = time.perf_counter()
-    table = read(args.data, year=args.year, memory_gb=args.memory_gb)
-    completing.refuse_short_seasons(table, PRESETS[args.preset])
-    folds = make_folds(table.year, table.place, table.sample_id, args.split, args.seed)
-    print(f"{table.name}: {len(table)} samples, split {args.split}, folds {', '.join(fold.name for fold in folds)}")
-    print(table.describe_counts())
-    pictures = find_pictures(args, table) if PRESETS[args.preset].use_vision else None
-    source = base_run(args, table, folds, pictures) if args.stage == 2 else None
-    prepared = [prepare(table, fold, pictures) for fold in folds]
-    schedule = schedule_of(args)
-    seconds = {"read": time.perf_counter() - started, "train": 0.0}
-
-    run = RunFolder.create(args.out, args.stage, f"{table.name}-{args.preset}-{args.split}-seed{args.seed}")
-    run.write_json("config.json", configuration(args))
+    precision = choose(args.learning.precision, processes.device)
+    ground = prepare_ground(args)
+    trackers = wanted_trackers(args.run.tensorboard, args.run.wandb, args.run.mlflow)
+    run, keeper = open_run(args, ground, processes)
     outcomes: list[Any] = []
-    for ready in prepared:
-        report = epoch_reporter(run, ready.fold)
-        began = time.perf_counter()
-        if source is None:
-            outcomes.append(completing.run_fold(ready, PRESETS[args.preset], schedule, args.seed, report))
-        else:
-            model = load_model(source, ready)
-            setup = forecasting.ForecastSetup(args.offset, args.offset_years, args.members)
-            outcomes.append(forecasting.run_fold(ready, model, setup, schedule, args.seed, report))
-        seconds["train"] += time.perf_counter() - began
-        if outcomes[-1].fit.interrupted:
-            print("interrupted: the best weights so far are kept, further folds are left out")
-            break
     began = time.perf_counter()
-    stage = completing if source is None else forecasting
-    metrics, baselines = stage.scores(outcomes, args.seed)
+    with listening(args, run, trackers) as listener:
+        trainer = trainer_of(args, processes, precision, keeper, listener)
+        for ready in ground.prepared:
+            outcomes.append(train_fold(args, ready, ground.source, trainer))
+            if outcomes[-1].fit.interrupted:
+                break
+    if outcomes[-1].fit.interrupted:
+        print("interrupted: the best weights so far are kept, further folds are left out; --resume goes on")
+    seconds = {"read": ground.seconds, "train": time.perf_counter() - began}
+    if run is None or not processes.is_main:
+        processes.wait()
+        return
+    write_run(args, run, ground, outcomes, command, seconds)
+    if not outcomes[-1].fit.interrupted:
+        keeper.remove()
+    print_scores(run)
+    processes.wait()
+
+
+def prepare_ground(args: Arguments) -> Ground:
+    """Read the table, cut the folds, find the run before, gather the vectors. Writes nothing."""
+    started = time.perf_counter()
+    table = read(args.input.data, year=args.input.year, memory_gb=args.input.memory_gb)
+    completing.refuse_short_seasons(table, PRESETS[args.model.preset])
+    folds = make_folds(table.year, table.place, table.sample_id, args.input.split, args.run.seed)
+    folds = choose_folds(folds, args.input.folds)
+    refuse_large_batches(args, folds)
+    print(
+        f"{table.name}: {len(table)} samples, split {args.input.split}, folds {', '.join(fold.name for fold in folds)}"
+    )
+    print(table.describe_counts())
+    pictures = find_pictures(args, table) if PRESETS[args.model.preset].use_vision else None
+    source = base_run(args, table, folds, pictures) if args.stage > 1 else None
+    views = view_tables(table, args.sampling.to_views())
+    prepared = [prepare(table, fold, pictures, views) for fold in folds]
+    return Ground(table, prepared, pictures, source, time.perf_counter() - started)
+
+
+def open_run(args: Arguments, ground: Ground, processes: Processes) -> tuple[RunFolder | None, Checkpoints]:
+    """A new run folder, or the one that is resumed, with its checkpoints; only the main process gets to write."""
+    limits = (args.run.checkpoints, args.run.checkpoint_seconds, args.run.checkpoint_steps)
+    if args.run.resume:
+        run = RunFolder.unfinished(args.run.resume)
+        keeper = Checkpoints(run, *limits)
+        keeper.refuse_unless_alike(ground.fingerprints())
+        if processes.is_main:
+            keeper.rewind_metrics()
+        return run if processes.is_main else None, keeper
+    if not processes.is_main:
+        return None, Checkpoints(RunFolder(Path(os.devnull)), *limits)
+    name = f"{ground.table.name}-{args.model.preset}-{args.input.split}-seed{args.run.seed}"
+    run = RunFolder.create(args.run.out, args.stage, name)
+    record = as_record(args) | ({"from": str(ground.source.path)} if ground.source else {})
+    run.write_json("config.json", record)
+    keeper = Checkpoints(run, *limits)
+    keeper.start(ground.fingerprints())
+    return run, keeper
+
+
+@contextlib.contextmanager
+def listening(args: Arguments, run: RunFolder | None, trackers: Sequence[str]) -> Iterator[Listener]:
+    """Who is told how training goes: in the main process metrics.jsonl, screen and trackers, elsewhere nobody."""
+    if run is None:
+        yield Silent()
+        return
+    display = TrainingDisplay(schedule_of(args).epochs)
+    log = EpochLog(run, display, Trackers.start(trackers, run.path, run.read_json("config.json")))
+    try:
+        yield log
+    finally:
+        log.close()
+
+
+def trainer_of(
+    args: Arguments, processes: Processes, precision: Precision, keeper: Checkpoints, listener: Listener
+) -> Trainer:
+    """How this run trains, by its flags."""
+    parts = tuple(args.model.freeze.split(",")) if args.model.freeze else ()
+    last = args.model.unfreeze_at - 1 if args.model.unfreeze_at else None
+    return Trainer(
+        schedule_of(args),
+        args.run.seed,
+        Sampling(args.sampling.mixup),
+        Freeze(parts, last),
+        processes,
+        precision,
+        args.learning.compile,
+        keeper,
+        listener,
+    )
+
+
+def train_fold(args: Arguments, ready: Prepared, source: RunFolder | None, trainer: Trainer) -> Any:
+    """One fold of the stage."""
+    if source is None:
+        preset = PRESETS[args.model.preset]
+        return completing.run_fold(ready, preset, args.model.dropout, trainer, args.sampling.balance)
+    if args.stage == 3:
+        return finetuning.run_fold(ready, source, trainer, args.sampling.balance)
+    model = load_model(source, ready).to(trainer.processes.device)
+    setup = forecasting.ForecastSetup(
+        args.model.offset, args.model.offset_years, args.model.members, args.sampling.balance
+    )
+    return forecasting.run_fold(ready, model, setup, trainer)
+
+
+def write_run(
+    args: Arguments, run: RunFolder, ground: Ground, outcomes: Sequence[Any], command: str, seconds: dict[str, float]
+) -> None:
+    """Score the test rows and write the files of the contract, result.json last but for the page made of it."""
+    began = time.perf_counter()
+    stage = completing if ground.source is None else forecasting
+    metrics, baselines = stage.scores(outcomes, args.run.seed)
     seconds["evaluate"] = time.perf_counter() - began
     run.write_predictions(stage.predictions(outcomes))
     run.write_weights(stage.weights(outcomes))
@@ -144,78 +260,79 @@ def train(args: Arguments, command: str) -> int:
     run.write_json(
         "result.json",
         {
-            **identity(args, table, outcomes, pictures, command),
-            "from": None if source is None else str(source.path),
+            **identity(args, ground, outcomes, command),
+            "from": None if ground.source is None else str(ground.source.path),
             "metrics": metrics,
             "baselines": baselines,
-            "seconds": rendering_seconds(args, table, pictures) | seconds,
+            "seconds": rendering_seconds(args, ground) | seconds,
         },
     )
     write_page(run)
-    print_scores(run)
-    return 0
 
 
-def schedule_of(args: Arguments) -> Schedule:
-    """The stage's schedule with what the flags change. Raises InputError when a number cannot be meant."""
-    default = DEFAULTS[args.stage]
-    schedule = replace(
-        default,
-        epochs=default.epochs if args.epochs is None else args.epochs,
-        patience=default.patience if args.patience is None else args.patience,
-        batch_size=args.batch_size,
-        lr=args.lr,
-    )
-    for name, value in (*asdict(schedule).items(), ("members", args.members)):
-        if value <= 0:
-            raise InputError(f"--{name.replace('_', '-')} is {value}; it must be above 0.")
-    return schedule
+def refuse_large_batches(args: Arguments, folds: Sequence[Fold]) -> None:
+    """Raises InputError when a batch that was asked for is larger than the rows that a fold learns from."""
+    least = min(folds, key=lambda fold: len(fold.train))
+    if args.learning.batch_size is not None and args.learning.batch_size > len(least.train):
+        raise InputError(
+            f"--batch-size {args.learning.batch_size} is larger than the {len(least.train)} training samples of fold "
+            f"{least.name}; give at most that, or leave it out."
+        )
 
 
 def find_pictures(args: Arguments, table: SeasonTable) -> Pictures:
     """The cached embeddings that this table needs, or an error with the command that makes them."""
-    command = ["python", "render_cache.py", "--data", args.data, "--cache", args.cache, "--split", args.split]
-    if args.split in ("place", "random"):
-        command += ["--seed", str(args.seed)]
-    if args.encoder:
-        command += ["--encoder", args.encoder]
-    if args.year:
-        command += ["--year", str(args.year)]
+    given = args.input
+    command = ["python", "render_cache.py", "--data", given.data, "--cache", given.cache, "--split", given.split]
+    if given.split in ("place", "random"):
+        command += ["--seed", str(args.run.seed)]
+    command += args.sampling.to_views().flags()
+    if given.encoder:
+        command += ["--encoder", given.encoder]
+    if given.year:
+        command += ["--year", str(given.year)]
     for name, value in asdict(args.style).items():
         if value != getattr(Style(), name):
             command += [f"--style.{name.replace('_', '-')}", str(value)]
-    return Pictures.find(args.cache, args.style, table, args.encoder, shlex.join(command))
+    return Pictures.find(given.cache, args.style, table, given.encoder, shlex.join(command))
 
 
 def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], pictures: Pictures | None) -> RunFolder:
-    """The stage-1 run to build on: --from, or the newest of this table, split, seed, preset and pictures."""
+    """The run to build on: --from, or in stage 2 the newest stage-1 run of this table, split, seed and pictures."""
     wanted = {
-        "stage": 1,
+        "stage": args.stage - 1,
         "data_fingerprint": table.fingerprint(),
-        "split": args.split,
-        "preset": args.preset,
-        "seed": args.seed,
-        "folds": [fold.name for fold in folds],
+        "split": args.input.split,
+        "preset": args.model.preset,
+        "seed": args.run.seed,
         "cache_spec": pictures and pictures.store.spec.id,
     }
     command = (
-        f"python train.py --stage 1 --data {args.data} --split {args.split} --preset {args.preset} --seed {args.seed}"
+        f"python train.py --stage {args.stage - 1} --data {args.input.data} --split {args.input.split} "
+        f"--preset {args.model.preset} --seed {args.run.seed}"
     )
-    if args.from_ is None:
+    names = {fold.name for fold in folds}
+    if args.model.from_ is None:
         for run in complete_runs():
             result = run.read_json("result.json")
-            if all(result.get(name) == value for name, value in wanted.items()):
+            if names <= set(result["folds"]) and all(result.get(name) == value for name, value in wanted.items()):
                 return run
         raise InputError(
             f"no stage-1 run under runs/ fits this table, split, preset, seed and pictures. Run:\n    {command}"
         )
-    result = RunFolder.open(args.from_).read_json("result.json")
+    of_seed = args.model.from_ / f"seed{args.run.seed}"  # --from a folder that --seeds made
+    run = RunFolder.open(of_seed if of_seed.is_dir() else args.model.from_)
+    result = run.read_json("result.json")
     for name, value in wanted.items():
         if name != "seed" and result.get(name) != value:
             raise InputError(
-                f"--from {args.from_} has {name} {result.get(name)!r}, this run needs {value!r}. Run:\n    {command}"
+                f"--from {run.path} has {name} {result.get(name)!r}, this run needs {value!r}. Run:\n    {command}"
             )
-    return RunFolder(args.from_)
+    if not names <= set(result["folds"]):
+        raise InputError(
+            f"--from {run.path} has folds {result['folds']}, this run needs {sorted(names)}. Run:\n    {command}"
+        )
+    return run
 
 
 def load_model(run: RunFolder, ready: Prepared) -> TimesCLIP:
@@ -225,36 +342,17 @@ def load_model(run: RunFolder, ready: Prepared) -> TimesCLIP:
     return model.eval().requires_grad_(False)
 
 
-def epoch_reporter(run: RunFolder, fold: Fold) -> Callable[[Epoch], None]:
-    """A line in metrics.jsonl and one on the screen for every epoch."""
-
-    def report(epoch: Epoch) -> None:
-        run.append_metrics({"fold": fold.name, **asdict(epoch)})
-        terms = "  ".join(f"{name} {value:.4f}" for name, value in epoch.train.items())
-        print(f"fold {fold.name}  epoch {epoch.epoch:3d}  {terms}  valid {epoch.valid['score']:.4f}  "
-              f"{epoch.seconds:.2f} s  {epoch.samples_per_second:.0f} samples/s", flush=True)  # fmt: skip
-
-    return report
-
-
-def configuration(args: Arguments) -> dict[str, Any]:
-    """The flags of this run as they are in effect."""
-    flags = asdict(args) | asdict(schedule_of(args))
-    return {name.rstrip("_"): str(value) if isinstance(value, Path) else value for name, value in flags.items()}
-
-
-def identity(
-    args: Arguments, table: SeasonTable, outcomes: Sequence[Any], pictures: Pictures | None, command: str
-) -> dict[str, Any]:
+def identity(args: Arguments, ground: Ground, outcomes: Sequence[Any], command: str) -> dict[str, Any]:
     """What tells one result row from another."""
+    table, pictures = ground.table, ground.pictures
     folds = [outcome.prepared.fold for outcome in outcomes]
     return {
         "data": table.name,
         "stage": args.stage,
-        "preset": args.preset,
-        "split": args.split,
+        "preset": args.model.preset,
+        "split": args.input.split,
         "folds": [fold.name for fold in folds],
-        "seed": args.seed,
+        "seed": args.run.seed,
         "n_train": sum(len(fold.train) for fold in folds),
         "n_valid": sum(len(fold.valid) for fold in folds),
         "n_test": sum(len(fold.test) for fold in folds),
@@ -271,12 +369,13 @@ def identity(
     }
 
 
-def rendering_seconds(args: Arguments, table: SeasonTable, pictures: Pictures | None) -> dict[str, float]:
+def rendering_seconds(args: Arguments, ground: Ground) -> dict[str, float]:
     """What render_cache.py spent on this table when it filled the cache: read, key, draw, embed."""
     spent = {"key": 0.0, "draw": 0.0, "embed": 0.0}
-    if pictures:
-        for entry in entries(args.cache):
-            if entry.fingerprint == table.fingerprint() and entry.embeddings == pictures.store.spec.id:
+    if ground.pictures:
+        for entry in entries(args.input.cache):
+            same = entry.fingerprint == ground.table.fingerprint()
+            if same and entry.embeddings == ground.pictures.store.spec.id:
                 spent |= {name: entry.seconds.get(name, 0.0) for name in spent}
     return spent
 

@@ -6,7 +6,7 @@ import json
 import time
 from pathlib import Path
 
-from benchmarks import drawing, embedding, reading, whole
+from benchmarks import drawing, embedding, reading, training, whole
 from report.run import commit, hardware
 
 RESULTS = Path(__file__).parent / "results"
@@ -17,7 +17,7 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     identity = {"hardware": hardware(), "commit": commit()}
     path = RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.jsonl"
-    for measure in (drawing.measure, reading.measure, embedding.measure, whole.measure):
+    for measure in (drawing.measure, reading.measure, embedding.measure, training.measure, whole.measure):
         for row in measure():
             line = json.dumps(row | identity)
             print(line, flush=True)

@@ -13,7 +13,7 @@ Dimensions: B samples, V variates, W steps of a window, H steps to complete, K p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.losses import START_LOG_TEMPERATURE
+
+NORM_BLOCK = 2048  # samples of the feature norm's float64 blocks
 
 
 @dataclass(frozen=True)
@@ -147,18 +149,25 @@ class FeatureNorm(nn.Module):
         self.register_buffer("fitted", torch.tensor(False))
 
     @torch.no_grad()
-    def fit(self, halves: Sequence[Tensor], present: Sequence[Tensor] | None = None) -> None:
-        """Takes mean and spread from training rows: one [n,V,D] a half season, with present [n,V] bool where known."""
-        for v in range(len(self.mean)):
-            masks = [h[:, v].new_ones(len(h), dtype=torch.bool) if present is None else present[i][:, v]
-                     for i, h in enumerate(halves)]  # fmt: skip
-            # One variate at a time: float64 of a whole table would be gigabytes.
-            rows = torch.cat([h[:, v][mask] for h, mask in zip(halves, masks, strict=True)]).double()
-            if len(rows) == 0:
-                continue
-            spread = rows.std(0, correction=0)
-            self.mean[v] = rows.mean(0)
-            self.scale[v] = torch.maximum(spread, 0.1 * spread.median()).clamp(min=1e-4)
+    def fit(
+        self, halves: Sequence[Tensor], present: Sequence[Tensor] | None = None, rows: Tensor | None = None
+    ) -> None:
+        """Takes mean and spread from training rows: one [n,V,D] a half season, with present [n,V] bool where known.
+
+        `rows` [k]: only these samples. In float64 and in blocks: that of a whole table would be gigabytes.
+        """
+        count, total, squares = torch.zeros(len(self.mean), 1), *torch.zeros(2, *self.mean.shape, dtype=torch.float64)
+        for block, mask in _blocks(halves, present, rows):
+            count += mask.sum(0)
+            total += torch.where(mask, block, 0).sum(0)
+        mean = total / count.clamp(min=1)
+        for block, mask in _blocks(halves, present, rows):
+            squares += torch.where(mask, block - mean, 0).square().sum(0)
+        spread = (squares / count.clamp(min=1)).sqrt()
+        known = count[:, 0] > 0
+        floor = 0.1 * spread.quantile(0.5, dim=1, keepdim=True, interpolation="lower")  # as Tensor.median has it
+        self.mean[known] = mean[known].to(self.mean)
+        self.scale[known] = torch.maximum(spread, floor).clamp(min=1e-4)[known].to(self.scale)
         self.fitted.fill_(True)
 
     def forward(self, embeddings: Tensor) -> Tensor:
@@ -166,6 +175,18 @@ class FeatureNorm(nn.Module):
         if not self.fitted:
             raise RuntimeError("the feature norm has seen no training rows; call fit_features or load a state dict")
         return ((embeddings.float() - self.mean) / self.scale).clamp(-5, 5)
+
+
+def _blocks(
+    halves: Sequence[Tensor], present: Sequence[Tensor] | None, rows: Tensor | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Blocks of samples [b,V,D] in float64 with their masks [b,V,1], one half season after the other."""
+    for number, half in enumerate(halves):
+        chosen = torch.arange(len(half), device=half.device) if rows is None else rows
+        for at in torch.split(chosen, NORM_BLOCK):
+            block = half.index_select(0, at).double().cpu()
+            mask = torch.ones(block.shape[:2], dtype=torch.bool) if present is None else present[number][at].cpu()
+            yield block, mask[..., None]
 
 
 class Vision(nn.Module):
@@ -255,10 +276,15 @@ class TimesCLIP(nn.Module):
         self.head = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(tokens * config.width, config.horizon))
         self.log_temperature = nn.Parameter(torch.tensor(START_LOG_TEMPERATURE))
 
-    def fit_features(self, halves: Sequence[Tensor], present: Sequence[Tensor] | None = None) -> None:
-        """Fits the feature norm on training rows: embeddings [n,V,D] of each half season. Without vision: nothing."""
+    def fit_features(
+        self, halves: Sequence[Tensor], present: Sequence[Tensor] | None = None, rows: Tensor | None = None
+    ) -> None:
+        """Fits the feature norm on training rows: embeddings [n,V,D] of each half season, or of `rows` [k] of them.
+
+        Without vision: nothing.
+        """
         if self.vision is not None:
-            self.vision.norm.fit(halves, present)
+            self.vision.norm.fit(halves, present, rows)
 
     def forward(self, values: Tensor, observed: Tensor, embeddings: Tensor | None = None) -> TimesCLIPOutput:
         """values [B,V,W] float, observed [B,V,W] bool, embeddings [B,V,D] or None -> completion [B,V,H] and tokens.

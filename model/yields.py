@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -11,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.fitting import Fit, OnEpoch, Schedule, Trainer, fit, refit
 from model.timesclip import YieldHead
+from model.training.loop import Fit, Trainer
+from model.training.processes import Processes
+from model.training.task import Draw, Outputs, Terms
 
 INTERVAL = 0.90  # nominal coverage of [y_lo, y_hi]
 
@@ -42,6 +45,29 @@ class YieldRows:
     present: Tensor
     anomaly: Tensor
 
+    def rows(self, index: Tensor) -> YieldRows:
+        """The samples of `index` [b]."""
+        return YieldRows(self.features[index], self.present[index], self.anomaly[index])
+
+    def part(self, start: int, stop: int) -> YieldRows:
+        """The samples from `start` to `stop`, without a copy."""
+        return YieldRows(self.features[start:stop], self.present[start:stop], self.anomaly[start:stop])
+
+    def mixed(self, other: YieldRows, weight: float) -> YieldRows:
+        """MixUp (Zhang et al. 2018): features and anomalies with one weight; a variate counts where both have it."""
+        return YieldRows(
+            torch.lerp(other.features, self.features, weight),
+            self.present & other.present,
+            torch.lerp(other.anomaly, self.anomaly, weight),
+        )
+
+    def to(self, device: torch.device) -> YieldRows:
+        """The same samples on a device."""
+        return YieldRows(self.features.to(device), self.present.to(device), self.anomaly.to(device))
+
+    def __len__(self) -> int:
+        return len(self.anomaly)
+
 
 @dataclass(frozen=True)
 class AnomalyScale:
@@ -65,28 +91,97 @@ class AnomalyScale:
         return anomaly.numpy().astype(np.float64) * self.spread + self.mean
 
 
+@dataclass(frozen=True, eq=False)
+class YieldTask:
+    """Yield heads on frozen features. train: one entry a view, the first as measured; valid None: nothing chooses."""
+
+    module: YieldEnsemble
+    train: Sequence[YieldRows]
+    valid: YieldRows | None
+    weights: Tensor | None = None
+    pretrained: tuple[str, ...] = ()
+
+    @property
+    def samples(self) -> int:
+        """Number of training rows."""
+        return len(self.train[0])
+
+    @property
+    def views(self) -> int:
+        """Views beside the seasons as measured."""
+        return len(self.train) - 1
+
+    def batch(self, draw: Draw) -> YieldRows:
+        """The samples of a draw, mixed where it says so."""
+        chosen = self._in_views(draw.rows, draw.views)
+        if draw.partner is None:
+            return chosen
+        return chosen.mixed(self._in_views(draw.partner, draw.partner_views), draw.weight)
+
+    def forward(self, batch: YieldRows) -> Outputs:
+        """Standardised anomalies [b,M], one column a member."""
+        return {"anomaly": self.module(batch.features, batch.present).T}
+
+    def loss(self, outputs: Outputs, batch: YieldRows, total: int, processes: Processes) -> Terms:
+        """Mean squared error over members and samples; the members learn apart."""
+        return {"loss": anomaly_loss(outputs["anomaly"], batch.anomaly, total)}
+
+    def validate(self, processes: Processes) -> dict[str, float]:
+        """MSE of the mean over the members."""
+        if self.valid is None:
+            raise ValueError("nothing to validate on")
+        mine = self.valid.part(*processes.share(len(self.valid)))
+        error = self.module(mine.features, mine.present).mean(0) - mine.anomaly
+        return {"score": float(processes.sum(error.double().square().sum())) / len(self.valid)}
+
+    def _in_views(self, rows: Tensor, views: Tensor | None) -> YieldRows:
+        if views is None:
+            return self.train[0].rows(rows)
+        kinds = [torch.stack([getattr(view, name) for view in self.train]) for name in ("features", "present")]
+        features, present = (kind[views, rows] for kind in kinds)
+        return YieldRows(features, present, self.train[0].anomaly[rows])
+
+
+def anomaly_loss(predicted: Tensor, anomaly: Tensor, total: int) -> Tensor:
+    """This process's share of the mean squared error: predicted [b,M], anomaly [b], `total` rows in all processes."""
+    return (predicted - anomaly[:, None]).square().sum() / (predicted.shape[1] * total)
+
+
+def new_heads(members: int, level: int, rows: YieldRows, trainer: Trainer) -> YieldEnsemble:
+    """Heads with the first weights of the trainer's seed and the norm of the training rows."""
+    torch.manual_seed(trainer.seed)
+    head = YieldEnsemble(members, rows.features.shape[2], rows.features.shape[1], level)
+    head.fit_features(rows)
+    return head.to(trainer.processes.device)
+
+
 def train_head(
-    members: int, level: int, train: YieldRows, valid: YieldRows, schedule: Schedule, seed: int, on_epoch: OnEpoch
+    members: int,
+    level: int,
+    train: Sequence[YieldRows],
+    valid: YieldRows,
+    trainer: Trainer,
+    phase: str,
+    weights: Tensor | None = None,
 ) -> tuple[YieldEnsemble, Fit]:
-    """Heads fitted on the training rows; the validation rows choose their epoch."""
-    head = _seeded(members, level, train, seed)
-
-    def loss_of(positions: Tensor) -> dict[str, Tensor]:
-        return _loss(head, train, positions)
-
-    def score_of() -> dict[str, float]:
-        error = head(valid.features, valid.present).mean(0) - valid.anomaly
-        return {"score": float(error.square().mean())}
-
-    trainer = Trainer(head, len(train.anomaly), schedule, torch.Generator().manual_seed(seed))
-    return head, fit(trainer, loss_of, score_of, on_epoch)
+    """Heads fitted on the training rows (one entry a view); the validation rows choose their epoch."""
+    head, device = new_heads(members, level, train[0], trainer), trainer.processes.device
+    task = YieldTask(head, [rows.to(device) for rows in train], valid.to(device), weights)
+    return head, trainer.fit(task, phase)
 
 
-def refit_head(members: int, level: int, rows: YieldRows, schedule: Schedule, seed: int, epochs: int) -> YieldEnsemble:
+def refit_head(
+    members: int,
+    level: int,
+    train: Sequence[YieldRows],
+    trainer: Trainer,
+    phase: str,
+    epochs: int,
+    weights: Tensor | None = None,
+) -> YieldEnsemble:
     """The same heads trained for the chosen number of epochs on training and validation rows together."""
-    head = _seeded(members, level, rows, seed)
-    trainer = Trainer(head, len(rows.anomaly), schedule, torch.Generator().manual_seed(seed))
-    refit(trainer, lambda positions: _loss(head, rows, positions), epochs)
+    head, device = new_heads(members, level, train[0], trainer), trainer.processes.device
+    trainer.refit(YieldTask(head, [rows.to(device) for rows in train], None, weights), phase, epochs)
     return head
 
 
@@ -94,7 +189,9 @@ def refit_head(members: int, level: int, rows: YieldRows, schedule: Schedule, se
 def predict(head: YieldEnsemble, features: Tensor, present: Tensor) -> Tensor:
     """Standardised anomalies [n]: the mean over the members."""
     head.eval()
-    return head(features, present).mean(0)  # type: ignore[no-any-return]
+    device = next(head.parameters()).device
+    anomalies: Tensor = head(features.to(device), present.to(device)).mean(0).cpu()
+    return anomalies
 
 
 def conformal_radius(residuals: NDArray[np.float64]) -> float:
@@ -106,15 +203,3 @@ def conformal_radius(residuals: NDArray[np.float64]) -> float:
     ordered = np.sort(np.abs(residuals))
     rank = math.ceil((len(ordered) + 1) * INTERVAL)
     return float(ordered[min(rank, len(ordered)) - 1])
-
-
-def _seeded(members: int, level: int, rows: YieldRows, seed: int) -> YieldEnsemble:
-    torch.manual_seed(seed)
-    head = YieldEnsemble(members, rows.features.shape[2], rows.features.shape[1], level)
-    head.fit_features(rows)
-    return head
-
-
-def _loss(head: YieldEnsemble, rows: YieldRows, positions: Tensor) -> dict[str, Tensor]:
-    predicted = head(rows.features[positions], rows.present[positions])
-    return {"loss": (predicted - rows.anomaly[positions]).square().mean()}

@@ -59,10 +59,15 @@ def outside(table: SeasonTable, blocks: Sequence[SeriesBlock]) -> dict[str, floa
     return {name: float(n / max(of, 1)) for name, n, of in zip(table.variate_names, beyond, seen, strict=True)}
 
 
-def fold_variants(table: SeasonTable, folds: Sequence[Fold], style: Style) -> list[tuple[SeriesBlock, ...]]:
-    """The series as each fold draws them; folds with the same y-ranges (the usual case) share one variant."""
+def fold_variants(
+    table: SeasonTable, folds: Sequence[Fold], style: Style, drawn: SeasonTable | None = None
+) -> list[tuple[SeriesBlock, ...]]:
+    """The series as each fold draws them; folds with the same y-ranges (the usual case) share one variant.
+
+    `drawn`: a view of the table, whose series stand in the y-ranges of the table.
+    """
     distinct = {ranges.tobytes(): ranges for ranges in (fold_ranges(table, fold) for fold in folds)}
-    return [series_blocks(table, ranges, style) for ranges in distinct.values()]
+    return [series_blocks(drawn or table, ranges, style) for ranges in distinct.values()]
 
 
 def _block(unit: NDArray[np.float32], observed: NDArray[np.bool_], window: Window, style: Style) -> SeriesBlock:

@@ -33,6 +33,18 @@ class Fold:
     by_place: bool = False
 
 
+def choose_folds(folds: tuple[Fold, ...], names: str | None) -> tuple[Fold, ...]:
+    """The folds that `names` lists, as in "2021,2022", in their own order; None: all. Raises InputError for another."""
+    if names is None:
+        return folds
+    known = {fold.name: fold for fold in folds}
+    wanted = [name.strip() for name in names.split(",")]
+    for name in wanted:
+        if name not in known:
+            raise InputError(f"--folds names {name!r}; the folds of this split are {', '.join(known)}.")
+    return tuple(fold for fold in folds if fold.name in wanted)
+
+
 def make_folds(
     year: NDArray[np.int64], place: NDArray[np.str_], sample_id: NDArray[np.str_], split: SplitName, seed: int = 0
 ) -> tuple[Fold, ...]:

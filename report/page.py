@@ -30,11 +30,11 @@ class Series:
 def write_page(run: RunFolder) -> Path:
     """Write report.html from config, result, metrics and predictions."""
     result, predictions = run.read_json("result.json"), pd.read_parquet(run.path / "predictions.parquet")
-    charts = [training_chart(run.metrics())]
+    charts = [training_chart(run.metrics()), rate_chart(run.metrics())]
     tables = []
     test = predictions[predictions["split"] == "test"]
     if result["stage"] > 1:
-        charts += [truth_chart(test)]
+        charts += [truth_chart(test), error_chart(test, "year"), error_chart(test, "place")]
         tables += [("By year", error_table(test, "year")), ("By place (worst ten)", error_table(test, "place")[:10])]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
@@ -86,6 +86,28 @@ def training_chart(metrics: list[dict[str, Any]]) -> Markup:
         lines.append(Series(f"train {fold}", x, [row["train"]["loss"] for row in mine], "#9ab", line=True))
         lines.append(Series(f"valid {fold}", x, [row["valid"]["score"] for row in mine], "#c40", line=True))
     return chart("Loss (grey: training, red: validation)", "epoch", "loss", lines)
+
+
+def rate_chart(metrics: list[dict[str, Any]]) -> Markup:
+    """The learning rate at the beginning of each epoch, every fold."""
+    epochs = [row for row in metrics if "epoch" in row]
+    lines = []
+    for fold in dict.fromkeys(row["fold"] for row in epochs):
+        mine = [row for row in epochs if row["fold"] == fold]
+        x = [float(row["epoch"]) for row in mine]
+        lines.append(Series(f"fold {fold}", x, [row["lr"] for row in mine], "#06a", line=True))
+    return chart("Learning rate", "epoch", "rate", lines)
+
+
+def error_chart(test: pd.DataFrame, column: str) -> Markup:
+    """RMSE (line) and bias (points) of each year in order, or of each place from the worst to the best."""
+    rows = error_table(test, column)
+    at = [float(row[column]) if column == "year" else float(rank) for rank, row in enumerate(rows, 1)]
+    label = "year" if column == "year" else "place, by rank of its RMSE"
+    rmse = Series("RMSE", at, [row["rmse"] for row in rows], "#c40", line=True)
+    bias = Series("bias", at, [row["bias"] for row in rows], "#06a")
+    none = Series("no bias", [min(at), max(at)], [0.0, 0.0], "#888", line=True)
+    return chart(f"Error by {column} (red: RMSE, blue: bias)", label, "t/ha", [none, rmse, bias])
 
 
 def truth_chart(test: pd.DataFrame) -> Markup:

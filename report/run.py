@@ -33,12 +33,26 @@ class RunFolder:
     path: Path
 
     @staticmethod
+    def name(out: Path | None, stage: int, name: str) -> Path:
+        """`out`, or runs/<time>-stage<stage>-<name>."""
+        return out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-stage{stage}-{name}-{uuid.uuid4().hex[:4]}"
+
+    @staticmethod
     def create(out: Path | None, stage: int, name: str) -> RunFolder:
-        """A new folder: `out`, or runs/<time>-stage<stage>-<name>. Refuses one that holds anything."""
-        path = out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-stage{stage}-{name}-{uuid.uuid4().hex[:4]}"
+        """A new folder by that name. Refuses one that holds anything."""
+        path = RunFolder.name(out, stage, name)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise InputError(f"--out {path} exists and is not empty; name another folder or delete this one.")
         path.mkdir(parents=True, exist_ok=True)
+        return RunFolder(path)
+
+    @staticmethod
+    def unfinished(path: Path) -> RunFolder:
+        """A run that was stopped. Raises InputError when it is complete or none."""
+        if (path / "result.json").is_file() and not RunFolder(path).read_json("result.json")["interrupted"]:
+            raise InputError(f"--resume {path}: this run is complete; its results are in {path / 'report.html'}.")
+        if not (path / "checkpoints" / "started.json").exists():
+            raise InputError(f"--resume {path} is not a run that was stopped (it has no checkpoints/started.json).")
         return RunFolder(path)
 
     @staticmethod
@@ -70,6 +84,17 @@ class RunFolder:
         with (self.path / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
 
+    def sync_metrics(self) -> int:
+        """Bytes of metrics.jsonl, which are on the disk after this."""
+        with (self.path / "metrics.jsonl").open("a") as file:
+            os.fsync(file.fileno())
+            return file.tell()
+
+    def cut_metrics(self, size: int) -> None:
+        """Keep the first `size` bytes of metrics.jsonl."""
+        with (self.path / "metrics.jsonl").open("a") as file:
+            file.truncate(size)
+
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
         return [json.loads(line) for line in (self.path / "metrics.jsonl").read_text().splitlines()]
@@ -97,8 +122,9 @@ class RunFolder:
 
 
 def complete_runs(folder: Path = Path("runs")) -> list[RunFolder]:
-    """Complete runs under a folder, the newest first."""
-    results = sorted(folder.glob("*/result.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    """Complete runs under a folder, those of --seeds too, the newest first."""
+    found = [*folder.glob("*/result.json"), *folder.glob("*/seed*/result.json")]
+    results = sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
     return [RunFolder(path.parent) for path in results]
 
 

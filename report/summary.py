@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -36,6 +39,27 @@ def print_scores(run: RunFolder) -> None:
     console.print(f"pictures seen by: {result['encoder'] or 'nothing'}")
     console.print("seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in result["seconds"].items()))
     console.print(f"report: {run.path / 'report.html'}\n")
+
+
+def write_spread(folder: Path, runs: Sequence[RunFolder]) -> None:
+    """summary.json of runs that differ in their seed, and its table: a row a run, then mean and standard deviation."""
+    results = [run.read_json("result.json") for run in runs]
+    names = [name for name in results[0]["metrics"] if all(name in result["metrics"] for result in results)]
+    scores = {name: [result["metrics"][name] for result in results] for name in names}
+    mean = {name: float(np.mean(values)) for name, values in scores.items()}
+    spread = {name: float(np.std(values, ddof=1)) for name, values in scores.items()}
+    rows = [
+        {"seed": result["seed"], "run": run.path.name, **result["metrics"]}
+        for run, result in zip(runs, results, strict=True)
+    ]
+    RunFolder(folder).write_json("summary.json", {"runs": rows, "mean": mean, "sd": spread})
+    shown = [name for name in COLUMNS[min(results[0]["stage"], 2)] if name in names]
+    table = Table("seed", *shown, title=f"{len(runs)} seeds, {results[0]['n_test']} test samples", title_justify="left")
+    for row in rows:
+        table.add_row(str(row["seed"]), *(f"{row[name]:.3f}" for name in shown))
+    table.add_row("mean±sd", *(f"{mean[name]:.3f}±{spread[name]:.3f}" for name in shown))
+    Console().print(table)
+    print(f"summary: {folder / 'summary.json'}")
 
 
 def main() -> int:

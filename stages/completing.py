@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from model.baselines import climatology, persistence
-from model.completion import complete, evaluate, train_completion
-from model.fitting import Fit, OnEpoch, Schedule
+from model.completion import SeasonRows, complete, evaluate, train_completion
 from model.metrics import completion_metrics
 from model.presets import Preset
 from model.timesclip import TimesCLIP, TimesCLIPConfig
+from model.training.loop import Fit, Trainer
+from model.training.sampling import balancing_weights
 from pipeline.errors import InputError
 from pipeline.table import SeasonTable
 from stages.prepare import Prepared
@@ -40,15 +42,17 @@ class Completed:
     selection: NDArray[np.float64] | None
 
 
-def run_fold(prepared: Prepared, preset: Preset, schedule: Schedule, seed: int, on_epoch: OnEpoch) -> Completed:
+def run_fold(prepared: Prepared, preset: Preset, dropout: float, trainer: Trainer, balance: bool) -> Completed:
     """Train on the training rows, choose the epoch on the validation rows, then complete the test rows."""
     fold, table = prepared.fold, prepared.table
-    config = model_config(prepared, preset)
-    model, fit = train_completion(
-        config, prepared.rows(fold.train), prepared.rows(fold.valid), schedule, seed, on_epoch
-    )
-    test = prepared.rows(fold.test)
-    completed, selection = complete(model, test.first, schedule.batch_size)
+    config = model_config(prepared, preset, dropout)
+    seasons = [season.to(trainer.processes.device) for season in prepared.seasons]
+    device = seasons[0].first.values.device
+    train, valid, test = (torch.from_numpy(rows).to(device) for rows in (fold.train, fold.valid, fold.test))
+    weights = balancing_weights(table.target[fold.train]) if balance else None
+    model, fit = train_completion(config, SeasonRows(seasons, train, weights), valid, trainer, f"{fold.name}/train")
+    size = trainer.schedule.batch_size
+    completed, selection = complete(model, seasons[0].first.rows(test), size)
     cut = table.steps // 2
     scaled = prepared.scaler.apply(table.values)
     typical = climatology(scaled[fold.train], table.observed[fold.train], cut)
@@ -56,7 +60,7 @@ def run_fold(prepared: Prepared, preset: Preset, schedule: Schedule, seed: int, 
         prepared,
         model,
         fit,
-        evaluate(model, test, schedule.batch_size).get("alignment"),
+        evaluate(model, seasons[0], test, size).get("alignment"),
         scaled[fold.test][:, :, cut:],
         table.observed[fold.test][:, :, cut:],
         {
@@ -78,9 +82,9 @@ def refuse_short_seasons(table: SeasonTable, preset: Preset) -> None:
         )
 
 
-def model_config(prepared: Prepared, preset: Preset) -> TimesCLIPConfig:
+def model_config(prepared: Prepared, preset: Preset, dropout: float) -> TimesCLIPConfig:
     """The architecture that the table and the cached vectors ask for."""
-    first = prepared.season.first
+    first = prepared.seasons[0].first
     return TimesCLIPConfig(
         variates=first.values.shape[1],
         window=first.values.shape[2],
@@ -89,6 +93,7 @@ def model_config(prepared: Prepared, preset: Preset) -> TimesCLIPConfig:
         use_vision=preset.use_vision,
         use_language=preset.use_language,
         use_alignment=preset.use_alignment,
+        dropout=dropout,
     )
 
 

@@ -14,10 +14,12 @@ from torch import Tensor
 
 from model.baselines import yield_baselines
 from model.completion import features
-from model.fitting import Fit, OnEpoch, Schedule
 from model.metrics import yield_metrics
 from model.offset import KnownYields, Offset, OffsetName, Rehearsal, choose_offset, known_yields
+from model.seasons import Season
 from model.timesclip import TimesCLIP, TimesCLIPConfig
+from model.training.loop import Fit, Trainer
+from model.training.sampling import balancing_weights
 from model.yields import (
     AnomalyScale,
     YieldEnsemble,
@@ -47,6 +49,7 @@ class ForecastSetup:
     offset: Literal["auto"] | OffsetName
     window: int | None
     members: int
+    balance: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ class Forecast:
     learnt: Rows
     valid: NDArray[np.float64]
     test: NDArray[np.float64]
+    first: YieldEnsemble  # the heads before the refit, which know no validation label: stage 3 starts from them
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,16 +118,10 @@ class SeenSeasons:
     present: Tensor
 
     @staticmethod
-    def of(model: TimesCLIP, prepared: Prepared) -> SeenSeasons:
+    def of(model: TimesCLIP, table: SeasonTable, season: Season) -> SeenSeasons:
         """Encode both half seasons and put them side by side."""
-        first, second = prepared.season.first, prepared.season.second
-        both = torch.cat([features(model, half, FEATURE_BATCH) for half in (first, second)], dim=-1)
-        return SeenSeasons(prepared.table, both, first.observed.any(-1) | second.observed.any(-1))
-
-    def anomaly(self, index: Rows, offset: Offset, known: KnownYields, own: bool) -> NDArray[np.float64]:
-        """Yield minus offset, t/ha [n]. own: do not use their own labels for them."""
-        base = offset.predict(known, self.table.place[index], self.table.year[index], leave_own_year_out=own)
-        return self.table.target[index] - base
+        both = torch.cat([features(model, half, FEATURE_BATCH) for half in (season.first, season.second)], dim=-1)
+        return SeenSeasons(table, both, season.first.observed.any(-1) | season.second.observed.any(-1))
 
     def rows(self, index: Rows, anomaly: Tensor) -> YieldRows:
         """The samples of `index` [n] as the head reads them."""
@@ -135,40 +133,47 @@ class SeenSeasons:
         return forecaster.forecast(self.features[index], self.present[index], place, year)
 
 
-def run_fold(
-    prepared: Prepared, model: TimesCLIP, setup: ForecastSetup, schedule: Schedule, seed: int, on_epoch: OnEpoch
-) -> Forecast:
+def run_fold(prepared: Prepared, model: TimesCLIP, setup: ForecastSetup, trainer: Trainer) -> Forecast:
     """Train heads on the training rows; the validation rows choose offset, epoch and interval; then refit on both.
 
     The test rows are read after that, once.
     """
     table, fold = prepared.table, prepared.fold
-    seasons = SeenSeasons.of(model, prepared)
-
-    level = model.config.level_dim
+    views = [SeenSeasons.of(model, table, season) for season in prepared.seasons]
+    seasons, level = views[0], model.config.level_dim
 
     offset = choose_offset(rehearsals(table, fold), setup.offset, setup.window)
     known = known_in(table, fold, fold.train)
-    anomaly = seasons.anomaly(fold.train, offset, known, own=True)
+    anomaly = anomaly_of(table, fold.train, offset, known, own=True)
     scale = AnomalyScale.fit(anomaly)
-    train = seasons.rows(fold.train, scale.apply(anomaly))
-    valid = seasons.rows(fold.valid, scale.apply(seasons.anomaly(fold.valid, offset, known, own=False)))
-    head, fit = train_head(setup.members, level, train, valid, schedule, seed, on_epoch)
+    train = [view.rows(fold.train, scale.apply(anomaly)) for view in views]
+    valid = seasons.rows(fold.valid, scale.apply(anomaly_of(table, fold.valid, offset, known, own=False)))
+    weights = balancing_weights(table.target[fold.train]) if setup.balance else None
+    head, fit = train_head(setup.members, level, train, valid, trainer, f"{fold.name}/train", weights)
     chosen = Forecaster(head, scale, offset, known, 0.0, level)
     valid_forecast = seasons.forecast(chosen, fold.valid)
     radius = conformal_radius(table.target[fold.valid] - valid_forecast)
+    first = head
 
     learnt = np.sort(np.concatenate([fold.train, fold.valid]))
     known = known_in(table, fold, learnt)
     if not fit.interrupted:
-        anomaly = seasons.anomaly(learnt, offset, known, own=True)
+        anomaly = anomaly_of(table, learnt, offset, known, own=True)
         scale = AnomalyScale.fit(anomaly)
-        head = refit_head(
-            setup.members, level, seasons.rows(learnt, scale.apply(anomaly)), schedule, seed, fit.best_epoch
-        )
+        rows = [view.rows(learnt, scale.apply(anomaly)) for view in views]
+        weights = balancing_weights(table.target[learnt]) if setup.balance else None
+        head = refit_head(setup.members, level, rows, trainer, f"{fold.name}/refit", fit.best_epoch, weights)
     forecaster = Forecaster(head, scale, offset, known, radius, level)
 
-    return Forecast(prepared, model, forecaster, fit, learnt, valid_forecast, seasons.forecast(forecaster, fold.test))
+    test_forecast = seasons.forecast(forecaster, fold.test)
+    return Forecast(prepared, model, forecaster, fit, learnt, valid_forecast, test_forecast, first)
+
+
+def anomaly_of(table: SeasonTable, index: Rows, offset: Offset, known: KnownYields, own: bool) -> NDArray[np.float64]:
+    """Yield minus offset, t/ha [n], of the samples of `index`. own: do not use their own labels for them."""
+    base = offset.predict(known, table.place[index], table.year[index], leave_own_year_out=own)
+    anomaly: NDArray[np.float64] = table.target[index] - base
+    return anomaly
 
 
 def known_in(table: SeasonTable, fold: Fold, learnt: Rows) -> KnownYields:
@@ -293,6 +298,7 @@ def weights(outcomes: Sequence[Forecast]) -> dict[str, Tensor]:
         fold = outcome.prepared.fold.name
         named |= {f"{fold}/encoder.{name}": tensor for name, tensor in outcome.model.state_dict().items()}
         named |= {f"{fold}/head.{name}": tensor for name, tensor in outcome.forecaster.head.state_dict().items()}
+        named |= {f"{fold}/first.{name}": tensor for name, tensor in outcome.first.state_dict().items()}
     return named
 
 
@@ -306,7 +312,7 @@ def forecast_new(
     prepared = assemble(table, Fold(fold, nothing, nothing, everything), scaler, ranges, pictures)
     model = TimesCLIP(TimesCLIPConfig(**record["model"]))
     model.load_state_dict(run.read_weights(f"{fold}/encoder."))
-    seasons = SeenSeasons.of(model, prepared)
+    seasons = SeenSeasons.of(model, table, prepared.seasons[0])
     _, variates, width = seasons.features.shape
     forecaster = Forecaster.from_dict(record["forecaster"], run.read_weights(f"{fold}/head."), width, variates)
     return seasons.forecast(forecaster, everything), forecaster.radius

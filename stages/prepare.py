@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
+import xxhash
 from numpy.typing import NDArray
 
 from cache.dataset import choose_store, embeddings
 from cache.storage import open_storage
 from cache.store import MissingRows, Store
-from model.completion import Season
-from model.seasons import half_seasons
+from model.seasons import Season, half_seasons
 from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.scaling import Scaler
@@ -24,17 +24,16 @@ from pipeline.table import SeasonTable
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """All N samples of a table, scaled by one fold's training rows. `ranges` [V,2]: the y-range of the plots."""
+    """All N samples of a table, scaled by one fold's training rows. `ranges` [V,2]: the y-range of the plots.
+
+    seasons: as measured, then one entry a view.
+    """
 
     table: SeasonTable
     fold: Fold
     scaler: Scaler
     ranges: NDArray[np.float64]
-    season: Season
-
-    def rows(self, index: NDArray[np.int64]) -> Season:
-        """The seasons of some samples [n]."""
-        return self.season.rows(torch.from_numpy(index))
+    seasons: tuple[Season, ...]
 
 
 @dataclass(frozen=True)
@@ -56,9 +55,17 @@ class Pictures:
             raise InputError(f"{root} holds no {wanted} for these plots. Run:\n    {command}")
         return Pictures(root, style, store, command)
 
+    def fingerprint(self) -> str:
+        """32 hex digits of xxh3-128 over the namespace and every vector that was read."""
+        digest = xxhash.xxh3_128(self.store.spec.id.encode())
+        for ranges in sorted(self.read):
+            digest.update(ranges)
+            digest.update(np.ascontiguousarray(self.read[ranges]).data)
+        return digest.hexdigest()
+
     def vectors(self, table: SeasonTable, ranges: NDArray[np.float64]) -> NDArray[np.float16]:
-        """[N,V,2,D]. Raises InputError with the command when a single vector is missing."""
-        known = ranges.tobytes()
+        """[N,V,2,D] of a table or a view. Raises InputError with the command when a single vector is missing."""
+        known = table.name.encode() + ranges.tobytes()
         if known in self.read:
             return self.read[known]
         try:
@@ -71,16 +78,23 @@ class Pictures:
             ) from missing
 
 
-def prepare(table: SeasonTable, fold: Fold, pictures: Pictures | None) -> Prepared:
-    """Fit scaler and y-ranges on the fold's training rows and gather everything the model reads."""
+def prepare(table: SeasonTable, fold: Fold, pictures: Pictures | None, views: Sequence[SeasonTable] = ()) -> Prepared:
+    """Fit scaler and y-ranges on the fold's training rows and gather everything the model reads, views included."""
     scaler = Scaler.fit(table.values, table.observed, fold.train)
-    return assemble(table, fold, scaler, fold_ranges(table, fold), pictures)
+    return assemble(table, fold, scaler, fold_ranges(table, fold), pictures, views)
 
 
 def assemble(
-    table: SeasonTable, fold: Fold, scaler: Scaler, ranges: NDArray[np.float64], pictures: Pictures | None
+    table: SeasonTable,
+    fold: Fold,
+    scaler: Scaler,
+    ranges: NDArray[np.float64],
+    pictures: Pictures | None,
+    views: Sequence[SeasonTable] = (),
 ) -> Prepared:
     """The same with a scaler and y-ranges that were fitted before (a run's own, for new data)."""
-    vectors = None if pictures is None else pictures.vectors(table, ranges)
-    first, second = half_seasons(scaler.apply(table.values), table.observed, vectors)
-    return Prepared(table, fold, scaler, ranges, Season(first, second))
+    seasons = []
+    for one in (table, *views):
+        vectors = None if pictures is None else pictures.vectors(one, ranges)
+        seasons.append(Season(*half_seasons(scaler.apply(one.values), one.observed, vectors)))
+    return Prepared(table, fold, scaler, ranges, tuple(seasons))

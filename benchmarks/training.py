@@ -1,0 +1,165 @@
+"""Training on cached pictures beside training as it would be without the cache, in one run.
+
+python -m benchmarks.training          about three minutes; writes 1.5 GB into a folder that it deletes
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from benchmarks.drawing import Row, fastest, figures_saved_one_by_one, row, seasons
+from cache.dataset import colours
+from cache.spec import embedding_spec
+from cache.store import Store
+from model.completion import CompletionTask, SeasonRows
+from model.encoders import encode, resolve
+from model.seasons import HalfSeason, Season, half_seasons
+from model.timesclip import TimesCLIP, TimesCLIPConfig
+from model.training.loop import Trainer
+from model.training.schedule import Schedule
+from pipeline.keys import colour_keys
+from pipeline.render import Style, draw
+from pipeline.series import fold_ranges, series_blocks
+from pipeline.sources import read
+from pipeline.splits import make_folds
+
+SAMPLES, VARIATES, STEPS, DIM = 512, 7, 36, 1280  # as the demo: seven variates seen by EfficientNet-Lite0
+ROUNDS = 5
+MANY, FEW_VARIATES, WIDE = 100_000, 5, 512  # 10^5 samples and 10^6 series of 512-d embeddings
+PROGRAM = """
+import resource, sys, time
+import train
+from stages import logging
+import model.training.loop
+started = time.perf_counter()
+class First:
+    told = False
+def on_step(self, phase, epoch, step, steps):
+    if not First.told:
+        First.told = True
+        print("first step", time.perf_counter() - started, flush=True)
+logging.EpochLog.on_step = on_step
+code = train.main(sys.argv[1:])
+print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+sys.exit(code)
+"""
+
+
+def measure() -> list[Row]:
+    """The five lines of the trainer."""
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder:
+        return [*epochs(), *large_table(Path(folder))]
+
+
+def epochs() -> list[Row]:
+    """Stage-1 epochs: as the cache is read, on tensors made in memory, without pictures, and with all work inside."""
+    values, observed = (array.reshape(SAMPLES, VARIATES, STEPS) for array in seasons(SAMPLES * VARIATES))
+    vectors = np.random.default_rng(0).normal(size=(SAMPLES, VARIATES, 2, DIM)).astype(np.float16)
+    cached = Season(*half_seasons(values.astype(np.float64), observed, vectors))  # strided, as the reader leaves them
+    memory = Season(*(_contiguous(half) for half in (cached.first, cached.second)))
+    blind = Season(*(HalfSeason(half.values, half.observed, None) for half in (memory.first, memory.second)))
+    runs = [_epoch(season) for season in (cached, memory, blind)]
+    from_cache, in_memory, language = _interleaved(runs)
+    plots = SAMPLES * VARIATES  # stage 1 reads the first half of each season
+    figure = (
+        fastest(lambda: figures_saved_one_by_one(values[:4, :, : STEPS // 2].reshape(-1, STEPS // 2), Style()), 1) / 28
+    )
+    spec = resolve("efficientnet-lite0")
+    ink = draw(
+        np.ascontiguousarray(values[:10, :, :18]).reshape(-1, 18), observed[:10, :, :18].reshape(-1, 18), Style()
+    )
+    rgb = np.ascontiguousarray(colours((10, VARIATES)).reshape(-1, 3))
+    seen = fastest(lambda: encode(spec, ink, rgb), 1) / len(ink)
+    inside = from_cache + plots * (figure + seen)
+    told = f"drawing {plots * figure:.0f} s, encoding {plots * seen:.0f} s, training {from_cache:.2f} s"
+    return [
+        row("stage-1 epoch on the cache", SAMPLES / from_cache, "samples/s", "tensors in memory", SAMPLES / in_memory),
+        row("stage-1 epoch, both modalities", from_cache, "s", "language only, same size", language),
+        row(f"stage-1 epoch, cached ({told} if inside)", SAMPLES / from_cache, "samples/s",
+            "a Figure a plot and the encoder inside the loop", SAMPLES / inside),
+    ]  # fmt: skip
+
+
+def large_table(folder: Path) -> list[Row]:
+    """train.py on 10^5 samples and 10^6 cached vectors: seconds to its first step, and its peak memory."""
+    data, cache = _cached_table(folder)
+    command = [sys.executable, "-c", PROGRAM, "--stage", "1", "--data", str(data), "--cache", str(cache),
+               "--epochs", "1", "--batch-size", "512", "--out", str(folder / "run")]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    if done.returncode:
+        raise SystemExit(done.stdout + done.stderr)
+    told = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
+            for line in done.stdout.splitlines() if line.startswith(("first step", "peak"))}  # fmt: skip
+    table = MANY * FEW_VARIATES * 2 * WIDE * 2
+    return [
+        row("start to first step after imports, 10^5 samples cached", told["first step"], "s", "the limit", 10.0),
+        row("peak memory of train.py, 10^6 series of 512-d embeddings", told["peak"] / 1e6, "MB",
+            "the embedding table + 1 GB", table / 1e6 + 1e3),
+    ]  # fmt: skip
+
+
+def _epoch(season: Season) -> Callable[[], object]:
+    """One epoch of stage 1 on three quarters of the samples, without validation."""
+    torch.manual_seed(0)
+    pictures = [half.embeddings for half in (season.first, season.second) if half.embeddings is not None]
+    dim, window = (DIM if pictures else 0), season.first.values.shape[2]
+    model = TimesCLIP(TimesCLIPConfig(VARIATES, window, window, vision_dim=dim, use_vision=bool(pictures)))
+    model.fit_features(pictures)
+    task = CompletionTask(model, SeasonRows([season], torch.arange(SAMPLES)), torch.arange(0), 64)
+    trainer = Trainer(Schedule(epochs=1))
+    return lambda: trainer.refit(task, "bench/refit", 1)
+
+
+def _interleaved(runs: list[Callable[[], object]]) -> list[float]:
+    """Seconds of the fastest round of each, round by round: other work on the machine disturbs all alike."""
+    best = [float("inf")] * len(runs)
+    for _ in range(ROUNDS):
+        best = [min(before, fastest(run, 1)) for before, run in zip(best, runs, strict=True)]
+    return best
+
+
+def _contiguous(half: HalfSeason) -> HalfSeason:
+    assert half.embeddings is not None
+    return HalfSeason(
+        half.values.clone(), half.observed.clone(), half.embeddings.clone(memory_format=torch.contiguous_format)
+    )
+
+
+def _cached_table(folder: Path) -> tuple[Path, Path]:
+    """A wide Parquet table, one file a year, and a cache with random vectors for every one of its series."""
+    data, cache = folder / "seasons", folder / "cache"
+    data.mkdir()
+    for year in range(4):
+        values, observed = seasons(MANY // 4 * FEW_VARIATES)
+        shifted = np.where(observed, values + np.float32(year * 1e-3), np.nan).reshape(MANY // 4, -1)
+        names = [f"b{variate}_{step:02d}" for variate in range(FEW_VARIATES) for step in range(STEPS)]
+        frame = pd.DataFrame(shifted, columns=names)
+        frame.insert(0, "field", [f"f{i}" for i in range(len(frame))])
+        frame[f"y{2019 + year}"] = 5.0 + values.reshape(len(frame), -1).mean(1)
+        frame.to_parquet(data / f"{2019 + year}.parquet")
+    table = read(str(data))
+    fold = make_folds(table.year, table.place, table.sample_id, "year")[0]
+    store = Store(cache, embedding_spec(Style(), {"name": "random", "dim": WIDE}))
+    store.create()
+    rng = np.random.default_rng(0)
+    for block in series_blocks(table, fold_ranges(table, fold), Style()):
+        keys = colour_keys(block.keys.reshape(-1), colours(block.keys.shape).reshape(-1, 3))
+        keys = np.unique(keys)
+        for start in range(0, len(keys), 8192):
+            part = keys[start : start + 8192]
+            store.write(part, rng.standard_normal((len(part), WIDE), np.float32).astype(np.float16))
+    return data, cache
+
+
+if __name__ == "__main__":
+    for line in measure():
+        print(line, flush=True)

@@ -1,0 +1,1 @@
+"""python -m model.export: a trained run as a folder for others, with ONNX and a model card."""

@@ -1,0 +1,89 @@
+"""A trained run as a folder that others can use: weights, config, scaler, scores, a model card, and ONNX.
+
+    python -m model.export --run runs/x                     into runs/x/export
+    python -m model.export --run runs/x --out my-model --no-onnx
+
+The folder is a run: `predict.py --run my-model` reads it anywhere, `train.py --from my-model` builds on it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from model.export.card import model_card
+from model.export.onnx import Completion, Forecasting, refuse_unless_installed, write_onnx
+from model.finetuning import SeasonForecaster
+from model.timesclip import TimesCLIP, TimesCLIPConfig
+from model.training.errors import Refused
+from model.yields import YieldEnsemble
+from pipeline.errors import InputError
+from report.run import RunFolder
+
+FILES = ("config.json", "fitted.json", "model.safetensors")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Export a complete run."""
+
+    run: Path
+    """A complete run folder, of any stage."""
+    out: Path | None = None
+    """The folder to make; `export` in the run folder by default. Refuses one that holds anything."""
+    onnx: bool = True
+    """Also write the part after the embeddings of each fold as ONNX, checked against torch to 1e-5."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    try:
+        return export(tyro.cli(Arguments, args=arguments, description=__doc__))
+    except (InputError, Refused) as error:
+        print(f"model.export: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"model.export: {error}", file=sys.stderr)
+        return 1
+
+
+def export(args: Arguments) -> int:
+    """Open the run, copy its files, write ONNX and the card; result.json comes last and makes the folder a run."""
+    run = RunFolder.open(args.run)
+    if args.onnx:
+        refuse_unless_installed()
+    target = RunFolder.create(args.out or args.run / "export", 0, "export")
+    result, fitted = run.read_json("result.json"), run.read_json("fitted.json")
+    for name in FILES:
+        shutil.copyfile(run.path / name, target.path / name)
+    gaps = {}
+    for fold in fitted if args.onnx else ():
+        name = f"{fold}.onnx"
+        gaps[name] = write_onnx(load_part(run, fold, result["stage"]), target.path / name)
+        print(f"{name}: differs from torch by {gaps[name]:.1e} at most")
+    target.write_text("README.md", model_card(result, gaps))
+    target.write_json("result.json", result)
+    print(f"{target.path}: {', '.join(sorted(path.name for path in target.path.iterdir()))}")
+    return 0
+
+
+def load_part(run: RunFolder, fold: str, stage: int) -> Forecasting | Completion:
+    """What comes after the embeddings in one fold's model."""
+    record = run.read_json("fitted.json")[fold]
+    encoder = TimesCLIP(TimesCLIPConfig(**record["model"]))
+    encoder.load_state_dict(run.read_weights(f"{fold}/encoder."))
+    if stage == 1:
+        return Completion(encoder)
+    told = record["forecaster"]
+    heads = YieldEnsemble(told["members"], 2 * encoder.config.feature_dim, encoder.config.variates, told["level"])
+    heads.load_state_dict(run.read_weights(f"{fold}/head."))
+    return Forecasting(SeasonForecaster(encoder, heads))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""Stage 3: encoder and yield heads learn on together, from a stage-2 run, by completion, alignment and yield."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from model.completion import SeasonRows, completion_outputs, completion_terms
+from model.seasons import HalfSeason, Season
+from model.timesclip import TimesCLIP
+from model.training.processes import Processes
+from model.training.task import Draw, Outputs, Terms
+from model.yields import YieldEnsemble, anomaly_loss
+
+COMPLETION_WEIGHT = 0.3  # beside a yield loss of weight 1; both are about 1 at the level of the mean
+
+
+class SeasonForecaster(nn.Module):
+    """TimesCLIP and the yield heads on its features: what stage 2 computes in two steps, with gradients in both."""
+
+    def __init__(self, encoder: TimesCLIP, yields: YieldEnsemble) -> None:
+        super().__init__()
+        self.encoder, self.yields = encoder, yields
+
+    def forward(self, season: Season) -> Tensor:
+        """Both half seasons of b samples -> standardised anomalies [M,b], one row a member."""
+        both = [self.features(half) for half in (season.first, season.second)]
+        present = season.first.observed.any(-1) | season.second.observed.any(-1)
+        anomalies: Tensor = self.yields(torch.cat(both, -1), present)
+        return anomalies
+
+    def features(self, half: HalfSeason) -> Tensor:
+        """[b,V,F] of half a season."""
+        return self.encoder.features(half.values, half.observed, half.embeddings)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledSeason:
+    """Seasons with their standardised anomaly [b]."""
+
+    season: Season
+    anomaly: Tensor
+
+    def part(self, start: int, stop: int) -> LabelledSeason:
+        """The samples from `start` to `stop`, without a copy."""
+        return LabelledSeason(self.season.part(start, stop), self.anomaly[start:stop])
+
+    def __len__(self) -> int:
+        return len(self.anomaly)
+
+
+@dataclass(frozen=True, eq=False)
+class FinetuningTask:
+    """A forecaster, the rows it learns from with their anomalies [n], and validation rows (None: nothing chooses)."""
+
+    module: SeasonForecaster
+    train: SeasonRows
+    anomaly: Tensor
+    valid: LabelledSeason | None
+    batch_size: int
+    pretrained: tuple[str, ...] = ("encoder.",)
+
+    @property
+    def samples(self) -> int:
+        """Number of training rows."""
+        return len(self.train.rows)
+
+    @property
+    def weights(self) -> Tensor | None:
+        """[samples] how often each is drawn, in proportion."""
+        return self.train.weights
+
+    @property
+    def views(self) -> int:
+        """Views beside the seasons as measured."""
+        return len(self.train.seasons) - 1
+
+    def batch(self, draw: Draw) -> LabelledSeason:
+        """The seasons of a draw and their anomalies, mixed with one weight."""
+        anomaly = self.anomaly[draw.rows]
+        if draw.partner is not None:
+            anomaly = torch.lerp(self.anomaly[draw.partner], anomaly, draw.weight)
+        return LabelledSeason(self.train.batch(draw).to(self.anomaly.device), anomaly)
+
+    def forward(self, batch: LabelledSeason) -> Outputs:
+        """Anomalies [b,M], and what the completion reads."""
+        outputs = completion_outputs(self.module.encoder, batch.season.first)
+        return {"anomaly": self.module(batch.season).T, **outputs}
+
+    def loss(self, outputs: Outputs, batch: LabelledSeason, total: int, processes: Processes) -> Terms:
+        """Yield + 0.3 (completion + 0.1 alignment)."""
+        anomaly = anomaly_loss(outputs["anomaly"], batch.anomaly, total)
+        terms = completion_terms(self.module.encoder, outputs, batch.season, processes)
+        joint = anomaly + COMPLETION_WEIGHT * terms["loss"]
+        return {**terms, "yield": anomaly, "loss": joint}
+
+    def validate(self, processes: Processes) -> dict[str, float]:
+        """MSE of the mean over the members chooses the epoch."""
+        if self.valid is None:
+            raise ValueError("nothing to validate on")
+        start, stop = processes.share(len(self.valid))
+        squared = self.anomaly.new_zeros((), dtype=torch.float64)
+        for first in range(start, stop, self.batch_size):
+            part = self.valid.part(first, min(first + self.batch_size, stop))
+            squared += (self.module(part.season).mean(0) - part.anomaly).double().square().sum()
+        return {"score": float(processes.sum(squared)) / len(self.valid)}

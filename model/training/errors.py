@@ -1,0 +1,9 @@
+"""What can go wrong in training."""
+
+
+class Refused(Exception):
+    """Something that a person asked for and that cannot be: one paragraph with the value, the limit and the way out."""
+
+
+class Diverged(Exception):
+    """A loss that is not finite; the message names epoch and step."""

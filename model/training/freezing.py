@@ -1,0 +1,36 @@
+"""Parts that keep their weights, for all of the training or its first epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """Which children of the module (by name) are frozen, and up to which epoch; None: always."""
+
+    parts: tuple[str, ...] = ()
+    until: int | None = None
+
+    def is_on(self, epoch: int) -> bool:
+        """Whether the parts are frozen in an epoch."""
+        return bool(self.parts) and (self.until is None or epoch <= self.until)
+
+    def apply(self, module: nn.Module, epoch: int) -> None:
+        """Switch the gradients of the parts off or on."""
+        for part in self._modules(module):
+            part.requires_grad_(not self.is_on(epoch))
+
+    def still(self, module: nn.Module, epoch: int) -> None:
+        """No dropout in frozen parts: they compute what they computed when they were trained."""
+        if self.is_on(epoch):
+            for part in self._modules(module):
+                part.eval()
+
+    def _modules(self, module: nn.Module) -> Iterable[nn.Module]:
+        for name, part in module.named_modules():
+            if name.rpartition(".")[2] in self.parts and name.count(".") <= 1:
+                yield part

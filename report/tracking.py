@@ -1,0 +1,66 @@
+"""Curves for other eyes: TensorBoard where it is installed, Weights & Biases and MLflow by flag, through accelerate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from accelerate.tracking import MLflowTracker, TensorBoardTracker, WandBTracker
+
+from pipeline.errors import InputError
+
+PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
+PROJECT = "timesclip"
+
+
+def wanted_trackers(tensorboard: bool | None, wandb: bool, mlflow: bool) -> list[str]:
+    """Names of the trackers to use; tensorboard None: where it is installed. Raises InputError for one that is not."""
+    asked = {"tensorboard": tensorboard, "wandb": wandb, "mlflow": mlflow}
+    for name, wanted in asked.items():
+        if wanted and find_spec(PACKAGES[name]) is None:
+            raise InputError(
+                f"--{name} needs the package {PACKAGES[name]}: pip install {PACKAGES[name]}, or leave it out."
+            )
+    if tensorboard is None:
+        asked["tensorboard"] = find_spec("tensorboard") is not None
+    return [name for name, wanted in asked.items() if wanted]
+
+
+@dataclass
+class Trackers:
+    """The trackers of one run, started."""
+
+    started: list[Any] = field(default_factory=list)
+
+    @staticmethod
+    def start(names: Sequence[str], run: Path, config: Mapping[str, Any]) -> Trackers:
+        """TensorBoard and MLflow write into the run folder, W&B where its own settings say."""
+        PartialState()
+        made: list[Any] = []
+        for name in names:
+            if name == "tensorboard":
+                made.append(TensorBoardTracker("tensorboard", str(run)))
+            elif name == "wandb":
+                made.append(WandBTracker(PROJECT, name=run.name, dir=str(run)))
+            else:
+                made.append(MLflowTracker(PROJECT, logging_dir=str(run / "mlflow"), run_name=run.name))
+        for tracker in made:
+            tracker.start()
+            if tracker.name != "tensorboard":  # whose table of flags asks for metrics that are not there yet
+                tracker.store_init_configuration(dict(config))
+        return Trackers(made)
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Numbers by name, as `2022/train/loss`, at an epoch."""
+        for tracker in self.started:
+            tracker.log(dict(values), step=step)
+
+    def finish(self) -> None:
+        """Flush and close."""
+        for tracker in self.started:
+            tracker.finish()
+        self.started = []

@@ -1,0 +1,181 @@
+"""Checkpoints of a run that is under way: folders of safetensors and JSON that appear by one rename.
+
+    <run>/checkpoints/started.json                       fingerprints of data and cache
+    <run>/checkpoints/<fold>/<phase>/000012-00000340/    epochs done, steps of the next one: weights, optimizer, numbers
+    <run>/checkpoints/<fold>/<phase>/best-000009/        the best weights so far, which the states name
+    <run>/checkpoints/<fold>/<phase>/finished/           a phase that is over: its best weights and numbers
+
+Everything is written under another name, synced, renamed, and the folder synced: a kill at any moment, or a full disk,
+leaves what was there. Nothing here is a pickle.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from model.training.saved import Saved
+from pipeline.errors import InputError
+from report.run import RunFolder
+
+FOLDER = "checkpoints"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Checkpoints:
+    """The newest `keep` states of every phase, and the best weights that they name."""
+
+    def __init__(self, run: RunFolder, keep: int, seconds: float, steps: int) -> None:
+        self.run, self.keep, self.seconds, self.steps = run, keep, seconds, steps
+        self.saved_at = time.monotonic()
+
+    @property
+    def root(self) -> Path:
+        """Where they are."""
+        return self.run.path / FOLDER
+
+    def start(self, fingerprints: Mapping[str, str | None]) -> None:
+        """Write down what this run learns from."""
+        _commit(self.root, {}, fingerprints, "started.json")
+
+    def refuse_unless_alike(self, fingerprints: Mapping[str, str | None]) -> None:
+        """Raises InputError, naming both fingerprints, when data or cache are not those the run was started with."""
+        started = _read_json(self.root / "started.json")
+        for name, now in fingerprints.items():
+            if started.get(name) != now:
+                raise InputError(
+                    f"--resume {self.run.path}: the {name} has fingerprint {now}, the checkpoints were made with "
+                    f"{started.get(name)}. Put the {name} back as it was, or start a new run with "
+                    f"--config {self.run.path}/config.json."
+                )
+
+    def rewind_metrics(self) -> None:
+        """Cut metrics.jsonl to what the newest states know: later epochs are trained again."""
+        known = [_read_json(path).get("metrics_bytes", 0) for path in self.root.glob("*/*/*/numbers.json")]
+        self.run.cut_metrics(max(known, default=0))
+
+    def load(self, phase: str) -> Saved | None:
+        """The newest state of a phase. Raises InputError, naming the folder, when it is damaged."""
+        folder = self.root / phase
+        done = folder / "finished"
+        if done.is_dir():
+            return Saved({}, _tensors(done, "best"), {}, _read_json(done / "numbers.json"), finished=True)
+        states = _states(folder)
+        if not states:
+            return None
+        self._tidy(folder)
+        numbers = _read_json(states[-1] / "numbers.json")
+        best = _tensors(folder / numbers["best"], "weights")
+        return Saved(_tensors(states[-1], "weights"), best, _tensors(states[-1], "optimizer"), numbers)
+
+    def due(self) -> bool:
+        """Whether enough seconds have passed since the last one."""
+        return time.monotonic() - self.saved_at >= self.seconds
+
+    def save(self, phase: str, saved: Saved) -> None:
+        """Keep a state, delete the oldest. Raises InputError when the disk is full: those before it are untouched."""
+        folder = self.root / phase
+        try:
+            numbers = {**saved.numbers, "metrics_bytes": self.run.sync_metrics()}
+            if saved.finished:
+                _commit(folder / "finished", {"best": saved.best}, numbers)
+                _delete_all_but(folder, {"finished"})
+            else:
+                best = f"best-{numbers['best_epoch']:06d}"
+                if not (folder / best).is_dir():
+                    _commit(folder / best, {"weights": saved.best}, {})
+                tensors = {"weights": saved.weights, "optimizer": saved.optimizer}
+                name = f"{len(numbers['epochs']):06d}-{numbers['done_steps']:08d}"
+                _commit(folder / name, tensors, numbers | {"best": best})
+                self._tidy(folder)
+        except (OSError, SafetensorError) as error:
+            if isinstance(error, OSError) and error.errno not in FULL and "No space" not in str(error):
+                raise
+            if isinstance(error, SafetensorError) and "No space" not in str(error):
+                raise
+            raise InputError(
+                f"a checkpoint cannot be written to {folder}: {error}. The checkpoint before it is safe. Make room, "
+                f"then run:\n    python train.py --resume {self.run.path}"
+            ) from error
+        self.saved_at = time.monotonic()
+
+    def remove(self) -> None:
+        """All of them: a complete run needs none."""
+        shutil.rmtree(self.root)
+
+    def _tidy(self, folder: Path) -> None:
+        newest = _states(folder)[-self.keep :]
+        named = {_read_json(state / "numbers.json")["best"] for state in newest}
+        _delete_all_but(folder, named | {state.name for state in newest})
+
+
+def _states(folder: Path) -> list[Path]:
+    """The states of a phase, the newest last."""
+    return sorted(path for path in folder.glob("[0-9]*-[0-9]*") if path.is_dir())
+
+
+def _delete_all_but(folder: Path, names: set[str]) -> None:
+    for path in folder.iterdir():
+        if path.name not in names:
+            shutil.rmtree(path)
+
+
+def _commit(
+    target: Path, tensors: Mapping[str, Mapping[str, Tensor]], numbers: Mapping[str, Any], name: str = "numbers.json"
+) -> None:
+    """Make the folder `target` with its files in one step."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir()
+        for file, named in tensors.items():
+            save_file(
+                {key: t.detach().cpu().contiguous() for key, t in named.items()}, temporary / f"{file}.safetensors"
+            )
+        (temporary / name).write_text(json.dumps(numbers, allow_nan=False))
+        for path in (*temporary.iterdir(), temporary):
+            _sync(path)
+        if target.is_dir():  # the same state, trained again after a resume
+            shutil.rmtree(target)
+        temporary.rename(target)
+        _sync(target.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _tensors(folder: Path, name: str) -> dict[str, Tensor]:
+    path = folder / f"{name}.safetensors"
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}). Delete {folder}: the run goes on from the state before it."
+        ) from error
+    return tensors
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); the run cannot be resumed from it.") from error
+    return record

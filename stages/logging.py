@@ -1,0 +1,38 @@
+"""What is told of training while it goes on: metrics.jsonl, the screen and the trackers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from model.training.loop import Epoch
+from report.live import TrainingDisplay
+from report.run import RunFolder
+from report.tracking import Trackers
+
+
+class EpochLog:
+    """Told of every step and epoch in the main process; epochs of a refit, which nothing judges, move the bar only."""
+
+    def __init__(self, run: RunFolder, display: TrainingDisplay, trackers: Trackers) -> None:
+        self.run, self.display, self.trackers = run, display, trackers
+
+    def on_step(self, phase: str, epoch: int, step: int, steps: int) -> None:
+        """After each optimizer step; `phase` is <fold>/train or <fold>/refit."""
+        self.display.step(phase, epoch, step, steps)
+
+    def on_epoch(self, phase: str, epoch: Epoch) -> None:
+        """After each epoch."""
+        fold, _, part = phase.rpartition("/")
+        if part == "refit":
+            return
+        row = asdict(epoch)
+        self.run.append_metrics({"fold": fold, **row})
+        self.display.epoch(fold, row)
+        curves = {f"{kind}/{name}": value for kind in ("train", "valid", "parts") for name, value in row[kind].items()}
+        curves |= {"lr": epoch.lr, "samples_per_second": epoch.samples_per_second}
+        self.trackers.log({f"{fold}/{name}": value for name, value in curves.items()}, epoch.epoch)
+
+    def close(self) -> None:
+        """Leave screen and trackers in order."""
+        self.display.close()
+        self.trackers.finish()

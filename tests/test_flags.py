@@ -1,0 +1,171 @@
+"""Flags come from dataclasses, files say the same, and what cannot be meant together is one paragraph and exit 2."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import train
+from report.run import RunFolder
+from stages.flags import Arguments, as_record, flag_names, parse
+from tests.conftest import CARD, small_seasons
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Flags of a quick run on the small table, and a stage-1 run of every fold."""
+    folder = tmp_path_factory.mktemp("flags")
+    small_seasons().to_csv(folder / "seasons.csv", index=False)
+    (folder / "card.toml").write_text(CARD)
+    flags = ["--data", str(folder / "card.toml"), "--preset", "language-only", "--epochs", "1"]
+    assert train.main(["--stage", "1", *flags, "--split", "forward", "--out", str(folder / "one")]) == 0
+    return folder, flags
+
+
+def test_a_toml_file_says_what_flags_say_and_the_command_line_wins(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text('stage = 2\nlr = 5e-4\nbatch_size = 32\nmixup = true\nsplit = "place"\n[style]\nline-width = 3.0\n')
+    args = parse(["--config", str(file), "--lr", "0.01", "--no-mixup"], "")
+    assert (args.stage, args.learning.lr, args.learning.batch_size, args.sampling.mixup) == (2, 0.01, 32, False)
+    assert (args.input.split, args.style.line_width) == ("place", 3.0)
+    assert parse(["--config", str(file)], "").sampling.mixup
+
+
+def test_an_unknown_key_is_an_error_with_the_nearest_name(tmp_path, capsys):
+    for name, text in (("run.toml", "batchsize = 3"), ("run.json", '{"batchsize": 3}')):
+        (tmp_path / name).write_text(text)
+        assert train.main(["--config", str(tmp_path / name), "--stage", "1"]) == 2
+        assert "there is no flag batchsize. The nearest is batch-size" in capsys.readouterr().err
+    (tmp_path / "run.toml").write_text("lr = ")
+    assert train.main(["--config", str(tmp_path / "run.toml"), "--stage", "1"]) == 2
+    assert "cannot be read as TOML" in capsys.readouterr().err
+
+
+def test_the_flags_in_effect_survive_their_own_file(tmp_path):
+    given = [
+        "--stage",
+        "1",
+        "--mixup",
+        "--folds",
+        "2021,2022",
+        "--seed",
+        "3",
+        "--style.size",
+        "64",
+        "--data",
+        "x y.csv",
+    ]
+    first = parse(given, "")
+    (tmp_path / "config.json").write_text(json.dumps(as_record(first)))
+    again = parse(["--config", str(tmp_path / "config.json")], "")
+    assert as_record(again) == as_record(first)
+    assert again.style == first.style
+    assert set(as_record(first)) - {"style"} <= {name.replace("-", "_") for name in flag_names()}
+
+
+def test_a_run_s_own_config_runs_it_again(small, tmp_path):
+    config = small[0] / "one" / "config.json"
+    assert train.main(["--config", str(config), "--out", str(tmp_path / "again")]) == 0
+    assert train.main(["--config", str(config), "--seed", "1", "--out", str(tmp_path / "other")]) == 0
+    weights = [
+        (run / "model.safetensors").read_bytes() for run in (small[0] / "one", tmp_path / "again", tmp_path / "other")
+    ]
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_help_groups_the_flags_and_every_flag_says_what_it_is():
+    shown = subprocess.run(
+        [sys.executable, "train.py", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={"COLUMNS": "200", "PATH": ""},
+    ).stdout
+    for group in ("input options", "model options", "learning options", "sampling options", "run options"):
+        assert group in shown
+    for name in flag_names():
+        assert f"--{name}" in shown
+    for old in ("epochs", "seed", "out", "from", "offset", "offset-years", "members", "batch-size", "lr", "patience",
+                "encoder", "split", "preset", "cache", "data", "year", "memory-gb"):  # fmt: skip
+        assert old in flag_names()
+
+
+def test_folds_are_picked_by_name_and_pooled(small, tmp_path, capsys):
+    folder, flags = small
+    two = ["--stage", "2", "--from", str(folder / "one"), *flags, "--split", "forward"]
+    assert train.main([*two, "--folds", "2022,2020", "--out", str(tmp_path / "two")]) == 0
+    result = RunFolder.open(tmp_path / "two").read_json("result.json")
+    assert (result["folds"], result["n_test"]) == (["2020", "2022"], 24)
+    assert train.main([*two, "--folds", "2019", "--out", str(tmp_path / "none")]) == 2
+    assert "the folds of this split are 2020, 2021, 2022" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_folds_year_tests_every_year_in_turn():
+    assert parse(["--stage", "1", "--folds", "year"], "").input.split == "leave-year-out"
+
+
+def test_seeds_make_a_run_each_and_a_summary_with_their_spread(small, tmp_path, capsys):
+    flags, out = small[1], tmp_path / "many"
+    assert train.main(["--stage", "1", *flags, "--seeds", "3", "--seed", "4", "--out", str(out)]) == 0
+    assert train.main(["--stage", "2", *flags, "--seeds", "3", "--seed", "4", "--from", str(out),
+                       "--out", str(tmp_path / "two")]) == 0  # fmt: skip
+    results = [RunFolder.open(tmp_path / "two" / f"seed{seed}").read_json("result.json") for seed in (4, 5, 6)]
+    assert [result["seed"] for result in results] == [4, 5, 6]
+    assert [result["from"] for result in results] == [str(out / f"seed{seed}") for seed in (4, 5, 6)]
+    summary = json.loads((tmp_path / "two" / "summary.json").read_text())
+    scores = [result["metrics"]["rmse"] for result in results]
+    assert len(set(scores)) == 3
+    assert [row["rmse"] for row in summary["runs"]] == scores
+    assert summary["mean"]["rmse"] == pytest.approx(np.mean(scores))
+    assert summary["sd"]["rmse"] == pytest.approx(np.std(scores, ddof=1))
+    assert f"{np.mean(scores):.3f}±{np.std(scores, ddof=1):.3f}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--stage", "1", "--from", "runs/x"], "--from"),
+        (["--stage", "1", "--offset", "place"], "--offset is for stage 2"),
+        (["--stage", "3"], "--from runs/x"),
+        (["--stage", "2", "--freeze", "vision"], "whole encoder is frozen"),
+        (["--stage", "2", "--dropout", "0.5"], "--dropout is for stage 1"),
+        (["--stage", "1", "--dropout", "1.5"], "below 1"),
+        (["--stage", "1", "--unfreeze-at", "3"], "nothing is frozen"),
+        (["--stage", "1", "--freeze", "vision", "--unfreeze-at", "1"], "must be 2 to"),
+        (["--stage", "1", "--freeze", "visoin"], "The nearest is vision"),
+        (["--stage", "1", "--batch-size", "4", "--accumulate", "5"], "more parts than it has samples"),
+        (["--stage", "1", "--batch-size", "400"], "larger than the 60 training samples"),
+        (["--stage", "1", "--lr", "0"], "--lr is 0"),
+        (["--stage", "1", "--seeds", "0"], "--seeds is 0"),
+        (["--stage", "1", "--folds", "year", "--split", "place"], "contradicts --split place"),
+        (["--stage", "1", "--precision", "fp16"], "fp16 needs a CUDA GPU"),
+        (["--stage", "1", "--device", "cuda"], "finds no CUDA GPU"),
+        (["--resume", "nowhere"], "config.json"),
+        (["--resume", "a", "--config", "b"], "contradict each other"),
+    ],
+)
+def test_contradictions_are_one_paragraph_exit_2_and_write_nothing(small, tmp_path, capsys, monkeypatch, flags, says):
+    monkeypatch.chdir(tmp_path)
+    data = [] if "--resume" in flags else ["--data", str(small[0] / "card.toml"), "--preset", "language-only"]
+    capsys.readouterr()
+    assert train.main([*flags, *data]) == 2
+    message = capsys.readouterr().err
+    assert says in message
+    assert "\n\n" not in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_resumed_run_keeps_its_flags(small, tmp_path, capsys):
+    (tmp_path / "config.json").write_text((small[0] / "one" / "config.json").read_text())
+    assert train.main(["--resume", str(tmp_path), "--lr", "0.5"]) == 2
+    assert "--lr 0.5 contradicts --resume" in capsys.readouterr().err
+
+
+def test_defaults_live_in_the_dataclasses():
+    assert parse(["--stage", "2"], "") == Arguments(stage=2)
