@@ -1,6 +1,6 @@
 """python -m benchmarks.alone SERIES missing|cached SLAB_ROWS: one plan, in a process that has loaded nothing else.
 
-Prints seconds and peak memory as JSON. benchmarks/planning.py starts one of these for every size.
+Prints core seconds and peak memory as JSON. benchmarks/planning.py starts one of these for every size.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cache.plan import plan
 
 
 class Measured(TypedDict):
-    """One size of one case. `peak_bytes`: beyond the process with the wanted keys in it."""
+    """One size of one case: core seconds, and the peak beyond the process with the wanted keys in it."""
 
     series: int
     seconds: float
@@ -29,7 +29,10 @@ class Measured(TypedDict):
 
 
 def measure(series: int, cached: bool, slab_rows: int) -> Measured:
-    """Index of what is cached, and plan of `series` random keys. Times are the best of a few rounds."""
+    """Index of what is cached, and plan of `series` random keys; the best of a few rounds.
+
+    Core seconds: work of others on the machine disturbs them less than the clock's.
+    """
     keys = np.random.default_rng(0).integers(0, 2**64, (series, 2), np.uint64).view("V16").reshape(-1)
     present = [keys[i : i + slab_rows] for i in range(0, series, slab_rows)] if cached else []
     forget_peak()
@@ -42,13 +45,13 @@ def measure(series: int, cached: bool, slab_rows: int) -> Measured:
 
 
 def _once(keys: Keys, present: list[Keys], slab_rows: int) -> tuple[float, float, int]:
-    """Seconds for the index, seconds for the plan, and the number of slabs it was cut into."""
-    started = time.perf_counter()
+    """Core seconds for the index and for the plan, and the number of slabs it was cut into."""
+    started = time.process_time()
     index = KeyIndex.build(present)
-    indexed = time.perf_counter()
+    indexed = time.process_time()
     made = plan(keys, index, slab_rows)
     slabs = sum(1 for _ in made)
-    ended = time.perf_counter()
+    ended = time.process_time()
     if made.reused != len(index) or slabs != made.slabs:
         raise AssertionError(f"{made.reused} of {len(index)} keys found, {slabs} slabs of {made.slabs}")
     return indexed - started, ended - indexed, slabs

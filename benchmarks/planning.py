@@ -88,7 +88,7 @@ def _outlook(done: Sequence[Measured], case: Case) -> Iterator[dict[str, Any]]:
     """The slope of log seconds over log series, and the goal: by that slope from the largest size if not measured."""
     sizes, seconds = [one["series"] for one in done], [_seconds(one) for one in done]
     slope = float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
-    yield row(f"log-log slope, everything {case}", slope, "1", "linear", 1.0)
+    yield {**row(f"log-log slope, everything {case}", slope, "1", "linear", 1.0)}
     growth = GOAL / sizes[-1]
     figures = {
         "extrapolated": sizes[-1] != GOAL,
