@@ -31,7 +31,7 @@ from cache.spec import FORMAT, embedding_spec
 from cache.storage import RECORD, open_storage
 from cache.store import ROW, Commit, Store, slab_id
 from model.encoders import encode, resolve
-from pipeline.render import Style
+from pipeline.render import Style, draw
 from pipeline.series import SeriesBlock, series_blocks
 from pipeline.table import SeasonTable, Variate
 from report.run import commit, hardware
@@ -74,6 +74,7 @@ def measure(cache: Path, series: int, dask: bool) -> Iterator[dict[str, Any]]:
     (blocks, images, vectors), seconds, most = measured(key)
     yield rate("keys and both plans, everything missing", series, seconds, most)
     yield from job_sizes(images, vectors)
+    yield embedding_worker()
     if dask:
         yield through_dask(images)
     keys = wanted_keys(blocks)
@@ -140,6 +141,27 @@ def job_sizes(images: ImageWork, vectors: EmbeddingWork) -> Iterator[dict[str, A
         yield figure(f"pickled {name} of {rows} rows", max(sizes), "bytes", "24 of each row in rows.bin", 24 * rows) | {
             "jobs_a_second": made
         }
+
+
+def embedding_worker() -> dict[str, Any]:
+    """What a worker with an encoder takes; set OMP_NUM_THREADS=1, as Dask does for its workers."""
+    with get_context("spawn").Pool(1) as other:
+        rows, seconds, most = other.apply(embed_some)
+    name = "efficientnet-lite0 on torch, one process"
+    return figure(name, rows / seconds, "pictures/core s", "half of 65 a second on two cores", 32.5) | {
+        "peak_bytes": most
+    }
+
+
+def embed_some(rows: int = 256) -> tuple[int, float, int]:
+    """Pictures embedded, core seconds, and the peak of the whole process."""
+    values, observed = seasons(rows)
+    ink, rgb = draw(values, observed, Style()), np.zeros((rows, 3), np.uint8)
+    look = partial(encode, resolve("efficientnet-lite0"), engine="torch")
+    look(ink[:16], rgb[:16])
+    started = time.process_time()
+    look(ink, rgb)
+    return rows, time.process_time() - started, peak()
 
 
 def through_dask(images: ImageWork) -> dict[str, Any]:
