@@ -1,6 +1,7 @@
 """python -m benchmarks.alone SERIES missing|cached SLAB_ROWS: one plan, in a process that has loaded nothing else.
 
-Prints core seconds and peak memory as JSON. benchmarks/planning.py starts one of these for every size.
+Prints core seconds and peak memory as JSON. benchmarks/planning.py starts one of these for every size, and
+benchmarks/scale.py runs `open_and_sort` in a process of its own.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
 from cache.index import KeyIndex, Keys
 from cache.plan import plan
+
+if TYPE_CHECKING:
+    from cache.store import Store  # loads numba, which the measured plans do not need
 
 
 class Measured(TypedDict):
@@ -55,6 +59,16 @@ def _once(keys: Keys, present: list[Keys], slab_rows: int) -> tuple[float, float
     if made.reused != len(index) or slabs != made.slabs:
         raise AssertionError(f"{made.reused} of {len(index)} keys found, {slabs} slabs of {made.slabs}")
     return indexed - started, ended - indexed, slabs
+
+
+def open_and_sort(store: Store) -> tuple[int, int, float, float, int]:
+    """Slabs, rows, seconds to read the rows, seconds to sort their keys, and the peak of memory."""
+    forget_peak()
+    before, started = peak(), time.perf_counter()
+    reader = store.reader()
+    read = time.perf_counter()
+    rows = len(reader.index)
+    return len(reader.slabs), rows, read - started, time.perf_counter() - read, peak() - before
 
 
 def forget_peak() -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import tyro
 import xxhash
 
-from benchmarks.alone import forget_peak, peak
+from benchmarks.alone import forget_peak, open_and_sort, peak
 from benchmarks.drawing import STEPS, row, seasons
 from benchmarks.planning import AIM, AIM_NAME
 from cache.catalog import Entry
@@ -48,6 +48,8 @@ class Arguments:
     """Series of the table: samples x 7 variates x 2 half seasons."""
     dask: bool = False
     """Also send jobs through a Dask scheduler with two workers here (needs distributed)."""
+    encoder: bool = True
+    """Also embed some pictures in a process of its own."""
 
 
 def main() -> None:
@@ -55,11 +57,11 @@ def main() -> None:
     args = tyro.cli(Arguments, description=__doc__)
     identity = {"hardware": hardware(), "commit": commit()}
     with tempfile.TemporaryDirectory() as folder:
-        for line in measure(Path(folder) / "cache", args.series, args.dask):
+        for line in measure(Path(folder) / "cache", args.series, args.dask, args.encoder):
             print(json.dumps(line | identity), flush=True)
 
 
-def measure(cache: Path, series: int, dask: bool) -> Iterator[dict[str, Any]]:
+def measure(cache: Path, series: int, dask: bool, encoder: bool) -> Iterator[dict[str, Any]]:
     """Rows in the order of a run: table, keys and plans, jobs, slabs read back, keys again, entry."""
     table = table_of(series)
     series = len(table) * VARIATES * 2
@@ -74,7 +76,8 @@ def measure(cache: Path, series: int, dask: bool) -> Iterator[dict[str, Any]]:
     (blocks, images, vectors), seconds, most = measured(key)
     yield rate("keys and both plans, everything missing", series, seconds, most)
     yield from job_sizes(images, vectors)
-    yield embedding_worker()
+    if encoder:
+        yield embedding_worker()
     if dask:
         yield through_dask(images)
     keys = wanted_keys(blocks)
@@ -210,16 +213,6 @@ def read_back(store: Store) -> Iterator[dict[str, Any]]:
         "seconds": reading + sorting,
         "peak_bytes_a_row": most / rows,
     }
-
-
-def open_and_sort(store: Store) -> tuple[int, int, float, float, int]:
-    """Slabs, rows, seconds to read the rows, seconds to sort their keys, and the peak of memory."""
-    forget_peak()
-    before, started = peak(), time.perf_counter()
-    reader = store.reader()
-    read = time.perf_counter()
-    rows = len(reader.index)
-    return len(reader.slabs), rows, read - started, time.perf_counter() - read, peak() - before
 
 
 def entry_rows(table: SeasonTable, blocks: Sequence[SeriesBlock], cache: Path) -> Iterator[dict[str, Any]]:

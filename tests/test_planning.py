@@ -1,11 +1,17 @@
-"""The simulation of planning says what it measured, and what it only extrapolated."""
+"""The simulation of planning says what it measured and what it extrapolated; the pages on scale do not rot."""
 
 import json
+import re
+import shlex
+from pathlib import Path
 
 import pytest
+import tyro
 
-from benchmarks import planning
+from benchmarks import planning, scale
+from render_cache import Arguments
 
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 FIELDS = {"name", "value", "unit", "reference", "reference_value", "ratio"}
 
 
@@ -41,3 +47,26 @@ def test_rows_are_like_those_of_the_other_benchmarks_and_json(rows):
 def test_a_size_that_needs_too_much_memory_is_left_out():
     rows = planning.measure((300, 10**9), slab_rows=64, memory_gb=1.0)
     assert [row["series"] for row in rows] == [300, 300]
+
+
+def test_the_figures_of_the_page_on_scale_are_measured(tmp_path):
+    rows = list(scale.measure(tmp_path / "cache", 14 * 400, dask=False, encoder=False))
+    assert [row["series"] for row in rows if "core_seconds" in row] == [14 * 400] * 2
+    assert [row["rows"] for row in rows if "peak_bytes_a_row" in row] == [14 * 400] * 2
+    assert sum("pickled" in row["name"] for row in rows) == 2
+    for row in rows:
+        assert row.keys() >= FIELDS
+        assert json.loads(json.dumps(row)) == row
+
+
+def test_the_script_for_slurm_compiles_and_its_commands_have_flags_that_exist():
+    page = (DOCS / "slurm.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert blocks
+    for block in blocks:
+        compile(block, "docs/slurm.md", "exec")
+    commands = re.findall(r"^    python render_cache\.py (.*)$", page, re.MULTILINE)
+    assert commands
+    for command in commands:
+        args = tyro.cli(Arguments, args=shlex.split(command))
+        assert (args.backend, args.scheduler is not None) == ("dask", True)
