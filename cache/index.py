@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Keys = NDArray[np.void]  # [n] of 16 bytes
+CHUNK = 1 << 16  # keys copied at a time: the copies stay in the processor's cache
 
 
 def halves(keys: Keys) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
@@ -17,12 +18,34 @@ def halves(keys: Keys) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
 
 
 def first_of_each(keys: Keys) -> NDArray[np.int64]:
-    """Positions [m] of the first occurrence of every distinct key, sorted by key: the same for any order of work."""
-    high, low = halves(keys)
-    order = np.lexsort((low, high))  # stable: equal keys keep their order, so the first one is the first occurrence
-    new = np.ones(len(order), bool)
-    new[1:] = (np.diff(high[order]) != 0) | (np.diff(low[order]) != 0)
-    return order[new].astype(np.int64)
+    """Positions [m] of the first occurrence of every distinct key, sorted by key: the same for any order of work.
+
+    Sorted is one word a key: its leading bits, and its position in place of the others. Different keys that agree in
+    those bits (36,000 pairs of 10^8 keys) are sorted once more by all their bits.
+    """
+    position = np.uint64((1 << len(keys).bit_length()) - 1)
+    words = halves(keys)[0] & ~position
+    words |= np.arange(len(keys), dtype=np.uint64)
+    words.sort()
+    new, alike = np.ones(len(keys), bool), [words[:0]]
+    for start in range(1, len(keys), CHUNK):
+        high, low = halves(keys[words[start - 1 : start + CHUNK] & position])
+        other = _differs(high, low)
+        new[start : start + CHUNK] = other
+        alike.append(high[1:][other & ((high[1:] ^ high[:-1]) <= position)] & ~position)
+    for leading in np.unique(np.concatenate(alike)):
+        first, end = np.searchsorted(words, np.array([leading, leading | position]))
+        high, low = halves(keys[words[first:end] & position])
+        again = np.lexsort((low, high))  # stable: equal keys keep their order, so the first one is the first occurrence
+        words[first:end] = words[first:end][again]
+        new[first + 1 : end] = _differs(high[again], low[again])
+    return (words[new] & position).view(np.int64)
+
+
+def _differs(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Whether each key but the first [n-1] is another one than the key before it."""
+    differs: NDArray[np.bool_] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
+    return differs
 
 
 @dataclass(frozen=True, eq=False)

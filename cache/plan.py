@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.index import KeyIndex, Keys, first_of_each
+from cache.index import CHUNK, KeyIndex, Keys, first_of_each
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,5 +38,5 @@ class Plan:
 def plan(wanted: Keys, index: KeyIndex, slab_rows: int) -> Plan:
     """Compare the wanted keys [n] with what is committed."""
     first = first_of_each(wanted)
-    missing = first[index.find(wanted[first]) < 0]
-    return Plan(len(wanted), len(first), missing, slab_rows)
+    missing = [some[index.find(wanted[some]) < 0] for some in np.split(first, range(CHUNK, len(first), CHUNK))]
+    return Plan(len(wanted), len(first), np.concatenate(missing), slab_rows)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SPREAD_FLOOR = 1e-6
+ROWS = 256  # samples at a time, where doubles are needed on the way
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,4 +86,8 @@ def snapped(low: float, high: float) -> tuple[float, float]:
 def to_unit(values: NDArray[np.float32], ranges: NDArray[np.float64]) -> NDArray[np.float32]:
     """[N,V,T] -> the same with low..high of each variate mapped to 0..1; not clipped, NaN stays."""
     low, high = ranges[:, :1], ranges[:, 1:]
-    return ((values - low) / (high - low)).astype(np.float32)
+    unit = np.empty(values.shape, np.float32)
+    for start in range(0, len(values), ROWS):  # in between it is float64: four times the memory of the result at once
+        rows = slice(start, start + ROWS)
+        unit[rows] = (values[rows] - low) / (high - low)
+    return unit
