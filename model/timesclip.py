@@ -156,14 +156,18 @@ class FeatureNorm(nn.Module):
 
         `rows` [k]: only these samples. In float64 and in blocks: that of a whole table would be gigabytes.
         """
-        count, total, squares = torch.zeros(len(self.mean), 1), *torch.zeros(2, *self.mean.shape, dtype=torch.float64)
+        count, shift = torch.zeros(len(self.mean), 1), None
+        total, squares = torch.zeros(2, *self.mean.shape, dtype=torch.float64)
         for block, mask in _blocks(halves, present, rows):
+            if shift is None:  # near the mean, so that the difference of squares below loses no digits
+                shift = torch.where(mask, block, 0).sum(0) / mask.sum(0).clamp(min=1)
+            away = torch.where(mask, block - shift, 0)
             count += mask.sum(0)
-            total += torch.where(mask, block, 0).sum(0)
-        mean = total / count.clamp(min=1)
-        for block, mask in _blocks(halves, present, rows):
-            squares += torch.where(mask, block - mean, 0).square().sum(0)
-        spread = (squares / count.clamp(min=1)).sqrt()
+            total += away.sum(0)
+            squares += torch.einsum("bvd,bvd->vd", away, away)
+        shifted = total / count.clamp(min=1)
+        mean = shifted if shift is None else shift + shifted
+        spread = (squares / count.clamp(min=1) - shifted.square()).clamp(min=0).sqrt()
         known = count[:, 0] > 0
         floor = 0.1 * spread.quantile(0.5, dim=1, keepdim=True, interpolation="lower")  # as Tensor.median has it
         self.mean[known] = mean[known].to(self.mean)
