@@ -7,6 +7,7 @@ hears of a killed worker only by its own timeout (joblib 1.6, distributed 2026.8
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 import os
 import time
@@ -21,6 +22,9 @@ from typing import Any
 from pipeline.errors import InputError
 
 ANSWER = 10.0  # seconds in which a scheduler answers and has a worker: nannies start dead ones again
+ASK_EVERY = 1.0  # seconds between looks at how many threads a cluster has: asking takes as long as handing out a job
+    1.0  # seconds between two looks at how many threads a cluster has: asking takes as long as handing out a job
+)
 WITHOUT_WORKERS = 30.0  # seconds that a cluster may be without a worker in the middle of a run
 
 
@@ -79,9 +83,12 @@ def drain(
     futures: dict[int, Any] = {}
     killed: Exception | None = None
     numbered = enumerate(jobs)
+    threads, asked = 0, -math.inf
     try:
         while True:
-            room = 2 * max(sum(_threads(client).values()), 1) - len(futures)
+            if time.monotonic() - asked > ASK_EVERY:
+                threads, asked = sum(_threads(client).values()), time.monotonic()
+            room = 2 * max(threads, 1) - len(futures)
             for number, job in islice(numbered, max(room, 0)):
                 under_way[number] = job
                 futures[number] = client.submit(call, job, pure=False)

@@ -25,7 +25,7 @@ from cache.plan import Plan, plan
 from cache.pool import Pool
 from cache.spec import Spec, image_spec
 from cache.storage import CacheError
-from cache.store import Reader, Store, slab_id
+from cache.store import Reader, Slab, Store, slab_id
 from pipeline.keys import colour_keys
 from pipeline.render import PALETTE, Style, draw_vertices, vertices
 from pipeline.series import SeriesBlock
@@ -121,10 +121,14 @@ class ImageWork:
 
 @dataclass(frozen=True, eq=False)
 class EmbedJob:
-    """One slab of vectors: keys [n], of the pictures image_keys [n] in the colours rgb [n,3]."""
+    """One slab of vectors: keys [n], of the pictures image_keys [n] in the colours rgb [n,3].
+
+    `slabs` are the folders that hold these pictures, so that a worker reads no other rows.
+    """
 
     store: Store
     images: Spec
+    slabs: tuple[str, ...]
     keys: Keys
     image_keys: Keys
     rgb: NDArray[np.uint8]
@@ -134,7 +138,7 @@ class EmbedJob:
 def embed_slab(job: EmbedJob) -> tuple[int, int]:
     """Embed and commit one slab. Returns rows and bytes written."""
     _refuse_unless_shared(job.store)
-    ink = _pictures(Store(job.store.root, job.images), job.image_keys)
+    ink = _reader(Store(job.store.root, job.images), job.slabs).read(job.image_keys)
     return len(job.keys), job.store.write(job.keys, job.encode(ink, job.rgb))
 
 
@@ -147,16 +151,9 @@ def _refuse_unless_shared(store: Store) -> None:
         )
 
 
-def _pictures(store: Store, keys: Keys) -> NDArray[np.uint8]:
-    """Pictures [n,H,W]; the index of a namespace is read once a process, and again when a key is not in it."""
-    if (_reader(store).index.find(keys) < 0).any():
-        _reader.cache_clear()
-    return _reader(store).read(keys)
-
-
-@lru_cache(maxsize=1)
-def _reader(store: Store) -> Reader:
-    return store.reader()
+@lru_cache(maxsize=1)  # vectors are planned in the order of their pictures: the next job mostly needs the same slab
+def _reader(images: Store, slabs: tuple[str, ...]) -> Reader:
+    return Reader(images.spec, [Slab.read(images.storage, folder, images.spec) for folder in slabs])
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,8 +187,12 @@ class EmbeddingWork:
         return _fill(self.store, self.plan, pool, embed_slab, self._jobs(encode), progress)
 
     def _jobs(self, encode: Encode) -> Iterator[EmbedJob]:
+        pictures = Store(self.store.root, self.images).reader()
         for at in self.plan:
-            yield EmbedJob(self.store, self.images, self.keys[at], self.image_keys[at], self.rgb[at], encode)
+            found = pictures.index.find(self.image_keys[at])
+            numbers = np.unique(pictures.index.slab[found[found >= 0]]).tolist()
+            slabs = tuple(pictures.slabs[number].folder for number in numbers)
+            yield EmbedJob(self.store, self.images, slabs, self.keys[at], self.image_keys[at], self.rgb[at], encode)
 
 
 def _fill(
