@@ -307,10 +307,9 @@ def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], picture
         "seed": args.run.seed,
         "cache_spec": pictures and pictures.store.spec.id,
     }
-    command = (
-        f"python train.py --stage {args.stage - 1} --data {args.input.data} --split {args.input.split} "
-        f"--preset {args.model.preset} --seed {args.run.seed}"
-    )
+    flags = {"stage": args.stage - 1, "data": args.input.data, "split": args.input.split, "preset": args.model.preset,
+             "seed": args.run.seed}  # fmt: skip
+    command = shlex.join(["python", "train.py", *(part for name in flags for part in (f"--{name}", str(flags[name])))])
     names = {fold.name for fold in folds}
     if args.model.from_ is None:
         for run in complete_runs():

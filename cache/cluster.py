@@ -23,8 +23,6 @@ from pipeline.errors import InputError
 
 ANSWER = 10.0  # seconds in which a scheduler answers and has a worker: nannies start dead ones again
 ASK_EVERY = 1.0  # seconds between looks at how many threads a cluster has: asking takes as long as handing out a job
-    1.0  # seconds between two looks at how many threads a cluster has: asking takes as long as handing out a job
-)
 WITHOUT_WORKERS = 30.0  # seconds that a cluster may be without a worker in the middle of a run
 
 

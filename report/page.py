@@ -41,15 +41,23 @@ def write_page(run: RunFolder) -> Path:
     )
     environment.filters["number"] = number
     page = environment.get_template("page.html").render(
-        result=result, config=run.read_json("config.json"), charts=charts, tables=tables, rows=metric_rows(result)
+        result=result,
+        config=run.read_json("config.json"),
+        charts=charts,
+        tables=tables,
+        rows=metric_rows(result),
+        verdict=verdict(result),
+        forecasters={
+            name: one["forecaster"] for name, one in run.read_json("fitted.json").items() if "forecaster" in one
+        },
     )
     run.write_text("report.html", page)
     return run.path / "report.html"
 
 
 def number(value: float) -> str:
-    """Three decimals, or three significant digits where that would hide a small number."""
-    return f"{value:.3f}" if abs(value) >= 0.1 or abs(value) < 1e-4 else f"{value:.3g}"
+    """Three decimals, or two significant digits where that would hide a small number."""
+    return f"{value:.3f}" if abs(value) >= 1e-3 or abs(value) < 1e-9 else f"{value:.2g}"
 
 
 def metric_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -57,6 +65,18 @@ def metric_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"name": f"{result['preset']} (this run)", **result["metrics"]}] + [
         {"name": name, **metrics} for name, metrics in result["baselines"].items()
     ]
+
+
+def verdict(result: dict[str, Any]) -> str:
+    """Where the run stands among its baselines on the same test rows, by RMSE (stage 1: standardised MSE)."""
+    name, unit = ("rmse", " t/ha") if result["stage"] > 1 else ("mse_standardised", "")
+    mine = result["metrics"][name]
+    others = {baseline: scores[name] for baseline, scores in result["baselines"].items()}
+    best = min(others, key=lambda baseline: others[baseline])
+    better = sum(score < mine for score in others.values())
+    label = "RMSE" if result["stage"] > 1 else "error"
+    found = f"{better} of {len(others)} baselines have" if better else "No baseline has"
+    return f"{found} a lower {label} than this run ({mine:.3f}{unit}); the best is {best} ({others[best]:.3f}{unit})."
 
 
 def error_table(test: pd.DataFrame, column: str) -> list[dict[str, Any]]:
@@ -77,15 +97,17 @@ def error_table(test: pd.DataFrame, column: str) -> list[dict[str, Any]]:
 
 
 def training_chart(metrics: list[dict[str, Any]]) -> Markup:
-    """Training and validation loss of every fold by epoch."""
+    """The validation score of every fold by epoch, and the same term of the loss in training."""
     epochs = [row for row in metrics if "epoch" in row]
     lines = []
     for fold in dict.fromkeys(row["fold"] for row in epochs):
         mine = [row for row in epochs if row["fold"] == fold]
         x = [float(row["epoch"]) for row in mine]
-        lines.append(Series(f"train {fold}", x, [row["train"]["loss"] for row in mine], "#9ab", line=True))
+        term = "completion" if "completion" in mine[0]["valid"] else "yield"
+        train = [row["train"].get(term, row["train"]["loss"]) for row in mine]
+        lines.append(Series(f"train {fold}", x, train, "#9ab", line=True))
         lines.append(Series(f"valid {fold}", x, [row["valid"]["score"] for row in mine], "#c40", line=True))
-    return chart("Loss (grey: training, red: validation)", "epoch", "loss", lines)
+    return chart("Mean squared error, standardised (grey: training, red: validation)", "epoch", "MSE", lines)
 
 
 def rate_chart(metrics: list[dict[str, Any]]) -> Markup:
@@ -133,7 +155,8 @@ def chart(title: str, x_label: str, y_label: str, series: list[Series]) -> Marku
     for tick in np.linspace(0, 1, 5):
         x, y = x_low + tick * (x_high - x_low), y_low + tick * (y_high - y_low)
         at_x, at_y = place(x, y)
-        parts.append(f'<text x="{at_x:.0f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{x:.3g}</text>')
+        anchor = "end" if tick == 1 else "middle"
+        parts.append(f'<text x="{at_x:.0f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="{anchor}">{x:.4g}</text>')
         parts.append(f'<text x="{LEFT - 5}" y="{at_y + 4:.0f}" text-anchor="end">{y:.3g}</text>')
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - 10}" y1="{at_y:.1f}" y2="{at_y:.1f}" stroke="#eee"/>')
     for s in series:

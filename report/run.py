@@ -41,9 +41,17 @@ class RunFolder:
     def create(out: Path | None, stage: int, name: str) -> RunFolder:
         """A new folder by that name. Refuses one that holds anything."""
         path = RunFolder.name(out, stage, name)
+        if (path / "checkpoints").is_dir():
+            raise InputError(
+                f"--out {path} is a run that was stopped. Go on with `python train.py --resume {path}`, or name "
+                "another folder."
+            )
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise InputError(f"--out {path} exists and is not empty; name another folder or delete this one.")
-        path.mkdir(parents=True, exist_ok=True)
+            raise InputError(f"--out {path} exists and is not empty; name another folder.")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--out {path} cannot be made ({error.strerror}); name another folder.") from error
         return RunFolder(path)
 
     @staticmethod
@@ -60,7 +68,7 @@ class RunFolder:
         """A complete run. Raises InputError when it is not one."""
         if not (path / "result.json").is_file():
             raise InputError(
-                f"{path} is not a complete run (it has no result.json). Complete ones are listed by `ls -d runs/*/`; "
+                f"{path} is not a complete run (it has no result.json). Those that are: `ls runs/*/result.json`; "
                 "make one with `python train.py --stage 1` and then `--stage 2`."
             )
         return RunFolder(path)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tyro
 from rich.console import Console
 from rich.table import Table
 
-from report.page import metric_rows
+from report.page import metric_rows, verdict
 from report.run import RunFolder, complete_runs
 
 COLUMNS = {
@@ -32,13 +34,19 @@ def score_table(run: RunFolder) -> Table:
     return table
 
 
+def console() -> Console:
+    """Wide enough for every table where there is no terminal whose width would count."""
+    return Console(width=None if sys.stdout.isatty() else 140, soft_wrap=True)
+
+
 def print_scores(run: RunFolder) -> None:
-    """The score table of a run, who saw the pictures, the seconds and where the report is."""
-    console, result = Console(), run.read_json("result.json")
-    console.print(score_table(run))
-    console.print(f"pictures seen by: {result['encoder'] or 'nothing'}")
-    console.print("seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in result["seconds"].items()))
-    console.print(f"report: {run.path / 'report.html'}\n")
+    """The score table of a run, its place among the baselines, the seconds and where the report is."""
+    screen, result = console(), run.read_json("result.json")
+    screen.print(score_table(run))
+    screen.print(verdict(result))
+    screen.print(f"pictures seen by: {result['encoder'] or 'nothing'}")
+    screen.print("seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in result["seconds"].items()))
+    screen.print(f"report: {run.path / 'report.html'}\n")
 
 
 def write_spread(folder: Path, runs: Sequence[RunFolder]) -> None:
@@ -58,17 +66,26 @@ def write_spread(folder: Path, runs: Sequence[RunFolder]) -> None:
     for row in rows:
         table.add_row(str(row["seed"]), *(f"{row[name]:.3f}" for name in shown))
     table.add_row("mean±sd", *(f"{mean[name]:.3f}±{spread[name]:.3f}" for name in shown))
-    Console().print(table)
+    console().print(table)
     print(f"summary: {folder / 'summary.json'}")
 
 
+@dataclass(frozen=True)
+class Arguments:
+    """Print the newest complete run of each stage, beside its baselines."""
+
+    runs: Path = Path("runs")
+    """The folder of the run folders."""
+
+
 def main() -> int:
-    """Print the newest complete run of each stage; returns the exit code."""
+    """Entry point; returns the exit code."""
+    args = tyro.cli(Arguments)
     newest: dict[int, RunFolder] = {}
-    for run in complete_runs():
+    for run in complete_runs(args.runs):
         newest.setdefault(run.read_json("result.json")["stage"], run)
     if not newest:
-        print("no complete run under runs/; start with `python render_cache.py`", file=sys.stderr)
+        print(f"no complete run under {args.runs}; start with `python render_cache.py`", file=sys.stderr)
         return 2
     for stage in sorted(newest):
         print_scores(newest[stage])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -266,9 +267,12 @@ def schedule_of(args: Arguments) -> Schedule:
     schedule = replace(default, **changed)
     above_zero = asdict(schedule) | {name: getattr(args.run, name) for name in ("seeds", "checkpoints")}
     above_zero |= {"members": args.model.members, "checkpoint_steps": args.run.checkpoint_steps}
+    above_zero |= {"offset_years": 1 if args.model.offset_years is None else args.model.offset_years}
     for name, value in above_zero.items():
-        if value <= 0:
+        if not 0 < value < math.inf:
             raise InputError(f"--{name.replace('_', '-')} is {value}; it must be above 0.")
+    if not 0 <= args.run.seed < 2**63 - args.run.seeds:
+        raise InputError(f"--seed is {args.run.seed}; it must be from 0 to 2^63 - 1.")
     return schedule
 
 

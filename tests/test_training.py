@@ -229,3 +229,19 @@ def test_anomalies_come_back_from_their_scale():
     scale = AnomalyScale.fit(anomaly)
     assert scale.inverse(scale.apply(anomaly)) == pytest.approx(anomaly, rel=1e-6)
     assert AnomalyScale.fit(anomaly[:1]).spread == 1.0
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 9, 10, 11, 20])
+def test_a_run_of_any_number_of_steps_has_finite_rates_that_rise_before_they_fall(steps):
+    module = nn.Linear(1, 1)
+    schedule = Schedule(epochs=steps, batch_size=8, lr=0.1)
+    rates = one_cycle(optimizer_of(module, schedule, ()), schedule, 8)
+    seen = [rates.get_last_lr()[0]]
+    for _ in range(steps - 1):
+        rates.optimizer.step()
+        rates.step()
+        seen.append(rates.get_last_lr()[0])
+    rates.optimizer.step()
+    rates.step()  # as the trainer does after the last step
+    assert all(0 < rate <= 0.1 * (1 + 1e-9) for rate in seen)
+    assert steps < 2 or max(seen) == pytest.approx(0.1)

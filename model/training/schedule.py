@@ -55,9 +55,7 @@ def optimizer_of(module: nn.Module, schedule: Schedule, pretrained: Sequence[str
 
 def one_cycle(optimizer: Optimizer, schedule: Schedule, samples: int) -> OneCycleLR:
     """Cosine up over the warm-up and down over the rest (Smith & Topin 2018), stepped once an optimizer step."""
-    return OneCycleLR(
-        optimizer,
-        [group["lr"] for group in optimizer.param_groups],
-        total_steps=max(2, schedule.epochs * schedule.steps(samples)),
-        pct_start=schedule.warmup,
-    )
+    steps = max(3, schedule.epochs * schedule.steps(samples))
+    warmup = max(schedule.warmup, 2 / steps)  # torch divides by the length of rise and fall: one step each at least
+    rates = [group["lr"] for group in optimizer.param_groups]
+    return OneCycleLR(optimizer, rates, total_steps=steps, pct_start=warmup)
