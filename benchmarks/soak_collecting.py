@@ -39,6 +39,7 @@ KEPT, PASSING = "kept", 3  # one table stays in the catalogue, so many others co
 PAUSE = 0.5  # seconds between two collections, at most
 TRIES = 50  # of one look: gc may take a slab of nobody between the listing and the reading
 AT_A_TIME = 32  # rows
+LINE = 200  # characters that are kept of the last message
 
 
 def measure(folder: Path, seconds: float, seed: int, passing: int = PASSING) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def measure(folder: Path, seconds: float, seed: int, passing: int = PASSING) -> 
 
 def write(folder: str, seconds: str, seed: str) -> None:
     """Render the passing tables one after the other, look whether all is there, forget them again."""
-    root, counts = Path(folder) / "cache", Counter(wrong=0, lost=0)
+    root, counts, last = Path(folder) / "cache", Counter(wrong=0, lost=0), ""
     end = time.monotonic() + float(seconds)
     passing = sorted(path.name for path in Path(folder).iterdir() if path.name.isdigit())
     store = Store(root, image_spec(Style(size=SIZE)))
@@ -78,6 +79,7 @@ def write(folder: str, seconds: str, seed: str) -> None:
         counts["runs"] += 1
         if code:
             counts["disturbed"] += 1
+            last = said.splitlines()[-2][:LINE]
             if code != 1 or "What is committed is safe; the same command goes on." not in said:
                 raise SystemExit(f"exit code {code}: {said}")
             continue  # its entry may be there, and is no promise yet
@@ -85,7 +87,7 @@ def write(folder: str, seconds: str, seed: str) -> None:
         for entry in entries(root):
             if entry.name == name:
                 (root / entry.file).unlink()
-    print(json.dumps(counts))
+    print(json.dumps(counts | {"last": last}))
 
 
 def look(folder: str, seconds: str, seed: str) -> None:
@@ -103,17 +105,19 @@ def look(folder: str, seconds: str, seed: str) -> None:
 
 def collect(folder: str, seconds: str, seed: str) -> None:
     """`python -m cache gc --apply --min-age 0` again and again, with pauses in which a run gets through."""
-    rng, counts = np.random.default_rng(int(seed)), Counter[str]()
+    rng, counts, last = np.random.default_rng(int(seed)), Counter[str](), ""
     end = time.monotonic() + float(seconds)
     while time.monotonic() < end:
         code, said = _quietly(cache_main, ["gc", "--cache", f"{folder}/cache", "--apply", "--min-age", "0"])
         counts["runs"] += 1
-        counts["ended with 1"] += code == 1
+        if code == 1:
+            counts["ended with 1"] += 1
+            last = said.splitlines()[-1][:LINE]
         counts["deleted"] += sum("no data set refers to it" in line for line in said.splitlines())
         if code not in (0, 1):
             raise SystemExit(f"exit code {code}: {said}")
         time.sleep(rng.uniform(0, PAUSE))
-    print(json.dumps(counts))
+    print(json.dumps(counts | {"last": last}))
 
 
 def _compare(reader: Reader, keys: Keys, pictures: Any, counts: Counter[str]) -> None:

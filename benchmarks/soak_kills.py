@@ -12,7 +12,7 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +34,8 @@ SAMPLES = 2000  # of the table of the program: 28,000 pictures in 7 slabs
 A_RUN = 2  # workers killed in one run: the third death would rightly give a slab up
 A_ROUND = 8  # groups killed before a run is let through
 ANYWHERE = 0.2  # this share of kills falls anywhere from the start of the process, the others while slabs appear
+KINDS = ("worker", "group", "program")  # one worker of a run, a run with its workers, render_cache.py with its workers
+STARTING, A_SLAB = 2.0, 0.03  # seconds, about, until the first slab of a run, and for a slab
 POLL = 0.01  # seconds between looks at a run
 Begin = Callable[[Path], Child]  # a cache -> the run that fills it
 
@@ -46,10 +48,8 @@ class Lane:
     begin: Begin
     kills: int  # that have to hit
     rng: np.random.Generator
-    digest: str = ""
-    starting: float = 0.0  # seconds until the first slab of an undisturbed run
-    drawing: float = 0.0  # and from there to the last one
-    slabs: int = 0
+    digest: str  # of the content of an undisturbed run
+    slabs: int  # of it
     counts: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
 
@@ -64,33 +64,17 @@ class Lane:
         self.counts["rounds"] += 1
         return self.folder / f"cache{self.counts['rounds']}"
 
-    def undisturbed(self) -> None:
-        """The run as it should be: its content, and its pace, from which instants are drawn."""
-        root, started, seen = self.fresh(), time.monotonic(), 0
-        child = self.begin(root)
-        while child.running:
-            if (now := slabs(root)) > seen:
-                last = time.monotonic() - started
-                self.starting = self.starting or last
-                seen, self.drawing = now, last - self.starting
-            time.sleep(POLL)
-        if child.wait() != 0:
-            raise RuntimeError(f"the undisturbed run failed: {child.said()}")
-        self.digest, self.slabs = digest(root), len(committed(root))
-        shutil.rmtree(root)
-
     def pause(self, child: Child, root: Path) -> None:
-        """Wait for a random instant of a run."""
-        before = slabs(root)
-        if self.rng.random() < ANYWHERE:
-            end = time.monotonic() + self.rng.uniform(0, self.starting)
+        """Wait for a random instant of a run: among its slabs, so that a busy machine changes nothing, or anywhere."""
+        before, end = slabs(root), 0.0
+        if self.rng.random() < ANYWHERE or before == self.slabs:
+            end = time.monotonic() + self.rng.uniform(0, STARTING)
+            target = self.slabs + 1
         else:
-            while child.running and slabs(root) == before:
-                time.sleep(POLL)
-            left = self.drawing * (1 - before / max(self.slabs, 1))
-            end = time.monotonic() + self.rng.uniform(0, left)
-        while child.running and time.monotonic() < end:
-            time.sleep(min(POLL, max(0.0, end - time.monotonic())))
+            target = int(self.rng.integers(before + 1, self.slabs + 1))
+        while child.running and slabs(root) < target and not 0 < end < time.monotonic():
+            time.sleep(POLL)
+        time.sleep(self.rng.uniform(0, A_SLAB))
 
     def look(self, root: Path, before: set[str]) -> None:
         """After a kill: every slab whole, none of those before gone."""
@@ -111,33 +95,44 @@ class Lane:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def measure(folder: Path, kills: int, seed: int) -> dict[str, Any]:
-    """The three kinds side by side, a third of the kills each. Row of counts; `problems` is empty if all is well."""
-    table = write_table(folder / "table", SAMPLES)
-    flags = ["--encoder", "none", "--workers", 2, "--style.size", STYLE.size]
-
-    def program(root: Path) -> Child:
-        return start(folder, ROOT / "render_cache.py", "--data", table, "--cache", root, *flags)
-
-    def work(root: Path) -> Child:
-        return call(folder, draw, root)
-
-    kinds: dict[str, tuple[Begin, Callable[[Lane], None]]] = {
-        "worker": (work, kill_workers),
-        "group": (work, kill_groups),
-        "program": (program, kill_groups),
-    }
+def measure(folder: Path, kills: int, seed: int, kinds: Sequence[str] = KINDS) -> dict[str, Any]:
+    """The kinds side by side, an equal share of the kills each. Row of counts; `problems` is empty if all is well."""
     lanes = {}
-    for number, (name, (begin, _)) in enumerate(kinds.items()):
-        share = (kills + number) // len(kinds)
-        lanes[name] = Lane(folder / name, begin, share, np.random.default_rng([seed, number]))
+    for number, name in enumerate(kinds):
+        begin, undisturbed = (_program if name == "program" else _work)(folder)
+        share, rng = (kills + number) // len(kinds), np.random.default_rng([seed, number])
+        lanes[name] = Lane(folder / name, begin, share, rng, digest(undisturbed), len(committed(undisturbed)))
     with ThreadPoolExecutor(len(lanes)) as threads:
-        for done in [threads.submit(kinds[name][1], lane) for name, lane in lanes.items()]:
+        started = [
+            threads.submit(kill_workers if name == "worker" else kill_groups, lane) for name, lane in lanes.items()
+        ]
+        for done in started:
             done.result()
     counts = {name: dict(lane.counts) for name, lane in lanes.items()}
     total = {name: sum(lane.counts[name] for lane in lanes.values()) for name in ("kills", "hit")}
     problems = [f"{name}: {problem}" for name, lane in lanes.items() for problem in lane.problems]
     return {"part": "kills", **total, **counts, "problems": problems}
+
+
+def _work(folder: Path) -> tuple[Begin, Path]:
+    """`ImageWork.run` by two workers; and the same cache filled in this process."""
+    undisturbed = folder / "undisturbed-work"
+    ImageWork.of(undisturbed, STYLE, [block(SERIES, STYLE)], SLAB_ROWS).run(Pool(1, "sequential"), lambda rows: None)
+    return lambda root: call(folder, draw, root), undisturbed
+
+
+def _program(folder: Path) -> tuple[Begin, Path]:
+    """render_cache.py with two workers; and the cache of one that ran to its end."""
+    table, undisturbed = write_table(folder / "table", SAMPLES), folder / "undisturbed-program"
+    flags = ["--data", table, "--encoder", "none", "--workers", 2, "--style.size", STYLE.size]
+
+    def begin(root: Path) -> Child:
+        return start(folder, ROOT / "render_cache.py", "--cache", root, *flags)
+
+    child = begin(undisturbed)
+    if child.wait() != 0:
+        raise RuntimeError(f"the undisturbed run failed: {child.said()}")
+    return begin, undisturbed
 
 
 def draw(root: str) -> None:
@@ -157,7 +152,6 @@ def draw(root: str) -> None:
 
 def kill_workers(lane: Lane) -> None:
     """One random worker at a time, twice a run; the run goes on to its end by itself."""
-    lane.undisturbed()
     while lane.missing:
         root, kills = lane.fresh(), list[float]()
         child = lane.begin(root)
@@ -198,7 +192,6 @@ def _kill_a_worker(lane: Lane, child: Child, root: Path) -> float | None:
 
 def kill_groups(lane: Lane) -> None:
     """Leader and workers at once, in run after run on the same cache, until a run is let through."""
-    lane.undisturbed()
     while lane.missing:
         root, left = lane.fresh(), A_ROUND
         while left and lane.missing and len(committed(root)) < lane.slabs:
