@@ -14,6 +14,7 @@ import os
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 import tyro
 
 from benchmarks import soak_collecting, soak_flips, soak_forks, soak_growth, soak_kills
+from benchmarks.soak_process import end_all
 
 Part = Callable[[Path], dict[str, Any]]  # an empty folder -> a row of counts, with "problems"
 
@@ -51,7 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for part in parts(args):
         started = time.perf_counter()
         with tempfile.TemporaryDirectory(prefix="soak-", dir=os.environ.get("SOAK_DIR")) as folder:
-            row = part(Path(folder))
+            try:
+                row = part(Path(folder))
+            except Exception:  # the other parts can still tell something
+                row = {"part": "?", "problems": [traceback.format_exc()]}
+            finally:
+                end_all()
         failed += bool(row["problems"])
         print(json.dumps(row | {"seconds": round(time.perf_counter() - started, 1)}), flush=True)
     return 1 if failed else 0

@@ -84,14 +84,14 @@ class Lane:
 
     def finish(self, root: Path, child: Child) -> None:
         """A run that goes on to its end has the content of the undisturbed one."""
-        code = child.wait()
+        code, before = child.wait(), len(self.problems)
         if code != 0:
             what = "hangs" if code is None else f"ended with {code}"
             self.problems.append(f"a run that should have gone on {what}: {child.said()[-500:]}")
-        elif digest(root) != self.digest:
-            self.problems.append("the content differs from that of an undisturbed run")
         self.counts["finished"] += 1
         self.look(root, set())
+        if len(self.problems) == before and digest(root) != self.digest:
+            self.problems.append("the content differs from that of an undisturbed run")
         shutil.rmtree(root, ignore_errors=True)
 
 

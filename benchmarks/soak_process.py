@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SEMAPHORES = Path("/dev/shm")  # where loky's named semaphores are; a killed group cannot unlink its own
 WATCHDOG = 120.0  # seconds after which a process that should have ended is taken to hang
 PAGE = os.sysconf("SC_PAGE_SIZE")
+_started: list[Child] = []
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,16 @@ def start(folder: Path, *command: object) -> Child:
             env=environment,
             start_new_session=True,
         )
-    return Child(process, log)
+    _started.append(Child(process, log))
+    return _started[-1]
+
+
+def end_all() -> None:
+    """Kill what is still running: after Ctrl-C or an error nobody waits for it."""
+    for child in _started:
+        if child.running:
+            child.wait(0)
+    _started.clear()
 
 
 def call(folder: Path, function: Callable[..., None], *arguments: object) -> Child:

@@ -1,5 +1,6 @@
 """make soak in small, so that it keeps running and can fail; and workers that get no memory or are killed for it."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -95,11 +96,17 @@ def test_readers_work_after_forks(tmp_path):
     assert row["right"] == 4
 
 
-@pytest.mark.parametrize(("problems", "code"), [([], 0), (["a row is wrong"], 1)])
+@pytest.mark.parametrize(("problems", "code"), [([], 0), (["a row is wrong"], 1), (None, 1)])
 def test_the_exit_code_says_whether_anything_was_lost(monkeypatch, capsys, problems, code):
-    monkeypatch.setattr(soak, "parts", lambda args: [lambda folder: {"part": "made", "problems": problems}])
+    """Every part prints its line, also after one that found something or did not get through."""
+
+    def part(folder):
+        return {"part": "made", "problems": [*problems]}
+
+    monkeypatch.setattr(soak, "parts", lambda args: [part, part])
     assert soak.main([]) == code
-    assert capsys.readouterr().out.startswith('{"part": "made"')
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [bool(line["problems"]) for line in lines] == [bool(code)] * 2
 
 
 STARVE = """
