@@ -50,6 +50,7 @@ class Lane:
     rng: np.random.Generator
     digest: str  # of the content of an undisturbed run
     slabs: int  # of it
+    standing: set[str] = field(default_factory=set)  # the slabs at the last look
     counts: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
 
@@ -62,6 +63,7 @@ class Lane:
     def fresh(self) -> Path:
         """A cache that is not there yet."""
         self.counts["rounds"] += 1
+        self.standing = set()
         return self.folder / f"cache{self.counts['rounds']}"
 
     def pause(self, child: Child, root: Path) -> None:
@@ -77,10 +79,12 @@ class Lane:
         time.sleep(self.rng.uniform(0, A_SLAB))
 
     def look(self, root: Path, before: set[str]) -> None:
-        """After a kill: every slab whole, none of those before gone."""
+        """After a kill: every slab whole; of those right before it, and at the last look, none gone."""
         self.counts["looks"] += 1
         self.problems += [f"damaged: {problem.what}" for problem in check(root, full=True)]
-        self.problems += [f"gone: {slab}" for slab in before - committed(root)]
+        now = committed(root)
+        self.problems += [f"gone: {slab}" for slab in sorted((self.standing | before) - now)]
+        self.standing = now
 
     def finish(self, root: Path, child: Child) -> None:
         """A run that goes on to its end has the content of the undisturbed one."""
