@@ -30,7 +30,7 @@ Samples = list[tuple[float, int]]  # megabytes, descriptors
 def measure_run(folder: Path, series: int, seed: int) -> dict[str, Any]:
     """A run over that many series at 224 px in many slabs; its driver and its workers are watched."""
     root = folder / "cache"
-    child = call(folder, run, root, series, seed)
+    child = call(folder, run, root, series, -(-series // SLABS), seed)
     driver, workers, most = Samples(), Samples(), 0
     while child.running:
         if not any(root.glob("images/*/slabs/[!.]*")):
@@ -55,10 +55,10 @@ def measure_run(folder: Path, series: int, seed: int) -> dict[str, Any]:
     return {"part": "growth", "series": series, "samples": len(driver), **said, **row, "problems": problems}
 
 
-def run(root: str, series: str, seed: str) -> None:
+def run(root: str, series: str, slab_rows: str, seed: str) -> None:
     """The long run, in a process of its own."""
     blocks = [block(int(series), STYLE, int(seed))]
-    work = ImageWork.of(root, STYLE, blocks, -(-int(series) // SLABS))
+    work = ImageWork.of(root, STYLE, blocks, int(slab_rows))
     filled = work.run(Pool(WORKERS), lambda rows: None)
     print(json.dumps({"slabs": work.plan.slabs, "written": filled.written, "distinct": filled.distinct}))
 

@@ -122,7 +122,7 @@ def _work(folder: Path) -> tuple[Begin, Path]:
     """`ImageWork.run` by two workers; and the same cache filled in this process."""
     undisturbed = folder / "undisturbed-work"
     ImageWork.of(undisturbed, STYLE, [block(SERIES, STYLE)], SLAB_ROWS).run(Pool(1, "sequential"), lambda rows: None)
-    return lambda root: call(folder, draw, root), undisturbed
+    return lambda root: call(folder, draw, root, SERIES), undisturbed
 
 
 def _program(folder: Path) -> tuple[Begin, Path]:
@@ -139,7 +139,7 @@ def _program(folder: Path) -> tuple[Begin, Path]:
     return begin, undisturbed
 
 
-def draw(root: str) -> None:
+def draw(root: str, series: str) -> None:
     """The run that is killed; prints when it ended, what it gave up and how often it saw a worker die."""
     deaths = 0
 
@@ -149,7 +149,7 @@ def draw(root: str) -> None:
             deaths += 1
             super()._stop()
 
-    work = ImageWork.of(root, STYLE, [block(SERIES, STYLE)], SLAB_ROWS)
+    work = ImageWork.of(root, STYLE, [block(int(series), STYLE)], SLAB_ROWS)
     filled = work.run(Counting(2), lambda rows: None)
     print(json.dumps({"ended": time.monotonic(), "given_up": filled.given_up, "deaths": deaths}))
 

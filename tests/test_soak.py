@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import render_cache
 from benchmarks import soak, soak_collecting, soak_flips, soak_forks, soak_growth, soak_kills
 from benchmarks.soak_data import write_table
 from benchmarks.soak_process import not_flat, quarters
@@ -19,11 +20,13 @@ ROOT = Path(__file__).resolve().parents[1]
 TRACEBACK = "render_cache.py does not expect a MemoryError, and history.Run is not JSON once a slab was given up"
 
 
-def test_a_killed_worker_and_a_killed_run_lose_nothing(tmp_path):
+def test_a_killed_worker_and_a_killed_run_lose_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(soak_kills, "SERIES", 640)
     row = soak_kills.measure(tmp_path, 2, 0, ("worker", "group"))
     assert row["problems"] == []
     assert row["hit"] == 2
-    assert row["worker"]["noticed"] == 1
+    assert row["worker"]["finished"] >= 1
+    assert row["group"]["finished"] >= 1
 
 
 def test_a_digest_that_differs_is_a_problem(tmp_path):
@@ -63,7 +66,8 @@ def test_flipped_bits_are_silent_where_a_reader_compares_no_digests(tmp_path, mo
     assert row["problems"] != []
 
 
-def test_a_run_and_a_reader_stay_as_small_as_they_are(tmp_path):
+def test_a_run_and_a_reader_stay_as_small_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(soak_growth, "SLABS", 100)
     run = soak_growth.measure_run(tmp_path / "run", 500, 0)
     assert run["problems"] == []
     assert run["written"] == 500
@@ -114,7 +118,7 @@ import os, resource, signal, sys
 from pathlib import Path
 import cache.fill, render_cache
 
-how, data, root = sys.argv[1:]
+how = sys.argv[1]
 draw_slab = cache.fill.draw_slab
 cache.fill.ImageWork.of.__defaults__ = (15,)  # rows of a slab: 112 pictures are 7 slabs and one of 7 rows, the last
 
@@ -127,8 +131,7 @@ def starved(job):
     return draw_slab(job)
 
 cache.fill.draw_slab = starved
-flags = ["--data", data, "--cache", root, "--encoder", "none", "--workers", "2", "--style.size", "1024"]
-sys.exit(render_cache.main(flags))
+sys.exit(render_cache.main(sys.argv[2:]))
 """
 
 
@@ -138,20 +141,16 @@ sys.exit(render_cache.main(flags))
     [("no memory", "out of memory"), ("killed", "given up after 3 tries: slab")],
 )
 def test_a_worker_without_memory_ends_the_run_in_a_message_and_what_is_committed_stays(tmp_path, how, said):
-    data = write_table(tmp_path / "table", 8)
-
-    def run(root, fate):
-        command = [sys.executable, "-c", STARVE, fate, str(data), str(tmp_path / root)]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-
-    starved = run("cache", how)
+    flags = ["--data", str(write_table(tmp_path / "table", 8)), "--encoder", "none", "--style.size", "1024"]
+    command = [sys.executable, "-c", STARVE, how, *flags, "--cache", str(tmp_path / "cache"), "--workers", "2"]
+    starved = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert starved.returncode == 1
     assert said in starved.stderr
     assert "Traceback" not in starved.stderr
-    committed = collect(tmp_path / "cache")["committed"]
-    assert 0 < committed <= 7
+    committed = collect(tmp_path / "cache")["images"]
+    assert committed in range(15, 112, 15)
     assert check(tmp_path / "cache", full=True) == []
-    assert run("cache", "fed").returncode == 0
-    assert run("undisturbed", "fed").returncode == 0
-    assert collect(tmp_path / "cache")["committed"] == 8
+    for name in ("cache", "undisturbed"):
+        assert render_cache.main([*flags, "--cache", str(tmp_path / name), "--workers", "1"]) == 0
     assert collect(tmp_path / "cache")["content_digest"] == collect(tmp_path / "undisturbed")["content_digest"]
+    assert collect(tmp_path / "cache")["misses"] in (112, 112 - committed)  # an error leaves no history, giving up does
