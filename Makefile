@@ -1,12 +1,13 @@
 # make demo    environment, the three commands on the simulated demo seasons, a contact sheet and a summary
 # make test    environment, ruff, mypy, pytest
 # make bench   speed as ratios within one run, kept in benchmarks/results/
+# make soak    some ten minutes of injected faults: kills, flipped bits, long runs, gc beside runs, forks; by hand, not in CI
 # make tables  the tables of the README from real data, where ../shared/data or HARVEST_DATA has it
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test bench tables clean
+.PHONY: demo test bench soak tables clean
 
 demo: .venv/ready
 	$(BIN)/python render_cache.py --workers 16
@@ -23,6 +24,9 @@ test: .venv/ready-dev
 
 bench: .venv/ready-dev
 	$(BIN)/python -m benchmarks
+
+soak: .venv/ready
+	$(BIN)/python -m benchmarks.soak
 
 tables: .venv/ready
 	$(BIN)/python -m benchmarks.tables

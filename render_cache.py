@@ -99,6 +99,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CacheError, OSError) as error:
         print(f"render_cache.py: {error}\nWhat is committed is safe; the same command goes on.", file=sys.stderr)
         return 1
+    except MemoryError as error:
+        print(f"render_cache.py: out of memory ({error}). What is committed is safe; the same command goes on, with "
+              "fewer --workers or where there is more memory.", file=sys.stderr)  # fmt: skip
+        return 1
     except KeyboardInterrupt as stop:
         print("render_cache.py: stopped. What is committed is safe; the same command goes on.", file=sys.stderr)
         return 143 if isinstance(stop, Terminated) else 130

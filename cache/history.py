@@ -32,7 +32,7 @@ class Run:
             name: {key: getattr(done, key) for key in ("wanted", "distinct", "reused", "written", "bytes", "seconds")}
             for name, done in stages.items()
         }
-        return Run(numbers, Counter(line.partition(": ")[2] for line in errors))
+        return Run(numbers, dict(Counter(line.partition(": ")[2] for line in errors)))
 
     @staticmethod
     def load(storage: Storage, name: str) -> Run:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,11 +61,21 @@ def test_a_second_run_draws_nothing_and_equal_series_share_a_picture(tmp_path):
     assert (second.wanted, second.distinct, second.written) == (2 * once.keys.size, once.keys.size, 0)
 
 
-@pytest.mark.parametrize(("workers", "backend"), [(2, "loky"), (4, "threading")])
+@pytest.mark.parametrize(("workers", "backend"), [(2, "loky"), (16, "loky"), (4, "threading")])
 def test_the_content_digest_does_not_depend_on_workers_or_slabs(tmp_path, workers, backend):
     one, _ = fill(tmp_path / "one", [block()])
     many, _ = fill(tmp_path / "many", [block()], workers, backend, slab_rows=7)
     assert content_digest(one.store.slabs()) == content_digest(many.store.slabs())
+
+
+def test_the_content_digest_does_not_depend_on_the_order_of_slabs(tmp_path):
+    forth, _ = fill(tmp_path / "forth", [block()], slab_rows=7)
+    back = ImageWork.of(tmp_path / "back", STYLE, [block()], 7)
+    replace(back, plan=replace(back.plan, missing=back.plan.missing[::-1])).run(
+        Pool(1, "sequential"), lambda rows: None
+    )
+    assert {slab.folder for slab in back.store.slabs()} != {slab.folder for slab in forth.store.slabs()}
+    assert content_digest(back.store.slabs()) == content_digest(forth.store.slabs())
 
 
 def test_vectors_are_those_of_the_picture_in_the_colour_of_its_variate(tmp_path):

@@ -1,0 +1,1 @@
+"""make soak: injected faults for some minutes; nothing may be lost or wrong."""

@@ -1,0 +1,80 @@
+"""make soak: some minutes of faults against the cache: killed runs, flipped bits, long runs, gc beside them, forks.
+
+    python -m benchmarks.soak
+    python -m benchmarks.soak --kills 1000 --seed 7
+
+Prints one JSON object a line for each part, with its counts and its problems. Exit 1 when anything was lost, silently
+wrong, hung, or grew without end; 0 otherwise. Everything is in a temporary folder (below SOAK_DIR where that is set).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from benchmarks.soak import collecting, flips, forks, growth, kills
+from benchmarks.soak.process import end_all
+
+Part = Callable[[Path], dict[str, Any]]  # an empty folder -> a row of counts, with "problems"
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Inject faults into caches and check that nothing is lost and nothing is wrong."""
+
+    kills: int = 200
+    """SIGKILLs that hit a run before its end: a third each of workers, of runs with their workers, of the program."""
+    flips: int = 2000
+    """Single bits flipped, an equal share for each kind of file."""
+    series: int = 100_000
+    """Series of the long run whose memory and descriptors are watched."""
+    seconds: float = 30.0
+    """Of reading beside a cache that grows, and of gc beside a run and a reader."""
+    forks: int = 200
+    """Readers used after a fork."""
+    seed: int = 0
+    """Of every random choice; instants depend on the machine too."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    args = tyro.cli(Arguments, args=arguments, description=__doc__)
+    failed = 0
+    for part in parts(args):
+        started = time.perf_counter()
+        with tempfile.TemporaryDirectory(prefix="soak-", dir=os.environ.get("SOAK_DIR")) as folder:
+            try:
+                row = part(Path(folder))
+            except Exception:  # the other parts can still tell something
+                row = {"part": "?", "problems": [traceback.format_exc()]}
+            finally:
+                end_all()
+        failed += bool(row["problems"])
+        print(json.dumps(row | {"seconds": round(time.perf_counter() - started, 1)}), flush=True)
+    return 1 if failed else 0
+
+
+def parts(args: Arguments) -> list[Part]:
+    """Every part, in the order in which they run."""
+    return [
+        lambda folder: kills.measure(folder, args.kills, args.seed),
+        lambda folder: flips.measure(folder, args.flips, args.seed),
+        lambda folder: growth.measure_run(folder, args.series, args.seed),
+        lambda folder: growth.measure_reader(folder, args.seconds, args.seed),
+        lambda folder: collecting.measure(folder, args.seconds, args.seed),
+        lambda folder: forks.measure(folder, args.forks, args.seed),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

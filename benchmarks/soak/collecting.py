@@ -1,0 +1,164 @@
+"""One process renders, one reads, one collects garbage without any minimum age: what is referred to stays and is right.
+
+`gc --min-age 0` may take the half slab that the renderer is writing, which its help says; the renderer then ends with
+exit code 1 and goes on with the same command. Such disturbances are counted, they are no loss.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import render_cache
+from benchmarks.soak.data import write_table
+from benchmarks.soak.process import WATCHDOG, call
+from cache.__main__ import main as cache_main
+from cache.catalog import entries
+from cache.fsck import check
+from cache.index import Keys
+from cache.spec import image_spec
+from cache.storage import CacheError
+from cache.store import MissingRows, Reader, Store
+from pipeline.render import Style, draw
+from pipeline.series import fold_variants
+from pipeline.sources import read as read_table
+from pipeline.splits import make_folds
+
+SIZE = 32  # px
+SAMPLES = 40  # of a table: 560 pictures
+KEPT, PASSING = "kept", 3  # one table stays in the catalogue, so many others come and go, and come back
+PAUSE = 0.5  # seconds between two collections, at most
+TRIES = 50  # of one look: gc may take a slab of nobody between the listing and the reading
+AT_A_TIME = 32  # rows
+LINE = 200  # characters that are kept of the last message
+
+
+def measure(folder: Path, seconds: float, seed: int, passing: int = PASSING) -> dict[str, Any]:
+    """Three processes for that many seconds. Row of counts; `problems` is empty if nothing was lost or wrong.
+
+    With few tables passing, one comes back while gc has its slab in hand; with many, long after.
+    """
+    for number, name in enumerate((KEPT, *map(str, range(passing)))):
+        write_table(folder / name, SAMPLES, 1000 * seed + number)
+    root = folder / "cache"
+    problems = [] if _render(folder, KEPT)[0] == 0 else ["the first run failed"]
+    children = {part.__name__: call(folder, part, folder, seconds, seed) for part in (write, look, collect)}
+    counts: dict[str, Any] = {}
+    for name, child in children.items():
+        code = child.wait(seconds + WATCHDOG)
+        said = child.result()
+        if code != 0 or not said:
+            problems.append(f"{name} ended with {code}: {child.said()[-1000:]}")
+        problems += [f"{name}: {key} {number}" for key, number in said.items() if key in ("wrong", "lost") and number]
+        counts[name] = said
+    problems += [f"at the end: {problem.what}" for problem in check(root, full=True)]
+    final = Counter(wrong=0, lost=0)
+    _compare(Store(root, image_spec(Style(size=SIZE))).reader(), *_pictures(folder, KEPT), final)
+    problems += [f"at the end: {key} {number}" for key, number in final.items() if key != "rows" and number]
+    return {"part": "gc", **counts, "problems": problems}
+
+
+def write(folder: str, seconds: str, seed: str) -> None:
+    """Render the passing tables one after the other, look whether all is there, forget them again."""
+    root, counts, last = Path(folder) / "cache", Counter(wrong=0, lost=0), ""
+    end = time.monotonic() + float(seconds)
+    passing = sorted(path.name for path in Path(folder).iterdir() if path.name.isdigit())
+    store = Store(root, image_spec(Style(size=SIZE)))
+    while time.monotonic() < end:
+        name = passing[counts["runs"] % len(passing)]
+        code, said = _render(Path(folder), name)
+        counts["runs"] += 1
+        if code:
+            counts["disturbed"] += 1
+            last = said.splitlines()[-2][:LINE]
+            if code != 1 or "What is committed is safe; the same command goes on." not in said:
+                raise SystemExit(f"exit code {code}: {said}")
+            continue  # its entry may be there, and is no promise yet
+        _compare(_open(store, counts), *_pictures(Path(folder), name), counts)
+        for entry in entries(root):
+            if entry.name == name:
+                (root / entry.file).unlink()
+    print(json.dumps(counts | {"last": last}))
+
+
+def look(folder: str, seconds: str, seed: str) -> None:
+    """Random rows of the table that stays, by a new reader every time."""
+    root, rng, counts = Path(folder) / "cache", np.random.default_rng(int(seed)), Counter(wrong=0, lost=0)
+    end = time.monotonic() + float(seconds)
+    keys, pictures = _pictures(Path(folder), KEPT)
+    store = Store(root, image_spec(Style(size=SIZE)))
+    while time.monotonic() < end:
+        chosen = rng.integers(0, len(keys), AT_A_TIME)
+        _compare(_open(store, counts), keys[chosen], pictures[chosen], counts)
+        counts["looks"] += 1
+    print(json.dumps(counts))
+
+
+def collect(folder: str, seconds: str, seed: str) -> None:
+    """`python -m cache gc --apply --min-age 0` again and again, with pauses in which a run gets through."""
+    rng, counts, last = np.random.default_rng(int(seed)), Counter[str](), ""
+    end = time.monotonic() + float(seconds)
+    while time.monotonic() < end:
+        code, said = _quietly(cache_main, ["gc", "--cache", f"{folder}/cache", "--apply", "--min-age", "0"])
+        counts["runs"] += 1
+        if code == 1:
+            counts["ended with 1"] += 1
+            last = said.splitlines()[-1][:LINE]
+        counts["deleted"] += sum("no data set refers to it" in line for line in said.splitlines())
+        if code not in (0, 1):
+            raise SystemExit(f"exit code {code}: {said}")
+        time.sleep(rng.uniform(0, PAUSE))
+    print(json.dumps(counts | {"last": last}))
+
+
+def _compare(reader: Reader, keys: Keys, pictures: Any, counts: Counter[str]) -> None:
+    try:
+        counts["wrong"] += int((reader.read(keys) != pictures).any((1, 2)).sum())
+        counts["rows"] += len(keys)
+    except MissingRows as error:
+        counts["lost"] += error.count
+    except CacheError:
+        counts["lost"] += len(keys)
+
+
+def _open(store: Store, counts: Counter[str]) -> Reader:
+    """A reader; tried again where gc takes a slab that nobody refers to while the slabs are listed."""
+    for _ in range(TRIES):
+        try:
+            return store.reader()
+        except CacheError:
+            counts["disturbed"] += 1
+    raise SystemExit(f"no reader after {TRIES} tries")
+
+
+@lru_cache(maxsize=32)
+def _pictures(folder: Path, name: str) -> tuple[Keys, Any]:
+    """Every key of a table [n] and its picture [n,H,W], drawn here."""
+    table, style = read_table(str(folder / name)), Style(size=SIZE)
+    folds = make_folds(table.year, table.place, table.sample_id, "year", 0)
+    blocks = [block for variant in fold_variants(table, folds, style) for block in variant]
+    series = [block.select(np.arange(block.keys.size)) for block in blocks]
+    keys = np.concatenate([block.keys.reshape(-1) for block in blocks])
+    return keys, np.concatenate([draw(values, observed, style) for values, observed in series])
+
+
+def _render(folder: Path, name: str) -> tuple[int, str]:
+    flags = ["--data", str(folder / name), "--cache", str(folder / "cache"), "--encoder", "none", "--workers", "1"]
+    return _quietly(render_cache.main, [*flags, "--style.size", str(SIZE)])
+
+
+def _quietly(program: Any, flags: Sequence[str]) -> tuple[int, str]:
+    """Exit code and everything said."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code: int = program(flags)
+    return code, said.getvalue()

@@ -1,0 +1,130 @@
+"""Memory and open descriptors of a long run, and of a reader of a cache that grows: at the end as at the beginning."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.soak.data import block
+from benchmarks.soak.process import WATCHDOG, Child, call, not_flat, quarters, resources
+from cache.fill import ImageWork
+from cache.fsck import check
+from cache.pool import Pool
+from cache.spec import image_spec
+from cache.store import Store
+from pipeline.render import Style, draw
+
+STYLE, SMALL = Style(size=224), Style(size=32)
+WORKERS = 2
+SLABS = 400  # of the long run
+GROWING_ROWS, AT_FIRST = 16, 64  # rows of a slab of the growing cache, and slabs before the reader starts
+AT_A_TIME = 16  # rows that the reader asks for
+SAMPLED = 0.05  # seconds between samples
+Samples = list[tuple[float, int]]  # megabytes, descriptors
+
+
+def measure_run(folder: Path, series: int, seed: int) -> dict[str, Any]:
+    """A run over that many series at 224 px in many slabs; its driver and its workers are watched."""
+    root = folder / "cache"
+    child = call(folder, run, root, series, -(-series // SLABS), seed)
+    driver, workers, most = Samples(), Samples(), 0
+    while child.running:
+        if not any(root.glob("images/*/slabs/[!.]*")):
+            time.sleep(SAMPLED)
+            continue
+        mine, theirs = resources(child.process.pid), [resources(pid) for pid in child.workers()]
+        found = [one for one in theirs if one]
+        if mine and len(found) == WORKERS:  # neither starting nor ending
+            driver.append(mine)
+            workers.append((max(one[0] for one in found), max(one[1] for one in found)))
+            most = max(most, len(found))
+        time.sleep(SAMPLED)
+    code, said = child.wait(), child.result()
+    problems = [] if code == 0 else [f"the run ended with {code}: {child.said()[-500:]}"]
+    if problems or len(driver) < 4:
+        return {"part": "growth", "problems": [*problems, f"{len(driver)} samples"]}
+    row = {"driver": quarters(driver), "workers": quarters(workers)}
+    problems += [f"{name}: {problem}" for name, of in row.items() for problem in not_flat(of)]
+    if said["written"] != said["distinct"]:
+        problems.append(f"{said['written']} of {said['distinct']} pictures written")
+    problems += [problem.what for problem in check(root)]
+    return {"part": "growth", "series": series, "samples": len(driver), **said, **row, "problems": problems}
+
+
+def run(root: str, series: str, slab_rows: str, seed: str) -> None:
+    """The long run, in a process of its own."""
+    blocks = [block(int(series), STYLE, int(seed))]
+    work = ImageWork.of(root, STYLE, blocks, int(slab_rows))
+    filled = work.run(Pool(WORKERS), lambda rows: None)
+    print(json.dumps({"slabs": work.plan.slabs, "written": filled.written, "distinct": filled.distinct}))
+
+
+def measure_reader(folder: Path, seconds: float, seed: int) -> dict[str, Any]:
+    """Random rows of everything that is committed, while another process commits more."""
+    root = folder / "cache"
+    first = ImageWork.of(root, SMALL, [block(AT_FIRST * GROWING_ROWS, SMALL, seed)], GROWING_ROWS)
+    first.run(Pool(1, "sequential"), lambda rows: None)
+    stop = folder / "stop"
+    writer, reader = call(folder, grow, root, stop, seed), call(folder, read, root, stop, seed)
+    samples, end = Samples(), 0.0
+    while writer.running and reader.running and (not end or time.monotonic() < end):
+        if not end and reader.said():  # it says when it begins
+            end = time.monotonic() + seconds
+        if end and (sample := resources(reader.process.pid)):
+            samples.append(sample)
+        time.sleep(SAMPLED)
+    stop.touch()
+    problems, said = list[str](), dict[str, Any]()
+    for name, child in (("writer", writer), ("reader", reader)):
+        said |= _ended(name, child, problems)
+    of = quarters(samples) if samples else {}
+    problems += not_flat(of) if of else ["no samples"]
+    problems += [f"wrong rows: {said['wrong']}"] if said.get("wrong") else []
+    problems += [problem.what for problem in check(root)]
+    return {"part": "growing", "samples": len(samples), **said, "reader": of, "problems": problems}
+
+
+def grow(root: str, stop: str, seed: str) -> None:
+    """Commit slab after slab until told to stop."""
+    slabs, style = AT_FIRST, SMALL
+    while not Path(stop).exists():
+        blocks = [block(GROWING_ROWS, style, _seed(int(seed), slabs))]
+        ImageWork.of(root, style, blocks, GROWING_ROWS).run(Pool(1, "sequential"), lambda rows: None)
+        slabs += 1
+        time.sleep(0.02)  # some fifteen slabs a second: time for the reader too
+    print(json.dumps({"slabs": slabs}))
+
+
+def read(root: str, stop: str, seed: str) -> None:
+    """Read random rows by an old reader and by a new one each time; every row of the first slabs is drawn again."""
+    first = block(AT_FIRST * GROWING_ROWS, SMALL, int(seed))
+    keys, pictures = first.keys.reshape(-1), draw(first.values[:, 0], first.observed[:, 0], SMALL)
+    store, rng = Store(root, image_spec(SMALL)), np.random.default_rng(int(seed))
+    old, rows, wrong, newest = store.reader(), 0, 0, 0
+    old.read(keys)  # from now on it has every file of its own open
+    print("begin", flush=True)
+    while not Path(stop).exists():
+        new = store.reader()
+        newest = len(new.slabs)
+        slab = int(rng.integers(newest))
+        new.read(new.slabs[slab].keys[:AT_A_TIME])
+        for reader in (old, new):
+            chosen = rng.integers(0, len(keys), AT_A_TIME)
+            wrong += int((reader.read(keys[chosen]) != pictures[chosen]).any((1, 2)).sum())
+            rows += AT_A_TIME
+    print(json.dumps({"rows_read": rows, "wrong": wrong, "slabs_seen": newest}))
+
+
+def _seed(seed: int, slab: int) -> int:
+    return 1_000_003 * (seed + 1) + slab
+
+
+def _ended(name: str, child: Child, problems: list[str]) -> dict[str, Any]:
+    code = child.wait(WATCHDOG)
+    if code != 0:
+        problems.append(f"the {name} ended with {code}: {child.said()[-500:]}")
+    return child.result()
