@@ -68,14 +68,14 @@ class Lane:
 
     def pause(self, child: Child, root: Path) -> None:
         """Wait for a random instant of a run: among its slabs, so that a busy machine changes nothing, or anywhere."""
-        before, end = slabs(root), 0.0
-        if self.rng.random() < ANYWHERE or before == self.slabs:
-            end = time.monotonic() + self.rng.uniform(0, STARTING)
-            target = self.slabs + 1
-        else:
-            target = int(self.rng.integers(before + 1, self.slabs + 1))
-        while child.running and slabs(root) < target and not 0 < end < time.monotonic():
+        before, started = slabs(root), time.monotonic()
+        anywhere = self.rng.random() < ANYWHERE or before == self.slabs
+        end = started + (self.rng.uniform(0, STARTING) if anywhere else WATCHDOG)
+        target = self.slabs + 1 if anywhere else int(self.rng.integers(before + 1, self.slabs + 1))
+        while child.running and slabs(root) < target and time.monotonic() < end:
             time.sleep(POLL)
+        if time.monotonic() > started + WATCHDOG:
+            self.problems.append(f"a run hangs at {slabs(root)} of {self.slabs} slabs: {child.said()[-500:]}")
         time.sleep(self.rng.uniform(0, A_SLAB))
 
     def look(self, root: Path, before: set[str]) -> None:
@@ -164,12 +164,11 @@ def kill_workers(lane: Lane) -> None:
             lane.counts["kills"] += 1
             if (at := _kill_a_worker(lane, child, root)) is not None:
                 kills.append(at)
-        child.wait()
+        lane.finish(root, child)
         said = child.result()
         lane.counts["hit"] += sum(at < said.get("ended", 0.0) for at in kills)
         lane.counts["noticed"] += said.get("deaths", 0)
         lane.problems += [f"given up: {line}" for line in said.get("given_up", [])]
-        lane.finish(root, child)
 
 
 def _kill_a_worker(lane: Lane, child: Child, root: Path) -> float | None:
