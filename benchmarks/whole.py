@@ -51,7 +51,7 @@ def drawing_alone(folder: Path, samples: tuple[int, ...]) -> list[Row]:
         started = time.perf_counter()
         peak = _render("--data", data, "--cache", cache, "--encoder", "none", "--workers", str(CORES))
         rate = 2 * VARIATES * number / (time.perf_counter() - started)
-        name = f"render_cache.py --encoder none, {2 * VARIATES * number} pictures, {peak:.0f} MB in its largest process"
+        name = f"render_cache.py --encoder none, {2 * VARIATES * number} pictures, {peak:.0f} MB in its main process"
         rows.append(row(name, rate, "pictures/s", f"zstd {shard.ZSTD_LEVEL} of the planes in memory", compressed))
     return rows
 
@@ -104,15 +104,23 @@ def _table(folder: Path, samples: int) -> Path:
 
 
 def _render(*flags: Any) -> float:
-    """Run the program; returns the megabytes of its largest process."""
-    command = [sys.executable, str(PROGRAM), *map(str, flags)]
+    """Run the program; returns the peak memory of its main process in MB (VmHWM: ru_maxrss starts at our own)."""
+    command, peak = [sys.executable, str(PROGRAM), *map(str, flags)], 0.0
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
-        _, status, usage = os.wait4(process.pid, 0)
-        if status:
+        while process.poll() is None:
+            peak = max(peak, _megabytes(process.pid))
+            time.sleep(0.02)
+        if process.returncode:
             log.seek(0)
             raise SystemExit(f"{command}\n{log.read().decode()}")
-    return usage.ru_maxrss / 1e3
+    return peak
+
+
+def _megabytes(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    lines = [line for line in status.splitlines() if line.startswith("VmHWM")]
+    return int(lines[0].split()[1]) / 1e3 if lines else 0.0  # none: it has just ended
 
 
 if __name__ == "__main__":
