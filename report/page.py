@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from report.run import RunFolder
 
-WIDTH, HEIGHT, LEFT, BOTTOM = 420, 300, 56, 40  # of a chart, pixels
+WIDTH, HEIGHT, LEFT, BOTTOM = 430, 300, 66, 40  # of a chart, pixels
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ def write_page(run: RunFolder) -> Path:
     tables = []
     test = predictions[predictions["split"] == "test"]
     if result["stage"] > 1:
-        charts += [truth_chart(test), error_chart(test, "year"), error_chart(test, "place")]
+        charts += [truth_chart(test)]
+        charts += [error_chart(test, column) for column in ("year", "place") if test[column].nunique() > 1]
         tables += [("By year", error_table(test, "year")), ("By place (worst ten)", error_table(test, "place")[:10])]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
@@ -56,8 +57,10 @@ def write_page(run: RunFolder) -> Path:
 
 
 def number(value: float) -> str:
-    """Three decimals, or two significant digits where that would hide a small number."""
-    return f"{value:.3f}" if abs(value) >= 1e-3 or abs(value) < 1e-9 else f"{value:.2g}"
+    """Three decimals, or two significant digits where that would hide a small number; below 0.0001 it is zero."""
+    if abs(value) < 1e-4:
+        return "0.000"
+    return f"{value:.3f}" if abs(value) >= 1e-3 else f"{value:.2g}"
 
 
 def metric_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -107,7 +110,7 @@ def training_chart(metrics: list[dict[str, Any]]) -> Markup:
         train = [row["train"].get(term, row["train"]["loss"]) for row in mine]
         lines.append(Series(f"train {fold}", x, train, "#9ab", line=True))
         lines.append(Series(f"valid {fold}", x, [row["valid"]["score"] for row in mine], "#c40", line=True))
-    return chart("Mean squared error, standardised (grey: training, red: validation)", "epoch", "MSE", lines)
+    return chart("Error (grey: training, red: validation)", "epoch", "MSE, standardised", lines)
 
 
 def rate_chart(metrics: list[dict[str, Any]]) -> Markup:

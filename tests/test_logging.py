@@ -113,9 +113,9 @@ def test_the_flag_starts_the_tracker_and_every_epoch_reaches_it(stages, tmp_path
 def test_the_page_shows_the_curves_and_where_the_errors_are_and_opens_offline(stages):
     one, two = ((stages[0] / name / "report.html").read_text() for name in ("one", "two"))
     for page in (one, two):
-        assert "<figcaption>Mean squared error" in page
+        assert "<figcaption>Error (grey" in page
         assert "<figcaption>Learning rate" in page
         assert not re.search(r"(src|href)\s*=\s*[\"']?https?:", page)
-    for title in ("Prediction against truth", "Error by year", "Error by place"):
+    for title in ("Prediction against truth", "Error by place"):
         assert f"<figcaption>{title}" in two
         assert f"<figcaption>{title}" not in one
