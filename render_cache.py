@@ -30,12 +30,12 @@ from cache.fill import EmbeddingWork, Filled, ImageWork
 from cache.history import Run
 from cache.pool import MOST_RETRIES, Backend, Pool
 from cache.sheet import preview
-from cache.spec import embedding_spec
+from cache.spec import Spec, embedding_spec
 from cache.storage import CacheError, open_storage, refuse_unless_cache
 from model.encoders import EncoderError, EngineName, choose, encode, resolve
 from pipeline.errors import InputError
 from pipeline.render import Style
-from pipeline.series import fold_ranges, fold_variants, outside
+from pipeline.series import SeriesBlock, fold_ranges, fold_variants, outside
 from pipeline.sources import read
 from pipeline.splits import SplitName, make_folds
 from pipeline.views import Views, view_tables
@@ -146,10 +146,8 @@ def render(args: Arguments) -> int:
         others = view_tables(table, Views(args.views, args.noise, args.warp, args.mask))
         variants = [v for view in others for v in fold_variants(table, folds, args.style, view)] + originals
         blocks = [block for variant in variants for block in variant]
-        images = ImageWork.of(cache, args.style, blocks)
-        vectors = None
-        if encoder:
-            vectors = EmbeddingWork.of(cache, args.style, embedding_spec(args.style, encoder.to_dict()), blocks)
+        spec = embedding_spec(args.style, encoder.to_dict()) if encoder else None
+        images, vectors = plans(cache, args.style, spec, blocks)
     print(f"plan: {images.plan.wanted} series, {images.plan.distinct} distinct images, "
           f"{len(images.plan.missing)} to draw in {images.plan.slabs} slabs"
           + (f", {len(vectors.plan.missing)} to embed in {vectors.plan.slabs} slabs" if vectors else ""))  # fmt: skip
@@ -178,6 +176,7 @@ def render(args: Arguments) -> int:
             raise
         print(f"everything is in the cache; this run is not written down, as it cannot be written to ({error})")
         return 0
+    images, vectors = plans(cache, args.style, spec, blocks)  # again: gc may have taken what nobody had claimed
     with stage_progress("draw", len(images.plan.missing)) as advance:
         drawn = images.run(pool, advance)
     embedded = None
@@ -193,6 +192,14 @@ def render(args: Arguments) -> int:
     for line in given_up:
         print(f"given up after {MOST_RETRIES} retries: {line}", file=sys.stderr)
     return 1 if given_up else 0
+
+
+def plans(
+    cache: str, style: Style, spec: Spec | None, blocks: Sequence[SeriesBlock]
+) -> tuple[ImageWork, EmbeddingWork | None]:
+    """What is missing now: of the pictures, and of the vectors where a spec of them is given."""
+    images = ImageWork.of(cache, style, blocks)
+    return images, EmbeddingWork.of(cache, style, spec, blocks) if spec else None
 
 
 def claim(cache: str, wanted: Sequence[Entry], seconds: Mapping[str, float]) -> dict[str, float]:

@@ -21,7 +21,7 @@ import tyro
 
 from cache.catalog import entries
 from cache.fsck import check, draw_again, repair
-from cache.gc import garbage, sweep
+from cache.gc import claims, garbage, sweep
 from cache.history import history, totals
 from cache.sheet import choose, contact_sheet
 from cache.storage import CacheError, Storage, open_storage
@@ -162,11 +162,12 @@ class Gc:
         if self.min_age < 0 or (self.max_size is not None and self.max_size < 0):
             raise InputError(f"--min-age is {self.min_age} and --max-size {self.max_size}; neither may be below 0.")
         cache_at(self.cache)
+        known = claims(self.cache)
         items = garbage(self.cache, 60 * self.min_age, None if self.max_size is None else int(self.max_size * 1e9))
         for item in items:
             print(f"{item.bytes:12d}  {item.name}  ({item.why})")
         if self.apply:
-            sweep(self.cache, items)
+            items = items[: sweep(self.cache, items, known)]
         done = "deleted" if self.apply else "could go; --apply deletes them"
         print(f"{len(items)} items, {sum(item.bytes for item in items) / 1e6:.1f} MB {done}")
         return 0

@@ -83,8 +83,12 @@ class Entry:
             if raw[-22:-18] != b"PK\5\6":  # zipfile would look past what was added
                 raise ValueError("cut, or longer than it was written")
             data = io.BytesIO(raw)
-            if any(part.compress_type != zipfile.ZIP_STORED for part in zipfile.ZipFile(data).infolist()):
+            archive = zipfile.ZipFile(data)
+            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
                 raise ValueError("compressed, and this program does not compress it")
+            if archive.testzip():  # numpy reads no further than an array's header says, and so misses a checksum
+                raise ValueError("checksum does not fit")
+            data.seek(0)
             with np.load(data, allow_pickle=False) as file:
                 meta, sample_id, packed = parse_record(str(file["meta"])), file["sample_id"], file["keys"]
             if packed.dtype != np.uint8 or packed.ndim != 4 or packed.shape[-1] != 16:

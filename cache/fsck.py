@@ -43,9 +43,9 @@ def check(root: str | Path, full: bool = False, progress: Callable[[str], None] 
             except CacheError as error:
                 problems.append(Problem(namespace, str(error), not isinstance(error, OtherVersion)))
                 continue
-            committed = storage.commits(store.slab_folder)
+            visible = {name for name in slabs_of(storage, store.slab_folder) if "/." not in name}
+            committed = storage.commits(store.slab_folder)  # after that: a run beside us may commit in between
             if isinstance(storage, Folder):  # in a bucket, a killed run leaves slabs without a record
-                visible = {name for name in slabs_of(storage, store.slab_folder) if "/." not in name}
                 problems += [Problem(name, f"{name} has no commit record") for name in sorted(visible - {*committed})]
             for folder in committed:
                 progress(folder)

@@ -60,11 +60,23 @@ def garbage(root: str | Path, min_age: float, max_bytes: int | None = None) -> l
     return items
 
 
-def sweep(root: str | Path, items: Sequence[Garbage]) -> None:
-    """Delete them. Readers that have a slab open keep what they have open."""
+def claims(root: str | Path) -> set[tuple[str, float]]:
+    """Name and time of every catalogue entry."""
+    return {(one.name, one.modified) for one in entry_files(open_storage(str(root)))}
+
+
+def sweep(root: str | Path, items: Sequence[Garbage], known: set[tuple[str, float]] | None = None) -> int:
+    """Delete them, returns how many. Readers that have a slab open keep what they have open.
+
+    `known`: the claims before `garbage` looked. When a run has claimed something since, which may be what nobody
+    needed, the rest is left to the next gc.
+    """
     storage = open_storage(str(root))
-    for item in items:
+    for number, item in enumerate(items):
+        if known is not None and claims(root) - known:
+            return number
         storage.remove(item.name)
+    return len(items)
 
 
 def _leftovers(found: Sequence[Found]) -> Iterator[Garbage]:

@@ -17,7 +17,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -152,7 +152,10 @@ class Folder:
             if not folders and not files and "/." in f"/{os.path.relpath(folder, self.root)}":
                 paths = [folder]
             for path in paths:
-                state = os.lstat(path)
+                try:
+                    state = os.lstat(path)
+                except FileNotFoundError:
+                    continue  # a run beside us has renamed or removed it since it was listed
                 size = 0 if path == folder else state.st_size
                 found.append(Found(os.path.relpath(path, self.root), size, state.st_mtime))
         return found
@@ -223,12 +226,13 @@ class Folder:
 
     def remove(self, folder: str) -> None:
         path = self._path(folder)
-        if not path.is_dir() or path.is_symlink():
-            path.unlink()
-            return
-        hidden = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-        path.rename(hidden)  # at once for readers; what they have mapped stays theirs
-        shutil.rmtree(hidden)
+        with suppress(FileNotFoundError):  # a run beside us has renamed or removed it
+            if not path.is_dir() or path.is_symlink():
+                path.unlink()
+                return
+            hidden = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+            path.rename(hidden)  # at once for readers; what they have mapped stays theirs
+            shutil.rmtree(hidden)
 
     def set_aside(self, folder: str) -> str:
         path = self._path(folder)

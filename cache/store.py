@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from cache.spec import Spec
 from cache.storage import RECORD, CacheError, Folder, Storage, open_storage
 
 READ_ROWS = 64  # at a time, where a whole slab is read: 51 MB of pictures at once would be much in every worker
+MOST_MAPPED = 256  # files of a reader: each costs one of the 1,024 descriptors that a process usually has
 MOST_ROWS = 1 << 20  # of one slab; a record that claims more is not believed
 ROW = np.dtype([("key", "V16"), ("digest", "<u8")])
 
@@ -167,7 +167,14 @@ class Store:
 
     def slabs(self) -> list[Slab]:
         """The committed slabs, sorted by name."""
-        return [Slab.read(self.storage, folder, self.spec) for folder in self.storage.commits(self.slab_folder)]
+        found = []
+        for folder in self.storage.commits(self.slab_folder):
+            try:
+                found.append(Slab.read(self.storage, folder, self.spec))
+            except CacheError:
+                if self.storage.committed(folder):
+                    raise  # otherwise gc has taken it since it was listed
+        return found
 
     def reader(self) -> Reader:
         """A view of what is committed now. Later commits are seen by a new reader."""
@@ -234,11 +241,14 @@ class Reader:
     def __init__(self, spec: Spec, slabs: list[Slab]) -> None:
         self.spec, self.slabs = spec, slabs
         self._mapped: dict[int, shard.OpenShard] = {}
+        self._index: KeyIndex | None = None
 
-    @cached_property
+    @property
     def index(self) -> KeyIndex:
-        """Of every committed key."""
-        return KeyIndex.build([slab.keys for slab in self.slabs])
+        """Of every committed key. No cached_property: before Python 3.12 its lock, held at a fork, hangs the child."""
+        if self._index is None:
+            self._index = KeyIndex.build([slab.keys for slab in self.slabs])
+        return self._index
 
     def read(self, keys: Keys) -> NDArray[Any]:
         """Rows [n, *spec.shape] of `keys` [n], each checked against its digest.
@@ -279,8 +289,9 @@ class Reader:
         if len(data) != slab.commit.data_bytes:
             raise ValueError(f"{len(data)} bytes, {slab.commit.data_bytes} were committed")
         opened = shard.OpenShard(data, self.spec.kind, (slab.commit.rows, *self.spec.shape))
-        if not isinstance(slab.storage, Folder):
-            self._mapped.clear()  # a memory map costs nothing to keep; downloads would pile up
+        most = MOST_MAPPED if isinstance(slab.storage, Folder) else 1  # downloads would pile up
+        while len(self._mapped) >= most:
+            self._mapped.pop(next(iter(self._mapped)))  # the one that was opened first
         self._mapped[number] = opened
         return opened
 
@@ -314,8 +325,11 @@ def content_digest(slabs: list[Slab]) -> str:
 
 def slab_of(name: str) -> str | None:
     """The folder of the slab that a file belongs to, committed or not; None for other files."""
-    if name.split("/")[2:3] != ["slabs"]:
+    parts = name.split("/")
+    if parts[2:3] != ["slabs"]:
         return None
+    if len(parts) > 3 and parts[3].startswith("."):  # of a run that was killed, perhaps before its first file
+        return "/".join(parts[:4])
     return name.split("/c/")[0] if "/c/" in name else name.rpartition("/")[0]
 
 

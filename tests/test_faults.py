@@ -445,3 +445,34 @@ def test_a_missing_row_stays_a_miss_after_damage(whole):
     store = next(store for store in Store.open_all(whole, "images") if store.spec.shape == (32, 32))
     with pytest.raises(MissingRows):
         store.reader().read(block(samples=8).keys.reshape(-1))
+
+
+def test_an_empty_leftover_of_a_killed_run_is_no_problem_and_never_takes_slabs_with_it(whole):
+    """A run killed between making its hidden folder and writing its first file."""
+    for slabs in whole.glob("*/*/slabs"):
+        (slabs / ".left").mkdir()
+    (whole / "images" / ".half" / "slabs").mkdir(parents=True)
+    sound = everything(whole)
+    assert check(whole, full=True) == []
+    sweep(whole, [item for item in garbage(whole, 0) if "killed" in item.why])
+    assert everything(whole) == sound
+    assert not list(whole.glob("*/*/slabs/.left"))
+
+
+def test_a_header_of_a_catalogue_entry_that_reads_less_is_found(whole):
+    (path,) = whole.glob("datasets/*.npz")
+    data = path.read_bytes()
+    at = data.index(b"<U", data.index(b"sample_id.npy")) + 2
+    for width in range(ord("1"), data[at]):
+        path.write_bytes(data[:at] + bytes([width]) + data[at + 1 :])
+        with pytest.raises(CacheError, match="datasets"):
+            entries(whole)
+
+
+def test_a_reader_of_many_slabs_keeps_few_files_open(tmp_path, monkeypatch):
+    monkeypatch.setattr("cache.store.MOST_MAPPED", 3)
+    work, _ = fill(tmp_path, [block()], slab_rows=8)
+    reader = work.store.reader()
+    reader.read(np.concatenate([slab.keys[:1] for slab in reader.slabs]))
+    assert len(reader.slabs) > 10
+    assert len(reader._mapped) == 3

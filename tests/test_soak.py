@@ -87,14 +87,14 @@ def test_growth_is_a_problem():
 
 
 def test_gc_beside_a_run_and_a_reader_takes_nothing_that_is_needed(tmp_path):
-    row = collecting.measure(tmp_path, 2.0, 0, passing=12)
+    row = collecting.measure(tmp_path, 2.0, 0)
     assert row["problems"] == []
     assert row["look"]["rows"] > 0
     assert row["collect"]["runs"] > 0
 
 
 def test_readers_work_after_forks(tmp_path):
-    row = forks.measure(tmp_path, 4, 0, opening=False)
+    row = forks.measure(tmp_path, 4, 0)
     assert row["problems"] == []
     assert row["right"] == 4
 
