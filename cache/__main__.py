@@ -155,7 +155,7 @@ class Gc:
     max_size: float | None = None
     """GB that may stay: the oldest data sets are forgotten until the others fit."""
     min_age: float = 60.0
-    """Minutes that a file must be old: a run may be at work on younger ones."""
+    """Minutes that a file must be old: a run may be at work on younger ones; 0 only while nothing else runs."""
 
     def run(self) -> int:
         """Print every item and the sum."""
