@@ -123,13 +123,7 @@ def _terminate(signum: int, frame: object) -> None:
 
 def render(args: Arguments) -> int:
     """Read, key, plan, draw, embed, record: the whole program."""
-    if args.workers < 1:
-        raise InputError(f"--workers is {args.workers}; at least 1 is needed.")
-    if args.scheduler and args.backend not in ("dask", "ray"):
-        raise InputError(f"--scheduler {args.scheduler} is for --backend dask or ray; this run uses {args.backend}.")
-    if not 0 <= args.seed < 2**63:
-        raise InputError(f"--seed is {args.seed}; it must be from 0 to 2^63 - 1.")
-    refuse_unless_cache(args.cache)
+    refuse_wrong_flags(args)
     pool = Pool(args.workers, args.backend, args.scheduler)
     cache = os.path.abspath(args.cache) if pool.elsewhere and "://" not in args.cache else args.cache
     seconds: dict[str, float] = {}
@@ -186,6 +180,29 @@ def render(args: Arguments) -> int:
     if vectors and look and not drawn.given_up:
         with stage_progress("embed", len(vectors.plan.missing)) as advance:
             embedded = vectors.run(pool, look, advance)
+    return record(cache, wanted, before, seconds, drawn, embedded)
+
+
+def refuse_wrong_flags(args: Arguments) -> None:
+    """Raises InputError where a number or address cannot be meant."""
+    if args.workers < 1:
+        raise InputError(f"--workers is {args.workers}; at least 1 is needed.")
+    if args.scheduler and args.backend not in ("dask", "ray"):
+        raise InputError(f"--scheduler {args.scheduler} is for --backend dask or ray; this run uses {args.backend}.")
+    if not 0 <= args.seed < 2**63:
+        raise InputError(f"--seed is {args.seed}; it must be from 0 to 2^63 - 1.")
+    refuse_unless_cache(args.cache)
+
+
+def record(
+    cache: str,
+    wanted: Sequence[Entry],
+    before: Mapping[str, float],
+    seconds: dict[str, float],
+    drawn: Filled,
+    embedded: Filled | None,
+) -> int:
+    """Write down and print what was done, returns the exit code. before: the seconds that earlier runs spent."""
     stages = {"draw": drawn} | ({"embed": embedded} if embedded else {})
     seconds |= {name: stage.seconds for name, stage in stages.items()}
     claim(cache, wanted, {name: before.get(name, 0.0) + spent for name, spent in seconds.items()})
