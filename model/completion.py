@@ -34,15 +34,10 @@ class SeasonRows:
         return chosen.mixed(in_views(self.seasons, self.rows[draw.partner], draw.partner_views), draw.weight)
 
 
-@dataclass(frozen=True, eq=False)
-class CompletionTask:
-    """TimesCLIP, the rows it learns to complete, and the validation rows `valid` of the seasons as measured."""
+class OnSeasons:
+    """What a task that learns from the rows `train` of seasons tells the trainer of them."""
 
-    module: TimesCLIP
     train: SeasonRows
-    valid: Tensor
-    batch_size: int
-    pretrained: tuple[str, ...] = ()
 
     @property
     def samples(self) -> int:
@@ -58,6 +53,17 @@ class CompletionTask:
     def views(self) -> int:
         """Views beside the seasons as measured."""
         return len(self.train.seasons) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class CompletionTask(OnSeasons):
+    """TimesCLIP, the rows it learns to complete, and the validation rows `valid` of the seasons as measured."""
+
+    module: TimesCLIP
+    train: SeasonRows
+    valid: Tensor
+    batch_size: int
+    pretrained: tuple[str, ...] = ()
 
     def batch(self, draw: Draw) -> Season:
         """The seasons of a draw, on the device of the module."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model.completion import SeasonRows, completion_outputs, completion_terms
+from model.completion import OnSeasons, SeasonRows, completion_outputs, completion_terms
 from model.seasons import HalfSeason, Season
 from model.timesclip import TimesCLIP
 from model.training.processes import Processes
@@ -52,7 +52,7 @@ class LabelledSeason:
 
 
 @dataclass(frozen=True, eq=False)
-class FinetuningTask:
+class FinetuningTask(OnSeasons):
     """A forecaster, the rows it learns from with their anomalies [n], and validation rows (None: nothing chooses)."""
 
     module: SeasonForecaster
@@ -61,21 +61,6 @@ class FinetuningTask:
     valid: LabelledSeason | None
     batch_size: int
     pretrained: tuple[str, ...] = ("encoder.",)
-
-    @property
-    def samples(self) -> int:
-        """Number of training rows."""
-        return len(self.train.rows)
-
-    @property
-    def weights(self) -> Tensor | None:
-        """[samples] how often each is drawn, in proportion."""
-        return self.train.weights
-
-    @property
-    def views(self) -> int:
-        """Views beside the seasons as measured."""
-        return len(self.train.seasons) - 1
 
     def batch(self, draw: Draw) -> LabelledSeason:
         """The seasons of a draw and their anomalies, mixed with one weight."""

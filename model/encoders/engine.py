@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 EngineName = Literal["auto", "torch", "openvino"]
-WORTH_IT = 1000  # pictures; converting a tower takes about six seconds
+WORTH_IT = 1000  # pictures; converting a tower takes three to six seconds
 INSTALL = "pip install -r requirements-fast.txt"
 
 
