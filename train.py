@@ -47,6 +47,7 @@ from pipeline.sources import read
 from pipeline.splits import Fold, choose_folds, make_folds
 from pipeline.table import SeasonTable
 from pipeline.views import view_tables
+from pipeline.windows import Framing
 from report.live import TrainingDisplay
 from report.page import write_page
 from report.run import RunFolder, commit, complete_runs, hardware
@@ -280,13 +281,15 @@ def refuse_large_batches(args: Arguments, folds: Sequence[Fold]) -> None:
         )
 
 
-def find_pictures(args: Arguments, table: SeasonTable) -> Pictures:
+def find_pictures(args: Arguments, table: SeasonTable, framing: Framing = "halves") -> Pictures:
     """The cached embeddings that this table needs, or an error with the command that makes them."""
     given = args.input
     command = ["python", "render_cache.py", "--data", given.data, "--cache", given.cache, "--split", given.split]
     if given.split in ("place", "random"):
         command += ["--seed", str(args.run.seed)]
     command += args.sampling.to_views().flags()
+    if framing != "halves":
+        command += ["--framing", framing]
     if given.encoder:
         command += ["--encoder", given.encoder]
     if given.year:
@@ -294,7 +297,7 @@ def find_pictures(args: Arguments, table: SeasonTable) -> Pictures:
     for name, value in asdict(args.style).items():
         if value != getattr(Style(), name):
             command += [f"--style.{name.replace('_', '-')}", str(value)]
-    return Pictures.find(given.cache, args.style, table, given.encoder, shlex.join(command))
+    return Pictures.find(given.cache, args.style, table, given.encoder, shlex.join(command), framing)
 
 
 def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], pictures: Pictures | None) -> RunFolder:

@@ -118,15 +118,18 @@ def joined(seasons: Sequence[Season]) -> Season:
 
 
 def half_seasons(
-    values: NDArray[np.float64], observed: NDArray[np.bool_], embeddings: NDArray[np.float16] | None
+    values: NDArray[np.float64],
+    observed: NDArray[np.bool_],
+    embeddings: NDArray[np.float16] | None,
+    cut: int | None = None,
 ) -> tuple[HalfSeason, HalfSeason]:
-    """Cut standardised seasons [N,V,T] into first and second half, both W = T - T//2 steps long.
+    """Cut standardised seasons [N,V,T] at step `cut` (T//2) into first and second half, both W steps long.
 
-    Where T is odd the first half is one step shorter; it gets one unobserved step at its end, so that one set of
-    weights reads both. embeddings [N,V,2,D], index 0 the first half.
+    W is the length of the longer one; the other gets unobserved steps at its end, so that one set of weights reads
+    both. embeddings [N,V,2,D], index 0 the first half.
     """
-    cut = values.shape[2] // 2
-    length = values.shape[2] - cut
+    cut = cut or values.shape[2] // 2
+    length = max(cut, values.shape[2] - cut)
     filled = np.where(observed, values, 0).astype(np.float32)
     halves = []
     for number, part in enumerate((slice(0, cut), slice(cut, None))):

@@ -53,7 +53,7 @@ def run_fold(prepared: Prepared, preset: Preset, dropout: float, trainer: Traine
     model, fit = train_completion(config, SeasonRows(seasons, train, weights), valid, trainer, f"{fold.name}/train")
     size = trainer.schedule.batch_size
     completed, selection = complete(model, seasons[0].first.rows(test), size)
-    cut = table.steps // 2
+    cut = table.cut
     scaled = prepared.scaler.apply(table.values)
     typical = climatology(scaled[fold.train], table.observed[fold.train], cut)
     return Completed(
@@ -64,7 +64,7 @@ def run_fold(prepared: Prepared, preset: Preset, dropout: float, trainer: Traine
         scaled[fold.test][:, :, cut:],
         table.observed[fold.test][:, :, cut:],
         {
-            "model": completed.numpy().astype(np.float64),
+            "model": completed[:, :, : table.steps - cut].numpy().astype(np.float64),
             "persistence": persistence(scaled[fold.test], table.observed[fold.test], cut),
             "climatology": np.broadcast_to(typical, (len(fold.test), *typical.shape)),
         },
@@ -74,7 +74,7 @@ def run_fold(prepared: Prepared, preset: Preset, dropout: float, trainer: Traine
 
 def refuse_short_seasons(table: SeasonTable, preset: Preset) -> None:
     """Raises InputError when half a season is shorter than a patch."""
-    steps, patch = -(-table.steps // 2), TimesCLIPConfig.patch
+    steps, patch = max(table.cut, table.steps - table.cut), TimesCLIPConfig.patch
     if preset.use_language and steps < patch:
         raise InputError(
             f"{table.name} has {table.steps} steps a season, so {steps} in a half; a patch needs {patch}. "
@@ -109,10 +109,10 @@ def predictions(outcomes: Sequence[Completed]) -> pd.DataFrame:
                 {
                     "sample_id": table.sample_id[fold.test][row],
                     "variate": np.array(table.variate_names)[variate],
-                    "step": step + table.steps // 2,
+                    "step": step + table.cut,
                     "split": "test",
                     "fold": fold.name,
-                    "y_true": table.values[fold.test][row, variate, step + table.steps // 2].astype(np.float64),
+                    "y_true": table.values[fold.test][row, variate, step + table.cut].astype(np.float64),
                     "y_pred": native[row, variate, step],
                 }
             )

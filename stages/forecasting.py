@@ -274,7 +274,7 @@ def baselines(outcome: Forecast, seed: int) -> dict[str, NDArray[np.float64]]:
 
 def observed_shares(table: SeasonTable) -> NDArray[np.float64]:
     """The share of (variate, step) pairs that are observed in each half of each season: [N,2]."""
-    cut = table.steps // 2
+    cut = table.cut
     halves = table.observed[:, :, :cut], table.observed[:, :, cut:]
     return np.stack([half.mean((1, 2)) for half in halves], axis=1)
 

@@ -20,6 +20,7 @@ from pipeline.scaling import Scaler
 from pipeline.series import fold_ranges, series_blocks
 from pipeline.splits import Fold
 from pipeline.table import SeasonTable
+from pipeline.windows import Framing
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,16 +45,24 @@ class Pictures:
     style: Style
     store: Store
     command: str
+    framing: Framing = "halves"
     read: dict[bytes, NDArray[np.float16]] = field(default_factory=dict)  # folds with equal y-ranges share one table
 
     @staticmethod
-    def find(root: str | Path, style: Style, table: SeasonTable, encoder: str | None, command: str) -> Pictures:
+    def find(
+        root: str | Path,
+        style: Style,
+        table: SeasonTable,
+        encoder: str | None,
+        command: str,
+        framing: Framing = "halves",
+    ) -> Pictures:
         """Raises InputError with the command when the cache has no embeddings of this style (and encoder)."""
         store = choose_store(root, style, table, encoder) if open_storage(str(root)).exists() else None
         if store is None:
             wanted = f"embeddings of {encoder}" if encoder else "embeddings"
             raise InputError(f"{root} holds no {wanted} for these plots. Run:\n    {command}")
-        return Pictures(root, style, store, command)
+        return Pictures(root, style, store, command, framing)
 
     def fingerprint(self) -> str:
         """32 hex digits of xxh3-128 over the namespace and every vector that was read."""
@@ -65,12 +74,12 @@ class Pictures:
 
     def vectors(self, table: SeasonTable, ranges: NDArray[np.float64]) -> NDArray[np.float16]:
         """[N,V,2,D] of a table or a view. Raises InputError with the command when a single vector is missing."""
-        known = table.name.encode() + ranges.tobytes()
+        known = table.fingerprint().encode() + ranges.tobytes()  # as of another step, its name is the same
         if known in self.read:
             return self.read[known]
         try:
             return self.read.setdefault(
-                known, embeddings(self.store.reader(), series_blocks(table, ranges, self.style))
+                known, embeddings(self.store.reader(), series_blocks(table, ranges, self.style, self.framing))
             )
         except MissingRows as missing:
             raise InputError(
@@ -96,5 +105,5 @@ def assemble(
     seasons = []
     for one in (table, *views):
         vectors = None if pictures is None else pictures.vectors(one, ranges)
-        seasons.append(Season(*half_seasons(scaler.apply(one.values), one.observed, vectors)))
+        seasons.append(Season(*half_seasons(scaler.apply(one.values), one.observed, vectors, one.cut)))
     return Prepared(table, fold, scaler, ranges, tuple(seasons))
