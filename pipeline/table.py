@@ -160,6 +160,16 @@ class SeasonTable:
             static=self.static[index],
         )
 
+    def as_of(self, step: int) -> SeasonTable:
+        """The same seasons as they are known after `step` steps, 1 to T: from that step on nothing is observed."""
+        if not 1 <= step <= self.steps:
+            raise InputError(
+                f"{self.name}: step {step} is none from which to look back; seasons of {self.steps} steps are known "
+                f"after 1 to {self.steps} of them."
+            )
+        seen = np.arange(self.steps) < step
+        return replace(self, values=np.where(seen, self.values, np.float32(np.nan)), observed=self.observed & seen)
+
     def fingerprint(self) -> str:
         """32 hex digits of xxh3-128 over everything that can change a result."""
         digest = xxhash.xxh3_128()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from pipeline.errors import InputError
+
 Framing = Literal["halves", "season"]
 FRAMINGS: tuple[Framing, ...] = get_args(Framing)
 
@@ -35,6 +37,16 @@ def windows(steps: int, cut: int, framing: Framing = "halves") -> tuple[Window, 
     if framing == "halves":
         return Window("first-half", 0, cut, cut), Window("second-half", cut, steps, steps)
     return Window("so-far", 0, steps, cut), Window("season", 0, steps, steps)
+
+
+def steps_named(text: str | None) -> tuple[int, ...]:
+    """The step numbers of a flag, as in "6,9,12", each once and ascending; none for None. Raises `InputError`."""
+    if text is None:
+        return ()
+    try:
+        return tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError:
+        raise InputError(f"--steps is {text!r}; it takes whole numbers with commas between, as in 6,9,12.") from None
 
 
 def window_called(name: str, steps: int, cut: int) -> Window:
