@@ -185,6 +185,7 @@ class DatasetCard(_Part):
     calendar_start: MonthDay = "01-01"
     season_steps: Annotated[int, Field(ge=2)] | None = None
     season_year: Literal["end", "start"] = "end"
+    cut: Annotated[int, Field(ge=1)] | None = None
     target: TargetCard | None = None
     static: list[Text] = Field(default_factory=list)
     missing: list[Finite] = Field(default_factory=list)

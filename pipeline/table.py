@@ -33,6 +33,19 @@ class Count:
     rows: int
 
 
+def cut_of(cut: int | None, steps: int, where: str) -> int:
+    """The step from which a season of `steps` is completed: the middle unless it is given. `InputError` outside."""
+    cut = cut or steps // 2
+    if steps < 2:
+        raise InputError(f"{where}: a season of {steps} step has nothing to complete; at least 2 steps are needed.")
+    if not 1 <= cut < steps:
+        raise InputError(
+            f"{where}: `cut` is {cut}, the step from which stage 1 completes a season; of {steps} steps it must be 1 "
+            f"to {steps - 1}. Correct it in the dataset card."
+        )
+    return cut
+
+
 @dataclass(frozen=True, eq=False)
 class YieldHistory:
     """Known yields of earlier years, in t/ha. Equal length arrays [H]; may be empty."""
@@ -55,6 +68,7 @@ class SeasonTable:
     sample_id [N] str, unique;  place [N] str;  year [N] int64 (the harvest year)
     static    [N,S] float32 (soil, elevation ...), NaN where unknown
     counts    what was dropped, masked or excluded on the way here, by reason
+    cut       the step, 1 to T-1, from which stage 1 completes the season; T//2 where 0 is given
     """
 
     name: str
@@ -71,9 +85,11 @@ class SeasonTable:
     static_names: tuple[str, ...] = ()
     history: YieldHistory = field(default_factory=YieldHistory)
     counts: tuple[Count, ...] = ()
+    cut: int = 0
 
     def __post_init__(self) -> None:
         n, v, t = self.values.shape
+        object.__setattr__(self, "cut", cut_of(self.cut, t, self.name))
         if self.static.shape[0] != n:
             object.__setattr__(self, "static", np.full((n, len(self.static_names)), np.nan, np.float32))
         shapes = {
@@ -144,10 +160,22 @@ class SeasonTable:
             static=self.static[index],
         )
 
+    def as_of(self, step: int) -> SeasonTable:
+        """The same seasons as they are known after `step` steps, 1 to T: from that step on nothing is observed."""
+        if not 1 <= step <= self.steps:
+            raise InputError(
+                f"{self.name}: step {step} is none from which to look back; seasons of {self.steps} steps are known "
+                f"after 1 to {self.steps} of them."
+            )
+        seen = np.arange(self.steps) < step
+        return replace(self, values=np.where(seen, self.values, np.float32(np.nan)), observed=self.observed & seen)
+
     def fingerprint(self) -> str:
         """32 hex digits of xxh3-128 over everything that can change a result."""
         digest = xxhash.xxh3_128()
         digest.update(repr((self.variates, self.step_days, self.season_start, self.static_names)).encode())
+        if self.cut != self.steps // 2:  # said where it is not the default: fingerprints of older caches stay
+            digest.update(f"cut {self.cut}".encode())
         # + 0 makes -0.0 and 0.0, which are equal, one number.
         digest.update((np.where(self.observed, self.values, np.float32(0)) + np.float32(0)).tobytes())
         digest.update(self.observed.tobytes())
@@ -162,6 +190,7 @@ class SeasonTable:
         return {
             "variates": [f"{v.name} [{v.unit}]" for v in self.variates],
             "steps": self.steps,
+            "cut": self.cut,
             "step_days": self.step_days,
             "season_start": self.season_start,
         }

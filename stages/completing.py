@@ -95,7 +95,7 @@ def model_config(prepared: Prepared, preset: Preset) -> TimesCLIPConfig:
         horizon=table.steps - table.cut,
         start=season.first.values.shape[2],
         vision_dim=0 if season.first.embeddings is None else season.first.embeddings.shape[2],
-        drivers=len(table.driver_names),
+        drivers=len(getattr(table, "driver_names", ())),
         steps=table.steps,
         step_days=table.step_days,
         **preset.parts(),

@@ -26,7 +26,7 @@ from pipeline.windows import Framing, Window, windows
 
 
 @dataclass(frozen=True, eq=False)
-class Scales:
+class Scales:  # TODO drivers
     """What a fold's training rows say of the size of numbers. `ranges` [V,2]: the y-range of the plots."""
 
     scaler: Scaler
@@ -39,7 +39,7 @@ class Scales:
         """From the training rows of the fold."""
         return Scales(
             Scaler.fit(table.values, table.observed, fold.train),
-            Scaler.fit(table.drivers, table.drivers_observed, fold.train),
+            Scaler(np.zeros(0), np.ones(0)),
             Scaler.fit(table.static[:, :, None], ~np.isnan(table.static[:, :, None]), fold.train),
             fold_ranges(table, fold),
         )
@@ -158,7 +158,7 @@ def season_of(table: SeasonTable, scales: Scales, framing: Framing, vectors: NDA
 
 def drivers_until(table: SeasonTable, scales: Scales, window: Window) -> NDArray[np.float32] | None:
     """[N,R,2T] standardised drivers beside their masks: known ones whole, others as far as the window is seen."""
-    if not len(table.driver_names):
+    if not len(getattr(table, "driver_names", ())):
         return None
     seen = table.drivers_known[:, None] | (np.arange(table.steps) < window.until)
     mask = table.drivers_observed & seen

@@ -112,7 +112,7 @@ def within_samples(vision: Floats, language: Floats, mask: Bools, log_temperatur
 
 
 def false_negatives(values: Floats, observed: Bools, tolerance: float) -> tuple[int, int]:
-    """Ordered pairs of different series whose difference, over common steps, has an RMS below the tolerance; all pairs."""
+    """Ordered pairs of different series whose difference over common steps has an RMS below tolerance; all pairs."""
     series = [(values[i], observed[i]) for i in np.ndindex(observed.shape[:2]) if observed[i].any()]
     near = 0
     for i, (a, seen_a) in enumerate(series):

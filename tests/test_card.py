@@ -71,6 +71,7 @@ def test_whole_numbers_serve_as_days_of_a_step() -> None:
         ({"season_start": "02-29"}, ["02-29"]),
         ({"season_steps": "12"}, ["`season_steps` is '12'", "a valid integer"]),
         ({"season_steps": 1}, ["`season_steps` is 1", "greater than or equal to 2"]),
+        ({"cut": 0}, ["`cut` is 0", "greater than or equal to 1"]),
         ({"format": "xlsx"}, ["`format` is 'xlsx'", "'wide'", "'netcdf'"]),
         ({"variates": []}, ["`variates` is []; it must be a list of at least 1 item."]),
         ({"files": []}, ["`files` is []; it must be a list of at least 1 item."]),

@@ -12,8 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.losses import completion_loss, info_nce
 from model.language import DayPositions, cut_patches
+from model.losses import completion_loss, info_nce
 from model.norms import FeatureNorm, instance_norm
 from model.parts import TimesCLIPConfig
 from model.presets import PRESETS

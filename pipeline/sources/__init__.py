@@ -96,6 +96,7 @@ def _read_card(
         target_factor=card.target_factor(),
         static_names=tuple(card.static),
         exclude=tuple(card.exclude),
+        cut=card.cut,
     )
     history, counts = history_of(card, budget)
     draft = _draft(card, files, year, for_prediction, budget, season_steps or card.season_steps)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.card import ExcludeCard
 from pipeline.errors import InputError
-from pipeline.table import Count, SeasonTable, Variate, YieldHistory
+from pipeline.table import Count, SeasonTable, Variate, YieldHistory, cut_of
 
 # No crop yields more: sugar cane reaches about 150 t/ha.
 HIGHEST_MEDIAN_YIELD = 200.0
@@ -28,6 +28,7 @@ class Description:
     target_factor: float = 1.0
     static_names: tuple[str, ...] = ()
     exclude: tuple[ExcludeCard, ...] = ()
+    cut: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def finish(about: Description, draft: Draft, history: YieldHistory, *, for_predi
 
     Raises `InputError` for a repeated sample, a range or yield that cannot be meant, or where no sample is left.
     """
+    cut = cut_of(about.cut, draft.values.shape[2], about.source)
     _refuse_duplicates(draft)
     _refuse_unscaled(about, draft)
     target = draft.target * about.target_factor
@@ -82,6 +84,7 @@ def finish(about: Description, draft: Draft, history: YieldHistory, *, for_predi
         static=draft.static[rows],
         static_names=about.static_names,
         history=history,
+        cut=cut,
         counts=(*draft.counts, *counts, *_masked(about.variates, observed)),
     )
 
