@@ -165,7 +165,7 @@ def prepare_ground(args: Arguments) -> Ground:
     started = time.perf_counter()
     table = read(args.input.data, year=args.input.year, memory_gb=args.input.memory_gb)
     completing.refuse_short_seasons(table, PRESETS[args.model.preset])
-    folds = make_folds(table.year, table.place, table.sample_id, args.input.split, args.run.seed)
+    folds = make_folds(table.year, table.place, table.sample_id, args.input.split, args.run.seed, table.assigned)
     folds = choose_folds(folds, args.input.folds)
     refuse_large_batches(args, folds)
     print(

@@ -188,6 +188,7 @@ class DatasetCard(_Part):
     cut: Annotated[int, Field(ge=1)] | None = None
     target: TargetCard | None = None
     static: list[Text] = Field(default_factory=list)
+    split: Text | None = None
     missing: list[Finite] = Field(default_factory=list)
     exclude: list[ExcludeCard] = Field(default_factory=list)
     history: HistoryCard | None = None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError
 
 FIRST_YEAR, LAST_YEAR = 1900, 2100
+SIDES = ("train", "valid", "test")
 # Medians of grain lie within; cassava, potatoes and sugar cane lie above, so what is outside is told and not refused.
 USUAL_MEDIAN_YIELDS = 0.2, 25.0
 
@@ -69,6 +70,7 @@ class SeasonTable:
     static    [N,S] float32 (soil, elevation ...), NaN where unknown
     counts    what was dropped, masked or excluded on the way here, by reason
     cut       the step, 1 to T-1, from which stage 1 completes the season; T//2 where 0 is given
+    assigned  [N] str, the side of SIDES that the data puts a sample on; None where it says nothing
     """
 
     name: str
@@ -86,6 +88,7 @@ class SeasonTable:
     history: YieldHistory = field(default_factory=YieldHistory)
     counts: tuple[Count, ...] = ()
     cut: int = 0
+    assigned: NDArray[np.str_] | None = None
 
     def __post_init__(self) -> None:
         n, v, t = self.values.shape
@@ -100,10 +103,13 @@ class SeasonTable:
             "year": (self.year.shape, (n,)),
             "variates": ((len(self.variates),), (v,)),
             "static": (self.static.shape, (n, len(self.static_names))),
+            "assigned": ((n,) if self.assigned is None else self.assigned.shape, (n,)),
         }
         for name, (found, wanted) in shapes.items():
             if found != wanted:
                 raise ValueError(f"{name} has shape {found}, the table needs {wanted}")
+        if self.assigned is not None and not np.isin(self.assigned, SIDES).all():
+            raise ValueError(f"assigned has {set(self.assigned.tolist()) - set(SIDES)}, which are no sides")
         self._refuse_what_no_season_can_be()
         for array in (self.values, self.observed, self.target, self.sample_id, self.place, self.year, self.static):
             array.setflags(write=False)
@@ -158,6 +164,7 @@ class SeasonTable:
             place=self.place[index],
             year=self.year[index],
             static=self.static[index],
+            assigned=None if self.assigned is None else self.assigned[index],
         )
 
     def as_of(self, step: int) -> SeasonTable:
@@ -181,7 +188,8 @@ class SeasonTable:
         digest.update(self.observed.tobytes())
         for numbers in (self.target, self.year, self.static, self.history.year, self.history.target):
             digest.update(numbers.tobytes())
-        for names in (self.sample_id, self.place, self.history.place):
+        sides = () if self.assigned is None else (self.assigned,)
+        for names in (self.sample_id, self.place, self.history.place, *sides):
             digest.update("\0".join(names.tolist()).encode())
         return digest.hexdigest()
 

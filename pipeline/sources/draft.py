@@ -36,6 +36,7 @@ class Draft:
     """N seasons as read, before any is dropped. values [N,V,T] f32, NaN where unobserved; target [N] in its own unit.
 
     incomplete  [N] bool: half of the season lies in a row that is not there
+    assigned    [N] str, one of SIDES or empty; None where no column says it
     where       says in which row of which file a sample stands
     """
 
@@ -48,6 +49,7 @@ class Draft:
     incomplete: NDArray[np.bool_]
     where: Callable[[int], str]
     counts: tuple[Count, ...] = field(default=())
+    assigned: NDArray[np.str_] | None = None
 
 
 def finish(about: Description, draft: Draft, history: YieldHistory, *, for_prediction: bool) -> SeasonTable:
@@ -85,6 +87,7 @@ def finish(about: Description, draft: Draft, history: YieldHistory, *, for_predi
         static_names=about.static_names,
         history=history,
         cut=cut,
+        assigned=None if draft.assigned is None else draft.assigned[rows],
         counts=(*draft.counts, *counts, *_masked(about.variates, observed)),
     )
 
@@ -125,6 +128,8 @@ def _keep(
     if not for_prediction:
         drop(np.isnan(target), "sample without a yield dropped")
         drop(target <= 0, "sample with a yield of zero or below dropped (a real crop failure of 0 t/ha, too)")
+    if draft.assigned is not None:
+        drop(draft.assigned == "", "sample without a side (train, valid, test) in the column of `split` dropped")
     # A rule that matches nothing is told as well: it may be misspelt.
     masks = excluded(about.exclude, draft.place, draft.year, draft.sample_id)
     for rule, mask in zip(about.exclude, masks, strict=True):

@@ -25,6 +25,7 @@ from pipeline.sources.labels import (
 from pipeline.sources.marks import refuse_marks
 from pipeline.sources.memory import Budget
 from pipeline.sources.rows import StoredRows
+from pipeline.sources.sides import named, sides_of
 from pipeline.table import Count
 
 
@@ -34,6 +35,7 @@ class WideFile:
 
     year     a column, or the one year of the whole file
     target   None where the file has no yields (a table read for prediction)
+    split    the column that says train, valid or test; None where there is none, and for prediction
     earlier  year -> column of that year's known yields
     """
 
@@ -44,13 +46,14 @@ class WideFile:
     sample_id: str | None = None
     target: str | None = None
     static: tuple[str, ...] = ()
+    split: str | None = None
     earlier: Mapping[int, str] = field(default_factory=dict)
 
     def wanted(self, scale: Sequence[float], missing: Sequence[float]) -> Wanted:
         """Its columns; `scale` has one factor a variate."""
         numbers = (self.year, self.target, *self.static, *self.earlier.values())
         return Wanted(
-            text=tuple(dict.fromkeys(name for name in (self.place, self.sample_id) if name)),
+            text=tuple(dict.fromkeys(name for name in (self.place, self.sample_id, self.split) if name)),
             exact=tuple(dict.fromkeys(name for name in numbers if isinstance(name, str))),
             measured=tuple(name for columns in self.steps for name in columns),
             scale=tuple(factor for factor, columns in zip(scale, self.steps, strict=True) for _ in columns),
@@ -87,6 +90,7 @@ def _plan_file(card: DatasetCard, path: Path, year: int | None, for_prediction: 
         sample_id=card.sample_id,
         target=target,
         static=tuple(card.static),
+        split=None if for_prediction else card.split,
     )
 
 
@@ -198,6 +202,7 @@ def load_rows(
         where=joined_where(parts),
         counts=(Count("sample named after its row: the file has no place, field, county, ... column", nameless),)
         * bool(nameless),
+        assigned=_assigned(files, parts),
     )
     return rows, earlier
 
@@ -223,6 +228,11 @@ def _ids(file: WideFile, part: Columns, place: NDArray[np.str_], year: NDArray[n
         refuse_bad_names(part, file.sample_id)
         return part.text[file.sample_id].strings()
     return default_ids(place, year)
+
+
+def _assigned(files: Sequence[WideFile], parts: Sequence[Columns]) -> NDArray[np.str_] | None:
+    codes = [sides_of(part, file.split).codes for file, part in zip(files, parts, strict=True) if file.split]
+    return named(np.concatenate(codes)) if codes else None
 
 
 def _numbers(part: Columns, column: str | None) -> NDArray[np.float64]:
