@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
 from pipeline.sources.columns import Columns, Text, as_measured, joined, require
-from pipeline.sources.csv_text import MISSING
+from pipeline.sources.csv_text import CATEGORY, MISSING
 from pipeline.sources.labels import target_column, year_in_name
 from pipeline.sources.long import LongTable
 from pipeline.sources.memory import Budget
@@ -50,7 +50,7 @@ def _load(card: DatasetCard, path: Path, budget: Budget, for_prediction: bool) -
     with _opened(card, path) as opened:
         cube = opened.reset_coords()
         present = [str(name) for name in dict.fromkeys([*cube.variables, *cube.dims])]
-        series = [variate.column or variate.name for variate in card.variates]
+        series = [variate.column or variate.name for variate in card.series]
         split = None if for_prediction else card.split
         keys = [name for name in (card.place, card.sample_id, card.date, card.step, split) if name]
         target = target_column(card, path, present, for_prediction)
@@ -136,14 +136,14 @@ def _columns(card: DatasetCard, path: Path, frame: pd.DataFrame) -> Columns:
     texts = [name for name in (card.place, card.sample_id, card.date, card.split) if name and name in frame]
     target = card.target.column if card.target else None
     exact = [name for name in (card.year, card.step, target, *card.static) if name and name in frame]
-    series = [(v.column or v.name, v.scale) for v in card.variates if (v.column or v.name) in frame]
+    series = [(v.column or v.name, v.scale) for v in card.series if (v.column or v.name) in frame]
     measured = np.empty((len(frame), len(series)), np.float32)
     for m, (name, scale) in enumerate(series):
         measured[:, m] = as_measured(_numbers(path, frame, name, where), card.missing, scale)
         _refuse_infinite(measured[:, m], name, where)
     return Columns(
         text={name: _text(frame, name) for name in dict.fromkeys(texts)},
-        exact={name: _numbers(path, frame, name, where) for name in dict.fromkeys(exact)},
+        exact={name: _numbers(path, frame, name, where, name in card.static) for name in dict.fromkeys(exact)},
         measured=measured,
         where=where,
     )
@@ -165,10 +165,13 @@ def _spelled(value: object) -> str:
     return str(value)
 
 
-def _numbers(path: Path, frame: pd.DataFrame, name: str, where: Callable[[int], str]) -> NDArray[np.float64]:
+def _numbers(
+    path: Path, frame: pd.DataFrame, name: str, where: Callable[[int], str], static: bool = False
+) -> NDArray[np.float64]:
     column = frame[name].to_numpy()
     if not (np.issubdtype(column.dtype, np.integer) or np.issubdtype(column.dtype, np.floating)):
-        raise InputError(f"{where(0)}: {name} is {column[0]!r}, which is not a number; store {name} as numbers.")
+        told = f"{name} is {column[0]!r}, which is not a number; store {name} as numbers."
+        raise InputError(f"{where(0)}: {told}{CATEGORY * static}")
     numbers: NDArray[np.float64] = column.astype(np.float64)
     _refuse_infinite(numbers, name, where)
     return numbers

@@ -55,9 +55,10 @@ def load_long(
     wanted = Wanted(
         text=tuple(dict.fromkeys(name for name in texts if name)),
         exact=tuple(dict.fromkeys(name for name in numbers if name)),
-        measured=tuple(variate.column or variate.name for variate in card.variates),
-        scale=tuple(variate.scale for variate in card.variates),
+        measured=tuple(variate.column or variate.name for variate in card.series),
+        scale=tuple(variate.scale for variate in card.series),
         missing=tuple(card.missing),
+        static=tuple(card.static),
     )
     columns = joined(load_columns([(path, wanted) for path in files], budget))
     return LongTable(columns, columns, target, year or (year_in_name(files[0]) if len(files) == 1 else None))
@@ -68,8 +69,8 @@ def grid(card: DatasetCard, table: LongTable, steps: int | None) -> Draft:
     calendar = Calendar.of(card)
     for columns in (table.observations, table.labels):
         refuse_bad_names(columns, card.sample_id or card.place)
-    series = tuple((variate.column or variate.name,) for variate in card.variates)
-    refuse_marks([table.observations], [series], [variate.scale for variate in card.variates], card.missing)
+    series = tuple((variate.column or variate.name,) for variate in card.series)
+    refuse_marks([table.observations], [series], [variate.scale for variate in card.series], card.missing)
     if card.sample_id:
         return _by_sample(card, calendar, table, steps)
     if card.date:

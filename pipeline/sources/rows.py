@@ -26,7 +26,7 @@ class StoredRows:
     place: NDArray[np.str_]
     year: NDArray[np.int64]
     sample_id: NDArray[np.str_]
-    static: NDArray[np.float32]
+    static: NDArray[np.float64]
     where: Callable[[int], str]
     counts: tuple[Count, ...] = ()
     assigned: NDArray[np.str_] | None = None

@@ -58,6 +58,7 @@ class WideFile:
             measured=tuple(name for columns in self.steps for name in columns),
             scale=tuple(factor for factor, columns in zip(scale, self.steps, strict=True) for _ in columns),
             missing=tuple(missing),
+            static=self.static,
         )
 
 
@@ -79,7 +80,7 @@ def plan_by_card(
 
 def _plan_file(card: DatasetCard, path: Path, year: int | None, for_prediction: bool) -> WideFile:
     header = column_names(path)
-    found = {variate.name: _steps_of(path, header, variate.step_pattern) for variate in card.variates}
+    found = {variate.name: _steps_of(path, header, variate.step_pattern) for variate in card.series}
     columns = equal_steps(path, found, card.first_step)
     target = target_column(card, path, header, for_prediction)
     return WideFile(
@@ -239,6 +240,6 @@ def _numbers(part: Columns, column: str | None) -> NDArray[np.float64]:
     return np.full(len(part), np.nan) if column is None else part.exact[column]
 
 
-def _static(part: Columns, names: Sequence[str]) -> NDArray[np.float32]:
-    columns = [part.exact[name].astype(np.float32) for name in names]
-    return np.stack(columns, axis=1) if columns else np.zeros((len(part), 0), np.float32)
+def _static(part: Columns, names: Sequence[str]) -> NDArray[np.float64]:
+    columns = [part.exact[name] for name in names]
+    return np.stack(columns, axis=1) if columns else np.zeros((len(part), 0))
