@@ -143,7 +143,7 @@ def render(args: Arguments) -> int:
             encoder = replace(encoder, location=os.path.abspath(encoder.location))
 
     with clock(seconds, "key"):
-        folds = make_folds(table.year, table.place, table.sample_id, args.split, args.seed)
+        folds = make_folds(table.year, table.place, table.sample_id, args.split, args.seed, table.assigned)
         # Each with the table that it is written down under; the whole season last, as `show` takes the newest entry.
         seasons = [(table, view) for view in view_tables(table, Views(args.views, args.noise, args.warp, args.mask))]
         seasons += [(early, early) for early in map(table.as_of, steps_named(args.steps))] + [(table, table)]

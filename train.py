@@ -46,6 +46,7 @@ from pipeline.sources import read
 from pipeline.splits import Fold, choose_folds, make_folds
 from pipeline.table import SeasonTable
 from pipeline.views import view_tables
+from pipeline.windows import steps_named
 from report.live import TrainingDisplay
 from report.page import write_page
 from report.run import RunFolder, commit, complete_runs, hardware
@@ -164,7 +165,7 @@ def prepare_ground(args: Arguments) -> Ground:
     table = read(args.input.data, year=args.input.year, memory_gb=args.input.memory_gb)
     preset = preset_of(args)
     completing.refuse_short_seasons(table, preset)
-    folds = make_folds(table.year, table.place, table.sample_id, args.input.split, args.run.seed)
+    folds = make_folds(table.year, table.place, table.sample_id, args.input.split, args.run.seed, table.assigned)
     folds = choose_folds(folds, args.input.folds)
     refuse_large_batches(args, folds)
     print(
@@ -174,7 +175,9 @@ def prepare_ground(args: Arguments) -> Ground:
     pictures = find_pictures(args, table, preset) if preset.use_vision else None
     source = base_run(args, table, folds, pictures)
     views = view_tables(table, args.sampling.to_views())
-    prepared = [prepare(table, fold, preset.framing, pictures, views) for fold in folds]
+    prepared = [
+        prepare(table, fold, preset.framing, pictures, views, steps_named(args.sampling.steps)) for fold in folds
+    ]
     return Ground(table, prepared, pictures, source, time.perf_counter() - started)
 
 
@@ -287,6 +290,8 @@ def find_pictures(args: Arguments, table: SeasonTable, preset: Preset) -> Pictur
     if given.split in ("place", "random"):
         command += ["--seed", str(args.run.seed)]
     command += args.sampling.to_views().flags()
+    if args.sampling.steps:
+        command += ["--steps", args.sampling.steps]
     if preset.framing != "halves":
         command += ["--framing", preset.framing]
     if given.encoder:

@@ -134,7 +134,7 @@ class Fsck:
         drawn = ""
         if self.sample and not problems:
             table = read(self.data)
-            folds = make_folds(table.year, table.place, table.sample_id, self.split, self.seed)
+            folds = make_folds(table.year, table.place, table.sample_id, self.split, self.seed, table.assigned)
             variants = fold_variants(table, folds, self.style, framing=self.framing)
             blocks = [block for variant in variants for block in variant]
             count, problems = draw_again(self.cache, self.style, blocks, self.sample, self.seed)

@@ -49,7 +49,7 @@ def run_fold(prepared: Prepared, preset: Preset, trainer: Trainer, balance: bool
     """Train on the training rows, choose the epoch on the validation rows, then complete the test rows."""
     fold, table = prepared.fold, prepared.table
     config = model_config(prepared, preset)
-    seasons = [season.to(trainer.processes.device) for season in prepared.seasons]
+    seasons = [season.to(trainer.processes.device) for season in prepared.to_complete()]
     device = seasons[0].first.values.device
     train, valid, test = (torch.from_numpy(rows).to(device) for rows in (fold.train, fold.valid, fold.test))
     weights = balancing_weights(table.target[fold.train]) if balance else None
@@ -95,7 +95,7 @@ def model_config(prepared: Prepared, preset: Preset) -> TimesCLIPConfig:
         horizon=table.steps - table.cut,
         start=season.first.values.shape[2],
         vision_dim=0 if season.first.embeddings is None else season.first.embeddings.shape[2],
-        drivers=len(getattr(table, "driver_names", ())),
+        drivers=len(table.driver_names),
         steps=table.steps,
         step_days=table.step_days,
         **preset.parts(),

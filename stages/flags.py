@@ -130,6 +130,8 @@ class SamplingFlags:
     """Draw training rows in inverse proportion to the density of their yield."""
     views: int = 0
     """Learn each sample in one of K views an epoch, or as measured: `render_cache.py --views K` draws them."""
+    steps: str | None = None
+    """Learn each sample as it is known after so many steps, too, as in 6,9,12: `render_cache.py --steps` draws them."""
     noise: float = Views.noise
     """Views: standard deviation of the noise, as a share of the spread of the series."""
     warp: float = Views.warp

@@ -64,7 +64,7 @@ def run_stage_2(
 ) -> Forecast:
     """A yield from a stage-1 model by the preset's link: from its frozen features, its errors, or without it."""
     quantiles = QUANTILES if setup.quantiles else ()
-    static, seasons = len(prepared.table.static_names), list(prepared.seasons)
+    static, seasons = len(prepared.table.static_names), prepared.to_forecast()
     config = completer.config if completer is not None else model_config(prepared, preset)
     if preset.link == "error" and completer is not None:
         seasons = [with_errors(completer, season, FEATURE_BATCH) for season in seasons]
@@ -85,8 +85,10 @@ def run_stage_3(prepared: Prepared, source: RunFolder, trainer: Trainer, balance
     """Encoder and heads of a stage-2 run learn on together, as they were before validation labels were learnt."""
     before = Forecaster.load(source, prepared.fold.name, "first")
     start = SeasonForecaster(before.encoder, before.heads).requires_grad_(True)
-    learner = Jointly(lambda rows: copy.deepcopy(start), prepared.seasons, trainer, COMPLETION_WEIGHT, True)
-    return learn(prepared, prepared.seasons, learner, before.offset, balance)
+    before.encoder.log_temperature.requires_grad_(before.encoder.config.learn_temperature)
+    seasons = prepared.to_forecast()
+    learner = Jointly(lambda rows: copy.deepcopy(start), seasons, trainer, COMPLETION_WEIGHT, True)
+    return learn(prepared, seasons, learner, before.offset, balance)
 
 
 def error_config(prepared: Prepared, preset: Preset) -> TimesCLIPConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from pipeline.windows import Framing, Window, windows
 
 
 @dataclass(frozen=True, eq=False)
-class Scales:  # TODO drivers
+class Scales:
     """What a fold's training rows say of the size of numbers. `ranges` [V,2]: the y-range of the plots."""
 
     scaler: Scaler
@@ -39,7 +39,7 @@ class Scales:  # TODO drivers
         """From the training rows of the fold."""
         return Scales(
             Scaler.fit(table.values, table.observed, fold.train),
-            Scaler(np.zeros(0), np.ones(0)),
+            Scaler.fit(table.drivers, table.drivers_observed, fold.train),
             Scaler.fit(table.static[:, :, None], ~np.isnan(table.static[:, :, None]), fold.train),
             fold_ranges(table, fold),
         )
@@ -52,19 +52,32 @@ class Scales:  # TODO drivers
     @staticmethod
     def from_dict(record: Mapping[str, Any]) -> Scales:
         """Inverse of `to_dict`; other keys are left alone."""
-        scalers = [Scaler.from_dict(record[name]) for name in ("scaler", "drivers", "static")]
-        return Scales(*scalers, np.array(record["ranges"]))
+        scaler, drivers, static = (Scaler.from_dict(record[name]) for name in ("scaler", "drivers", "static"))
+        return Scales(scaler, drivers, static, np.array(record["ranges"]))
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """All N samples of a table, scaled by one fold's training rows; seasons: as measured, then one entry a view."""
+    """All N samples of a table, scaled by one fold's training rows.
+
+    seasons  as measured, then one entry a view
+    so_far   as they were known after some steps, one entry a step
+    """
 
     table: SeasonTable
     fold: Fold
     scales: Scales
     framing: Framing
     seasons: tuple[Season, ...]
+    so_far: tuple[Season, ...] = ()
+
+    def to_complete(self) -> list[Season]:
+        """What stage 1 learns from: a season that is known so far is completed to what was measured later."""
+        return [*self.seasons, *(replace(one, second=self.seasons[0].second) for one in self.so_far)]
+
+    def to_forecast(self) -> list[Season]:
+        """What stages 2 and 3 learn from."""
+        return [*self.seasons, *self.so_far]
 
 
 @dataclass(frozen=True)
@@ -118,10 +131,15 @@ class Pictures:
 
 
 def prepare(
-    table: SeasonTable, fold: Fold, framing: Framing, pictures: Pictures | None, views: Sequence[SeasonTable] = ()
+    table: SeasonTable,
+    fold: Fold,
+    framing: Framing,
+    pictures: Pictures | None,
+    views: Sequence[SeasonTable] = (),
+    steps: Sequence[int] = (),
 ) -> Prepared:
-    """Fit the scales on the fold's training rows and gather everything the model reads, views included."""
-    return assemble(table, fold, Scales.fit(table, fold), framing, pictures, views)
+    """Fit the scales on the fold's training rows and gather all that is read: views, and seasons known after `steps`."""
+    return assemble(table, fold, Scales.fit(table, fold), framing, pictures, views, steps)
 
 
 def assemble(
@@ -131,13 +149,15 @@ def assemble(
     framing: Framing,
     pictures: Pictures | None,
     views: Sequence[SeasonTable] = (),
+    steps: Sequence[int] = (),
 ) -> Prepared:
     """The same with scales that were fitted before (a run's own, for new data)."""
-    seasons = tuple(
-        season_of(one, scales, framing, None if pictures is None else pictures.vectors(one, scales.ranges))
-        for one in (table, *views)
-    )
-    return Prepared(table, fold, scales, framing, seasons)
+
+    def season(one: SeasonTable) -> Season:
+        return season_of(one, scales, framing, None if pictures is None else pictures.vectors(one, scales.ranges))
+
+    seasons = tuple(season(one) for one in (table, *views))
+    return Prepared(table, fold, scales, framing, seasons, tuple(season(table.as_of(step)) for step in steps))
 
 
 def season_of(table: SeasonTable, scales: Scales, framing: Framing, vectors: NDArray[np.float16] | None) -> Season:
@@ -158,7 +178,7 @@ def season_of(table: SeasonTable, scales: Scales, framing: Framing, vectors: NDA
 
 def drivers_until(table: SeasonTable, scales: Scales, window: Window) -> NDArray[np.float32] | None:
     """[N,R,2T] standardised drivers beside their masks: known ones whole, others as far as the window is seen."""
-    if not len(getattr(table, "driver_names", ())):
+    if not len(table.driver_names):
         return None
     seen = table.drivers_known[:, None] | (np.arange(table.steps) < window.until)
     mask = table.drivers_observed & seen
