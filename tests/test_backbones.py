@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from model.backbones import Backbone, bert, build, rebuild
 from model.backbones.transformer import Transformer
 from model.encoders import EncoderError
+from model.training.freezing import Freeze
+from model.training.schedule import Schedule, optimizer_of
 from tests import reference_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -169,6 +171,35 @@ def test_only_what_was_trained_before_lies_below_tower(backbone: Backbone) -> No
     new = [name for name, _ in backbone.named_parameters() if not name.startswith("tower.")]
     if backbone.pretrained:
         assert sorted({name.partition(".")[0] for name in new}) == ["into", "out"]
+
+
+def test_it_learns_sequences_by_heart_with_a_rate_of_its_own_for_the_tower(backbone: Backbone) -> None:
+    schedule = Schedule(lr=3e-3, lr_pretrained=3e-4, weight_decay=0)
+    optimizer = optimizer_of(backbone, schedule, ("tower.",))
+    below = sum(parameter.numel() for name, parameter in backbone.named_parameters() if name.startswith("tower."))
+    rates = {group["lr"]: sum(parameter.numel() for parameter in group["params"]) for group in optimizer.param_groups}
+    assert rates.get(3e-4, 0) == below
+    tokens, empty = sequences()
+    goal, weights = torch.tensor([0.4, -0.4, 0.2]), torch.linspace(-1, 1, WIDTH)  # a normed token reaches 0.6
+    losses = []
+    for _ in range(150):
+        losses.append(((backbone(tokens, empty)[:, 0] * weights).mean(-1) - goal).square().mean())
+        optimizer.zero_grad()
+        losses[-1].backward()
+        optimizer.step()
+    assert losses[-1].item() < 0.001 < 0.05 < losses[0].item()
+
+
+def test_a_frozen_tower_keeps_its_weights_while_the_layers_around_it_learn(specs: dict[str, str]) -> None:
+    backbone = build(specs["clip-text"], WIDTH, HEADS, LAYERS, 0.1)
+    Freeze(("tower",)).apply(backbone, epoch=1)
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    optimizer = optimizer_of(backbone, Schedule(), ("tower.",))
+    tokens, empty = sequences()
+    backbone(tokens, empty)[:, 0, 0].sum().backward()
+    optimizer.step()
+    changed = {name.partition(".")[0] for name, value in backbone.state_dict().items() if not value.equal(before[name])}
+    assert changed == {"into", "out"}
 
 
 def test_gradients_are_those_of_the_function(specs: dict[str, str]) -> None:
