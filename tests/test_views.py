@@ -8,7 +8,7 @@ import torch
 
 import render_cache
 import train
-from model.seasons import HalfSeason, Season, in_views
+from model.seasons import Seen, Season, in_views
 from pipeline.render import Style
 from pipeline.sources import read
 from pipeline.splits import make_folds
@@ -83,7 +83,7 @@ def test_labels_places_and_the_number_of_samples_stay(table):
 
 def test_a_draw_takes_series_and_picture_of_one_view():
     def marked(view):
-        halves = [HalfSeason(torch.full((5, 2, 3), view + h / 2) + torch.arange(5)[:, None, None] * 10,
+        halves = [Seen(torch.full((5, 2, 3), view + h / 2) + torch.arange(5)[:, None, None] * 10,
                              torch.ones(5, 2, 3, dtype=torch.bool),
                              (torch.full((5, 2, 4), view + h / 2) + torch.arange(5)[:, None, None] * 10).half())
                   for h in (0, 1)]  # fmt: skip
