@@ -83,6 +83,35 @@ def attend(query: Floats, keys: Floats, absent: Bools, weights: dict[str, Floats
     return joined @ weights["out_proj.weight"].T + weights["out_proj.bias"], mean_weights
 
 
+def transformer(
+    tokens: Floats, empty: Bools, state: dict[str, Floats], heads: int, activation: str, eps: float
+) -> Floats:
+    """Pre-norm layers and a last norm on one sequence [L,E]; `state` as torch's TransformerEncoder names it."""
+
+    def part(prefix: str) -> dict[str, Floats]:
+        return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+    def norm(x: Floats, weights: dict[str, Floats]) -> Floats:
+        rows = [(row - row.mean()) / math.sqrt(((row - row.mean()) ** 2).mean() + eps) for row in x]
+        return np.array(rows) * weights["weight"] + weights["bias"]
+
+    def linear(x: Floats, weights: dict[str, Floats]) -> Floats:
+        return x @ weights["weight"].T + weights["bias"]
+
+    bend = {
+        "gelu": lambda x: 0.5 * x * (1 + math.erf(x / math.sqrt(2))),
+        "gelu_tanh": lambda x: 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+        "quick_gelu": lambda x: x / (1 + math.exp(-1.702 * x)),
+    }[activation]
+    layers = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("layers."))
+    for layer in (f"layers.{i}." for i in range(layers)):
+        normed = norm(tokens, part(layer + "norm1."))
+        tokens = tokens + attend(normed, normed, empty, part(layer + "self_attn."), heads)[0]
+        hidden = np.vectorize(bend)(linear(norm(tokens, part(layer + "norm2.")), part(layer + "linear1.")))
+        tokens = tokens + linear(hidden, part(layer + "linear2."))
+    return norm(tokens, part("norm."))
+
+
 def yield_loss(told: Floats, true: Floats, quantiles: tuple[float, ...]) -> float:
     """Mean squared error of the first output, and the mean pinball loss of the others: told [b,M,1+Q], true [b]."""
     squares, pinballs = [], []
