@@ -33,6 +33,7 @@ from typing import Any
 from cache.catalog import entries
 from cache.dataset import encoder_of
 from cache.storage import CacheError
+from model.encoders import EncoderError
 from model.presets import Preset
 from model.training.errors import Diverged, Refused
 from model.training.freezing import Freeze
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             train_seeds(args, processes, shlex.join(["python", "train.py", *given]))
         processes.end()
         return 0
-    except (InputError, Refused) as error:
+    except (InputError, EncoderError, Refused) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
     except (CacheError, OSError, Diverged) as error:

@@ -14,13 +14,15 @@ of P steps, D embedding, E token.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.backbones import Backbone, build, rebuild
 from model.language import Language, VariateSelection
 from model.norms import FeatureNorm, instance_norm
 from model.parts import TimesCLIPConfig
@@ -67,17 +69,38 @@ class Vision(nn.Module):
 
 
 class TimesCLIP(nn.Module):
-    """Completes a season and describes it. `fit_features` comes before training wherever pictures are used."""
+    """Completes a season and describes it. `fit_features` comes before training wherever pictures are used.
 
-    def __init__(self, config: TimesCLIPConfig) -> None:
+    backbone: what reads the patches; the one that the config names, with its pretrained weights, if None is given.
+    """
+
+    def __init__(self, config: TimesCLIPConfig, backbone: Backbone | None = None) -> None:
         super().__init__()
         self.config = config
         self.vision = Vision(config) if config.use_vision else None
-        self.language = Language(config) if config.use_language else None
+        self.language = Language(config, backbone or _backbone(config)) if config.use_language else None
         self.select = VariateSelection(config) if config.use_language and config.selection else None
         read = 1 if config.pool == "mean" else config.patches(config.first)
         self.head = _head((read * config.use_language + config.use_vision) * config.width, config)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)), config.learn_temperature)
+
+    @property
+    def pretrained(self) -> tuple[str, ...]:
+        """How the names of parameters begin that were trained before."""
+        known = self.language is not None and self.language.backbone.pretrained
+        return ("language.backbone.tower.",) if known else ()
+
+    def describe(self) -> dict[str, Any]:
+        """Everything but the weights, for JSON: parts, sizes, and the architecture of the backbone."""
+        architecture = None if self.language is None else dict(self.language.backbone.architecture)
+        return asdict(self.config) | {"architecture": architecture}
+
+    @staticmethod
+    def described(record: Mapping[str, Any]) -> TimesCLIP:
+        """The model of a description, with random weights: no pretrained file is looked for."""
+        config = TimesCLIPConfig(**{name: value for name, value in record.items() if name != "architecture"})
+        architecture = record["architecture"]
+        return TimesCLIP(config, None if architecture is None else rebuild(architecture))
 
     def fit_features(
         self, windows: Sequence[Tensor], present: Sequence[Tensor] | None = None, rows: Tensor | None = None
@@ -180,6 +203,10 @@ class TimesCLIP(nn.Module):
         missing = max(0, config.patch - values.shape[-1])
         values = functional.pad(torch.where(observed, values, 0), (0, missing))
         return values, functional.pad(observed, (0, missing), value=False)
+
+
+def _backbone(config: TimesCLIPConfig) -> Backbone:
+    return build(config.backbone, config.width, config.heads, config.layers, config.dropout)
 
 
 def _head(width: int, config: TimesCLIPConfig) -> nn.Sequential:

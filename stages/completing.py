@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -164,7 +164,7 @@ def fitted(outcome: Completed) -> dict[str, Any]:
     prepared = outcome.prepared
     return {
         **prepared.scales.to_dict(),
-        "model": asdict(outcome.model.config),
+        "model": outcome.model.describe(),
         "best_epoch": outcome.fit.best_epoch,
         "selection": None if outcome.selection is None else outcome.selection.tolist(),
     }
@@ -181,6 +181,6 @@ def weights(outcomes: Sequence[Completed]) -> dict[str, Tensor]:
 
 def load_model(run: RunFolder, fold: str) -> TimesCLIP:
     """The frozen model of one fold of a stage-1 run."""
-    model = TimesCLIP(TimesCLIPConfig(**run.read_json("fitted.json")[fold]["model"]))
+    model = TimesCLIP.described(run.read_json("fitted.json")[fold]["model"])
     model.load_state_dict(run.read_weights(f"{fold}/encoder."))
     return model.eval().requires_grad_(False)

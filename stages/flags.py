@@ -83,7 +83,7 @@ class ModelFlags:
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Stage 2: the stage-1 run to build on; the newest that fits by default. Stage 3: the stage-2 run."""
     freeze: str | None = None
-    """Parts that keep their weights, as in vision,language (also select, head; stage 3: yields)."""
+    """Parts that keep their weights, as in vision,language; also select, head, tower (pretrained); stage 3: yields."""
     unfreeze_at: int | None = None
     """Epoch from which the frozen parts learn, too; never by default."""
     offset: Literal["auto"] | OffsetName = "auto"
@@ -111,7 +111,7 @@ class LearningFlags:
     lr: float | None = None
     """Highest learning rate of the one-cycle schedule; 1e-3 in stages 1 and 2, 1e-4 for the heads of stage 3."""
     lr_pretrained: float | None = None
-    """Highest learning rate of the encoder in stage 3; 1e-5 by default."""
+    """Highest learning rate of what was trained before: a pretrained backbone (1e-4), the encoder in stage 3 (1e-5)."""
     weight_decay: float | None = None
     """AdamW's decoupled weight decay a step, times the rate; 0.05 in stages 1 and 3, 0.3 in stage 2 by default."""
     precision: PrecisionName = "auto"
@@ -188,7 +188,7 @@ class Arguments:
     style: Style = field(default_factory=Style)
 
 
-PARTS = ("vision", "language", "select", "head", "yields")  # that --freeze may name, the last in stage 3
+PARTS = ("vision", "language", "tower", "select", "head", "yields")  # that --freeze may name, the last in stage 3
 GROUPS = ("input", "model", "learning", "sampling", "run")
 NOT_KEPT = ("out", "resume", "config", "seeds")  # in config.json: they say where, not what
 

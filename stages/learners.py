@@ -119,7 +119,7 @@ class Jointly:
             judged,
             self.trainer.schedule.batch_size,
             self.completion,
-            ("encoder.",) if self.keeps_scale else (),
+            ("encoder.",) if self.keeps_scale else tuple(f"encoder.{name}" for name in module.encoder.pretrained),
         )
 
 

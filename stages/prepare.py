@@ -138,7 +138,7 @@ def prepare(
     views: Sequence[SeasonTable] = (),
     steps: Sequence[int] = (),
 ) -> Prepared:
-    """Fit the scales on the fold's training rows and gather all that is read: views, and seasons known after `steps`."""
+    """Fit the scales on the fold's training rows and gather all that is read, views and seasons so far included."""
     return assemble(table, fold, Scales.fit(table, fold), framing, pictures, views, steps)
 
 
