@@ -38,7 +38,7 @@ class Level:
         if card.radiometry is None:
             return None
         names = [variate.name for variate in card.variates]
-        chosen = tuple(card.radiometry.variates or names)
+        chosen = tuple(dict.fromkeys(card.radiometry.variates or names))
         return Level(card.radiometry.group, tuple(map(names.index, chosen)), chosen, str(card.path))
 
     def apply(
