@@ -44,7 +44,7 @@ from model.training.sampling import Sampling
 from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.sources import read
-from pipeline.splits import Fold, choose_folds, make_folds
+from pipeline.splits import Fold, choose_folds, make_folds, thinned
 from pipeline.table import SeasonTable
 from pipeline.views import view_tables
 from pipeline.windows import steps_named
@@ -167,7 +167,7 @@ def prepare_ground(args: Arguments) -> Ground:
     preset = preset_of(args)
     completing.refuse_short_seasons(table, preset)
     folds = make_folds(table.year, table.place, table.sample_id, args.input.split, args.run.seed, table.assigned)
-    folds = choose_folds(folds, args.input.folds)
+    folds = thinned(choose_folds(folds, args.input.folds), args.input.share, args.run.seed)
     refuse_large_batches(args, folds)
     print(
         f"{table.name}: {len(table)} samples, split {args.input.split}, folds {', '.join(fold.name for fold in folds)}"
@@ -320,10 +320,12 @@ def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], picture
         "preset": args.model.preset,
         "parts": preset.parts(),
         "seed": args.run.seed,
+        "share": args.input.share,
         "cache_spec": pictures and pictures.store.spec.id,
     } | ({"link": "frozen"} if args.stage == 3 else {})
     flags = {"stage": args.stage - 1, "data": args.input.data, "split": args.input.split, "seed": args.run.seed}
     given = [*(part for name in flags for part in (f"--{name}", str(flags[name]))), *part_flags(args)]
+    given += ["--share", str(args.input.share)] if args.input.share != 1 else []
     command = shlex.join(["python", "train.py", *given])
     names = {fold.name for fold in folds}
     if args.model.from_ is None:
@@ -370,6 +372,7 @@ def identity(args: Arguments, ground: Ground, outcomes: Sequence[Any], command: 
         "split": args.input.split,
         "folds": [fold.name for fold in folds],
         "seed": args.run.seed,
+        "share": args.input.share,
         "n_train": sum(len(fold.train) for fold in folds),
         "n_valid": sum(len(fold.valid) for fold in folds),
         "n_test": sum(len(fold.test) for fold in folds),

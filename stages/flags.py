@@ -42,6 +42,8 @@ class DataFlags:
     """How rows are held out."""
     folds: str | None = None
     """Only these folds of the split, as in 2021,2022; all by default. `year`: every year in turn (leave-year-out)."""
+    share: float = 1.0
+    """Learn from this share of the training and validation rows, drawn by --seed: for learning curves."""
     year: int | None = None
     """Label year, where a table without a card does not tell it."""
     memory_gb: float | None = None
@@ -373,6 +375,8 @@ def refuse_contradictions(args: Arguments, named: set[str]) -> None:
                          "(--batch-size) into more parts than it has samples.")  # fmt: skip
     if args.run.seeds > 1 and args.run.resume:
         raise InputError("--seeds and --resume contradict each other: resume one run after the other.")
+    if not 0 < args.input.share <= 1:
+        raise InputError(f"--share is {args.input.share}; it is a share of the training rows, above 0 and at most 1.")
     if args.input.folds == "year" and args.input.split not in ("year", "leave-year-out"):
         raise InputError(f"--folds year tests every year in turn and contradicts --split {args.input.split}.")
 
