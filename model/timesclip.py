@@ -21,9 +21,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.dropout import Dropout
 from model.losses import START_LOG_TEMPERATURE
 
-NORM_BLOCK = 2048  # samples of the feature norm's float64 blocks
+NORM_BLOCK = 256  # samples of the feature norm's blocks: small enough for the processor's cache
 
 
 @dataclass(frozen=True)
@@ -154,17 +155,17 @@ class FeatureNorm(nn.Module):
     ) -> None:
         """Takes mean and spread from training rows: one [n,V,D] a half season, with present [n,V] bool where known.
 
-        `rows` [k]: only these samples. In float64 and in blocks: that of a whole table would be gigabytes.
+        `rows` [k]: only these samples. In blocks, whose sums (of float16 vectors in float32) are added up in float64.
         """
         count, shift = torch.zeros(len(self.mean), 1), None
         total, squares = torch.zeros(2, *self.mean.shape, dtype=torch.float64)
         for block, mask in _blocks(halves, present, rows):
             if shift is None:  # near the mean, so that the difference of squares below loses no digits
-                shift = torch.where(mask, block, 0).sum(0) / mask.sum(0).clamp(min=1)
-            away = torch.where(mask, block - shift, 0)
+                shift = block.masked_fill(~mask, 0).sum(0) / mask.sum(0).clamp(min=1)
+            away = block.sub_(shift).masked_fill_(~mask, 0)
             count += mask.sum(0)
             total += away.sum(0)
-            squares += torch.einsum("bvd,bvd->vd", away, away)
+            squares += away.square_().sum(0)
         shifted = total / count.clamp(min=1)
         mean = shifted if shift is None else shift + shifted
         spread = (squares / count.clamp(min=1) - shifted.square()).clamp(min=0).sqrt()
@@ -178,17 +179,18 @@ class FeatureNorm(nn.Module):
         """[B,V,D], any float type -> [B,V,D] float32 within +-5."""
         if not self.fitted:
             raise RuntimeError("the feature norm has seen no training rows; call fit_features or load a state dict")
-        return ((embeddings.float() - self.mean) / self.scale).clamp(-5, 5)
+        own = embeddings.to(torch.float32, copy=True)  # and then in place: new memory costs more than the arithmetic
+        return own.sub_(self.mean).div_(self.scale).clamp_(-5, 5)
 
 
 def _blocks(
     halves: Sequence[Tensor], present: Sequence[Tensor] | None, rows: Tensor | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Blocks of samples [b,V,D] in float64 with their masks [b,V,1], one half season after the other."""
+    """New blocks of samples [b,V,D] with their masks [b,V,1], one half season after the other."""
     for number, half in enumerate(halves):
         chosen = torch.arange(len(half), device=half.device) if rows is None else rows
         for at in torch.split(chosen, NORM_BLOCK):
-            block = half.index_select(0, at).double().cpu()
+            block = half.index_select(0, at).to(torch.float32 if half.dtype == torch.float16 else torch.float64).cpu()
             mask = torch.ones(block.shape[:2], dtype=torch.bool) if present is None else present[number][at].cpu()
             yield block, mask[..., None]
 
@@ -200,12 +202,14 @@ class Vision(nn.Module):
         super().__init__()
         self.norm = FeatureNorm(config.variates, config.vision_dim)
         self.project = nn.Sequential(
-            nn.Dropout(config.dropout), nn.Linear(config.vision_dim, config.width), nn.LayerNorm(config.width)
+            Dropout(config.dropout, inplace=True),
+            nn.Linear(config.vision_dim, config.width),
+            nn.LayerNorm(config.width),
         )
 
     def forward(self, embeddings: Tensor, present: Tensor) -> Tensor:
         """embeddings [B,V,D], present [B,V] -> [B,V,E], zero for absent variates."""
-        normed = torch.where(present[..., None], self.norm(embeddings), 0)
+        normed = self.norm(embeddings).masked_fill_(~present[..., None], 0)
         return torch.where(present[..., None], self.project(normed), 0)
 
 
@@ -218,6 +222,7 @@ class Language(nn.Module):
         layer = nn.TransformerEncoderLayer(
             width, config.heads, 2 * width, config.dropout, "gelu", batch_first=True, norm_first=True
         )
+        layer.dropout, layer.dropout1, layer.dropout2 = (Dropout(config.dropout) for _ in range(3))
         # Pre-norm layers cannot use nested tensors; torch warns unless it is told.
         self.transformer = nn.TransformerEncoder(
             layer, config.layers, norm=nn.LayerNorm(width), enable_nested_tensor=False
@@ -258,7 +263,7 @@ class VariateSelection(nn.Module):
         self.attention = nn.MultiheadAttention(width, config.heads, batch_first=True)
         self.norm = nn.LayerNorm(width)
         self.feed_forward = nn.Sequential(
-            nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(2 * width, width)
+            nn.Linear(width, 2 * width), nn.GELU(), Dropout(config.dropout), nn.Linear(2 * width, width)
         )
 
     def forward(self, text: Tensor, series: Tensor, absent: Tensor) -> tuple[Tensor, Tensor]:
@@ -277,7 +282,7 @@ class TimesCLIP(nn.Module):
         self.language = Language(config) if config.use_language else None
         self.select = VariateSelection(config) if config.use_language else None
         tokens = config.patches * config.use_language + config.use_vision
-        self.head = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(tokens * config.width, config.horizon))
+        self.head = nn.Sequential(Dropout(config.dropout), nn.Linear(tokens * config.width, config.horizon))
         self.log_temperature = nn.Parameter(torch.tensor(START_LOG_TEMPERATURE))
 
     def fit_features(
@@ -372,7 +377,7 @@ class YieldHead(nn.Module):
         self.norm = FeatureNorm(variates, features)
         self.squeeze = nn.Linear(features, bottleneck)
         self.variates = nn.Parameter(0.02 * torch.randn(variates, bottleneck))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.mix = nn.Linear(variates * (bottleneck + 2 * level), hidden)
         self.out = nn.Linear(hidden, 1)
         nn.init.zeros_(self.out.weight)
