@@ -158,18 +158,25 @@ def test_wandb_itself_holds_every_epoch_of_every_fold(stages, tmp_path):
     assert sorted(found) == sorted(expected)
 
 
+# W&B's file: 7 bytes, then a LevelDB log: blocks of 32 KiB of parts with a header of 7 bytes (checksum, length, type).
 READ_WANDB = """
 import json, sys
 from wandb.proto import wandb_internal_pb2
-from wandb.sdk.internal.datastore import DataStore
-store = DataStore()
-store.open_for_scan(sys.argv[1])
-while (data := store.scan_data()) is not None:
-    record = wandb_internal_pb2.Record()
-    record.ParseFromString(data)
-    if record.WhichOneof("record_type") == "history":
-        items = record.history.item
-        print(json.dumps({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}))
+data, at, parts = open(sys.argv[1], "rb").read(), 7, b""
+while at + 7 <= len(data):
+    if 32768 - at % 32768 < 7:
+        at += 32768 - at % 32768
+        continue
+    length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
+    parts += data[at + 7 : at + 7 + length]
+    at += 7 + length
+    if kind in (1, 4):  # whole, or the last part
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(parts)
+        parts = b""
+        if record.WhichOneof("record_type") == "history":
+            items = record.history.item
+            print(json.dumps({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}))
 """
 
 
