@@ -18,6 +18,7 @@ from model.metrics import completion_metrics
 from model.presets import Preset
 from model.timesclip import TimesCLIP, TimesCLIPConfig
 from model.training.loop import Fit, Trainer
+from model.training.placement import placed
 from model.training.sampling import balancing_weights
 from pipeline.errors import InputError
 from pipeline.table import SeasonTable
@@ -46,7 +47,7 @@ def run_fold(prepared: Prepared, preset: Preset, dropout: float, trainer: Traine
     """Train on the training rows, choose the epoch on the validation rows, then complete the test rows."""
     fold, table = prepared.fold, prepared.table
     config = model_config(prepared, preset, dropout)
-    seasons = [season.to(trainer.processes.device) for season in prepared.seasons]
+    seasons = placed(prepared.seasons, trainer.processes.device)
     device = seasons[0].first.values.device
     train, valid, test = (torch.from_numpy(rows).to(device) for rows in (fold.train, fold.valid, fold.test))
     weights = balancing_weights(table.target[fold.train]) if balance else None

@@ -12,6 +12,7 @@ from model.finetuning import FinetuningTask, LabelledSeason, SeasonForecaster
 from model.offset import Offset
 from model.timesclip import TimesCLIP, TimesCLIPConfig
 from model.training.loop import Trainer
+from model.training.placement import placed
 from model.training.sampling import balancing_weights
 from model.yields import AnomalyScale, YieldEnsemble, conformal_radius
 from pipeline.errors import InputError
@@ -30,7 +31,7 @@ def run_fold(prepared: Prepared, source: RunFolder, trainer: Trainer, balance: b
     start = load_start(source, fold.name)
     record = source.read_json("fitted.json")[fold.name]["forecaster"]
     offset, level = Offset.from_dict(record["offset"]), record["level"]
-    seasons = [season.to(device) for season in prepared.seasons]
+    seasons = placed(prepared.seasons, device)
 
     known = known_in(table, fold, fold.train)
     anomaly = anomaly_of(table, fold.train, offset, known, own=True)
