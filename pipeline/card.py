@@ -125,6 +125,12 @@ class VariateCard(_Part):
         return self.pattern or f"{self.name}_{{step}}"
 
 
+class DriverCard(VariateCard):
+    """`[[drivers]]`: what acts on the crop, read as numbers and never drawn. `known`: ahead, as a calendar is."""
+
+    known: bool = False
+
+
 class TargetCard(_Part):
     """`[target]`: the yield column; `unit`, or else `factor`, turns it into t/ha."""
 
@@ -164,6 +170,13 @@ class HistoryCard(_Part):
     factor: Positive | None = None
 
 
+class RadiometryCard(_Part):
+    """`[radiometry]`: bring each (group, step) to one level; `group` is a column: flight, date, sensor."""
+
+    group: Text
+    variates: list[Text] = Field(default_factory=list)
+
+
 class DatasetCard(_Part):
     """All keys of a dataset card. `load` reads one; a wrong one raises `InputError`."""
 
@@ -171,6 +184,7 @@ class DatasetCard(_Part):
     format: Literal["wide", "long", "netcdf", "zarr"]
     files: Files
     variates: Annotated[list[VariateCard], Field(min_length=1)]
+    drivers: list[DriverCard] = Field(default_factory=list)
     source: str = ""
     licence: str = ""
     crop: Text | None = None
@@ -185,11 +199,14 @@ class DatasetCard(_Part):
     calendar_start: MonthDay = "01-01"
     season_steps: Annotated[int, Field(ge=2)] | None = None
     season_year: Literal["end", "start"] = "end"
+    cut: Annotated[int, Field(ge=1)] | None = None
     target: TargetCard | None = None
     static: list[Text] = Field(default_factory=list)
+    split: Text | None = None
     missing: list[Finite] = Field(default_factory=list)
     exclude: list[ExcludeCard] = Field(default_factory=list)
     history: HistoryCard | None = None
+    radiometry: RadiometryCard | None = None
 
     _path: Path = PrivateAttr(default=Path("card.toml"))
 
@@ -199,13 +216,16 @@ class DatasetCard(_Part):
             raise ValueError("a wide table has its steps in its columns: leave out `date` and `step`")
         if self.format != "wide" and (self.date is None) == (self.step is None):
             raise ValueError(f"format {self.format!r} needs one of `date` and `step`, the column that tells when")
-        repeated = [name for name, count in Counter(v.name for v in self.variates).items() if count > 1]
+        repeated = [name for name, count in Counter(v.name for v in self.series).items() if count > 1]
         if repeated:
             raise ValueError(f"variate {repeated[0]} is named twice")
-        for variate in self.variates:
+        for variate in self.series:
             unused = "column" if self.format == "wide" else "pattern"
             if getattr(variate, unused) is not None:
                 raise ValueError(f"variate {variate.name}: format {self.format!r} does not use `{unused}`")
+        for name in self.radiometry.variates if self.radiometry else ():
+            if name not in (known := [v.name for v in self.variates]):
+                raise ValueError(f"`radiometry` lists {name!r}; the card's variates are {', '.join(known)}")
         self._refuse_a_day_between_steps()
         return self
 
@@ -253,6 +273,11 @@ class DatasetCard(_Part):
         return card
 
     @property
+    def series(self) -> tuple[VariateCard, ...]:
+        """Variates, then drivers: what is read alike, one series a sample each."""
+        return (*self.variates, *self.drivers)
+
+    @property
     def path(self) -> Path:
         """Where the card lies."""
         return self._path
@@ -274,9 +299,11 @@ class DatasetCard(_Part):
 
 _PARTS: dict[str, type[_Part]] = {
     "variates": VariateCard,
+    "drivers": DriverCard,
     "target": TargetCard,
     "exclude": ExcludeCard,
     "history": HistoryCard,
+    "radiometry": RadiometryCard,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from fractions import Fraction
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.render import GRID, STD_FLOOR, UNOBSERVED, WINDOW_REACH, Style
+from pipeline.table import SeasonTable
 
 Series = tuple[NDArray[np.float32], NDArray[np.bool_]]
 
@@ -130,3 +132,36 @@ def keys_slowly(prepared: NDArray[np.int16], style: Style) -> list[bytes]:
         message += b"".join(vertex.to_bytes(2, "little", signed=True) for vertex in row)
         digests.append(xxhash.xxh3_128_digest(message))
     return digests
+
+
+def blocks_slowly(
+    table: SeasonTable, ranges: NDArray[np.float64], style: Style, framing: str
+) -> list[tuple[NDArray[np.float32], NDArray[np.bool_], list[list[bytes]]]]:
+    """Twin of `series.series_blocks`: (values, observed, keys [N][V]) of both windows, one step at a time."""
+    steps, cut = table.steps, table.cut
+    halves = [range(cut), range(cut, steps)]
+    frames = halves if framing == "halves" else [range(steps)] * 2
+    blocks = []
+    for frame, last in zip(frames, (cut, steps), strict=True):
+        values = np.full((*table.values.shape[:2], len(frame)), np.nan, np.float32)
+        observed = np.zeros(values.shape, np.bool_)
+        for n, v, at in np.ndindex(values.shape):
+            if frame[at] < last and table.observed[n, v, frame[at]]:
+                low, high = ranges[v]
+                values[n, v, at] = (table.values[n, v, frame[at]] - low) / (high - low)
+                observed[n, v, at] = True
+        keys = [keys_slowly(vertices_slowly(values[n], observed[n], style), style) for n in range(len(values))]
+        blocks.append((values, observed, keys))
+    return blocks
+
+
+def levelled_slowly(values: NDArray[np.float32], group: list[str], least: int = 3) -> NDArray[np.float32]:
+    """Twin of `radiometry.Level` on one variate [N,T], a group a sample: value / median of (group, step) x median."""
+    kept = np.full(values.shape, np.nan)
+    for t in range(values.shape[1]):
+        for name in set(group):
+            rows = [n for n in range(len(values)) if group[n] == name and not math.isnan(values[n, t])]
+            if len(rows) >= least:
+                kept[rows, t] = [float(values[n, t]) / statistics.median(values[rows, t].tolist()) for n in rows]
+    overall = statistics.median([float(v) for v, k in zip(values.flat, kept.flat, strict=True) if not math.isnan(k)])
+    return (kept * overall).astype(np.float32)

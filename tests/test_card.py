@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ def test_whole_numbers_serve_as_days_of_a_step() -> None:
         ({"season_start": "02-29"}, ["02-29"]),
         ({"season_steps": "12"}, ["`season_steps` is '12'", "a valid integer"]),
         ({"season_steps": 1}, ["`season_steps` is 1", "greater than or equal to 2"]),
+        ({"cut": 0}, ["`cut` is 0", "greater than or equal to 1"]),
         ({"format": "xlsx"}, ["`format` is 'xlsx'", "'wide'", "'netcdf'"]),
         ({"variates": []}, ["`variates` is []; it must be a list of at least 1 item."]),
         ({"files": []}, ["`files` is []; it must be a list of at least 1 item."]),
@@ -86,6 +88,13 @@ def test_whole_numbers_serve_as_days_of_a_step() -> None:
         ({"variates": [{"name": "a", "scale": float("inf")}]}, ["`variates entry 1 scale` is inf", "finite number"]),
         ({"variates": [{"name": "a", "pattern": "a_1"}]}, ["'a_1'", "{step}"]),
         ({"variates": [{"name": "a", "column": "b"}]}, ["format 'wide' does not use `column`"]),
+        ({"drivers": [{"name": "ndvi"}]}, ["Variate ndvi is named twice"]),
+        ({"drivers": [{"name": "rain", "known": 1}]}, ["`drivers entry 1 known` is 1", "a valid boolean"]),
+        ({"drivers": [{"name": "rain", "knwon": True}]}, ["`drivers entry 1 knwon`", "did you mean `known`?"]),
+        ({"drivers": [{"name": "rain", "column": "mm"}]}, ["rain: format 'wide' does not use `column`"]),
+        ({"radiometry": {"group": "flight", "variates": ["nir"]}}, ["lists 'nir'", "the card's variates are ndvi."]),
+        ({"radiometry": {"variates": ["ndvi"]}}, ["`radiometry group` is missing"]),
+        ({"radiometry": {"groups": "flight"}}, ["`radiometry groups`", "did you mean `group`?"]),
         ({"format": "long"}, ["needs one of `date` and `step`"]),
         ({"format": "long", "date": "d", "step": "s"}, ["needs one of `date` and `step`"]),
         ({"date": "d"}, ["leave out `date` and `step`"]),
@@ -171,3 +180,12 @@ def test_bushels_need_a_crop_with_a_legal_weight(crop: str | None, told: str) ->
 @given(st.sampled_from(sorted(TONNES_PER_HECTARE)), st.sampled_from([str.lower, str.upper, str.title]))
 def test_units_do_not_depend_on_their_case(unit: str, spell: Any) -> None:
     assert to_tonnes_per_hectare(spell(unit), factor=None, crop=None, where="here") == TONNES_PER_HECTARE[unit]
+
+
+def test_every_key_that_the_page_shows_is_one() -> None:
+    page = (CARDS.parent / "docs" / "card.md").read_text().split("\n\n")
+    shown = [block for block in page if all(line.startswith("    ") for line in block.splitlines())]
+    keys = [tomllib.loads("\n".join(line[4:] for line in block.splitlines())) for block in shown]
+    assert [next(iter(one)) for one in keys] == ["cut", "split", "drivers", "static", "radiometry"]
+    for one in keys:
+        DatasetCard.from_keys(SMALLEST | {"variates": [{"name": "red"}, {"name": "nir"}]} | one, Path("page.toml"))
