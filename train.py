@@ -35,11 +35,11 @@ from cache.dataset import encoder_of
 from cache.storage import CacheError
 from model.encoders import EncoderError
 from model.presets import Preset
-from model.training.errors import Diverged, Refused
+from model.training.errors import Diverged, Lost, Refused
 from model.training.freezing import Freeze
 from model.training.loop import Listener, Silent, Trainer
 from model.training.precision import Precision, choose
-from model.training.processes import Processes
+from model.training.processes import Processes, tell_launcher
 from model.training.sampling import Sampling
 from pipeline.errors import InputError
 from pipeline.render import Style
@@ -61,7 +61,7 @@ from stages.prepare import Pictures, Prepared, prepare
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code: 0, 1 (something failed), 2 (bad input), 143 (SIGTERM)."""
+    """Entry point; returns the exit code: 0, 1 (something failed), 2 (bad input), 130 (Ctrl-C), 143 (SIGTERM)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -72,19 +72,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         processes.end()
         return 0
     except (InputError, EncoderError, Refused) as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 2
-    except (CacheError, OSError, Diverged) as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 1
-    except Terminated:
+        return failed(error, 2)
+    except (CacheError, OSError, Diverged, Lost) as error:
+        return failed(error, 1)
+    except (Terminated, KeyboardInterrupt) as stop:
         print(
             "train.py: stopped. `python train.py --resume <run folder>` goes on from the last checkpoint.",
             file=sys.stderr,
         )
-        return 143
+        return 143 if isinstance(stop, Terminated) else 130
+    except Exception as error:
+        tell_launcher(f"{type(error).__name__}: {error}")
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def failed(error: Exception, code: int) -> int:
+    """Tell why this process ends: on the screen, and to torchrun where it was started by it."""
+    print(f"train.py: {error}", file=sys.stderr)
+    tell_launcher(str(error))
+    return code
 
 
 class Terminated(BaseException):

@@ -19,6 +19,7 @@ from model.parts import TimesCLIPConfig
 from model.presets import Preset
 from model.timesclip import TimesCLIP
 from model.training.loop import Fit, Trainer
+from model.training.placement import placed
 from model.training.sampling import balancing_weights
 from pipeline.errors import InputError
 from pipeline.table import SeasonTable
@@ -49,7 +50,7 @@ def run_fold(prepared: Prepared, preset: Preset, trainer: Trainer, balance: bool
     """Train on the training rows, choose the epoch on the validation rows, then complete the test rows."""
     fold, table = prepared.fold, prepared.table
     config = model_config(prepared, preset)
-    seasons = [season.to(trainer.processes.device) for season in prepared.to_complete()]
+    seasons = placed(prepared.to_complete(), trainer.processes.device)
     device = seasons[0].first.values.device
     train, valid, test = (torch.from_numpy(rows).to(device) for rows in (fold.train, fold.valid, fold.test))
     weights = balancing_weights(table.target[fold.train]) if balance else None
