@@ -8,11 +8,14 @@ it; after three such retries it is given up by name, and the rest goes on.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import joblib
 from joblib.externals.loky import get_reusable_executor
@@ -24,6 +27,7 @@ from pipeline.errors import InputError
 Backend = Literal["loky", "threading", "sequential", "dask", "ray"]
 Drain = Callable[[int, Iterator[Any], dict[int, Any]], None]  # workers, jobs, those under way -> all done, or a death
 MOST_RETRIES = 3
+EXIT_PATIENCE = 20.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,20 @@ class Pool:
         workers = _register_ray(self.scheduler) if self.backend == "ray" else self.workers
         with joblib.parallel_config(backend=self.backend):
             yield workers, partial(self._drain, call, done)
+
+
+def leave(code: int) -> NoReturn:
+    """End a process that used a pool, within EXIT_PATIENCE for sure, when everything is committed and said.
+
+    A worker that is killed while it holds a lock of loky's queues makes loky's exit handler wait for ever (once in some
+    200 kills of `make soak`).
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    watchdog = threading.Timer(EXIT_PATIENCE, os._exit, (code,))
+    watchdog.daemon = True
+    watchdog.start()
+    sys.exit(code)
 
 
 def _numbered(call: Callable[..., Any], number: int, job: Any) -> tuple[int, Any]:
