@@ -153,7 +153,7 @@ def render(args: Arguments) -> int:
         print(f"{PREVIEW}: what will be drawn, beside the numbers")
     engine = args.engine
     if vectors and len(vectors.plan.missing) and not pool.elsewhere:
-        engine, _, why = choose(args.engine, len(vectors.plan.missing))
+        engine, _, why = choose(args.engine, len(vectors.plan.missing), encoder)
         print(f"engine: {why}")
     look = partial(encode, encoder, engine=engine) if encoder else None
     if not pool.elsewhere and (len(images.plan.missing) or (vectors and len(vectors.plan.missing))):
