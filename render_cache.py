@@ -59,7 +59,7 @@ class Arguments:
     engine: EngineName = "auto"
     """What embeds: torch (on a GPU where there is one), or OpenVINO on a CPU (requirements-fast.txt)."""
     workers: int = 2
-    """Drawing processes; never more are started than there are slabs to draw."""
+    """Drawing processes; never more than there are slabs to draw, and none for fewer than some 16,000 pictures."""
     backend: Backend = "loky"
     """Who works: processes here (loky), or the workers of a running Dask or Ray, which draw and embed."""
     scheduler: str | None = None
