@@ -252,9 +252,11 @@ def write_run(
     """Score the test rows and write the files of the contract, result.json last but for the page made of it."""
     began = time.perf_counter()
     stage = completing if ground.source is None else forecasting
-    metrics, baselines = stage.scores(outcomes, args.run.seed)
+    metrics, baselines, guesses = stage.scores(outcomes, args.run.seed)
     seconds["evaluate"] = time.perf_counter() - began
     run.write_predictions(stage.predictions(outcomes))
+    if guesses is not None:
+        run.write_baselines(guesses)
     run.write_weights(stage.weights(outcomes))
     run.write_json("fitted.json", {outcome.prepared.fold.name: stage.fitted(outcome) for outcome in outcomes})
     run.write_json(
@@ -294,7 +296,13 @@ def find_pictures(args: Arguments, table: SeasonTable) -> Pictures:
     for name, value in asdict(args.style).items():
         if value != getattr(Style(), name):
             command += [f"--style.{name.replace('_', '-')}", str(value)]
-    return Pictures.find(given.cache, args.style, table, given.encoder, shlex.join(command))
+    found = Pictures.find(given.cache, args.style, table, given.encoder, shlex.join(command))
+    return replace(found, control=given.control, seed=args.run.seed)
+
+
+def control_of(args: Arguments) -> str | None:
+    """What replaces the pictures, if anything does: runs with true pictures say nothing of it."""
+    return None if args.input.control == "none" else args.input.control
 
 
 def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], pictures: Pictures | None) -> RunFolder:
@@ -305,10 +313,11 @@ def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], picture
         "split": args.input.split,
         "preset": args.model.preset,
         "seed": args.run.seed,
+        "control": control_of(args),
         "cache_spec": pictures and pictures.store.spec.id,
     }
     flags = {"stage": args.stage - 1, "data": args.input.data, "split": args.input.split, "preset": args.model.preset,
-             "seed": args.run.seed}  # fmt: skip
+             "seed": args.run.seed} | ({"control": control} if (control := control_of(args)) else {})  # fmt: skip
     command = shlex.join(["python", "train.py", *(part for name in flags for part in (f"--{name}", str(flags[name])))])
     names = {fold.name for fold in folds}
     if args.model.from_ is None:
@@ -358,6 +367,7 @@ def identity(args: Arguments, ground: Ground, outcomes: Sequence[Any], command: 
         "interrupted": any(outcome.fit.interrupted for outcome in outcomes),
         "counts": table.describe_counts(),
         "style": asdict(args.style),
+        "control": control_of(args),
         "seasons": table.describe_seasons(),
         "encoder": pictures and encoder_of(pictures.store)["name"],
         "cache_spec": pictures and pictures.store.spec.id,

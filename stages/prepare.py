@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import xxhash
@@ -20,6 +21,8 @@ from pipeline.scaling import Scaler
 from pipeline.series import fold_ranges, series_blocks
 from pipeline.splits import Fold
 from pipeline.table import SeasonTable
+
+ControlName = Literal["none", "shuffled", "noise"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +47,8 @@ class Pictures:
     style: Style
     store: Store
     command: str
+    control: ControlName = "none"
+    seed: int = 0
     read: dict[bytes, NDArray[np.float16]] = field(default_factory=dict)  # folds with equal y-ranges share one table
 
     @staticmethod
@@ -78,6 +83,27 @@ class Pictures:
             ) from missing
 
 
+def controlled(vectors: NDArray[np.float16], fold: Fold, control: ControlName, seed: int = 0) -> NDArray[np.float16]:
+    """Vectors [N,V,2,D] that say nothing of their sample: what a model gains by them is not gained by seeing.
+
+    shuffled  those of another sample, all variates and halves of it, from the same part of the fold
+    noise     normal, with mean and spread of the training rows in each variate, half and dimension
+    """
+    if control == "none":
+        return vectors
+    rng = np.random.default_rng([seed, *fold.name.encode()])
+    if control == "noise":
+        learnt = vectors[fold.train].astype(np.float32)
+        draws = rng.standard_normal(vectors.shape, np.float32)
+        noise: NDArray[np.float16] = (learnt.mean(0) + learnt.std(0) * draws).astype(np.float16)
+        return noise
+    source = np.arange(len(vectors))
+    for part in (fold.train, fold.valid, fold.test):
+        order = rng.permutation(part)
+        source[order] = np.roll(order, 1)  # one ring: nobody keeps its own
+    return vectors[source]
+
+
 def prepare(table: SeasonTable, fold: Fold, pictures: Pictures | None, views: Sequence[SeasonTable] = ()) -> Prepared:
     """Fit scaler and y-ranges on the fold's training rows and gather everything the model reads, views included."""
     scaler = Scaler.fit(table.values, table.observed, fold.train)
@@ -95,6 +121,8 @@ def assemble(
     """The same with a scaler and y-ranges that were fitted before (a run's own, for new data)."""
     seasons = []
     for one in (table, *views):
-        vectors = None if pictures is None else pictures.vectors(one, ranges)
+        vectors = None
+        if pictures is not None:
+            vectors = controlled(pictures.vectors(one, ranges), fold, pictures.control, pictures.seed)
         seasons.append(Season(*half_seasons(scaler.apply(one.values), one.observed, vectors)))
     return Prepared(table, fold, scaler, ranges, tuple(seasons))
