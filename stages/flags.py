@@ -232,7 +232,7 @@ def accepts(name: str, value: str | None = None) -> bool:
     for group in (Arguments, DataFlags, ModelFlags, LearningFlags, SamplingFlags, RunFlags, Style):
         kind = get_type_hints(group).get(part.replace("-", "_"))
         if kind is not None and get_origin(kind) is Literal:
-            return value in map(str, get_args(kind))
+            return value in [str(one) for one in get_args(kind)]
     return True
 
 
