@@ -75,7 +75,7 @@ def read_record(out: Path) -> dict[str, Rendered]:
 
 
 def prices(out: Path, kinds: Mapping[str, str], cache: str, samples: int) -> dict[str, Price]:
-    """The price of each arm's pictures, by their kind. Where all was cached before: by the rates of the cache's history."""
+    """The price of each arm's pictures, by their kind; where all was cached before, by the cache's history."""
     storage = open_storage(cache)
     runs: Sequence[Run] = [Run.load(storage, one.name) for one in run_files(storage)] if storage.exists() else []
     rate: Mapping[str, float] = totals(runs)["rate"]
