@@ -88,7 +88,7 @@ class Runner:
     """Runs jobs side by side; `stop` ends what is running and begins nothing more."""
 
     stopped: bool = False
-    running: set[subprocess.Popen[bytes]] = field(default_factory=set)
+    running: set[int] = field(default_factory=set)
 
     def run_all(self, jobs: Sequence[Job], workers: int) -> list[Failure]:
         """Run what is not done yet, and say of each how it ended."""
@@ -113,14 +113,19 @@ class Runner:
     def stop(self) -> None:
         """SIGTERM to every process: it ends at once, its checkpoints stay."""
         self.stopped = True
-        for process in list(self.running):
-            process.send_signal(signal.SIGTERM)
+        for pid in list(self.running):
+            with contextlib.suppress(ProcessLookupError):  # it ended a moment ago
+                os.kill(pid, signal.SIGTERM)
 
     def run(self, job: Job, environment: Mapping[str, str], number: str) -> Failure | None:
         """One job; its first step that fails ends it."""
         job.folder.mkdir(parents=True, exist_ok=True)
         with (job.folder / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"{number} {job.arm}, seed {job.seed}: waiting for another matrix, or what one left running")
+                fcntl.flock(lock, fcntl.LOCK_EX)
             for step in job.steps:
                 if step.done or self.stopped:
                     continue
@@ -142,12 +147,18 @@ class Runner:
             log.write(f"$ python {shlex.join(command)}\n".encode())
             log.flush()
             process = subprocess.Popen(
-                [sys.executable, *command], cwd=ROOT, env=dict(environment), stdout=log, stderr=log, pass_fds=(lock,)
+                [sys.executable, *command],
+                cwd=ROOT,
+                env=dict(environment),
+                stdout=log,
+                stderr=log,
+                pass_fds=(lock,),
+                start_new_session=True,  # Ctrl-C is for the matrix, which then ends its processes
             )
-            self.running.add(process)
+            self.running.add(process.pid)
             _, status, used = os.wait4(process.pid, 0)
+            self.running.discard(process.pid)
             process.returncode = os.waitstatus_to_exitcode(status)
-            self.running.discard(process)
         cost = {
             "step": step.name,
             "resumed": command != step.command,
