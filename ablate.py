@@ -32,7 +32,7 @@ from pipeline.table import SeasonTable
 from report.output import write_whole
 from report.run import commit, hardware
 from stages.flags import accepts
-from verdict.arms import ARMS, CONTROLS, WITH, Arm, Flags, choose, encoder_arm, lacking, render_flags
+from verdict.arms import ARMS, WITH, Arm, Flags, choose, encoder_arm, lacking, render_flags
 from verdict.matrix import Failure, Job, Runner, claim, maps_plan, plan, slug
 from verdict.outcomes import Outcomes, as_record, collect, compare_all, cost, finite, spread, verdict_of
 from verdict.page import Contents, page
@@ -221,7 +221,7 @@ def conclude(args: Arguments, matrix: Matrix, outcomes: Outcomes, failures: Sequ
     sees = [arm for arm in matrix.arms if arm.name in outcomes.said and outcomes.results[arm.name][0]["encoder"]]
     kinds = {arm.name: " ".join(render_flags(arm, matrix.encoder)) for arm in sees}
     rendering = prices(matrix.out, kinds, args.cache, samples)
-    verdict = verdict_of(comparisons, CONTROLS, rendering[WITH].per_thousand, outcomes.held)
+    verdict = verdict_of(comparisons, rendering[WITH].per_thousand, outcomes.held)
     costs = {arm.name: cost(matrix.jobs, arm.name) for arm in matrix.arms if arm.name in outcomes.said}
     broken = [f"{f.job.arm}, seed {f.job.seed}, {f.step.name}: exit {f.code}, {f.line}" for f in failures]
     results = [result for of_arm in outcomes.results.values() for result in of_arm]

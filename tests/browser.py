@@ -22,7 +22,8 @@ def opened(page, folder, script="", arguments=("--dump-dom",)):
     copy.write_text(page.read_text().replace("</body>", f"<script>{script}</script></body>"))
     ran = subprocess.run(
         [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--enable-logging=stderr",
-         "--window-size=1300,2600",          "--virtual-time-budget=20000", "--host-resolver-rules=MAP * ~NOTFOUND", *arguments, copy.as_uri()],
+         "--window-size=1300,2600", "--virtual-time-budget=20000", "--host-resolver-rules=MAP * ~NOTFOUND",
+         *arguments, copy.as_uri()],
         capture_output=True, text=True, timeout=240, check=True,
     )  # fmt: skip
     return ran.stdout, re.findall(r'CONSOLE[^"]*"(.*)", source', ran.stderr)

@@ -42,7 +42,10 @@ def test_the_sentence_follows_from_the_runs(matrix):
     assert one["difference"]["rmse"]["value"] == pytest.approx(-gain)
     assert one["difference"]["groups"] == 7
     assert one["difference"]["p"] == pytest.approx(2**-6)
-    assert (record["verdict"], record["held_out"]) == ("cannot tell", "year")  # 2^-6 times Holm's factor is above 5 %
+    assert one["rule"] == pytest.approx(6 * 2**-6)  # of six comparisons that the rule reads
+    assert one["holm"] == pytest.approx(len(record["comparisons"]) * 2**-6)
+    assert (record["verdict"], record["held_out"]) == ("cannot tell", "year")
+    assert "above zero, but p is 0.016" in record["because"]
     assert set(record["arms"]) == {*(a.name for a in made.arms), *(m.name for m in MAPS), "global mean", "place mean",
                                    "offset alone", "ridge"}  # fmt: skip
     compared = {c["arm"]: c["against"] for c in record["comparisons"]}

@@ -70,7 +70,9 @@ def test_an_interval_that_holds_nothing_and_something_cannot_tell_and_says_what_
 
 
 def test_a_clear_interval_without_a_clear_p_cannot_tell():
-    assert verdict(judged(-0.03, 0.01, p=0.07)).word == "cannot tell"
+    found = verdict(judged(-0.03, 0.01, p=0.07))
+    assert found.word == "cannot tell"
+    assert "above zero, but p is 0.01, adjusted 0.07" in found.because
 
 
 @pytest.mark.parametrize("groups", [1, 3, 5])

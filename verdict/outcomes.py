@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from report.run import RunFolder
-from verdict.arms import ARMS, DECIDE, MAPS, WITH, WITHOUT, Arm, Forecast
+from verdict.arms import ARMS, CONTROLS, DECIDE, MAPS, WITH, WITHOUT, Arm, Forecast
 from verdict.matrix import Job, costs_of
 from verdict.sentence import Judged, Verdict, judge
 from verdict.statistics import Difference, compare, holm
@@ -55,13 +55,17 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Comparison:
-    """An arm minus another, over held-out groups and over the other kind of group, with Holm's p over all of them."""
+    """An arm minus another, over held-out groups and over the other kind of group.
+
+    holm: p adjusted over all comparisons. rule: p adjusted over those that the rule reads, None for others.
+    """
 
     arm: Arm | Forecast
     against: str
     difference: Difference
     over_other: Difference
     holm: float
+    rule: float | None
 
 
 def collect(jobs: Sequence[Job], held: str) -> Outcomes:
@@ -122,7 +126,11 @@ def _aligned(arm: Arm | Forecast, by_seed: Mapping[int, pd.DataFrame], names: ND
 
 
 def compare_all(outcomes: Outcomes, draws: int) -> list[Comparison]:
-    """Every arm with the one it is compared with, by the seeds that both have."""
+    """Every arm with the one it is compared with, by the seeds that both have.
+
+    The comparisons of the rule were fixed before any run, so they are a family of their own: how many other arms a
+    matrix has must not change the verdict.
+    """
     pairs = []
     for name, mine in outcomes.said.items():
         against = mine.arm.against
@@ -137,19 +145,20 @@ def compare_all(outcomes: Outcomes, draws: int) -> list[Comparison]:
             compare(outcomes.truth, group, a, b, draws) for group in (outcomes.group, outcomes.other_group)
         )
         pairs.append((mine.arm, against, found, over_other))
-    adjusted = holm({arm.name: found.p for arm, _, found, _ in pairs})
-    return [Comparison(arm, against, d, other, adjusted[arm.name]) for arm, against, d, other in pairs]
+    p = {arm.name: found.p for arm, _, found, _ in pairs}
+    adjusted, rule = holm(p), holm({name: p[name] for name in (WITH, *CONTROLS, *DECIDE) if name in p})
+    return [Comparison(arm, against, d, o, adjusted[arm.name], rule.get(arm.name)) for arm, against, d, o in pairs]
 
 
-def verdict_of(comparisons: Sequence[Comparison], controls: Sequence[str], seconds: float, held: str) -> Verdict:
-    """The rule of verdict.sentence, applied; `controls` must have been run."""
-    found = {one.arm.name: one for one in comparisons}
-    needed = (*controls, *DECIDE)
+def verdict_of(comparisons: Sequence[Comparison], seconds: float, held: str) -> Verdict:
+    """The rule of verdict.sentence, applied."""
+    found = {one.arm.name: one for one in comparisons if one.rule is not None}
+    needed = (*CONTROLS, *DECIDE)
     turned = {name: _turned(found[name]) for name in needed if name in found}
-    without = Judged(WITHOUT, found[WITH].difference, found[WITH].holm)
+    without = Judged(WITHOUT, found[WITH].difference, _rule(found[WITH]))
     return judge(
         without,
-        [turned[name] for name in controls if name in turned],
+        [turned[name] for name in CONTROLS if name in turned],
         [turned[name] for name in DECIDE if name in turned],
         [name for name in needed if name not in found],
         seconds,
@@ -159,7 +168,12 @@ def verdict_of(comparisons: Sequence[Comparison], controls: Sequence[str], secon
 
 def _turned(one: Comparison) -> Judged:
     """An arm minus the one with pictures, seen from the latter."""
-    return Judged(one.arm.name, one.difference.turned(), one.holm)
+    return Judged(one.arm.name, one.difference.turned(), _rule(one))
+
+
+def _rule(one: Comparison) -> float:
+    assert one.rule is not None
+    return one.rule
 
 
 def spread(said: Said, truth: Numbers) -> dict[str, float]:
@@ -205,6 +219,7 @@ def as_record(comparison: Comparison) -> dict[str, Any]:
         "against": comparison.against,
         "question": comparison.arm.question,
         "holm": comparison.holm,
+        "rule": comparison.rule,
         "groups_needed": comparison.difference.groups_needed(),
         "samples_needed": comparison.difference.samples_needed(),
         "difference": asdict(comparison.difference),

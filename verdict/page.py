@@ -19,7 +19,7 @@ from verdict.arms import WITH, WITHOUT
 from verdict.outcomes import Comparison, Outcomes, finite, rmse_by_group, spread
 from verdict.rendering import Price
 from verdict.sentence import LEVEL, Verdict
-from verdict.statistics import LEAST_GROUPS
+from verdict.statistics import LEAST_GROUPS, Interval
 
 BLUE, RED, GREY = "#06a", "#c40", "#889"
 
@@ -116,11 +116,10 @@ def arms_table(contents: Contents) -> SortedTable:
                 Cell(str(len(said.seeds)), len(said.seeds)),
                 Cell(seconds, None if cost is None else cost["seconds"]),
                 Cell("" if cost is None else f"{cost['peak_mb']:.0f}", None if cost is None else cost["peak_mb"]),
-                Cell(said.arm.question),
             ]
         )
     head = ("arm", "group", "RMSE, t/ha", "R2", "RMSE, sd over folds", "bias, t/ha", "seeds", "seconds a run",
-            "peak MB", "question")  # fmt: skip
+            "peak MB")  # fmt: skip
     rows.sort(key=lambda row: row[2].value or 0.0)
     note = (
         "Mean and standard deviation over seeds, all test rows of all folds together. Seconds are both stages of one "
@@ -142,20 +141,19 @@ def comparisons_table(contents: Contents) -> SortedTable:
             [
                 Cell(one.arm.name),
                 Cell(one.against),
-                Cell(f"{d.rmse.value:+.3f}", d.rmse.value),
-                Cell(_interval(d.rmse.low, d.rmse.high), d.rmse.low),
-                Cell(f"{d.r2.value:+.3f}", d.r2.value),
-                Cell(_interval(d.r2.low, d.r2.high), d.r2.low),
+                Cell(f"{d.rmse.value:+.3f}{_interval(d.rmse)}", d.rmse.value),
+                Cell(f"{d.r2.value:+.3f}{_interval(d.r2)}", d.r2.value),
                 Cell(f"{d.p:.2g}", d.p),
                 Cell(f"{one.holm:.2g}", one.holm),
-                Cell(better or ("not to be told" if d.trusted else "too few groups")),
-                Cell(_interval(o.rmse.low, o.rmse.high), o.rmse.low),
+                Cell("" if one.rule is None else f"{one.rule:.2g}", one.rule),
+                Cell(better or ("undecided" if d.trusted else "too few groups")),
+                Cell(_interval(o.rmse).strip(" ()"), o.rmse.low),
                 Cell(f"{d.samples_needed():.0f}", d.samples_needed()),
                 Cell(one.arm.question),
             ]
         )
-    head = ("arm", "minus", "RMSE, t/ha", f"95 % over {held}s", "R2", f"95 % over {held}s ", "p", "p, Holm", "clearly",
-            f"RMSE: 95 % over {other}s", "samples for 1 %", "question")  # fmt: skip
+    head = ("arm", "minus", "RMSE, t/ha", "R2", "p", "p, Holm", "p, rule", "clearly", f"RMSE over {other}s",
+            "samples for 1 %", "question")  # fmt: skip
     first = contents.comparisons[0].difference
     trust = "" if first.trusted else (
         f"With {first.groups} held-out {held}s the intervals cannot be trusted, and no p can come below "
@@ -164,9 +162,9 @@ def comparisons_table(contents: Contents) -> SortedTable:
     note = (
         f"{trust}RMSE below zero: the arm is better than what is subtracted. Paired bootstrap over the {first.groups} "
         f"{held}s that were held out and the {first.seeds} seeds; p from swapping the two arms in whole {held}s, "
-        f"adjusted over all {len(contents.comparisons)} comparisons. Samples for 1 %: with so many, in {held}s like "
-        f"these, a difference of 1 % of the RMSE would be seen with 80 % power. The interval over {other}s is there to "
-        "look at; the rule does not use it. docs/verdict.md."
+        f"adjusted over all {len(contents.comparisons)} comparisons, and over those that the rule reads. Samples for 1 "
+        f"%: with so many, in {held}s like these, a difference of 1 % of the RMSE would be seen with 80 % power. The "
+        f"interval over {other}s is there to look at; the rule does not use it. docs/verdict.md."
     )
     return SortedTable("comparisons", "Differences", note, head, rows)
 
@@ -294,5 +292,5 @@ def _seconds(value: float) -> str:
     return "unknown" if value != value else f"{value:.1f}"
 
 
-def _interval(low: float, high: float) -> str:
-    return "" if low != low else f"{low:+.3f} to {high:+.3f}"
+def _interval(one: Interval) -> str:
+    return "" if one.low != one.low else f" ({one.low:+.3f} to {one.high:+.3f})"

@@ -1,7 +1,8 @@
 """The sentence at the top: keep, drop or cannot tell, from the numbers by one rule.
 
 The gain is RMSE without pictures minus RMSE with them, t/ha. What matters is MATTERS of the RMSE without. A difference
-is clear where its Holm-adjusted p is below LEVEL and its 95 % interval leaves zero out. In this order:
+is clear where its p, Holm-adjusted over the comparisons that this rule reads, is below LEVEL and its 95 % interval
+leaves zero out. In this order:
 
 1. cannot tell  fewer than LEAST_GROUPS groups were held out: no difference among them can be clear; or both forecast
                 the same everywhere: neither learnt anything beyond the offset they share
@@ -107,6 +108,11 @@ def _decide(
             f"{span}: at best less than the {_tons(matters)} t/ha (1 % of the RMSE without) that would matter.",
         )
     if not without.better:
+        if low > 0:
+            return "cannot tell", (
+                f"{span}, above zero, but p is {found.p:.2g}, adjusted {without.holm:.2g}: {count} {held}s are too few "
+                "to rule chance out. Hold out more of them."
+            )
         seen = f"{found.groups_needed():.0f} {held}s like these ({found.samples_needed():.0f} samples)"
         return "cannot tell", (
             f"{span} (adjusted p {without.holm:.2g}): no gain and one that matters, {_tons(matters)} t/ha or more, are "
