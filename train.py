@@ -264,9 +264,11 @@ def write_run(
     """Score the test rows and write the files of the contract, result.json last but for the page made of it."""
     began = time.perf_counter()
     stage = completing if args.stage == 1 else forecasting
-    metrics, baselines = stage.scores(outcomes, args.run.seed)
+    metrics, baselines, guesses = stage.scores(outcomes, args.run.seed)
     seconds["evaluate"] = time.perf_counter() - began
     run.write_predictions(stage.predictions(outcomes))
+    if guesses is not None:
+        run.write_baselines(guesses)
     run.write_weights(stage.weights(outcomes))
     run.write_json("fitted.json", {outcome.prepared.fold.name: stage.fitted(outcome) for outcome in outcomes})
     run.write_json(
@@ -310,7 +312,13 @@ def find_pictures(args: Arguments, table: SeasonTable, preset: Preset) -> Pictur
     for name, value in asdict(args.style).items():
         if value != getattr(Style(), name):
             command += [f"--style.{name.replace('_', '-')}", str(value)]
-    return Pictures.find(given.cache, args.style, table, given.encoder, shlex.join(command), preset.framing)
+    found = Pictures.find(given.cache, args.style, table, given.encoder, shlex.join(command), preset.framing)
+    return replace(found, control=given.control, seed=args.run.seed)
+
+
+def control_of(args: Arguments) -> str | None:
+    """What replaces the pictures, if anything does: runs with true pictures say nothing of it."""
+    return None if args.input.control == "none" else args.input.control
 
 
 def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], pictures: Pictures | None) -> RunFolder | None:
@@ -329,11 +337,13 @@ def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], picture
         "parts": preset.parts(),
         "seed": args.run.seed,
         "share": args.input.share,
+        "control": control_of(args),
         "cache_spec": pictures and pictures.store.spec.id,
     } | ({"link": "frozen"} if args.stage == 3 else {})
     flags = {"stage": args.stage - 1, "data": args.input.data, "split": args.input.split, "seed": args.run.seed}
     given = [*(part for name in flags for part in (f"--{name}", str(flags[name]))), *part_flags(args)]
     given += ["--share", str(args.input.share)] if args.input.share != 1 else []
+    given += ["--control", control] if (control := control_of(args)) else []
     command = shlex.join(["python", "train.py", *given])
     names = {fold.name for fold in folds}
     if args.model.from_ is None:
@@ -387,6 +397,7 @@ def identity(args: Arguments, ground: Ground, outcomes: Sequence[Any], command: 
         "interrupted": any(outcome.fit.interrupted for outcome in outcomes),
         "counts": table.describe_counts(),
         "style": asdict(args.style),
+        "control": control_of(args),
         "seasons": table.describe_seasons(),
         "encoder": pictures and encoder_of(pictures.store)["name"],
         "cache_spec": pictures and pictures.store.spec.id,

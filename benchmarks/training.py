@@ -26,6 +26,7 @@ from model.completion import CompletionTask, SeasonRows
 from model.encoders import resolve
 from model.encoders.encoder import load
 from model.encoders.engine import choose
+from model.encoders.sight import Sight
 from model.parts import TimesCLIPConfig
 from model.seasons import Season, Seen, seen_through
 from model.timesclip import TimesCLIP
@@ -107,7 +108,7 @@ def encoders(values: NDArray[np.float32], observed: NDArray[np.bool_]) -> list[t
     halves = [np.ascontiguousarray(array[:10, :, : STEPS // 2]).reshape(-1, STEPS // 2) for array in (values, observed)]
     ink, rgb = draw(*halves, Style()), np.ascontiguousarray(colours((10, VARIATES)).reshape(-1, 3))
     spec, plain = resolve("efficientnet-lite0"), efficientnet_as_published().eval()
-    images = load(spec, "torch").images(torch.from_numpy(ink), torch.from_numpy(rgb)).contiguous()
+    images = Sight(spec, plain).images(torch.from_numpy(ink).float(), torch.from_numpy(rgb).float()).contiguous()
     engine, ours = choose("auto")[0], load(spec)
     return [
         ("eager float32 torch", fastest(lambda: eager_loop(plain, images, len(ink)), 2) / len(ink)),

@@ -126,7 +126,7 @@ def predictions(outcomes: Sequence[Completed]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def scores(outcomes: Sequence[Completed], seed: int) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+def scores(outcomes: Sequence[Completed], seed: int) -> tuple[dict[str, float], dict[str, dict[str, float]], None]:
     """Metrics of the model and of each baseline, over the test rows of all folds together. No baseline draws lots."""
     observed = np.concatenate([outcome.observed for outcome in outcomes])
     names = outcomes[0].prepared.table.variate_names
@@ -142,7 +142,7 @@ def scores(outcomes: Sequence[Completed], seed: int) -> tuple[dict[str, float], 
     metrics = rows.pop("model")
     for name in outcomes[0].alignment:
         metrics[name] = float(np.mean([outcome.alignment[name] for outcome in outcomes]))
-    return metrics, rows
+    return metrics, rows, None
 
 
 def data_range(outcomes: Sequence[Completed]) -> NDArray[np.float64]:
