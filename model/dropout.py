@@ -9,9 +9,9 @@ BITS = 16  # random bits an element; torch spends 64
 
 
 class Dropout(nn.Dropout):
-    """As nn.Dropout, with `p` rounded to a multiple of 2^-16; on a CPU it takes a third of its time.
+    """As nn.Dropout, with `p` rounded to a multiple of 2^-16; on a CPU it takes about a third of its time.
 
-    A quarter of a training step went into drawing dropout masks. On a GPU torch's own kernel is as fast as can be.
+    Drawing masks was a fifth of a training step. On a GPU torch's own kernel is as fast as can be.
     """
 
     def forward(self, values: Tensor) -> Tensor:
