@@ -61,12 +61,11 @@ def run(args: Arguments) -> None:
     identity = {"commit": commit(), "hardware": hardware()}  # before a result is written: that would mark the commit
     for name in args.benchmarks:
         series = BENCHMARKS[name].load(args.data)
-        known = cells.read(name)
         for model in args.models:
             for horizon in args.horizons or series.benchmark.horizons:
                 for seed in range(1 if model in naive.NAIVE else args.seeds):
                     cell = Cell(name, horizon, model, seed)
-                    if cell not in known:
+                    if cell not in cells.read(name):  # read again: several of these may run at once
                         print(cells.append(cell, measure(cell, series) | identity), flush=True)
 
 

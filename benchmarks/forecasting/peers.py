@@ -66,22 +66,23 @@ TIMESNET = {"hidden_size": 16, "conv_hidden_size": 16, "top_k": 5, "encoder_laye
 # DLinear       github.com/cure-lab/LTSF-Linear: ili.sh (rate 0.01), etth1.sh (rate 0.005); moving average of 25.
 # TimesNet      github.com/thuml/Time-Series-Library: TimesNet.sh of ILI (width 768, cut to 16 here), TimesNet_ETTh1.sh
 #               (width 16, in convolutions 32, cut to 16 here); top 5 periods, 2 layers, each window scaled by its own
-#               mean and spread, as published; rate 0.001 instead of 0.0001, since its steps are few here.
+#               mean and spread, as published; rate 0.001 instead of 0.0001, since its steps are few here;
+#               so has PatchTST on ETTh1.
 RECIPES: dict[str, dict[str, Recipe]] = {
     "ili": {
         "PatchTST": Recipe((2.5e-3, 5e-4), windows=112, shape={**PATCHTST, "patch_len": 24, "stride": 2}),
-        "iTransformer": Recipe((1e-4, 5e-4), windows=32, shape=ITRANSFORMER),
-        "DLinear": Recipe((1e-2, 1e-3), windows=224, shape=DLINEAR),
+        "iTransformer": Recipe((1e-4,), windows=32, shape=ITRANSFORMER),
+        "DLinear": Recipe((1e-2,), windows=224, shape=DLINEAR),
         "TimesNet": Recipe(
             (1e-3,), 32, steps=300, check=50, patience=3, shape=TIMESNET, note="cut: width 16 instead of 768, 300 steps"
         ),
     },
     "etth1": {
         "PatchTST": Recipe(
-            (1e-3, 1e-4), 224, steps=1500, check=100, patience=5, shape={**PATCHTST, "patch_len": 16, "stride": 8}
+            (1e-3,), 224, steps=1000, check=200, patience=3, shape={**PATCHTST, "patch_len": 16, "stride": 8}
         ),
-        "iTransformer": Recipe((1e-4, 5e-4), 32, steps=1000, check=100, patience=5, shape=ITRANSFORMER),
-        "DLinear": Recipe((5e-3, 5e-4), 224, steps=2000, check=100, patience=5, shape=DLINEAR),
+        "iTransformer": Recipe((1e-4,), 32, steps=1000, check=200, patience=3, shape=ITRANSFORMER),
+        "DLinear": Recipe((5e-3,), 224, steps=1000, check=200, patience=3, shape=DLINEAR),
         "TimesNet": Recipe(
             (1e-3,),
             32,

@@ -41,8 +41,8 @@ Made by `python -m benchmarks.forecasting` from `benchmarks/results/forecasting/
 standardised by the training rows; every window of the test part counts. Mean and, after ±, the standard deviation over
 seeds. Every learned model was offered the same training windows and chosen on the same validation windows; one function
 measures them all. The peers are those of `neuralforecast`. **No number here was got with CLIP.** Lines marked "paper"
-are printed figures (arXiv 2506.24124v2), not measured here. The seasonal naive forecast of ILI reads 52 weeks back, more
-than the look-back of the models.
+are printed figures (arXiv 2506.24124v2), not measured here. The seasonal naive forecast of ILI reads 52 weeks back,
+more than the look-back of the models.
 """
 
 
