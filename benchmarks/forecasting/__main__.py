@@ -18,13 +18,13 @@ from typing import Any
 
 import tyro
 
-from benchmarks.forecasting import cells, naive, peers, table
+from benchmarks.forecasting import cells, naive, ours, peers, table
 from benchmarks.forecasting.cells import Cell
 from benchmarks.forecasting.data import BENCHMARKS, SHARED, Series, errors
 from pipeline.errors import InputError
 from report.run import commit, hardware
 
-MODELS = (*naive.NAIVE, *peers.PEERS)
+MODELS = (*naive.NAIVE, *ours.SETUPS, *peers.PEERS)
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ def run(args: Arguments) -> None:
     for name in args.benchmarks:
         series = BENCHMARKS[name].load(args.data)
         for model in args.models:
-            for horizon in args.horizons or series.benchmark.horizons:
-                for seed in range(1 if model in naive.NAIVE else args.seeds):
+            for seed in range(1 if model in naive.NAIVE else args.seeds):
+                for horizon in args.horizons or series.benchmark.horizons:
                     cell = Cell(name, horizon, model, seed)
                     if cell not in cells.read(name):  # read again: several of these may run at once
                         print(cells.append(cell, measure(cell, series) | identity), flush=True)
@@ -85,6 +85,9 @@ def measure(cell: Cell, series: Series) -> dict[str, Any]:
     learned: dict[str, Any] = {"steps": 0, "stride": 1}
     if cell.model in naive.NAIVE:
         made = naive.NAIVE[cell.model](series, cell.horizon)
+    elif cell.model in ours.SETUPS:
+        made, told = ours.forecast(cell.model, series, cell.horizon, cell.seed)
+        learned |= told
     else:
         found = peers.forecast(cell.model, series, cell.horizon, cell.seed)
         made, learned = found.values, learned | found.record()
