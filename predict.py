@@ -90,16 +90,19 @@ def forecast(args: Arguments) -> int:
     print(f"{table.name}: {len(table)} samples. {table.describe_counts()}")
     style = Style(**result["style"])
     store = fill(args, table, style, result, fitted) if result["cache_spec"] else None
-    pictures = Pictures(args.cache, style, store, "") if store else None
+    framings = [record["framing"] for record in fitted.values()]
+    pictures = Pictures(args.cache, style, store, "", framings[0]) if store else None
 
     forecasts = [forecasting.forecast_new(run, table, name, record, pictures) for name, record in fitted.items()]
-    mean = np.mean([yields for yields, _ in forecasts], axis=0)
-    radius = max(radius for _, radius in forecasts)
+    pred = np.mean([told.pred for told in forecasts], axis=0)
+    low = np.maximum(pred - np.max([told.pred - told.lo for told in forecasts], axis=0), 0.0)
+    high = pred + np.max([told.hi - told.pred for told in forecasts], axis=0)
     rows = {"sample_id": table.sample_id, "place": table.place, "year": table.year}
-    rows |= {"y_pred": mean, "y_lo": np.maximum(mean - radius, 0.0), "y_hi": mean + radius}
+    rows |= {"y_pred": pred, "y_lo": low, "y_hi": high}
     write_whole(args.out, lambda path: pd.DataFrame(rows).to_csv(path, index=False, float_format="%.4f"))
     print(
-        f"{args.out}: {len(table)} forecasts in t/ha, 90 % interval +- {radius:.2f} t/ha, mean {mean.mean():.2f} t/ha"
+        f"{args.out}: {len(table)} forecasts in t/ha, 90 % interval {np.mean(high - low):.2f} t/ha wide on average, "
+        f"mean {pred.mean():.2f} t/ha"
     )
     for line in warnings(table, fitted):
         print(line)
@@ -164,7 +167,8 @@ def fill(args: Arguments, table: SeasonTable, style: Style, result: dict[str, An
             f"{result['cache_spec']}): weights or preprocessing differ. Name the right one with --encoder."
         )
     ranges = {str(record["ranges"]): np.array(record["ranges"]) for record in fitted.values()}
-    blocks = [block for distinct in ranges.values() for block in series_blocks(table, distinct, style)]
+    framing = next(iter(fitted.values()))["framing"]
+    blocks = [block for distinct in ranges.values() for block in series_blocks(table, distinct, style, framing)]
     images = ImageWork.of(args.cache, style, blocks)
     with stage_progress("draw", len(images.plan.missing)) as advance:
         images.run(Pool(args.workers), advance)

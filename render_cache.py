@@ -41,6 +41,7 @@ from pipeline.series import SeriesBlock, fold_ranges, fold_variants, outside
 from pipeline.sources import read
 from pipeline.splits import SplitName, make_folds
 from pipeline.views import Views, view_tables
+from pipeline.windows import Framing, steps_named
 from report.output import write_whole
 from report.progress import stage_progress
 
@@ -75,6 +76,10 @@ class Arguments:
     """Label year, where a table without a card does not tell it."""
     memory_gb: float | None = None
     """Refuse a table that needs more memory than this; 60 % of what is free by default."""
+    framing: Framing = "halves"
+    """What a picture frames: each half of the season by itself, or the whole season, seen until the cut and whole."""
+    steps: str | None = None
+    """Also draw every season as it is known after so many steps, as in 6,9,12; the whole season is always drawn."""
     dry_run: bool = False
     """Print the plan and touch nothing."""
     preview: bool = False
@@ -138,11 +143,16 @@ def render(args: Arguments) -> int:
             encoder = replace(encoder, location=os.path.abspath(encoder.location))
 
     with clock(seconds, "key"):
-        folds = make_folds(table.year, table.place, table.sample_id, args.split, args.seed)
-        originals = fold_variants(table, folds, args.style)
-        others = view_tables(table, Views(args.views, args.noise, args.warp, args.mask))
-        variants = [v for view in others for v in fold_variants(table, folds, args.style, view)] + originals
-        blocks = [block for variant in variants for block in variant]
+        folds = make_folds(table.year, table.place, table.sample_id, args.split, args.seed, table.assigned)
+        # Each with the table that it is written down under; the whole season last, as `show` takes the newest entry.
+        seasons = [(table, view) for view in view_tables(table, Views(args.views, args.noise, args.warp, args.mask))]
+        seasons += [(early, early) for early in map(table.as_of, steps_named(args.steps))] + [(table, table)]
+        variants = [
+            (owner, variant)
+            for owner, one in seasons
+            for variant in fold_variants(table, folds, args.style, one, args.framing)
+        ]
+        blocks = [block for _, variant in variants for block in variant]
         spec = embedding_spec(args.style, encoder.to_dict()) if encoder else None
         images, vectors = plans(cache, args.style, spec, blocks)
     print(f"plan: {images.plan.wanted} series, {images.plan.distinct} distinct images, "
@@ -152,7 +162,7 @@ def render(args: Arguments) -> int:
         if share > MOST_OUTSIDE and args.style.y_range == "fixed":
             print(f"{name}: {share:.1%} of its values lie outside of its y-range and are drawn on the edge of the plot")
     if args.preview:
-        write_whole(Path(PREVIEW), preview(table, fold_ranges(table, folds[0]), args.style, samples=3).save)
+        write_whole(Path(PREVIEW), preview(table, fold_ranges(table, folds[0]), args.style, 3, args.framing).save)
         print(f"{PREVIEW}: what will be drawn, beside the numbers")
     engine = args.engine
     if vectors and len(vectors.plan.missing) and not pool.elsewhere:
@@ -165,7 +175,8 @@ def render(args: Arguments) -> int:
         return 0
 
     pool.refuse_unless_ready()
-    wanted = [Entry.of(table, v, images.store.spec.id, vectors.store.spec.id if vectors else "") for v in variants]
+    namespaces = images.store.spec.id, vectors.store.spec.id if vectors else ""
+    wanted = [Entry.of(owner, variant, *namespaces) for owner, variant in variants]
     try:
         before = claim(cache, wanted, {})
     except OSError as error:

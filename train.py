@@ -25,7 +25,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,7 @@ from typing import Any
 from cache.catalog import entries
 from cache.dataset import encoder_of
 from cache.storage import CacheError
-from model.presets import PRESETS
-from model.timesclip import TimesCLIP, TimesCLIPConfig
+from model.presets import Preset
 from model.training.errors import Diverged, Refused
 from model.training.freezing import Freeze
 from model.training.loop import Listener, Silent, Trainer
@@ -47,14 +46,15 @@ from pipeline.sources import read
 from pipeline.splits import Fold, choose_folds, make_folds
 from pipeline.table import SeasonTable
 from pipeline.views import view_tables
+from pipeline.windows import steps_named
 from report.live import TrainingDisplay
 from report.page import write_page
 from report.run import RunFolder, commit, complete_runs, hardware
 from report.summary import print_scores, write_spread
 from report.tracking import Trackers, wanted_trackers
-from stages import completing, finetuning, forecasting
+from stages import completing, forecasting
 from stages.checkpoints import Checkpoints
-from stages.flags import Arguments, as_record, parse, schedule_of
+from stages.flags import Arguments, as_record, parse, part_flags, preset_of, schedule_of
 from stages.logging import EpochLog
 from stages.prepare import Pictures, Prepared, prepare
 
@@ -163,18 +163,21 @@ def prepare_ground(args: Arguments) -> Ground:
     """Read the table, cut the folds, find the run before, gather the vectors. Writes nothing."""
     started = time.perf_counter()
     table = read(args.input.data, year=args.input.year, memory_gb=args.input.memory_gb)
-    completing.refuse_short_seasons(table, PRESETS[args.model.preset])
-    folds = make_folds(table.year, table.place, table.sample_id, args.input.split, args.run.seed)
+    preset = preset_of(args)
+    completing.refuse_short_seasons(table, preset)
+    folds = make_folds(table.year, table.place, table.sample_id, args.input.split, args.run.seed, table.assigned)
     folds = choose_folds(folds, args.input.folds)
     refuse_large_batches(args, folds)
     print(
         f"{table.name}: {len(table)} samples, split {args.input.split}, folds {', '.join(fold.name for fold in folds)}"
     )
     print(table.describe_counts())
-    pictures = find_pictures(args, table) if PRESETS[args.model.preset].use_vision else None
-    source = base_run(args, table, folds, pictures) if args.stage > 1 else None
+    pictures = find_pictures(args, table, preset) if preset.use_vision else None
+    source = base_run(args, table, folds, pictures)
     views = view_tables(table, args.sampling.to_views())
-    prepared = [prepare(table, fold, pictures, views) for fold in folds]
+    prepared = [
+        prepare(table, fold, preset.framing, pictures, views, steps_named(args.sampling.steps)) for fold in folds
+    ]
     return Ground(table, prepared, pictures, source, time.perf_counter() - started)
 
 
@@ -234,16 +237,16 @@ def trainer_of(
 
 def train_fold(args: Arguments, ready: Prepared, source: RunFolder | None, trainer: Trainer) -> Any:
     """One fold of the stage."""
-    if source is None:
-        preset = PRESETS[args.model.preset]
-        return completing.run_fold(ready, preset, args.model.dropout, trainer, args.sampling.balance)
-    if args.stage == 3:
-        return finetuning.run_fold(ready, source, trainer, args.sampling.balance)
-    model = load_model(source, ready).to(trainer.processes.device)
+    preset = preset_of(args)
+    if args.stage == 1:
+        return completing.run_fold(ready, preset, trainer, args.sampling.balance)
+    if args.stage == 3 and source is not None:
+        return forecasting.run_stage_3(ready, source, trainer, args.sampling.balance)
+    completer = None if source is None else completing.load_model(source, ready.fold.name).to(trainer.processes.device)
     setup = forecasting.ForecastSetup(
-        args.model.offset, args.model.offset_years, args.model.members, args.sampling.balance
+        args.model.offset, args.model.offset_years, args.model.members, args.model.quantiles, args.sampling.balance
     )
-    return forecasting.run_fold(ready, model, setup, trainer)
+    return forecasting.run_stage_2(ready, preset, completer, setup, trainer)
 
 
 def write_run(
@@ -251,7 +254,7 @@ def write_run(
 ) -> None:
     """Score the test rows and write the files of the contract, result.json last but for the page made of it."""
     began = time.perf_counter()
-    stage = completing if ground.source is None else forecasting
+    stage = completing if args.stage == 1 else forecasting
     metrics, baselines = stage.scores(outcomes, args.run.seed)
     seconds["evaluate"] = time.perf_counter() - began
     run.write_predictions(stage.predictions(outcomes))
@@ -280,13 +283,17 @@ def refuse_large_batches(args: Arguments, folds: Sequence[Fold]) -> None:
         )
 
 
-def find_pictures(args: Arguments, table: SeasonTable) -> Pictures:
+def find_pictures(args: Arguments, table: SeasonTable, preset: Preset) -> Pictures:
     """The cached embeddings that this table needs, or an error with the command that makes them."""
     given = args.input
     command = ["python", "render_cache.py", "--data", given.data, "--cache", given.cache, "--split", given.split]
     if given.split in ("place", "random"):
         command += ["--seed", str(args.run.seed)]
     command += args.sampling.to_views().flags()
+    if args.sampling.steps:
+        command += ["--steps", args.sampling.steps]
+    if preset.framing != "halves":
+        command += ["--framing", preset.framing]
     if given.encoder:
         command += ["--encoder", given.encoder]
     if given.year:
@@ -294,22 +301,29 @@ def find_pictures(args: Arguments, table: SeasonTable) -> Pictures:
     for name, value in asdict(args.style).items():
         if value != getattr(Style(), name):
             command += [f"--style.{name.replace('_', '-')}", str(value)]
-    return Pictures.find(given.cache, args.style, table, given.encoder, shlex.join(command))
+    return Pictures.find(given.cache, args.style, table, given.encoder, shlex.join(command), preset.framing)
 
 
-def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], pictures: Pictures | None) -> RunFolder:
-    """The run to build on: --from, or in stage 2 the newest stage-1 run of this table, split, seed and pictures."""
+def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], pictures: Pictures | None) -> RunFolder | None:
+    """The run to build on: --from, or in stage 2 the newest stage-1 run of this table, split, seed, parts and pictures.
+
+    None where nothing is built on: stage 1, and a stage 2 that starts from scratch.
+    """
+    preset = preset_of(args)
+    if args.stage == 1 or (args.stage == 2 and preset.link == "scratch"):
+        return None
     wanted = {
         "stage": args.stage - 1,
         "data_fingerprint": table.fingerprint(),
         "split": args.input.split,
         "preset": args.model.preset,
+        "parts": preset.parts(),
         "seed": args.run.seed,
         "cache_spec": pictures and pictures.store.spec.id,
-    }
-    flags = {"stage": args.stage - 1, "data": args.input.data, "split": args.input.split, "preset": args.model.preset,
-             "seed": args.run.seed}  # fmt: skip
-    command = shlex.join(["python", "train.py", *(part for name in flags for part in (f"--{name}", str(flags[name])))])
+    } | ({"link": "frozen"} if args.stage == 3 else {})
+    flags = {"stage": args.stage - 1, "data": args.input.data, "split": args.input.split, "seed": args.run.seed}
+    given = [*(part for name in flags for part in (f"--{name}", str(flags[name]))), *part_flags(args)]
+    command = shlex.join(["python", "train.py", *given])
     names = {fold.name for fold in folds}
     if args.model.from_ is None:
         for run in complete_runs():
@@ -317,16 +331,16 @@ def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], picture
             if names <= set(result["folds"]) and all(result.get(name) == value for name, value in wanted.items()):
                 return run
         raise InputError(
-            f"no stage-1 run under runs/ fits this table, split, preset, seed and pictures. Run:\n    {command}"
+            "no stage-1 run under runs/ fits this table, split, preset, its parts, seed and pictures. "
+            f"Run:\n    {command}"
         )
     of_seed = args.model.from_ / f"seed{args.run.seed}"  # --from a folder that --seeds made
     run = RunFolder.open(of_seed if of_seed.is_dir() else args.model.from_)
     result = run.read_json("result.json")
     for name, value in wanted.items():
         if name != "seed" and result.get(name) != value:
-            raise InputError(
-                f"--from {run.path} has {name} {result.get(name)!r}, this run needs {value!r}. Run:\n    {command}"
-            )
+            found, needed = differing(result.get(name), value)
+            raise InputError(f"--from {run.path} has {name} {found}, this run needs {needed}. Run:\n    {command}")
     if not names <= set(result["folds"]):
         raise InputError(
             f"--from {run.path} has folds {result['folds']}, this run needs {sorted(names)}. Run:\n    {command}"
@@ -334,11 +348,12 @@ def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], picture
     return run
 
 
-def load_model(run: RunFolder, ready: Prepared) -> TimesCLIP:
-    """The frozen stage-1 model of the same fold."""
-    model = TimesCLIP(TimesCLIPConfig(**run.read_json("fitted.json")[ready.fold.name]["model"]))
-    model.load_state_dict(run.read_weights(f"{ready.fold.name}/encoder."))
-    return model.eval().requires_grad_(False)
+def differing(found: Any, wanted: Any) -> tuple[str, str]:
+    """Two values for a message; of two records only what differs."""
+    if isinstance(found, Mapping) and isinstance(wanted, Mapping):
+        names = [name for name in wanted if found.get(name) != wanted[name]]
+        return repr({name: found.get(name) for name in names}), repr({name: wanted[name] for name in names})
+    return repr(found), repr(wanted)
 
 
 def identity(args: Arguments, ground: Ground, outcomes: Sequence[Any], command: str) -> dict[str, Any]:
@@ -349,6 +364,8 @@ def identity(args: Arguments, ground: Ground, outcomes: Sequence[Any], command: 
         "data": table.name,
         "stage": args.stage,
         "preset": args.model.preset,
+        "parts": preset_of(args).parts(),
+        "link": preset_of(args).link if args.stage == 2 else "frozen",
         "split": args.input.split,
         "folds": [fold.name for fold in folds],
         "seed": args.run.seed,

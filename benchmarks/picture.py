@@ -49,7 +49,7 @@ def main() -> None:
     left.plot(
         mine["step"] * table.step_days, mine["y_pred"], "--", color="black", label="completed from the first half"
     )
-    left.axvline(days[table.steps // 2] - table.step_days / 2, color="#aaa", lw=1)
+    left.axvline(days[table.cut] - table.step_days / 2, color="#aaa", lw=1)
     interval = f"{forecast['y_pred']:.1f} t/ha ({forecast['y_lo']:.1f}-{forecast['y_hi']:.1f})"
     title = f"{name} (simulated): forecast {interval}, harvested {forecast['y_true']:.1f}"
     left.set(xlabel="day of the season", ylabel=VARIATE, title=title)

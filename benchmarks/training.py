@@ -22,8 +22,9 @@ from cache.spec import embedding_spec
 from cache.store import Store
 from model.completion import CompletionTask, SeasonRows
 from model.encoders import encode, resolve
-from model.seasons import HalfSeason, Season, half_seasons
-from model.timesclip import TimesCLIP, TimesCLIPConfig
+from model.parts import TimesCLIPConfig
+from model.seasons import Season, Seen, seen_through
+from model.timesclip import TimesCLIP
 from model.training.loop import Trainer
 from model.training.schedule import Schedule
 from pipeline.keys import colour_keys
@@ -73,9 +74,16 @@ def epochs() -> list[Row]:
     """Stage-1 epochs: as the cache is read, on tensors made in memory, without pictures, and with all work inside."""
     values, observed = (array.reshape(SAMPLES, VARIATES, STEPS) for array in seasons(SAMPLES * VARIATES))
     vectors = np.random.default_rng(0).normal(size=(SAMPLES, VARIATES, 2, DIM)).astype(np.float16)
-    cached = Season(*half_seasons(values.astype(np.float64), observed, vectors))  # strided, as the reader leaves them
+    half = STEPS // 2
+    frames = ((0, half, half), (half, STEPS, STEPS))
+    cached = Season(  # strided, as the reader leaves them
+        *(
+            seen_through(values.astype(np.float64), observed, frame, vectors[:, :, at])
+            for at, frame in enumerate(frames)
+        )
+    )
     memory = Season(*(_contiguous(half) for half in (cached.first, cached.second)))
-    blind = Season(*(HalfSeason(half.values, half.observed, None) for half in (memory.first, memory.second)))
+    blind = Season(memory.first.without_pictures(), memory.second.without_pictures())
     runs = [_epoch(season) for season in (cached, memory, blind)]
     from_cache, in_memory, language = _interleaved(runs)
     plots = SAMPLES * VARIATES  # stage 1 reads the first half of each season
@@ -126,7 +134,7 @@ def _epoch(season: Season) -> Callable[[], object]:
     dim, window = (DIM if pictures else 0), season.first.values.shape[2]
     model = TimesCLIP(TimesCLIPConfig(VARIATES, window, window, vision_dim=dim, use_vision=bool(pictures)))
     model.fit_features(pictures)
-    task = CompletionTask(model, SeasonRows([season], torch.arange(SAMPLES)), torch.arange(0), 64)
+    task = CompletionTask(model, SeasonRows([season.to_complete()], torch.arange(SAMPLES)), torch.arange(0), 64)
     trainer = Trainer(Schedule(epochs=1))
     return lambda: trainer.refit(task, "bench/refit", 1)
 
@@ -139,11 +147,10 @@ def _interleaved(runs: list[Callable[[], object]]) -> list[float]:
     return best
 
 
-def _contiguous(half: HalfSeason) -> HalfSeason:
-    assert half.embeddings is not None
-    return HalfSeason(
-        half.values.clone(), half.observed.clone(), half.embeddings.clone(memory_format=torch.contiguous_format)
-    )
+def _contiguous(seen: Seen) -> Seen:
+    assert seen.embeddings is not None
+    copied = seen.embeddings.clone(memory_format=torch.contiguous_format)
+    return Seen(seen.values.clone(), seen.observed.clone(), copied, start=seen.start)
 
 
 def _cached_table(folder: Path) -> tuple[Path, Path]:

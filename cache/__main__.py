@@ -31,6 +31,7 @@ from pipeline.render import Style
 from pipeline.series import fold_variants
 from pipeline.sources import read
 from pipeline.splits import SplitName, make_folds
+from pipeline.windows import Framing
 from report.output import refuse_unless_possible, write_whole
 from report.progress import stage_progress
 
@@ -72,7 +73,7 @@ class Show:
     variate: tuple[str, ...] = ()
     """Only these variates."""
     window: tuple[str, ...] = ()
-    """Only these windows: first-half, second-half."""
+    """Only these windows: first-half, second-half; of `--framing season` so-far, season."""
     series: str = ""
     """Card or file of the same data: draw the numbers beside each plot."""
 
@@ -114,6 +115,8 @@ class Fsck:
     """For --sample: card or file of data that was rendered into this cache."""
     split: SplitName = "year"
     """For --sample: the split it was rendered for."""
+    framing: Framing = "halves"
+    """For --sample: the framing it was rendered with."""
     seed: int = 0
     """For --sample: seed of the choice, and of the place and random splits."""
     style: Style = field(default_factory=Style)
@@ -131,8 +134,9 @@ class Fsck:
         drawn = ""
         if self.sample and not problems:
             table = read(self.data)
-            folds = make_folds(table.year, table.place, table.sample_id, self.split, self.seed)
-            blocks = [block for variant in fold_variants(table, folds, self.style) for block in variant]
+            folds = make_folds(table.year, table.place, table.sample_id, self.split, self.seed, table.assigned)
+            variants = fold_variants(table, folds, self.style, framing=self.framing)
+            blocks = [block for variant in variants for block in variant]
             count, problems = draw_again(self.cache, self.style, blocks, self.sample, self.seed)
             drawn = f", {count} pictures drawn again"
         for problem in problems:

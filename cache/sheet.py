@@ -18,7 +18,7 @@ from pipeline.errors import InputError
 from pipeline.render import Style, colourise, draw
 from pipeline.series import series_blocks
 from pipeline.table import SeasonTable
-from pipeline.windows import half_seasons
+from pipeline.windows import Framing, window_called
 
 GAP, CAPTION = 8, 34  # pixels between plots, and under each
 
@@ -69,9 +69,11 @@ def contact_sheet(root: str | Path, entry: Entry, choice: Choice, table: SeasonT
     return _sheet(entry, choice, ink.reshape(*keys.shape, *ink.shape[1:]), table)
 
 
-def preview(table: SeasonTable, ranges: NDArray[np.float64], style: Style, samples: int) -> Image.Image:
+def preview(
+    table: SeasonTable, ranges: NDArray[np.float64], style: Style, samples: int, framing: Framing = "halves"
+) -> Image.Image:
     """The sheet of a few samples before anything is cached; beside each plot its numbers, on the same y-range [V,2]."""
-    blocks = series_blocks(table, ranges, style)
+    blocks = series_blocks(table, ranges, style, framing)
     entry = Entry.of(table, blocks, "", "")
     choice = choose(entry, samples)
     ink = []
@@ -131,9 +133,9 @@ def _numbers(
     table: SeasonTable, sample: int, variate: int, window: str, size: int, span: NDArray[np.float64] | None
 ) -> tuple[Image.Image, str]:
     """The observed values as dots in the table's own units: on the y-range `span`, or from their lowest to highest."""
-    part = next(half for half in half_seasons(table.steps) if half.name == window)
-    values = table.values[sample, variate, part.start : part.stop]
-    steps = np.flatnonzero(table.observed[sample, variate, part.start : part.stop])
+    part = window_called(window, table.steps, table.cut)
+    values = table.values[sample, variate, part.start : part.until]
+    steps = np.flatnonzero(table.observed[sample, variate, part.start : part.until])
     panel = Image.new("RGB", (size, size), "white")
     if not len(steps):
         return panel, "nothing observed"

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from model.losses import completion_loss, info_nce
-from model.seasons import HalfSeason, Season, in_views
-from model.timesclip import TimesCLIP, TimesCLIPConfig
+from model.losses import alignment_loss, completion_loss, false_negatives
+from model.parts import TimesCLIPConfig
+from model.seasons import Season, Seen, in_views
+from model.timesclip import TimesCLIP
 from model.training.loop import Fit, Trainer
 from model.training.processes import ALONE, Processes
 from model.training.task import Draw, Outputs, Terms
-
-ALIGNMENT_WEIGHT = 0.1  # of the paper
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ class CompletionTask(OnSeasons):
         return completion_outputs(self.module, batch.first)
 
     def loss(self, outputs: Outputs, batch: Season, total: int, processes: Processes) -> Terms:
-        """1.0 MSE over the observed steps of the second half + 0.1 alignment."""
+        """MSE over the observed steps of the second half + 0.1 alignment."""
         return completion_terms(self.module, outputs, batch, processes)
 
     def validate(self, processes: Processes) -> dict[str, float]:
@@ -89,69 +89,81 @@ def train_completion(
     """A model fitted on the training rows; the validation rows choose its epoch. Same seed, same weights on a CPU."""
     torch.manual_seed(trainer.seed)
     model = TimesCLIP(config)
-    if config.use_vision:
-        halves = (train.seasons[0].first, train.seasons[0].second)
-        pictures = [half.embeddings for half in halves if half.embeddings is not None]
-        model.fit_features(pictures, [half.observed.any(-1) for half in halves], train.rows)
+    fit_features(model, train.seasons[0], train.rows)
     model = model.to(trainer.processes.device)
-    task = CompletionTask(model, train, valid, trainer.schedule.batch_size)
+    read = SeasonRows([season.to_complete() for season in train.seasons], train.rows, train.weights)
+    task = CompletionTask(model, read, valid, trainer.schedule.batch_size)
     return model, trainer.fit(task, phase)
 
 
-def completion_outputs(model: TimesCLIP, first: HalfSeason) -> Outputs:
-    """What the loss reads of the first halves."""
-    out = model(first.values, first.observed, first.embeddings)
+def fit_features(model: TimesCLIP, season: Season, rows: Tensor) -> None:
+    """The norm of the pictures' vectors, from the training rows [n] of both windows. Without vision: nothing."""
+    seen = (season.first, season.second)
+    pictures = [window.embeddings for window in seen if window.embeddings is not None]
+    if model.config.use_vision:
+        model.fit_features(pictures, [window.present for window in seen], rows)
+
+
+def completion_outputs(model: TimesCLIP, first: Seen) -> Outputs:
+    """What the loss reads of the windows that stage 1 sees."""
+    out = model(*first.inputs())
     outputs = {"completion": out.completion}
-    if out.vision is not None and out.language is not None and model.config.use_alignment:
+    if out.vision is not None and out.language is not None and model.config.aligned:
         outputs |= {"vision": out.vision, "language": out.language}
     return outputs
 
 
 def completion_terms(model: TimesCLIP, outputs: Outputs, season: Season, processes: Processes) -> Terms:
-    """1.0 MSE over the observed steps of the second half + 0.1 alignment, as named terms."""
-    second = season.second
-    completion = completion_loss(outputs["completion"], second.values, second.observed, processes)
+    """MSE over the observed steps of what is completed + 0.1 alignment, as named terms."""
+    completion = completion_loss(outputs["completion"], *season.rest, processes)
     if "vision" not in outputs:
         return {"loss": completion, "completion": completion}
-    present = season.first.observed.any(-1)
-    alignment = info_nce(outputs["vision"], outputs["language"], present, model.log_temperature, processes)
-    return {"loss": completion + ALIGNMENT_WEIGHT * alignment, "completion": completion, "alignment": alignment}
+    config = model.config
+    sides = (outputs["vision"], outputs["language"], season.first.present)
+    alignment = alignment_loss(config.alignment, *sides, model.log_temperature, processes)
+    loss = completion + config.alignment_weight * alignment
+    return {"loss": loss, "completion": completion, "alignment": alignment}
 
 
 @torch.inference_mode()
 def evaluate(
     model: TimesCLIP, season: Season, rows: Tensor, batch_size: int, processes: Processes = ALONE
 ) -> dict[str, float]:
-    """Of some rows [n]: MSE over every observed step, whatever the batch size; alignment, a mean over batches.
+    """Of some rows [n], whatever the batch size: `completion`, MSE over observed steps; and where sides are aligned
+
+    alignment        its loss, a mean over batches
+    false_negatives  the share of pairs of a batch that it tells apart although their series are near-equal
 
     Whole batches are dealt to the processes in turn, so that every number is the same for any number of them.
     """
     device = model.log_temperature.device
-    sums = torch.zeros(2, 2, dtype=torch.float64, device=device)  # completion, alignment; sum, weight
-    names = ("completion", "alignment")
+    names = ("completion", "alignment", "false_negatives")
+    sums = torch.zeros(len(names), 2, dtype=torch.float64, device=device)  # sum, weight
+    season = season.to_complete()
     for number, positions in enumerate(torch.split(rows, batch_size)):
         if number % processes.size != processes.rank:
             continue
         batch = season.rows(positions).to(device)
         terms = completion_terms(model, completion_outputs(model, batch.first), batch, ALONE)
-        sizes = {"completion": float(batch.second.observed.sum()), "alignment": float(len(positions))}
-        for at, name in enumerate(names):
-            if name in terms:
-                sums[at] += torch.stack([terms[name].double() * sizes[name], torch.tensor(sizes[name], device=device)])
+        observed = batch.rest[1].sum()
+        sums[0] += torch.stack([terms["completion"].double() * observed, observed])
+        if "alignment" in terms:
+            sums[1] += torch.stack([terms["alignment"].double() * len(positions), torch.tensor(len(positions))])
+            sums[2] += torch.stack(false_negatives(batch.first.values, batch.first.observed))
     totals = processes.sum(sums).tolist()
     return {name: total / max(weight, 1.0) for name, (total, weight) in zip(names, totals, strict=True) if weight > 0}
 
 
 @torch.inference_mode()
-def complete(model: TimesCLIP, first: HalfSeason, batch_size: int) -> tuple[Tensor, Tensor | None]:
-    """The completed second half [n,V,W], standardised, and the variate-selection weights [V,V] averaged over samples.
+def complete(model: TimesCLIP, first: Seen, batch_size: int) -> tuple[Tensor, Tensor | None]:
+    """The completed rest of the season [n,V,H], standardised, and the variate-selection weights [V,V].
 
-    No weights without the language side.
+    Weights are averaged over samples; None where no variates are selected.
     """
     model.eval()
     parts, weights = [], []
     for batch in _batches(model, first, batch_size):
-        out = model(batch.values, batch.observed, batch.embeddings)
+        out = model(*batch.inputs())
         parts.append(out.completion.cpu())
         if out.selection is not None:
             weights.append(out.selection.cpu())
@@ -159,13 +171,37 @@ def complete(model: TimesCLIP, first: HalfSeason, batch_size: int) -> tuple[Tens
 
 
 @torch.inference_mode()
-def features(model: TimesCLIP, half: HalfSeason, batch_size: int) -> Tensor:
-    """What the frozen model knows of each variate of half a season: [n,V,F], on the CPU."""
+def features(model: TimesCLIP, seen: Seen, batch_size: int) -> Tensor:
+    """What the frozen model knows of each variate through a window: [n,V,F], on the CPU."""
     model.eval()
-    batches = _batches(model, half, batch_size)
-    return torch.cat([model.features(batch.values, batch.observed, batch.embeddings).cpu() for batch in batches])
+    return torch.cat([model.features(*batch.inputs()).cpu() for batch in _batches(model, seen, batch_size)])
 
 
-def _batches(model: TimesCLIP, half: HalfSeason, size: int) -> Iterator[HalfSeason]:
+def _batches(model: TimesCLIP, seen: Seen, size: int) -> Iterator[Seen]:
     device = model.log_temperature.device
-    return (half.part(start, start + size).to(device) for start in range(0, len(half), size))
+    return (seen.part(start, start + size).to(device) for start in range(0, len(seen), size))
+
+
+@torch.inference_mode()
+def with_errors(model: TimesCLIP, season: Season, batch_size: int) -> Season:
+    """The whole season with the completion's errors as V more variates: what the first half did not announce.
+
+    Variates 0 to V-1 are the season [n,V,T] as it was; V to 2V-1 are completed minus measured from the cut on, where
+    both are there, and unobserved before it. Numbers alone, in the frame of the whole season.
+    """
+    cut = season.first.values.shape[2] if season.cut is None else season.cut
+    completed, _ = complete(model, season.first, batch_size)
+    values, known = season.rest
+    known = known & season.first.present[..., None]
+    errors = torch.where(known, completed.to(values.device) - values, 0)
+    if season.cut is None:
+        whole = torch.cat([season.first.values, season.second.values], -1)
+        seen = torch.cat([season.first.observed, season.second.observed], -1)
+    else:
+        whole, seen = season.second.values, season.second.observed
+    channels = torch.cat([whole, functional.pad(errors, (cut, 0))], 1)
+    observed = torch.cat([seen, functional.pad(known, (cut, 0), value=False)], 1)
+    after = Seen(channels, observed, None, season.second.drivers)
+    before = observed.clone()
+    before[..., cut:] = False
+    return Season(Seen(channels * before, before, None, season.first.drivers), after, cut, season.static)

@@ -1,4 +1,4 @@
-"""Stage 3: encoder and yield heads learn on together, from a stage-2 run, by completion, alignment and yield."""
+"""Encoder and yield heads learn together: stage 3, from a stage-2 run, and stage 2 where it starts from scratch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from model.completion import OnSeasons, SeasonRows, completion_outputs, completion_terms
-from model.seasons import HalfSeason, Season
+from model.seasons import Season, Seen
 from model.timesclip import TimesCLIP
 from model.training.processes import Processes
 from model.training.task import Draw, Outputs, Terms
@@ -25,15 +25,14 @@ class SeasonForecaster(nn.Module):
         self.encoder, self.yields = encoder, yields
 
     def forward(self, season: Season) -> Tensor:
-        """Both half seasons of b samples -> standardised anomalies [M,b], one row a member."""
-        both = [self.features(half) for half in (season.first, season.second)]
-        present = season.first.observed.any(-1) | season.second.observed.any(-1)
-        anomalies: Tensor = self.yields(torch.cat(both, -1), present)
+        """b seasons -> standardised anomalies [M,b,O], one row a member; O as in `YieldHead`."""
+        seen = torch.cat([self.features(window) for window in season.windows], -1)
+        anomalies: Tensor = self.yields(seen, season.present, season.static)
         return anomalies
 
-    def features(self, half: HalfSeason) -> Tensor:
-        """[b,V,F] of half a season."""
-        return self.encoder.features(half.values, half.observed, half.embeddings)
+    def features(self, seen: Seen) -> Tensor:
+        """[b,V,F] of one window."""
+        return self.encoder.features(*seen.inputs())
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,13 +52,17 @@ class LabelledSeason:
 
 @dataclass(frozen=True, eq=False)
 class FinetuningTask(OnSeasons):
-    """A forecaster, the rows it learns from with their anomalies [n], and validation rows (None: nothing chooses)."""
+    """A forecaster, the rows it learns from with their anomalies [n], and validation rows (None: nothing chooses).
+
+    completion  weight of the completion loss beside a yield loss of weight 1; 0: the yield alone
+    """
 
     module: SeasonForecaster
     train: SeasonRows
     anomaly: Tensor
     valid: LabelledSeason | None
     batch_size: int
+    completion: float = COMPLETION_WEIGHT
     pretrained: tuple[str, ...] = ("encoder.",)
 
     def batch(self, draw: Draw) -> LabelledSeason:
@@ -70,16 +73,17 @@ class FinetuningTask(OnSeasons):
         return LabelledSeason(self.train.batch(draw).to(self.anomaly.device), anomaly)
 
     def forward(self, batch: LabelledSeason) -> Outputs:
-        """Anomalies [b,M], and what the completion reads."""
-        outputs = completion_outputs(self.module.encoder, batch.season.first)
-        return {"anomaly": self.module(batch.season).T, **outputs}
+        """Anomalies [b,M,O], and what the completion reads."""
+        outputs = completion_outputs(self.module.encoder, batch.season.first) if self.completion else {}
+        return {"anomaly": self.module(batch.season).transpose(0, 1), **outputs}
 
     def loss(self, outputs: Outputs, batch: LabelledSeason, total: int, processes: Processes) -> Terms:
         """Yield + 0.3 (completion + 0.1 alignment)."""
-        anomaly = anomaly_loss(outputs["anomaly"], batch.anomaly, total)
+        anomaly = anomaly_loss(outputs["anomaly"], batch.anomaly, total, self.module.yields.shape.quantiles)
+        if not self.completion:
+            return {"loss": anomaly}
         terms = completion_terms(self.module.encoder, outputs, batch.season, processes)
-        joint = anomaly + COMPLETION_WEIGHT * terms["loss"]
-        return {**terms, "yield": anomaly, "loss": joint}
+        return {**terms, "yield": anomaly, "loss": anomaly + self.completion * terms["loss"]}
 
     def validate(self, processes: Processes) -> dict[str, float]:
         """MSE of the mean over the members chooses the epoch."""
@@ -89,5 +93,5 @@ class FinetuningTask(OnSeasons):
         squared = self.anomaly.new_zeros((), dtype=torch.float64)
         for first in range(start, stop, self.batch_size):
             part = self.valid.part(first, min(first + self.batch_size, stop))
-            squared += (self.module(part.season).mean(0) - part.anomaly).double().square().sum()
+            squared += (self.module(part.season).mean(0)[:, 0] - part.anomaly).double().square().sum()
         return {"score": float(processes.sum(squared)) / len(self.valid)}

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from model.parts import AlignmentName
 from model.training.processes import ALONE, Processes
 
-# CLIP's start (0.07) and its bound on the logit scale (100): Radford et al. 2021, section 2.5.
-START_LOG_TEMPERATURE = math.log(0.07)
-LOWEST_LOG_TEMPERATURE = math.log(1 / 100)
+LOWEST_LOG_TEMPERATURE = math.log(1 / 100)  # CLIP's bound on the logit scale: Radford et al. 2021, section 2.5
+SAMPLE_SHARE = 0.7  # of the hierarchical alignment; the rest is within samples (plan B of the seed document)
+NEAR_EQUAL = 0.1  # RMS difference of two series, in training spreads, below which a picture cannot tell them apart
 
 
 def completion_loss(pred: Tensor, true: Tensor, observed: Tensor, processes: Processes = ALONE) -> Tensor:
@@ -50,3 +51,74 @@ def info_nce(
     own = first + torch.arange(len(seen), device=seen.device)
     found = functional.cross_entropy(scale * seen @ all_read.T, own, reduction="sum")
     return (found + functional.cross_entropy(scale * read @ all_seen.T, own, reduction="sum")) / max(len(all_seen), 1)
+
+
+def within_samples(
+    vision: Tensor, language: Tensor, variate_mask: Tensor, log_temperature: Tensor, processes: Processes = ALONE
+) -> Tensor:
+    """Two-way InfoNCE among the variates of each sample: which of its own texts belongs to this picture?
+
+    Shapes as in `info_nce`. The mean over all M present pairs; a sample with one variate has nothing to tell apart and
+    adds zero. Samples do not meet, so several processes exchange nothing but M.
+    """
+    seen, read = (functional.normalize(side, dim=-1) for side in (vision, language))
+    logits = torch.exp(-log_temperature.clamp(min=LOWEST_LOG_TEMPERATURE)) * seen @ read.transpose(1, 2)
+    pairs = variate_mask[:, :, None] & variate_mask[:, None, :]
+    logits = torch.where(pairs, logits, torch.finfo(logits.dtype).min)
+    own = torch.diagonal(logits, dim1=1, dim2=2)
+    lost = logits.logsumexp(2) + logits.logsumexp(1) - 2 * own
+    total = torch.where(variate_mask, lost, 0).sum()
+    return total / processes.sum(variate_mask.sum()).clamp(min=1)
+
+
+def across_samples(
+    vision: Tensor, language: Tensor, variate_mask: Tensor, log_temperature: Tensor, processes: Processes = ALONE
+) -> Tensor:
+    """Two-way InfoNCE between samples: each side of a sample is the mean of its present variates' tokens [B,E]."""
+    present = variate_mask.any(1, keepdim=True)
+    count = variate_mask.sum(1, keepdim=True).clamp(min=1)[..., None]
+    means = [torch.where(variate_mask[..., None], side, 0).sum(1, keepdim=True) / count for side in (vision, language)]
+    return info_nce(means[0], means[1], present, log_temperature, processes)
+
+
+def alignment_loss(
+    name: AlignmentName,
+    vision: Tensor,
+    language: Tensor,
+    variate_mask: Tensor,
+    log_temperature: Tensor,
+    processes: Processes = ALONE,
+) -> Tensor:
+    """The alignment of a name, shapes as in `info_nce` -> scalar.
+
+    flat          every (sample, variate) pair against all others (the paper)
+    sample        samples against each other, by the mean of their variates
+    variate       the variates of a sample against each other
+    hierarchical  0.7 sample + 0.3 variate
+    """
+    given = (vision, language, variate_mask, log_temperature, processes)
+    if name == "flat":
+        return info_nce(*given)
+    if name == "sample":
+        return across_samples(*given)
+    if name == "variate":
+        return within_samples(*given)
+    if name == "hierarchical":
+        return SAMPLE_SHARE * across_samples(*given) + (1 - SAMPLE_SHARE) * within_samples(*given)
+    raise ValueError(f"{name} is no alignment that can be minimised")
+
+
+def false_negatives(values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
+    """How many pairs of a batch the flat alignment tells apart although they are near-equal, and how many in all.
+
+    values, observed [B,V,W], standardised. Two series are near-equal where the RMS of their difference, over steps that
+    both observe, is below NEAR_EQUAL; pairs without a common step are told apart by right.
+    """
+    present = observed.any(-1)
+    x = torch.where(observed, values, 0)[present].double()  # [M,W]
+    seen = observed[present].double()
+    common = seen @ seen.T
+    square = x.square() @ seen.T
+    apart = square + square.T - 2 * x @ x.T
+    near = (apart.clamp(min=0) < NEAR_EQUAL**2 * common) & (common > 0)
+    return near.sum() - near.diagonal().sum(), torch.tensor(len(x) * (len(x) - 1), device=values.device)

@@ -1,25 +1,65 @@
-"""The systems that can be trained: which parts of TimesCLIP each one uses."""
+"""The systems that can be trained: each a choice of parts, none a model of its own (docs/models.md)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
 
-PresetName = Literal["timesclip", "language-only", "vision-only", "no-alignment"]
+from model.parts import Parts
+
+FramingName = Literal["halves", "season"]
+LinkName = Literal["frozen", "error", "scratch"]
 
 
-@dataclass(frozen=True)
-class Preset:
-    """Which parts are on."""
+@dataclass(frozen=True, kw_only=True)
+class Preset(Parts):
+    """Parts of a model, and how it meets the season and the yield."""
 
-    use_vision: bool = True
-    use_language: bool = True
-    use_alignment: bool = True
+    framing: FramingName = "halves"
+    """Windows: both halves of a season, or the season so far and then all of it, through one encoder."""
+    link: LinkName = "frozen"
+    """What stage 2 takes from stage 1: frozen features, the completion's error as extra channels, or nothing."""
 
+    def parts(self) -> dict[str, Any]:
+        """The parts of the model alone, by name."""
+        return {field.name: getattr(self, field.name) for field in fields(Parts)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+PresetName = Literal[
+    "timesclip",
+    "baseline",
+    "language-only",
+    "vision-only",
+    "no-alignment",
+    "simple",
+    "hierarchical",
+    "unified",
+    "optimal",
+]
 
 PRESETS: dict[PresetName, Preset] = {
     "timesclip": Preset(),
-    "language-only": Preset(use_vision=False, use_alignment=False),
-    "vision-only": Preset(use_language=False, use_alignment=False),
-    "no-alignment": Preset(use_alignment=False),
+    "baseline": Preset(selection=False, link="scratch"),
+    "language-only": Preset(use_vision=False, alignment="none"),
+    "vision-only": Preset(use_language=False, alignment="none"),
+    "no-alignment": Preset(alignment="none"),
+    "simple": Preset(use_vision=False, alignment="none", selection=False, layers=6, head="mlp"),
+    "hierarchical": Preset(alignment="hierarchical"),
+    "unified": Preset(framing="season", positions="day"),
+    "optimal": Preset(
+        use_vision=False,
+        alignment="none",
+        sequence="joint",
+        positions="day",
+        pool="mean",
+        selection=False,
+        framing="season",
+        width=256,
+        layers=6,
+        heads=8,
+    ),
 }

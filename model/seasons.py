@@ -1,9 +1,9 @@
-"""Both half seasons of every sample as tensors in memory: what the models are trained on."""
+"""Seasons of every sample as tensors in memory, seen through windows: what the models are trained on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,31 +12,44 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class HalfSeason:
-    """One half of n seasons.
+class Seen:
+    """What one window shows of n seasons.
 
     values     [n,V,W] float32, standardised by the training rows; 0 where not observed
     observed   [n,V,W] bool
-    embeddings [n,V,D] float16 of the pictures of this half, or None when no picture is used
+    embeddings [n,V,D] float16 of the pictures of this window, or None when no picture is used
+    drivers    [n,R,2T] float32, standardised numbers beside their mask (1: observed), of the whole season; or None
+    start      the step of the season that the window begins with
     """
 
     values: Tensor
     observed: Tensor
-    embeddings: Tensor | None
+    embeddings: Tensor | None = None
+    drivers: Tensor | None = None
+    start: int = 0
 
-    def rows(self, index: Tensor) -> HalfSeason:
+    @property
+    def present(self) -> Tensor:
+        """[n,V] bool: which variates are observed at any step of the window."""
+        return self.observed.any(-1)
+
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, int]:
+        """As the model takes them."""
+        return self.values, self.observed, self.embeddings, self.drivers, self.start
+
+    def without_pictures(self) -> Seen:
+        """The same window, its numbers alone."""
+        return replace(self, embeddings=None)
+
+    def rows(self, index: Tensor) -> Seen:
         """The samples of `index` [b]."""
-        pictures = (
-            None if self.embeddings is None else self.embeddings.index_select(0, index)
-        )  # [index]: 6 times slower
-        return HalfSeason(self.values[index], self.observed[index], pictures)
+        return self._each(lambda tensor: tensor.index_select(0, index))  # tensor[index] is 6 times slower on vectors
 
-    def part(self, start: int, stop: int) -> HalfSeason:
+    def part(self, start: int, stop: int) -> Seen:
         """The samples from `start` to `stop`, without a copy."""
-        pictures = None if self.embeddings is None else self.embeddings[start:stop]
-        return HalfSeason(self.values[start:stop], self.observed[start:stop], pictures)
+        return self._each(lambda tensor: tensor[start:stop])
 
-    def mixed(self, other: HalfSeason, weight: float) -> HalfSeason:
+    def mixed(self, other: Seen, weight: float) -> Seen:
         """MixUp (Zhang et al. 2018): weight x self + (1 - weight) x other, sample by sample.
 
         A step is observed where both observe it: a number mixed with nothing would be neither. So is a variate whose
@@ -44,47 +57,93 @@ class HalfSeason:
         """
         observed = self.observed & other.observed
         values = torch.where(observed, torch.lerp(other.values, self.values, weight), 0)
-        if self.embeddings is None or other.embeddings is None:
-            return HalfSeason(values, observed, None)
-        return HalfSeason(values, observed, torch.lerp(other.embeddings.float(), self.embeddings.float(), weight))
+        pictures = drivers = None
+        if self.embeddings is not None and other.embeddings is not None:
+            pictures = torch.lerp(other.embeddings.float(), self.embeddings.float(), weight)
+        if self.drivers is not None and other.drivers is not None:
+            drivers = _mixed_drivers(self.drivers, other.drivers, weight)
+        return Seen(values, observed, pictures, drivers, self.start)
 
-    def to(self, device: torch.device) -> HalfSeason:
+    def to(self, device: torch.device) -> Seen:
         """The same samples on a device; to a GPU by one pinned, non-blocking copy a tensor."""
-        return HalfSeason(
-            moved(self.values, device),
-            moved(self.observed, device),
-            None if self.embeddings is None else moved(self.embeddings, device),
+        return self._each(lambda tensor: moved(tensor, device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Seen:
+        return Seen(
+            change(self.values),
+            change(self.observed),
+            None if self.embeddings is None else change(self.embeddings),
+            None if self.drivers is None else change(self.drivers),
+            self.start,
         )
 
     def __len__(self) -> int:
         return len(self.values)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Season:
-    """First and second half of the same samples."""
+    """The same samples as stage 1 sees them (`first`) and what else stage 2 sees (`second`).
 
-    first: HalfSeason
-    second: HalfSeason
+    cut    None: first and second are the two halves of the season. A step: both have the frame of the whole season, and
+           `first` shows nothing from the cut on.
+    static [n,S] float32, standardised, what does not change within a season, or None
+    """
+
+    first: Seen
+    second: Seen
+    cut: int | None = None
+    static: Tensor | None = None
+
+    @property
+    def rest(self) -> tuple[Tensor, Tensor]:
+        """What stage 1 completes: values [n,V,H] and observed [n,V,H]."""
+        return self.second.values[:, :, self.cut or 0 :], self.second.observed[:, :, self.cut or 0 :]
+
+    @property
+    def windows(self) -> tuple[Seen, ...]:
+        """What a yield is read from: both halves, or the whole season."""
+        return (self.first, self.second) if self.cut is None else (self.second,)
+
+    @property
+    def present(self) -> Tensor:
+        """[n,V] bool: which variates are observed at any step of the season."""
+        return self.first.present | self.second.present
+
+    def to_complete(self) -> Season:
+        """What stage 1 reads: no picture of what it completes."""
+        return replace(self, second=replace(self.second, embeddings=None, drivers=None))
 
     def rows(self, index: Tensor) -> Season:
         """The samples of `index` [b]."""
-        return Season(self.first.rows(index), self.second.rows(index))
+        static = None if self.static is None else self.static[index]
+        return Season(self.first.rows(index), self.second.rows(index), self.cut, static)
 
     def part(self, start: int, stop: int) -> Season:
         """The samples from `start` to `stop`, without a copy."""
-        return Season(self.first.part(start, stop), self.second.part(start, stop))
+        static = None if self.static is None else self.static[start:stop]
+        return Season(self.first.part(start, stop), self.second.part(start, stop), self.cut, static)
 
     def mixed(self, other: Season, weight: float) -> Season:
-        """Both halves mixed with one weight."""
-        return Season(self.first.mixed(other.first, weight), self.second.mixed(other.second, weight))
+        """Everything mixed with one weight."""
+        static = None if self.static is None or other.static is None else other.static.lerp(self.static, weight)
+        first, second = self.first.mixed(other.first, weight), self.second.mixed(other.second, weight)
+        return Season(first, second, self.cut, static)
 
     def to(self, device: torch.device) -> Season:
         """The same samples on a device."""
-        return Season(self.first.to(device), self.second.to(device))
+        static = None if self.static is None else moved(self.static, device)
+        return Season(self.first.to(device), self.second.to(device), self.cut, static)
 
     def __len__(self) -> int:
         return len(self.first)
+
+
+def _mixed_drivers(own: Tensor, other: Tensor, weight: float) -> Tensor:
+    """[n,R,2T]: numbers are mixed where both are observed."""
+    steps = own.shape[-1] // 2
+    observed = own[..., steps:] * other[..., steps:]
+    return torch.cat([torch.lerp(other[..., :steps], own[..., :steps], weight) * observed, observed], -1)
 
 
 def moved(tensor: Tensor, device: torch.device) -> Tensor:
@@ -108,35 +167,45 @@ def in_views(seasons: Sequence[Season], rows: Tensor, views: Tensor | None) -> S
 
 def joined(seasons: Sequence[Season]) -> Season:
     """The samples of several, one after the other."""
-    halves = []
-    for name in ("first", "second"):
-        parts = [getattr(season, name) for season in seasons]
-        pictures = None if parts[0].embeddings is None else torch.cat([part.embeddings for part in parts])
-        values, observed = (torch.cat([getattr(part, key) for part in parts]) for key in ("values", "observed"))
-        halves.append(HalfSeason(values, observed, pictures))
-    return Season(halves[0], halves[1])
 
-
-def half_seasons(
-    values: NDArray[np.float64], observed: NDArray[np.bool_], embeddings: NDArray[np.float16] | None
-) -> tuple[HalfSeason, HalfSeason]:
-    """Cut standardised seasons [N,V,T] into first and second half, both W = T - T//2 steps long.
-
-    Where T is odd the first half is one step shorter; it gets one unobserved step at its end, so that one set of
-    weights reads both. embeddings [N,V,2,D], index 0 the first half.
-    """
-    cut = values.shape[2] // 2
-    length = values.shape[2] - cut
-    filled = np.where(observed, values, 0).astype(np.float32)
-    halves = []
-    for number, part in enumerate((slice(0, cut), slice(cut, None))):
-        pad = ((0, 0), (0, 0), (0, length - filled[:, :, part].shape[2]))
-        pictures = None if embeddings is None else torch.from_numpy(embeddings[:, :, number])
-        halves.append(
-            HalfSeason(
-                torch.from_numpy(np.pad(filled[:, :, part], pad)),
-                torch.from_numpy(np.pad(observed[:, :, part], pad)),
-                pictures,
-            )
+    def one(windows: Sequence[Seen]) -> Seen:
+        return Seen(
+            torch.cat([window.values for window in windows]),
+            torch.cat([window.observed for window in windows]),
+            _joined([window.embeddings for window in windows]),
+            _joined([window.drivers for window in windows]),
+            windows[0].start,
         )
-    return halves[0], halves[1]
+
+    first, second = one([season.first for season in seasons]), one([season.second for season in seasons])
+    return Season(first, second, seasons[0].cut, _joined([season.static for season in seasons]))
+
+
+def _joined(tensors: Sequence[Tensor | None]) -> Tensor | None:
+    known = [tensor for tensor in tensors if tensor is not None]
+    return torch.cat(known) if known else None
+
+
+def seen_through(
+    values: NDArray[np.float64],
+    observed: NDArray[np.bool_],
+    frame: tuple[int, int, int],
+    embeddings: NDArray[np.float16] | None = None,
+    drivers: NDArray[np.float32] | None = None,
+) -> Seen:
+    """Standardised seasons [N,V,T] through a window: the steps start to stop of `frame`, none seen from its third on.
+
+    embeddings [N,V,D] of that window's pictures, drivers [N,R,2T].
+    """
+    start, stop, until = frame
+    numbers = np.where(observed[:, :, start:stop], values[:, :, start:stop], 0).astype(np.float32)
+    mask = observed[:, :, start:stop].copy()
+    numbers[:, :, max(0, until - start) :] = 0
+    mask[:, :, max(0, until - start) :] = False
+    return Seen(
+        torch.from_numpy(numbers),
+        torch.from_numpy(mask),
+        None if embeddings is None else torch.from_numpy(embeddings),
+        None if drivers is None else torch.from_numpy(drivers),
+        start,
+    )

@@ -1,18 +1,19 @@
-"""Stage 2: from the frozen features of both half seasons to the yield anomaly, with a split-conformal interval."""
+"""From what an encoder knows of a season to the yield anomaly, with a split-conformal interval."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
-from model.timesclip import YieldHead
+from model.norms import FeatureNorm
 from model.training.loop import Fit, Trainer
 from model.training.processes import Processes
 from model.training.task import Draw, Outputs, Terms
@@ -20,50 +21,137 @@ from model.training.task import Draw, Outputs, Terms
 INTERVAL = 0.90  # nominal coverage of [y_lo, y_hi]
 
 
+@dataclass(frozen=True)
+class HeadShape:
+    """What a yield head reads and tells.
+
+    features   F of one window (`TimesCLIPConfig.feature_dim`); the head reads `windows` of them side by side
+    variates   V
+    level      how many of the last features of each window are its level (mean and log spread): they have a way of
+               their own to the output, since they alone beat all tokens together where samples are few (docs/log.md)
+    static     S, numbers of a sample that do not change within a season: soil, elevation
+    quantiles  levels of the quantiles told beside the point forecast
+    """
+
+    features: int
+    variates: int
+    windows: int = 2
+    level: int = 2
+    static: int = 0
+    quantiles: tuple[float, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Features of all windows side by side."""
+        return self.features * self.windows
+
+    @property
+    def outputs(self) -> int:
+        """O: the point forecast, then the quantiles."""
+        return 1 + len(self.quantiles)
+
+    @staticmethod
+    def from_dict(record: Mapping[str, Any]) -> HeadShape:
+        """Inverse of `asdict`."""
+        return HeadShape(**{**record, "quantiles": tuple(record["quantiles"])})
+
+
+class YieldHead(nn.Module):
+    """Frozen features of what was seen -> yield anomaly. Small, for 10^2-10^4 samples; starts at exactly zero."""
+
+    ends: Tensor
+
+    def __init__(self, shape: HeadShape, bottleneck: int = 8, hidden: int = 32, dropout: float = 0.3) -> None:
+        super().__init__()
+        level, last = shape.level, [shape.features * (window + 1) for window in range(shape.windows)]
+        ends = [at for end in last for at in range(end - level, end)]
+        self.register_buffer("ends", torch.tensor(ends, dtype=torch.long), persistent=False)
+        self.norm = FeatureNorm(shape.variates, shape.width)
+        self.squeeze = nn.Linear(shape.width, bottleneck)
+        self.variates = nn.Parameter(0.02 * torch.randn(shape.variates, bottleneck))
+        self.dropout = nn.Dropout(dropout)
+        straight = shape.variates * len(ends) + shape.static
+        self.mix = nn.Linear(shape.variates * bottleneck + straight, hidden)
+        self.out = nn.Linear(hidden, shape.outputs)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+        self.straight = nn.Parameter(torch.zeros(straight, shape.outputs))
+
+    def fit_features(self, features: Tensor, present: Tensor) -> None:
+        """Fits the feature norm on training rows: features [n,V,windows * F], present [n,V] bool."""
+        self.norm.fit([features], [present])
+
+    def forward(self, features: Tensor, present: Tensor, static: Tensor | None = None) -> Tensor:
+        """features [B,V,windows * F], present [B,V] bool, static [B,S] -> anomaly [B,O], in training spreads.
+
+        The first output is the point forecast, the others are quantiles.
+        """
+        known = present[..., None]
+        normed = torch.where(known, self.norm(torch.where(known, features, 0)), 0)
+        squeezed = torch.where(known, functional.gelu(self.squeeze(self.dropout(normed)) + self.variates), 0)
+        plain = normed[..., self.ends].flatten(1)
+        if static is not None:
+            plain = torch.cat([plain, static], -1)
+        mixed = functional.gelu(self.mix(self.dropout(torch.cat([squeezed.flatten(1), plain], -1))))
+        anomaly: Tensor = self.out(self.dropout(mixed)) + plain @ self.straight
+        return anomaly
+
+
 class YieldEnsemble(nn.Module):
     """`members` yield heads that differ in their first weights; the prediction is their mean."""
 
-    def __init__(self, members: int, features: int, variates: int, level: int) -> None:
+    def __init__(self, members: int, shape: HeadShape) -> None:
         super().__init__()
-        self.heads = nn.ModuleList(YieldHead(features, variates, level) for _ in range(members))
+        self.shape = shape
+        self.heads = nn.ModuleList(YieldHead(shape) for _ in range(members))
 
-    def fit_features(self, rows: YieldRows) -> None:
+    def fit_features(self, features: Tensor, present: Tensor) -> None:
         """Fits the norm of every head on the rows it is trained on."""
         for head in self.heads:
-            cast(YieldHead, head).fit_features(rows.features, rows.present)
+            cast(YieldHead, head).fit_features(features, present)
 
-    def forward(self, features: Tensor, present: Tensor) -> Tensor:
-        """features [B,V,2F], present [B,V] bool -> anomalies in units of their spread [M,B], one row a member."""
-        return torch.stack([head(features, present) for head in self.heads])
+    def forward(self, features: Tensor, present: Tensor, static: Tensor | None = None) -> Tensor:
+        """features [B,V,windows * F], present [B,V] bool, static [B,S] -> anomalies [M,B,O], one row a member."""
+        return torch.stack([head(features, present, static) for head in self.heads])
 
 
 @dataclass(frozen=True, eq=False)
 class YieldRows:
-    """n samples for the head: features [n,V,2F], present [n,V] bool, anomaly [n] in units of `AnomalyScale`."""
+    """n samples for the head: features [n,V,windows * F], present [n,V] bool, anomaly [n] in units of `AnomalyScale`.
+
+    static [n,S], standardised, or None.
+    """
 
     features: Tensor
     present: Tensor
     anomaly: Tensor
+    static: Tensor | None = None
 
     def rows(self, index: Tensor) -> YieldRows:
         """The samples of `index` [b]."""
-        return YieldRows(self.features[index], self.present[index], self.anomaly[index])
+        return self._each(lambda tensor: tensor[index])
 
     def part(self, start: int, stop: int) -> YieldRows:
         """The samples from `start` to `stop`, without a copy."""
-        return YieldRows(self.features[start:stop], self.present[start:stop], self.anomaly[start:stop])
+        return self._each(lambda tensor: tensor[start:stop])
 
     def mixed(self, other: YieldRows, weight: float) -> YieldRows:
-        """MixUp (Zhang et al. 2018): features and anomalies with one weight; a variate counts where both have it."""
+        """MixUp (Zhang et al. 2018) with one weight for everything; a variate counts where both have it."""
+        static = None if self.static is None or other.static is None else other.static.lerp(self.static, weight)
         return YieldRows(
             torch.lerp(other.features, self.features, weight),
             self.present & other.present,
             torch.lerp(other.anomaly, self.anomaly, weight),
+            static,
         )
 
     def to(self, device: torch.device) -> YieldRows:
         """The same samples on a device."""
-        return YieldRows(self.features.to(device), self.present.to(device), self.anomaly.to(device))
+        return self._each(lambda tensor: tensor.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> YieldRows:
+        static = None if self.static is None else change(self.static)
+        return YieldRows(change(self.features), change(self.present), change(self.anomaly), static)
 
     def __len__(self) -> int:
         return len(self.anomaly)
@@ -119,45 +207,56 @@ class YieldTask:
         return chosen.mixed(self._in_views(draw.partner, draw.partner_views), draw.weight)
 
     def forward(self, batch: YieldRows) -> Outputs:
-        """Standardised anomalies [b,M], one column a member."""
-        return {"anomaly": self.module(batch.features, batch.present).T}
+        """Standardised anomalies [b,M,O], one column a member."""
+        return {"anomaly": self.module(batch.features, batch.present, batch.static).transpose(0, 1)}
 
     def loss(self, outputs: Outputs, batch: YieldRows, total: int, processes: Processes) -> Terms:
-        """Mean squared error over members and samples; the members learn apart."""
-        return {"loss": anomaly_loss(outputs["anomaly"], batch.anomaly, total)}
+        """Squared and pinball error over members and samples; the members learn apart."""
+        return {"loss": anomaly_loss(outputs["anomaly"], batch.anomaly, total, self.module.shape.quantiles)}
 
     def validate(self, processes: Processes) -> dict[str, float]:
         """MSE of the mean over the members."""
         if self.valid is None:
             raise ValueError("nothing to validate on")
         mine = self.valid.part(*processes.share(len(self.valid)))
-        error = self.module(mine.features, mine.present).mean(0) - mine.anomaly
+        error = self.module(mine.features, mine.present, mine.static).mean(0)[:, 0] - mine.anomaly
         return {"score": float(processes.sum(error.double().square().sum())) / len(self.valid)}
 
     def _in_views(self, rows: Tensor, views: Tensor | None) -> YieldRows:
         if views is None:
             return self.train[0].rows(rows)
+        first = self.train[0]
         kinds = [torch.stack([getattr(view, name) for view in self.train]) for name in ("features", "present")]
         features, present = (kind[views, rows] for kind in kinds)
-        return YieldRows(features, present, self.train[0].anomaly[rows])
+        return YieldRows(features, present, first.anomaly[rows], None if first.static is None else first.static[rows])
 
 
-def anomaly_loss(predicted: Tensor, anomaly: Tensor, total: int) -> Tensor:
-    """This process's share of the mean squared error: predicted [b,M], anomaly [b], `total` rows in all processes."""
-    return (predicted - anomaly[:, None]).square().sum() / (predicted.shape[1] * total)
+def anomaly_loss(predicted: Tensor, anomaly: Tensor, total: int, quantiles: Sequence[float] = ()) -> Tensor:
+    """This process's share of the squared error of the point forecast and the pinball loss of the quantiles.
+
+    predicted [b,M,O], anomaly [b], `total` rows in all processes. The pinball loss of quantile q is max(q e, (q - 1) e)
+    of the error e = true - told, the mean over quantiles (Koenker & Bassett 1978).
+    """
+    share = predicted.shape[1] * total
+    loss = (predicted[..., 0] - anomaly[:, None]).square().sum() / share
+    if not quantiles:
+        return loss
+    error = anomaly[:, None, None] - predicted[..., 1:]
+    levels = predicted.new_tensor(quantiles)
+    return loss + torch.maximum(levels * error, (levels - 1) * error).sum() / (share * len(quantiles))
 
 
-def new_heads(members: int, level: int, rows: YieldRows, trainer: Trainer) -> YieldEnsemble:
+def new_heads(members: int, shape: HeadShape, rows: YieldRows, trainer: Trainer) -> YieldEnsemble:
     """Heads with the first weights of the trainer's seed and the norm of the training rows."""
     torch.manual_seed(trainer.seed)
-    head = YieldEnsemble(members, rows.features.shape[2], rows.features.shape[1], level)
-    head.fit_features(rows)
+    head = YieldEnsemble(members, shape)
+    head.fit_features(rows.features, rows.present)
     return head.to(trainer.processes.device)
 
 
 def train_head(
     members: int,
-    level: int,
+    shape: HeadShape,
     train: Sequence[YieldRows],
     valid: YieldRows,
     trainer: Trainer,
@@ -165,14 +264,14 @@ def train_head(
     weights: Tensor | None = None,
 ) -> tuple[YieldEnsemble, Fit]:
     """Heads fitted on the training rows (one entry a view); the validation rows choose their epoch."""
-    head, device = new_heads(members, level, train[0], trainer), trainer.processes.device
+    head, device = new_heads(members, shape, train[0], trainer), trainer.processes.device
     task = YieldTask(head, [rows.to(device) for rows in train], valid.to(device), weights)
     return head, trainer.fit(task, phase)
 
 
 def refit_head(
     members: int,
-    level: int,
+    shape: HeadShape,
     train: Sequence[YieldRows],
     trainer: Trainer,
     phase: str,
@@ -180,26 +279,28 @@ def refit_head(
     weights: Tensor | None = None,
 ) -> YieldEnsemble:
     """The same heads trained for the chosen number of epochs on training and validation rows together."""
-    head, device = new_heads(members, level, train[0], trainer), trainer.processes.device
+    head, device = new_heads(members, shape, train[0], trainer), trainer.processes.device
     trainer.refit(YieldTask(head, [rows.to(device) for rows in train], None, weights), phase, epochs)
     return head
 
 
 @torch.inference_mode()
-def predict(head: YieldEnsemble, features: Tensor, present: Tensor) -> Tensor:
-    """Standardised anomalies [n]: the mean over the members."""
+def predict(head: YieldEnsemble, rows: YieldRows) -> Tensor:
+    """Standardised anomalies [n,O]: the mean over the members."""
     head.eval()
-    device = next(head.parameters()).device
-    anomalies: Tensor = head(features.to(device), present.to(device)).mean(0).cpu()
+    rows = rows.to(next(head.parameters()).device)
+    anomalies: Tensor = head(rows.features, rows.present, rows.static).mean(0).cpu()
     return anomalies
 
 
-def conformal_radius(residuals: NDArray[np.float64]) -> float:
-    """Half width of a split-conformal interval: the ceil((n+1) * 0.9)-th smallest absolute residual, in t/ha.
+def conformal_margin(shortfall: NDArray[np.float64]) -> float:
+    """What an interval must grow by on both sides: the ceil((n+1) * 0.9)-th smallest of the shortfalls [n], in t/ha.
 
-    Lei et al. 2018, "Distribution-free predictive inference for regression". With fewer than 9 residuals that rank does
-    not exist and the largest residual stands in for it, which covers less than promised; the caller reports n.
+    A shortfall is how far a yield lies outside of its interval, negative inside. Of intervals without width it is the
+    absolute residual (split-conformal: Lei et al. 2018); of quantiles, max(lo - y, y - hi) (CQR: Romano et al. 2019),
+    and the margin may be negative. With fewer than 9 samples that rank does not exist and the largest shortfall stands
+    in for it, which covers less than promised; the caller reports n.
     """
-    ordered = np.sort(np.abs(residuals))
+    ordered = np.sort(shortfall)
     rank = math.ceil((len(ordered) + 1) * INTERVAL)
     return float(ordered[min(rank, len(ordered)) - 1])

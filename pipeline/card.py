@@ -125,6 +125,12 @@ class VariateCard(_Part):
         return self.pattern or f"{self.name}_{{step}}"
 
 
+class DriverCard(VariateCard):
+    """`[[drivers]]`: what acts on the crop, read as numbers and never drawn. `known`: ahead, as a calendar is."""
+
+    known: bool = False
+
+
 class TargetCard(_Part):
     """`[target]`: the yield column; `unit`, or else `factor`, turns it into t/ha."""
 
@@ -171,6 +177,7 @@ class DatasetCard(_Part):
     format: Literal["wide", "long", "netcdf", "zarr"]
     files: Files
     variates: Annotated[list[VariateCard], Field(min_length=1)]
+    drivers: list[DriverCard] = Field(default_factory=list)
     source: str = ""
     licence: str = ""
     crop: Text | None = None
@@ -185,8 +192,10 @@ class DatasetCard(_Part):
     calendar_start: MonthDay = "01-01"
     season_steps: Annotated[int, Field(ge=2)] | None = None
     season_year: Literal["end", "start"] = "end"
+    cut: Annotated[int, Field(ge=1)] | None = None
     target: TargetCard | None = None
     static: list[Text] = Field(default_factory=list)
+    split: Text | None = None
     missing: list[Finite] = Field(default_factory=list)
     exclude: list[ExcludeCard] = Field(default_factory=list)
     history: HistoryCard | None = None
@@ -199,10 +208,10 @@ class DatasetCard(_Part):
             raise ValueError("a wide table has its steps in its columns: leave out `date` and `step`")
         if self.format != "wide" and (self.date is None) == (self.step is None):
             raise ValueError(f"format {self.format!r} needs one of `date` and `step`, the column that tells when")
-        repeated = [name for name, count in Counter(v.name for v in self.variates).items() if count > 1]
+        repeated = [name for name, count in Counter(v.name for v in self.series).items() if count > 1]
         if repeated:
             raise ValueError(f"variate {repeated[0]} is named twice")
-        for variate in self.variates:
+        for variate in self.series:
             unused = "column" if self.format == "wide" else "pattern"
             if getattr(variate, unused) is not None:
                 raise ValueError(f"variate {variate.name}: format {self.format!r} does not use `{unused}`")
@@ -253,6 +262,11 @@ class DatasetCard(_Part):
         return card
 
     @property
+    def series(self) -> tuple[VariateCard, ...]:
+        """Variates, then drivers: what is read alike, one series a sample each."""
+        return (*self.variates, *self.drivers)
+
+    @property
     def path(self) -> Path:
         """Where the card lies."""
         return self._path
@@ -274,6 +288,7 @@ class DatasetCard(_Part):
 
 _PARTS: dict[str, type[_Part]] = {
     "variates": VariateCard,
+    "drivers": DriverCard,
     "target": TargetCard,
     "exclude": ExcludeCard,
     "history": HistoryCard,

@@ -1,4 +1,4 @@
-"""From a table to the series that are drawn: scaled to the y-range, cut into windows, and keyed.
+"""From a table to the series that are drawn: scaled to the y-range, seen through windows, and keyed.
 
 The renderer and the trainer both come through here, so that they can never hash different numbers.
 """
@@ -16,7 +16,7 @@ from pipeline.render import Style
 from pipeline.scaling import to_unit, y_ranges
 from pipeline.splits import Fold
 from pipeline.table import SeasonTable
-from pipeline.windows import Window, half_seasons
+from pipeline.windows import Framing, Window, windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,14 +45,16 @@ def fold_ranges(table: SeasonTable, fold: Fold) -> NDArray[np.float64]:
     return y_ranges(table.values, table.observed, fold.train, lows, highs)
 
 
-def series_blocks(table: SeasonTable, ranges: NDArray[np.float64], style: Style) -> tuple[SeriesBlock, ...]:
-    """One block a half season. `ranges` [V,2]: the y-range of each variate, from the card or from training rows."""
+def series_blocks(
+    table: SeasonTable, ranges: NDArray[np.float64], style: Style, framing: Framing = "halves"
+) -> tuple[SeriesBlock, ...]:
+    """One block a window. `ranges` [V,2]: the y-range of each variate, from the card or from training rows."""
     unit = to_unit(table.values, ranges)
-    return tuple(_block(unit, table.observed, window, style) for window in half_seasons(table.steps))
+    return tuple(_block(unit, table.observed, window, style) for window in windows(table.steps, table.cut, framing))
 
 
 def outside(table: SeasonTable, blocks: Sequence[SeriesBlock]) -> dict[str, float]:
-    """The share of each variate's observed values that lie outside of its y-range and are drawn on its edge."""
+    """The share of each variate's drawn values that lie outside of its y-range, on the edge of their picture."""
     seen = sum(block.observed.sum((0, 2)) for block in blocks)
     with np.errstate(invalid="ignore"):
         beyond = sum(((block.values < 0) | (block.values > 1)).sum((0, 2)) for block in blocks)  # NaN is neither
@@ -60,18 +62,25 @@ def outside(table: SeasonTable, blocks: Sequence[SeriesBlock]) -> dict[str, floa
 
 
 def fold_variants(
-    table: SeasonTable, folds: Sequence[Fold], style: Style, drawn: SeasonTable | None = None
+    table: SeasonTable,
+    folds: Sequence[Fold],
+    style: Style,
+    drawn: SeasonTable | None = None,
+    framing: Framing = "halves",
 ) -> list[tuple[SeriesBlock, ...]]:
     """The series as each fold draws them; folds with the same y-ranges (the usual case) share one variant.
 
-    `drawn`: a view of the table, whose series stand in the y-ranges of the table.
+    `drawn`: a view of the table, or the table as of a step, whose series stand in the y-ranges of the table.
     """
     distinct = {ranges.tobytes(): ranges for ranges in (fold_ranges(table, fold) for fold in folds)}
-    return [series_blocks(drawn or table, ranges, style) for ranges in distinct.values()]
+    return [series_blocks(drawn or table, ranges, style, framing) for ranges in distinct.values()]
 
 
 def _block(unit: NDArray[np.float32], observed: NDArray[np.bool_], window: Window, style: Style) -> SeriesBlock:
     values = np.ascontiguousarray(unit[:, :, window.start : window.stop])
     mask = np.ascontiguousarray(observed[:, :, window.start : window.stop])
+    if window.until < window.stop:
+        mask = mask & (np.arange(window.start, window.stop) < window.until)
+        values = np.where(mask, values, np.float32(np.nan))
     keys = series_keys(values.reshape(-1, window.length), mask.reshape(-1, window.length), style)
     return SeriesBlock(window, values, mask, keys.reshape(mask.shape[:2]))

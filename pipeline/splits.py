@@ -1,4 +1,4 @@
-"""Splits: which samples train, validate and test. Pure functions of year, place and sample id."""
+"""Splits: which samples train, validate and test. Pure functions of year, place, sample id and assigned side."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import xxhash
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
+from pipeline.table import SIDES
 
-SplitName = Literal["year", "forward", "leave-year-out", "place", "random"]
+SplitName = Literal["year", "forward", "leave-year-out", "place", "random", "card"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 
 FORWARD_TESTS = 3  # the last years that the forward split tests in turn
@@ -46,27 +47,36 @@ def choose_folds(folds: tuple[Fold, ...], names: str | None) -> tuple[Fold, ...]
 
 
 def make_folds(
-    year: NDArray[np.int64], place: NDArray[np.str_], sample_id: NDArray[np.str_], split: SplitName, seed: int = 0
+    year: NDArray[np.int64],
+    place: NDArray[np.str_],
+    sample_id: NDArray[np.str_],
+    split: SplitName,
+    seed: int = 0,
+    assigned: NDArray[np.str_] | None = None,
 ) -> tuple[Fold, ...]:
-    """The folds of a split over N samples; year, place, sample_id [N]. They do not depend on the order of the rows.
+    """The folds of a split over N samples; year, place, sample_id, assigned [N]. The order of rows does not matter.
 
     year            the last year tests, the one before validates, the rest trains
     forward         each of the last three years tests a model of the years before it, the latest of which validates
     leave-year-out  each year tests once, the year before it validates (the first year: the last), all others train
     place           each of five groups of places tests once, the next group validates
     random          15 % test, 15 % validate: samples of one place and year on both sides, so an optimistic split
+    card            the sides that the data names (`split` in the card). Whether a year, a place or the same field in
+                    two rows stands on two sides is not looked at: who assigned them vouches for it
 
-    Raises InputError when there are too few years or places, or fewer than two samples in a part.
+    Raises InputError when there are too few years or places, fewer than two samples in a part, or no sides.
     """
     if split == "place":
         folds = list(_by_place(place, seed))
     elif split == "random":
         folds = [_at_random(sample_id, seed)]
+    elif split == "card":
+        folds = [_as_assigned(assigned, place)]
     else:
         folds = list(_by_year(year, split))
     for fold in folds:
         _refuse_if_small(fold, split)
-        if split != "random":
+        if split not in ("random", "card"):
             refuse_shared_groups(fold, place if split == "place" else year)
     return tuple(folds)
 
@@ -126,6 +136,18 @@ def _at_random(sample_id: NDArray[np.str_], seed: int) -> Fold:
         np.flatnonzero((rank >= 0.15) & (rank < 0.3)),
         np.flatnonzero(rank < 0.15),
     )
+
+
+def _as_assigned(assigned: NDArray[np.str_] | None, place: NDArray[np.str_]) -> Fold:
+    """`by_place` where no place stands on two sides: then what a place yielded before is not known either."""
+    if assigned is None:
+        raise InputError(
+            "--split card takes the sides that the data names, and the table has none: name the column that says "
+            'train, valid or test as `split = "..."` at the top of the dataset card, or use another split.'
+        )
+    train, valid, test = (np.flatnonzero(assigned == side) for side in SIDES)
+    by_place = sum(len(np.unique(place[rows])) for rows in (train, valid, test)) == len(np.unique(place))
+    return Fold("card", train, valid, test, by_place)
 
 
 def _refuse_if_small(fold: Fold, split: SplitName) -> None:

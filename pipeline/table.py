@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError
 
 FIRST_YEAR, LAST_YEAR = 1900, 2100
+SIDES = ("train", "valid", "test")
 # Medians of grain lie within; cassava, potatoes and sugar cane lie above, so what is outside is told and not refused.
 USUAL_MEDIAN_YIELDS = 0.2, 25.0
 
@@ -31,6 +32,19 @@ class Count:
 
     reason: str
     rows: int
+
+
+def cut_of(cut: int | None, steps: int, where: str) -> int:
+    """The step from which a season of `steps` is completed: the middle unless it is given. `InputError` outside."""
+    cut = cut or steps // 2
+    if steps < 2:
+        raise InputError(f"{where}: a season of {steps} step has nothing to complete; at least 2 steps are needed.")
+    if not 1 <= cut < steps:
+        raise InputError(
+            f"{where}: `cut` is {cut}, the step from which stage 1 completes a season; of {steps} steps it must be 1 "
+            f"to {steps - 1}. Correct it in the dataset card."
+        )
+    return cut
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +68,11 @@ class SeasonTable:
     target    [N] float64, t/ha; NaN only in a table read for prediction
     sample_id [N] str, unique;  place [N] str;  year [N] int64 (the harvest year)
     static    [N,S] float32 (soil, elevation ...), NaN where unknown
+    drivers   [N,R,T] float32 (rain, day length ...), NaN where not observed, never drawn; R is 0 without
+    drivers_observed [N,R,T] bool;  drivers_known [R] bool: known ahead, so a forecast may see all of it at any step
     counts    what was dropped, masked or excluded on the way here, by reason
+    cut       the step, 1 to T-1, from which stage 1 completes the season; T//2 where 0 is given
+    assigned  [N] str, the side of SIDES that the data puts a sample on; None where it says nothing
     """
 
     name: str
@@ -71,9 +89,22 @@ class SeasonTable:
     static_names: tuple[str, ...] = ()
     history: YieldHistory = field(default_factory=YieldHistory)
     counts: tuple[Count, ...] = ()
+    cut: int = 0
+    assigned: NDArray[np.str_] | None = None
+    drivers: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
+    drivers_observed: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0, 0), bool))
+    driver_names: tuple[str, ...] = ()
+    driver_units: tuple[str, ...] = ()
+    drivers_known: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
 
     def __post_init__(self) -> None:
         n, v, t = self.values.shape
+        r = len(self.driver_names)
+        if r == 0:
+            object.__setattr__(self, "drivers", np.zeros((n, 0, t), np.float32))
+            object.__setattr__(self, "drivers_observed", np.zeros((n, 0, t), bool))
+        object.__setattr__(self, "driver_units", self.driver_units or ("1",) * r)
+        object.__setattr__(self, "cut", cut_of(self.cut, t, self.name))
         if self.static.shape[0] != n:
             object.__setattr__(self, "static", np.full((n, len(self.static_names)), np.nan, np.float32))
         shapes = {
@@ -84,25 +115,27 @@ class SeasonTable:
             "year": (self.year.shape, (n,)),
             "variates": ((len(self.variates),), (v,)),
             "static": (self.static.shape, (n, len(self.static_names))),
+            "drivers": (self.drivers.shape, (n, r, t)),
+            "drivers_observed": (self.drivers_observed.shape, (n, r, t)),
+            "driver_units": ((len(self.driver_units),), (r,)),
+            "drivers_known": (self.drivers_known.shape, (r,)),
+            "assigned": ((n,) if self.assigned is None else self.assigned.shape, (n,)),
         }
         for name, (found, wanted) in shapes.items():
             if found != wanted:
                 raise ValueError(f"{name} has shape {found}, the table needs {wanted}")
+        if self.assigned is not None and not np.isin(self.assigned, SIDES).all():
+            raise ValueError(f"assigned has {set(self.assigned.tolist()) - set(SIDES)}, which are no sides")
         self._refuse_what_no_season_can_be()
-        for array in (self.values, self.observed, self.target, self.sample_id, self.place, self.year, self.static):
+        arrays = [self.values, self.observed, self.target, self.sample_id, self.place, self.year, self.static]
+        for array in (*arrays, self.drivers, self.drivers_observed, self.drivers_known):
             array.setflags(write=False)
 
     def _refuse_what_no_season_can_be(self) -> None:
         if len(self.sample_id) == 0:
             raise InputError(f"{self.name}: no sample is left after reading. " + self.describe_counts())
-        if np.isinf(self.values).any():
-            n, v, t = (int(i[0]) for i in np.nonzero(np.isinf(self.values)))
-            raise InputError(
-                f"{self.name}: {self.variates[v].name} of sample {self.sample_id[n]} is infinite at step {t}; "
-                "write missing values as empty cells or NaN."
-            )
-        if (self.observed & np.isnan(self.values)).any():
-            raise ValueError("observed marks a step whose value is NaN")
+        self._refuse_odd_numbers(self.variate_names, self.values, self.observed)
+        self._refuse_odd_numbers(self.driver_names, self.drivers, self.drivers_observed)
         wrong = (self.year < FIRST_YEAR) | (self.year > LAST_YEAR)
         if wrong.any():
             i = int(np.argmax(wrong))
@@ -117,6 +150,18 @@ class SeasonTable:
                 f"{self.name}: sample {self.sample_id[i]} appears {int(count.max())} times; a sample is one place "
                 "in one year. Name a column that tells them apart as `sample_id` in the dataset card."
             )
+
+    def _refuse_odd_numbers(
+        self, names: tuple[str, ...], values: NDArray[np.float32], observed: NDArray[np.bool_]
+    ) -> None:
+        if np.isinf(values).any():
+            n, v, t = (int(i[0]) for i in np.nonzero(np.isinf(values)))
+            raise InputError(
+                f"{self.name}: {names[v]} of sample {self.sample_id[n]} is infinite at step {t}; "
+                "write missing values as empty cells or NaN."
+            )
+        if (observed & np.isnan(values)).any():
+            raise ValueError("observed marks a step whose value is NaN")
 
     def __len__(self) -> int:
         return len(self.sample_id)
@@ -142,18 +187,47 @@ class SeasonTable:
             place=self.place[index],
             year=self.year[index],
             static=self.static[index],
+            drivers=self.drivers[index],
+            drivers_observed=self.drivers_observed[index],
+            assigned=None if self.assigned is None else self.assigned[index],
+        )
+
+    def as_of(self, step: int) -> SeasonTable:
+        """The same seasons as they are known after `step` steps, 1 to T: from that step on nothing is observed.
+
+        Drivers that are known ahead stay as they are.
+        """
+        if not 1 <= step <= self.steps:
+            raise InputError(
+                f"{self.name}: step {step} is none from which to look back; seasons of {self.steps} steps are known "
+                f"after 1 to {self.steps} of them."
+            )
+        seen = np.arange(self.steps) < step
+        ahead = seen | self.drivers_known[:, None]
+        return replace(
+            self,
+            values=np.where(seen, self.values, np.float32(np.nan)),
+            observed=self.observed & seen,
+            drivers=np.where(ahead, self.drivers, np.float32(np.nan)),
+            drivers_observed=self.drivers_observed & ahead,
         )
 
     def fingerprint(self) -> str:
         """32 hex digits of xxh3-128 over everything that can change a result."""
         digest = xxhash.xxh3_128()
         digest.update(repr((self.variates, self.step_days, self.season_start, self.static_names)).encode())
-        # + 0 makes -0.0 and 0.0, which are equal, one number.
-        digest.update((np.where(self.observed, self.values, np.float32(0)) + np.float32(0)).tobytes())
-        digest.update(self.observed.tobytes())
+        if self.cut != self.steps // 2:  # said where it is not the default: fingerprints of older caches stay
+            digest.update(f"cut {self.cut}".encode())
+        if self.driver_names:
+            digest.update(repr((self.driver_names, self.driver_units, self.drivers_known.tolist())).encode())
+        for values, observed in ((self.values, self.observed), (self.drivers, self.drivers_observed)):
+            # + 0 makes -0.0 and 0.0, which are equal, one number.
+            digest.update((np.where(observed, values, np.float32(0)) + np.float32(0)).tobytes())
+            digest.update(observed.tobytes())
         for numbers in (self.target, self.year, self.static, self.history.year, self.history.target):
             digest.update(numbers.tobytes())
-        for names in (self.sample_id, self.place, self.history.place):
+        sides = () if self.assigned is None else (self.assigned,)
+        for names in (self.sample_id, self.place, self.history.place, *sides):
             digest.update("\0".join(names.tolist()).encode())
         return digest.hexdigest()
 
@@ -162,8 +236,14 @@ class SeasonTable:
         return {
             "variates": [f"{v.name} [{v.unit}]" for v in self.variates],
             "steps": self.steps,
+            "cut": self.cut,
             "step_days": self.step_days,
             "season_start": self.season_start,
+            "drivers": [
+                f"{name} [{unit}]{' known ahead' * bool(known)}"
+                for name, unit, known in zip(self.driver_names, self.driver_units, self.drivers_known, strict=True)
+            ],
+            "static": list(self.static_names),
         }
 
     def describe_yields(self) -> str:

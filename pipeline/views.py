@@ -47,7 +47,10 @@ class Views:
 
 
 def view_tables(table: SeasonTable, views: Views) -> list[SeasonTable]:
-    """The same samples with other series, one table a view: warped in time, then with noise, then masked."""
+    """The same samples with other series, one table a view: warped in time, then with noise, then masked.
+
+    Drivers and static columns stay as they are: the same weather and soil, another course of the crop.
+    """
     return [_view(table, views, number) for number in range(1, views.count + 1)]
 
 

@@ -15,12 +15,15 @@ from torch import Tensor
 from model.baselines import climatology, persistence
 from model.completion import SeasonRows, complete, evaluate, train_completion
 from model.metrics import completion_metrics
+from model.parts import TimesCLIPConfig
 from model.presets import Preset
-from model.timesclip import TimesCLIP, TimesCLIPConfig
+from model.timesclip import TimesCLIP
 from model.training.loop import Fit, Trainer
 from model.training.sampling import balancing_weights
 from pipeline.errors import InputError
 from pipeline.table import SeasonTable
+from pipeline.windows import windows
+from report.run import RunFolder
 from stages.prepare import Prepared
 
 
@@ -35,37 +38,37 @@ class Completed:
     prepared: Prepared
     model: TimesCLIP
     fit: Fit
-    alignment: float | None
+    alignment: dict[str, float]
     truth: NDArray[np.float64]
     observed: NDArray[np.bool_]
     guesses: dict[str, NDArray[np.float64]]
     selection: NDArray[np.float64] | None
 
 
-def run_fold(prepared: Prepared, preset: Preset, dropout: float, trainer: Trainer, balance: bool) -> Completed:
+def run_fold(prepared: Prepared, preset: Preset, trainer: Trainer, balance: bool) -> Completed:
     """Train on the training rows, choose the epoch on the validation rows, then complete the test rows."""
     fold, table = prepared.fold, prepared.table
-    config = model_config(prepared, preset, dropout)
-    seasons = [season.to(trainer.processes.device) for season in prepared.seasons]
+    config = model_config(prepared, preset)
+    seasons = [season.to(trainer.processes.device) for season in prepared.to_complete()]
     device = seasons[0].first.values.device
     train, valid, test = (torch.from_numpy(rows).to(device) for rows in (fold.train, fold.valid, fold.test))
     weights = balancing_weights(table.target[fold.train]) if balance else None
     model, fit = train_completion(config, SeasonRows(seasons, train, weights), valid, trainer, f"{fold.name}/train")
     size = trainer.schedule.batch_size
     completed, selection = complete(model, seasons[0].first.rows(test), size)
-    cut = table.steps // 2
-    scaled = prepared.scaler.apply(table.values)
-    typical = climatology(scaled[fold.train], table.observed[fold.train], cut)
+    scaled = prepared.scales.scaler.apply(table.values)
+    typical = climatology(scaled[fold.train], table.observed[fold.train], table.cut)
+    judged = evaluate(model, seasons[0], test, size)
     return Completed(
         prepared,
         model,
         fit,
-        evaluate(model, seasons[0], test, size).get("alignment"),
-        scaled[fold.test][:, :, cut:],
-        table.observed[fold.test][:, :, cut:],
+        {name: judged[name] for name in ("alignment", "false_negatives") if name in judged},
+        scaled[fold.test][:, :, table.cut :],
+        table.observed[fold.test][:, :, table.cut :],
         {
             "model": completed.numpy().astype(np.float64),
-            "persistence": persistence(scaled[fold.test], table.observed[fold.test], cut),
+            "persistence": persistence(scaled[fold.test], table.observed[fold.test], table.cut),
             "climatology": np.broadcast_to(typical, (len(fold.test), *typical.shape)),
         },
         None if selection is None else selection.numpy().astype(np.float64),
@@ -73,27 +76,29 @@ def run_fold(prepared: Prepared, preset: Preset, dropout: float, trainer: Traine
 
 
 def refuse_short_seasons(table: SeasonTable, preset: Preset) -> None:
-    """Raises InputError when half a season is shorter than a patch."""
-    steps, patch = -(-table.steps // 2), TimesCLIPConfig.patch
-    if preset.use_language and steps < patch:
+    """Raises InputError when what stage 1 sees is shorter than a patch."""
+    first, _ = windows(table.steps, table.cut, preset.framing)
+    if preset.use_language and first.length < preset.patch:
         raise InputError(
-            f"{table.name} has {table.steps} steps a season, so {steps} in a half; a patch needs {patch}. "
-            f"Use finer steps (season_steps of at least {2 * patch - 1}) or --preset vision-only."
+            f"{table.name} has {table.steps} steps a season, so {first.length} in its {first.name}; a patch needs "
+            f"{preset.patch}. Use --patch {first.length}, finer steps (season_steps of at least "
+            f"{2 * preset.patch}), or --preset vision-only."
         )
 
 
-def model_config(prepared: Prepared, preset: Preset, dropout: float) -> TimesCLIPConfig:
-    """The architecture that the table and the cached vectors ask for."""
-    first = prepared.seasons[0].first
+def model_config(prepared: Prepared, preset: Preset) -> TimesCLIPConfig:
+    """The architecture that the preset, the table and the cached vectors ask for."""
+    table, (season, *_) = prepared.table, prepared.seasons
     return TimesCLIPConfig(
-        variates=first.values.shape[1],
-        window=first.values.shape[2],
-        horizon=first.values.shape[2],
-        vision_dim=0 if first.embeddings is None else first.embeddings.shape[2],
-        use_vision=preset.use_vision,
-        use_language=preset.use_language,
-        use_alignment=preset.use_alignment,
-        dropout=dropout,
+        variates=len(table.variates),
+        window=max(season.first.values.shape[2], season.second.values.shape[2]),
+        horizon=table.steps - table.cut,
+        start=season.first.values.shape[2],
+        vision_dim=0 if season.first.embeddings is None else season.first.embeddings.shape[2],
+        drivers=len(table.driver_names),
+        steps=table.steps,
+        step_days=table.step_days,
+        **preset.parts(),
     )
 
 
@@ -103,16 +108,16 @@ def predictions(outcomes: Sequence[Completed]) -> pd.DataFrame:
     for outcome in outcomes:
         table, fold = outcome.prepared.table, outcome.prepared.fold
         row, variate, step = np.nonzero(outcome.observed)
-        native = outcome.prepared.scaler.inverse(outcome.guesses["model"])
+        native = outcome.prepared.scales.scaler.inverse(outcome.guesses["model"])
         frames.append(
             pd.DataFrame(
                 {
                     "sample_id": table.sample_id[fold.test][row],
                     "variate": np.array(table.variate_names)[variate],
-                    "step": step + table.steps // 2,
+                    "step": step + table.cut,
                     "split": "test",
                     "fold": fold.name,
-                    "y_true": table.values[fold.test][row, variate, step + table.steps // 2].astype(np.float64),
+                    "y_true": table.values[fold.test][row, variate, step + table.cut].astype(np.float64),
                     "y_pred": native[row, variate, step],
                 }
             )
@@ -124,19 +129,18 @@ def scores(outcomes: Sequence[Completed], seed: int) -> tuple[dict[str, float], 
     """Metrics of the model and of each baseline, over the test rows of all folds together. No baseline draws lots."""
     observed = np.concatenate([outcome.observed for outcome in outcomes])
     names = outcomes[0].prepared.table.variate_names
-    truth = np.concatenate([o.prepared.scaler.inverse(o.truth) for o in outcomes])
+    truth = np.concatenate([o.prepared.scales.scaler.inverse(o.truth) for o in outcomes])
     standardised = np.concatenate([outcome.truth for outcome in outcomes])
     rows: dict[str, dict[str, float]] = {}
     for name in outcomes[0].guesses:
         scaled = np.concatenate([outcome.guesses[name] for outcome in outcomes])
-        native = np.concatenate([o.prepared.scaler.inverse(o.guesses[name]) for o in outcomes])
+        native = np.concatenate([o.prepared.scales.scaler.inverse(o.guesses[name]) for o in outcomes])
         error = (scaled - standardised)[observed]
         rows[name] = completion_metrics(truth, native, observed, data_range(outcomes), names)
         rows[name] |= {"mse_standardised": float(np.mean(error**2)), "mae_standardised": float(np.abs(error).mean())}
     metrics = rows.pop("model")
-    aligned = [outcome.alignment for outcome in outcomes if outcome.alignment is not None]
-    if aligned:
-        metrics["alignment"] = float(np.mean(aligned))
+    for name in outcomes[0].alignment:
+        metrics[name] = float(np.mean([outcome.alignment[name] for outcome in outcomes]))
     return metrics, rows
 
 
@@ -159,8 +163,7 @@ def fitted(outcome: Completed) -> dict[str, Any]:
     """What a later stage or a prediction needs beside the weights."""
     prepared = outcome.prepared
     return {
-        "scaler": prepared.scaler.to_dict(),
-        "ranges": prepared.ranges.tolist(),
+        **prepared.scales.to_dict(),
         "model": asdict(outcome.model.config),
         "best_epoch": outcome.fit.best_epoch,
         "selection": None if outcome.selection is None else outcome.selection.tolist(),
@@ -174,3 +177,10 @@ def weights(outcomes: Sequence[Completed]) -> dict[str, Tensor]:
         for outcome in outcomes
         for name, tensor in outcome.model.state_dict().items()
     }
+
+
+def load_model(run: RunFolder, fold: str) -> TimesCLIP:
+    """The frozen model of one fold of a stage-1 run."""
+    model = TimesCLIP(TimesCLIPConfig(**run.read_json("fitted.json")[fold]["model"]))
+    model.load_state_dict(run.read_weights(f"{fold}/encoder."))
+    return model.eval().requires_grad_(False)

@@ -17,7 +17,8 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from model.offset import OffsetName
-from model.presets import PresetName
+from model.parts import AlignmentName, PaddingName, Parts, PositionName
+from model.presets import PRESETS, LinkName, Preset, PresetName
 from model.training.precision import PrecisionName
 from model.training.processes import DeviceName
 from model.training.schedule import Schedule
@@ -52,9 +53,33 @@ class ModelFlags:
     """What is trained."""
 
     preset: PresetName = "timesclip"
-    """Which parts of the model are on."""
-    dropout: float = 0.1
-    """Share of activations dropped in training, stage 1."""
+    """Which system: a choice of the parts below (docs/models.md)."""
+    alignment: AlignmentName | None = None
+    """Which pairs of picture and text are told apart; the preset's by default, as are all parts."""
+    alignment_weight: float | None = None
+    """Of the alignment loss, beside a completion loss of weight 1."""
+    fixed_temperature: float | None = None
+    """Temperature of the alignment loss, not learnt; learnt from 0.07 on by default."""
+    backbone: str | None = None
+    """What reads the patches: transformer (own), clip-text:<arch>/<weights>, bert:<folder or id>."""
+    patch: int | None = None
+    """Steps of a patch."""
+    stride: int | None = None
+    """Steps from one patch to the next."""
+    padding: PaddingName | None = None
+    """Repeat the last value for one stride (end), or not (none)."""
+    positions: PositionName | None = None
+    """What tells a patch where it is: its number in the window (index), or its day of the season (day)."""
+    width: int | None = None
+    """Length of a token."""
+    layers: int | None = None
+    """Transformer layers."""
+    heads: int | None = None
+    """Attention heads."""
+    dropout: float | None = None
+    """Share of activations dropped in training."""
+    link: LinkName | None = None
+    """Stage 2 takes from stage 1: its frozen features, its completion error as extra channels, or nothing (scratch)."""
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Stage 2: the stage-1 run to build on; the newest that fits by default. Stage 3: the stage-2 run."""
     freeze: str | None = None
@@ -67,6 +92,8 @@ class ModelFlags:
     """Stage 2: years that the offset looks back or around; chosen on validation years by default."""
     members: int = 5
     """Stage 2: yield heads whose mean is the forecast."""
+    quantiles: bool = False
+    """Stage 2: heads tell the 5, 50 and 95 % quantiles, too, and the interval is made of them (CQR)."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +130,8 @@ class SamplingFlags:
     """Draw training rows in inverse proportion to the density of their yield."""
     views: int = 0
     """Learn each sample in one of K views an epoch, or as measured: `render_cache.py --views K` draws them."""
+    steps: str | None = None
+    """Learn each sample as it is known after so many steps, too, as in 6,9,12: `render_cache.py --steps` draws them."""
     noise: float = Views.noise
     """Views: standard deviation of the noise, as a share of the spread of the series."""
     warp: float = Views.warp
@@ -162,6 +191,8 @@ class Arguments:
 PARTS = ("vision", "language", "select", "head", "yields")  # that --freeze may name, the last in stage 3
 GROUPS = ("input", "model", "learning", "sampling", "run")
 NOT_KEPT = ("out", "resume", "config", "seeds")  # in config.json: they say where, not what
+
+CHOSEN = ("link", *(f.name for f in fields(Parts)))  # parts of a preset that flags may change
 
 DEFAULTS = {
     1: Schedule(epochs=60, patience=12, weight_decay=0.05),
@@ -276,6 +307,27 @@ def schedule_of(args: Arguments) -> Schedule:
     return schedule
 
 
+def preset_of(args: Arguments) -> Preset:
+    """The preset with the parts that flags change. Raises InputError where they cannot work together."""
+    given = {name: value for name, value in asdict(args.model).items() if name in CHOSEN and value is not None}
+    if args.model.fixed_temperature is not None:
+        given |= {"temperature": args.model.fixed_temperature, "learn_temperature": False}
+    try:
+        return replace(PRESETS[args.model.preset], **given)
+    except ValueError as error:
+        raise InputError(f"--preset {args.model.preset} with these flags: {error}.") from error
+
+
+def part_flags(args: Arguments) -> list[str]:
+    """The flags of this command line that choose the model of stage 1."""
+    flags = ["--preset", args.model.preset]
+    for f in fields(args.model):
+        value = getattr(args.model, f.name)
+        if value is not None and (f.name in CHOSEN or f.name == "fixed_temperature") and f.name != "link":
+            flags += [f"--{f.name.replace('_', '-')}", str(value)]
+    return flags
+
+
 def refuse_changes(args: Arguments, before: Mapping[str, Any], named: set[str]) -> None:
     """Raises InputError where a flag beside --resume would change the run."""
     now = {name.replace("_", "-"): value for name, value in as_record(args).items()}
@@ -292,7 +344,7 @@ def refuse_contradictions(args: Arguments, named: set[str]) -> None:
     """Raises InputError where flags cannot be meant together; named: those given, in a file or on the command line."""
     schedule = schedule_of(args)
     if args.stage != 2:
-        for name in ("offset", "offset-years", "members"):
+        for name in ("offset", "offset-years", "members", "quantiles", "link"):
             if name in named and value_differs(args.model, name):
                 raise InputError(f"--{name} is for stage 2, this is stage {args.stage}. Leave it out or use --stage 2.")
     if args.stage == 1 and args.model.from_:
@@ -303,8 +355,7 @@ def refuse_contradictions(args: Arguments, named: set[str]) -> None:
                          "`python train.py --stage 2`.")  # fmt: skip
     if args.stage == 2 and args.model.freeze:
         raise InputError("--freeze in stage 2: the whole encoder is frozen there. Leave it out.")
-    if args.stage != 1 and value_differs(args.model, "dropout"):
-        raise InputError(f"--dropout is for stage 1; stage {args.stage} keeps the model it builds on. Leave it out.")
+    preset_of(args)
     for part in (args.model.freeze or "").split(",") if args.model.freeze else ():
         if part not in (known := PARTS if args.stage == 3 else PARTS[:-1]):
             near = difflib.get_close_matches(part, known, 1, 0.0)[0]
@@ -322,8 +373,6 @@ def refuse_contradictions(args: Arguments, named: set[str]) -> None:
                          "(--batch-size) into more parts than it has samples.")  # fmt: skip
     if args.run.seeds > 1 and args.run.resume:
         raise InputError("--seeds and --resume contradict each other: resume one run after the other.")
-    if not 0 <= args.model.dropout < 1:
-        raise InputError(f"--dropout is {args.model.dropout}; it is a share, at least 0 and below 1.")
     if args.input.folds == "year" and args.input.split not in ("year", "leave-year-out"):
         raise InputError(f"--folds year tests every year in turn and contradicts --split {args.input.split}.")
 

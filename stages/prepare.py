@@ -1,39 +1,83 @@
-"""One fold, ready to train: standardised numbers and cached vectors of both half seasons, in memory."""
+"""One fold, ready to train: standardised numbers and cached vectors of what each window shows, in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 import xxhash
 from numpy.typing import NDArray
 
 from cache.dataset import choose_store, embeddings
 from cache.storage import open_storage
 from cache.store import MissingRows, Store
-from model.seasons import Season, half_seasons
+from model.seasons import Season, seen_through
 from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.scaling import Scaler
 from pipeline.series import fold_ranges, series_blocks
 from pipeline.splits import Fold
 from pipeline.table import SeasonTable
+from pipeline.windows import Framing, Window, windows
+
+
+@dataclass(frozen=True, eq=False)
+class Scales:
+    """What a fold's training rows say of the size of numbers. `ranges` [V,2]: the y-range of the plots."""
+
+    scaler: Scaler
+    drivers: Scaler
+    static: Scaler
+    ranges: NDArray[np.float64]
+
+    @staticmethod
+    def fit(table: SeasonTable, fold: Fold) -> Scales:
+        """From the training rows of the fold."""
+        return Scales(
+            Scaler.fit(table.values, table.observed, fold.train),
+            Scaler.fit(table.drivers, table.drivers_observed, fold.train),
+            Scaler.fit(table.static[:, :, None], ~np.isnan(table.static[:, :, None]), fold.train),
+            fold_ranges(table, fold),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        scalers = {name: getattr(self, name).to_dict() for name in ("scaler", "drivers", "static")}
+        return {**scalers, "ranges": self.ranges.tolist()}
+
+    @staticmethod
+    def from_dict(record: Mapping[str, Any]) -> Scales:
+        """Inverse of `to_dict`; other keys are left alone."""
+        scaler, drivers, static = (Scaler.from_dict(record[name]) for name in ("scaler", "drivers", "static"))
+        return Scales(scaler, drivers, static, np.array(record["ranges"]))
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """All N samples of a table, scaled by one fold's training rows. `ranges` [V,2]: the y-range of the plots.
+    """All N samples of a table, scaled by one fold's training rows.
 
-    seasons: as measured, then one entry a view.
+    seasons  as measured, then one entry a view
+    so_far   as they were known after some steps, one entry a step
     """
 
     table: SeasonTable
     fold: Fold
-    scaler: Scaler
-    ranges: NDArray[np.float64]
+    scales: Scales
+    framing: Framing
     seasons: tuple[Season, ...]
+    so_far: tuple[Season, ...] = ()
+
+    def to_complete(self) -> list[Season]:
+        """What stage 1 learns from: a season that is known so far is completed to what was measured later."""
+        return [*self.seasons, *(replace(one, second=self.seasons[0].second) for one in self.so_far)]
+
+    def to_forecast(self) -> list[Season]:
+        """What stages 2 and 3 learn from."""
+        return [*self.seasons, *self.so_far]
 
 
 @dataclass(frozen=True)
@@ -44,16 +88,24 @@ class Pictures:
     style: Style
     store: Store
     command: str
+    framing: Framing = "halves"
     read: dict[bytes, NDArray[np.float16]] = field(default_factory=dict)  # folds with equal y-ranges share one table
 
     @staticmethod
-    def find(root: str | Path, style: Style, table: SeasonTable, encoder: str | None, command: str) -> Pictures:
+    def find(
+        root: str | Path,
+        style: Style,
+        table: SeasonTable,
+        encoder: str | None,
+        command: str,
+        framing: Framing = "halves",
+    ) -> Pictures:
         """Raises InputError with the command when the cache has no embeddings of this style (and encoder)."""
         store = choose_store(root, style, table, encoder) if open_storage(str(root)).exists() else None
         if store is None:
             wanted = f"embeddings of {encoder}" if encoder else "embeddings"
             raise InputError(f"{root} holds no {wanted} for these plots. Run:\n    {command}")
-        return Pictures(root, style, store, command)
+        return Pictures(root, style, store, command, framing)
 
     def fingerprint(self) -> str:
         """32 hex digits of xxh3-128 over the namespace and every vector that was read."""
@@ -65,12 +117,12 @@ class Pictures:
 
     def vectors(self, table: SeasonTable, ranges: NDArray[np.float64]) -> NDArray[np.float16]:
         """[N,V,2,D] of a table or a view. Raises InputError with the command when a single vector is missing."""
-        known = table.name.encode() + ranges.tobytes()
+        known = table.fingerprint().encode() + ranges.tobytes()  # as of another step, its name is the same
         if known in self.read:
             return self.read[known]
         try:
             return self.read.setdefault(
-                known, embeddings(self.store.reader(), series_blocks(table, ranges, self.style))
+                known, embeddings(self.store.reader(), series_blocks(table, ranges, self.style, self.framing))
             )
         except MissingRows as missing:
             raise InputError(
@@ -78,23 +130,65 @@ class Pictures:
             ) from missing
 
 
-def prepare(table: SeasonTable, fold: Fold, pictures: Pictures | None, views: Sequence[SeasonTable] = ()) -> Prepared:
-    """Fit scaler and y-ranges on the fold's training rows and gather everything the model reads, views included."""
-    scaler = Scaler.fit(table.values, table.observed, fold.train)
-    return assemble(table, fold, scaler, fold_ranges(table, fold), pictures, views)
+def prepare(
+    table: SeasonTable,
+    fold: Fold,
+    framing: Framing,
+    pictures: Pictures | None,
+    views: Sequence[SeasonTable] = (),
+    steps: Sequence[int] = (),
+) -> Prepared:
+    """Fit the scales on the fold's training rows and gather all that is read: views, and seasons known after `steps`."""
+    return assemble(table, fold, Scales.fit(table, fold), framing, pictures, views, steps)
 
 
 def assemble(
     table: SeasonTable,
     fold: Fold,
-    scaler: Scaler,
-    ranges: NDArray[np.float64],
+    scales: Scales,
+    framing: Framing,
     pictures: Pictures | None,
     views: Sequence[SeasonTable] = (),
+    steps: Sequence[int] = (),
 ) -> Prepared:
-    """The same with a scaler and y-ranges that were fitted before (a run's own, for new data)."""
-    seasons = []
-    for one in (table, *views):
-        vectors = None if pictures is None else pictures.vectors(one, ranges)
-        seasons.append(Season(*half_seasons(scaler.apply(one.values), one.observed, vectors)))
-    return Prepared(table, fold, scaler, ranges, tuple(seasons))
+    """The same with scales that were fitted before (a run's own, for new data)."""
+
+    def season(one: SeasonTable) -> Season:
+        return season_of(one, scales, framing, None if pictures is None else pictures.vectors(one, scales.ranges))
+
+    seasons = tuple(season(one) for one in (table, *views))
+    return Prepared(table, fold, scales, framing, seasons, tuple(season(table.as_of(step)) for step in steps))
+
+
+def season_of(table: SeasonTable, scales: Scales, framing: Framing, vectors: NDArray[np.float16] | None) -> Season:
+    """Every sample of the table through both windows of the framing; vectors [N,V,2,D] of their pictures."""
+    values = scales.scaler.apply(table.values)
+    first, second = (
+        seen_through(
+            values,
+            table.observed,
+            (window.start, window.stop, window.until),
+            None if vectors is None else vectors[:, :, number],
+            drivers_until(table, scales, window),
+        )
+        for number, window in enumerate(windows(table.steps, table.cut, framing))
+    )
+    return Season(first, second, table.cut if framing == "season" else None, static_of(table, scales))
+
+
+def drivers_until(table: SeasonTable, scales: Scales, window: Window) -> NDArray[np.float32] | None:
+    """[N,R,2T] standardised drivers beside their masks: known ones whole, others as far as the window is seen."""
+    if not len(table.driver_names):
+        return None
+    seen = table.drivers_known[:, None] | (np.arange(table.steps) < window.until)
+    mask = table.drivers_observed & seen
+    numbers = np.where(mask, scales.drivers.apply(table.drivers), 0)
+    return np.concatenate([numbers, mask], -1).astype(np.float32)
+
+
+def static_of(table: SeasonTable, scales: Scales) -> torch.Tensor | None:
+    """[N,S] standardised static numbers; the training mean where one is unknown."""
+    if not len(table.static_names):
+        return None
+    standardised = scales.static.apply(table.static[:, :, None])[:, :, 0]
+    return torch.from_numpy(np.where(np.isnan(standardised), 0, standardised).astype(np.float32))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.render import GRID, STD_FLOOR, UNOBSERVED, WINDOW_REACH, Style
+from pipeline.table import SeasonTable
 
 Series = tuple[NDArray[np.float32], NDArray[np.bool_]]
 
@@ -149,3 +150,24 @@ def forecasting_windows(numbers, rows, look_back, horizon):
                 before, after = scaled[start:origin], scaled[origin : origin + horizon]
                 windows[part].append((list(zip(*before, strict=True)), list(zip(*after, strict=True))))
     return windows
+
+
+def blocks_slowly(
+    table: SeasonTable, ranges: NDArray[np.float64], style: Style, framing: str
+) -> list[tuple[NDArray[np.float32], NDArray[np.bool_], list[list[bytes]]]]:
+    """Twin of `series.series_blocks`: (values, observed, keys [N][V]) of both windows, one step at a time."""
+    steps, cut = table.steps, table.cut
+    halves = [range(cut), range(cut, steps)]
+    frames = halves if framing == "halves" else [range(steps)] * 2
+    blocks = []
+    for frame, last in zip(frames, (cut, steps), strict=True):
+        values = np.full((*table.values.shape[:2], len(frame)), np.nan, np.float32)
+        observed = np.zeros(values.shape, np.bool_)
+        for n, v, at in np.ndindex(values.shape):
+            if frame[at] < last and table.observed[n, v, frame[at]]:
+                low, high = ranges[v]
+                values[n, v, at] = (table.values[n, v, frame[at]] - low) / (high - low)
+                observed[n, v, at] = True
+        keys = [keys_slowly(vertices_slowly(values[n], observed[n], style), style) for n in range(len(values))]
+        blocks.append((values, observed, keys))
+    return blocks

@@ -81,3 +81,72 @@ def attend(query: Floats, keys: Floats, absent: Bools, weights: dict[str, Floats
                 mean_weights[i, j] += share / heads
                 joined[i, part] += share * v[j, part]
     return joined @ weights["out_proj.weight"].T + weights["out_proj.bias"], mean_weights
+
+
+def transformer(
+    tokens: Floats, empty: Bools, state: dict[str, Floats], heads: int, activation: str, eps: float
+) -> Floats:
+    """Pre-norm layers and a last norm on one sequence [L,E]; `state` as torch's TransformerEncoder names it."""
+
+    def part(prefix: str) -> dict[str, Floats]:
+        return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+    def norm(x: Floats, weights: dict[str, Floats]) -> Floats:
+        rows = [(row - row.mean()) / math.sqrt(((row - row.mean()) ** 2).mean() + eps) for row in x]
+        return np.array(rows) * weights["weight"] + weights["bias"]
+
+    def linear(x: Floats, weights: dict[str, Floats]) -> Floats:
+        return x @ weights["weight"].T + weights["bias"]
+
+    bend = {
+        "gelu": lambda x: 0.5 * x * (1 + math.erf(x / math.sqrt(2))),
+        "gelu_tanh": lambda x: 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+        "quick_gelu": lambda x: x / (1 + math.exp(-1.702 * x)),
+    }[activation]
+    layers = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("layers."))
+    for layer in (f"layers.{i}." for i in range(layers)):
+        normed = norm(tokens, part(layer + "norm1."))
+        tokens = tokens + attend(normed, normed, empty, part(layer + "self_attn."), heads)[0]
+        hidden = np.vectorize(bend)(linear(norm(tokens, part(layer + "norm2.")), part(layer + "linear1.")))
+        tokens = tokens + linear(hidden, part(layer + "linear2."))
+    return norm(tokens, part("norm."))
+
+
+def yield_loss(told: Floats, true: Floats, quantiles: tuple[float, ...]) -> float:
+    """Mean squared error of the first output, and the mean pinball loss of the others: told [b,M,1+Q], true [b]."""
+    squares, pinballs = [], []
+    for b, m in np.ndindex(told.shape[:2]):
+        squares.append((told[b, m, 0] - true[b]) ** 2)
+        for at, q in enumerate(quantiles):
+            error = true[b] - told[b, m, 1 + at]
+            pinballs.append(q * error if error >= 0 else (q - 1) * error)
+    return sum(squares) / len(squares) + sum(pinballs) / len(pinballs)
+
+
+def across_samples(vision: Floats, language: Floats, mask: Bools, log_temperature: float) -> float:
+    """InfoNCE between samples, each side the mean of its present variates; samples without any take no part."""
+    present = [b for b in range(len(mask)) if mask[b].any()]
+    sides = [np.array([side[b][mask[b]].mean(0) for b in present]) for side in (vision, language)]
+    if not present:
+        return 0.0
+    return info_nce(sides[0][:, None], sides[1][:, None], np.ones((len(present), 1), bool), log_temperature)
+
+
+def within_samples(vision: Floats, language: Floats, mask: Bools, log_temperature: float) -> float:
+    """InfoNCE among the variates of each sample; the mean over all present pairs of all samples."""
+    total, pairs = 0.0, int(mask.sum())
+    for b in range(len(mask)):
+        total += info_nce(vision[b : b + 1], language[b : b + 1], mask[b : b + 1], log_temperature) * int(mask[b].sum())
+    return total / pairs if pairs else 0.0
+
+
+def false_negatives(values: Floats, observed: Bools, tolerance: float) -> tuple[int, int]:
+    """Ordered pairs of different series whose difference over common steps has an RMS below tolerance; all pairs."""
+    series = [(values[i], observed[i]) for i in np.ndindex(observed.shape[:2]) if observed[i].any()]
+    near = 0
+    for i, (a, seen_a) in enumerate(series):
+        for j, (b, seen_b) in enumerate(series):
+            common = [w for w in range(len(a)) if seen_a[w] and seen_b[w]]
+            if i != j and common and math.sqrt(sum((a[w] - b[w]) ** 2 for w in common) / len(common)) < tolerance:
+                near += 1
+    return near, len(series) * (len(series) - 1)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from model.completion import CompletionTask, SeasonRows
-from model.seasons import HalfSeason, Season
-from model.timesclip import TimesCLIP, TimesCLIPConfig
+from model.parts import TimesCLIPConfig
+from model.seasons import Season, Seen
+from model.timesclip import TimesCLIP
 
 X = torch.linspace(-1, 1, 10)[:, None]
 
@@ -58,7 +59,7 @@ def season(samples=24, variates=3, steps=12, dim=16, seed=0):
     for _ in range(2):
         observed = torch.rand(samples, variates, steps, generator=rng) > 0.15
         values = torch.where(observed, torch.randn(samples, variates, steps, generator=rng), 0)
-        halves.append(HalfSeason(values, observed, torch.randn(samples, variates, dim, generator=rng).half()))
+        halves.append(Seen(values, observed, torch.randn(samples, variates, dim, generator=rng).half()))
     return Season(*halves)
 
 

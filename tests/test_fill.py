@@ -31,7 +31,7 @@ def block(samples=40, variates=3, steps=9, seed=0, name="first-half"):
     values = rng.random((samples, variates, steps), np.float32)
     observed = rng.random(values.shape) > 0.2
     keys = series_keys(values.reshape(-1, steps), observed.reshape(-1, steps), STYLE).reshape(samples, variates)
-    return SeriesBlock(Window(name, 0, steps), values, observed, keys)
+    return SeriesBlock(Window(name, 0, steps, steps), values, observed, keys)
 
 
 def fill(root, blocks, workers=1, backend="sequential", slab_rows=16):

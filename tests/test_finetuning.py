@@ -12,7 +12,7 @@ from model.training.freezing import Freeze
 from model.training.loop import Trainer
 from model.training.processes import ALONE
 from model.training.schedule import Schedule
-from model.yields import YieldEnsemble
+from model.yields import HeadShape, YieldEnsemble
 from report.run import RunFolder
 from tests.conftest import CARD, small_seasons
 from tests.tasks import completion_task
@@ -81,11 +81,11 @@ def joint_task():
     """Encoder and heads on random seasons and anomalies."""
     part = completion_task()
     torch.manual_seed(1)
-    heads = YieldEnsemble(2, 2 * part.module.config.feature_dim, 3, 2)
+    heads = YieldEnsemble(2, HeadShape(part.module.config.feature_dim, 3))
     model = SeasonForecaster(part.module, heads)
     season = part.train.seasons[0]
     with torch.no_grad():
-        both = torch.cat([model.features(half) for half in (season.first, season.second)], -1)
+        both = torch.cat([model.features(window) for window in season.windows], -1)
     for head in heads.heads:
         head.fit_features(both, torch.ones(both.shape[:2], dtype=torch.bool))
         torch.nn.init.normal_(head.out.weight)

@@ -24,7 +24,7 @@ HOMES = {
     "zarr": {"pipeline/sources"},  # cubes of users; the cache writes and reads its own shards
     "xarray": {"pipeline/sources"},
     "open_clip": {"model/encoders"},
-    "transformers": {"model/encoders"},
+    "transformers": {"model/encoders", "model/backbones/bert.py"},
     "timm": {"model/encoders"},
     "openvino": {"model/encoders/engine.py"},
     "aquacrop": {"pipeline/simulate.py"},

@@ -11,9 +11,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.losses import LOWEST_LOG_TEMPERATURE, START_LOG_TEMPERATURE, completion_loss, info_nce
+from model.losses import (
+    LOWEST_LOG_TEMPERATURE,
+    NEAR_EQUAL,
+    across_samples,
+    alignment_loss,
+    completion_loss,
+    false_negatives,
+    info_nce,
+    within_samples,
+)
 
-T = torch.tensor(START_LOG_TEMPERATURE, dtype=torch.float64)
+T = torch.tensor(math.log(0.07), dtype=torch.float64)
 
 
 def draw(seed: int, *shape: int) -> torch.Tensor:
@@ -76,13 +85,13 @@ def test_info_nce_is_the_sum_of_both_directions_over_present_pairs(seed, shape, 
 
 def test_tokens_that_tell_nothing_cost_twice_the_log_of_the_number_of_pairs():
     same = torch.ones(4, 3, 8)
-    loss = info_nce(same, same, torch.ones(4, 3, dtype=torch.bool), torch.tensor(START_LOG_TEMPERATURE))
+    loss = info_nce(same, same, torch.ones(4, 3, dtype=torch.bool), torch.tensor(math.log(0.07)))
     assert loss.item() == pytest.approx(2 * math.log(12), rel=1e-6)
 
 
 def test_equal_and_orthogonal_tokens_align_to_nearly_zero():
     tokens = torch.eye(12).reshape(4, 3, 12)
-    loss = info_nce(tokens, 5 * tokens, torch.ones(4, 3, dtype=torch.bool), torch.tensor(START_LOG_TEMPERATURE))
+    loss = info_nce(tokens, 5 * tokens, torch.ones(4, 3, dtype=torch.bool), torch.tensor(math.log(0.07)))
     assert 0 <= loss.item() < 2e-4  # the length of a token does not matter
 
 
@@ -118,3 +127,50 @@ def test_gradients_of_both_losses_agree_with_finite_differences():
     assert torch.autograd.gradcheck(lambda p: completion_loss(p, draw(2, 2, 2, 3), observed), (pred,))
     inputs = (draw(3, 3, 2, 4).requires_grad_(), draw(4, 3, 2, 4).requires_grad_(), T.clone().requires_grad_())
     assert torch.autograd.gradcheck(lambda v, w, t: info_nce(v, w, present, t), inputs)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 9999),
+    shape=st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(2, 8)),
+    share=st.sampled_from([0.0, 0.4, 1.0]),
+    log_temperature=st.floats(-4, 1),
+)
+@pytest.mark.parametrize("name", ["across_samples", "within_samples"])
+def test_alignments_of_samples_and_variates_are_their_slow_twins(name, seed, shape, share, log_temperature):
+    vision, language, present = draw(seed, *shape), draw(seed + 1, *shape), mask(seed, share, *shape[:2])
+    ours = {"across_samples": across_samples, "within_samples": within_samples}[name]
+    found = ours(vision, language, present, torch.tensor(log_temperature, dtype=torch.float64))
+    expected = getattr(reference_model, name)(vision.numpy(), language.numpy(), present.numpy(), log_temperature)
+    assert found.item() == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def test_the_hierarchical_alignment_is_seven_parts_of_samples_and_three_of_variates():
+    sides = draw(1, 4, 3, 8), draw(2, 4, 3, 8), mask(3, 0.8, 4, 3)
+    expected = 0.7 * across_samples(*sides, T) + 0.3 * within_samples(*sides, T)
+    torch.testing.assert_close(alignment_loss("hierarchical", *sides, T), expected)
+    torch.testing.assert_close(alignment_loss("flat", *sides, T), info_nce(*sides, T))
+    with pytest.raises(ValueError, match="none is no alignment"):
+        alignment_loss("none", *sides, T)
+
+
+@pytest.mark.parametrize("name", ["flat", "sample", "variate", "hierarchical"])
+def test_gradients_of_every_alignment_are_right_and_spare_what_is_absent(name):
+    present = torch.tensor([[True, False], [True, True], [False, False], [True, True]])
+    vision, language = (draw(seed, 4, 2, 3).requires_grad_() for seed in (1, 2))
+    temperature = torch.tensor(-1.0, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda *x: alignment_loss(name, *x[:2], present, x[2]), (vision, language, temperature)
+    )
+    alignment_loss(name, vision, language, present, temperature).backward()
+    for side in (vision, language):
+        assert (side.grad[~present] == 0).all()
+        assert side.grad[present].isfinite().all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 9999), shape=st.tuples(*[st.integers(1, 4)] * 3), spread=st.sampled_from([0.05, 0.2, 1.0]))
+def test_near_equal_pairs_are_counted_as_a_slow_loop_counts_them(seed, shape, spread):
+    values, observed = spread * draw(seed, *shape), mask(seed, 0.8, *shape)
+    near, pairs = false_negatives(values, observed)
+    assert (int(near), int(pairs)) == reference_model.false_negatives(values.numpy(), observed.numpy(), NEAR_EQUAL)

@@ -6,7 +6,7 @@ import torch
 
 import train
 from model.training.sampling import MIXUP_WEIGHTS, MOST_WEIGHT, Sampling, balancing_weights, epoch_draws
-from model.yields import YieldEnsemble, YieldRows, YieldTask
+from model.yields import HeadShape, YieldEnsemble, YieldRows, YieldTask
 from tests.tasks import completion_task, season
 
 
@@ -73,7 +73,7 @@ def test_mixup_mixes_embeddings_series_and_masks_with_one_weight():
 
 def test_mixup_mixes_features_and_yields_with_the_same_weight():
     rows = YieldRows(torch.randn(20, 3, 12), torch.rand(20, 3) > 0.2, torch.randn(20))
-    task = YieldTask(YieldEnsemble(2, 12, 3, 2), [rows], None)
+    task = YieldTask(YieldEnsemble(2, HeadShape(6, 3)), [rows], None)
     for draw in draws(task, mixup=True):
         batch, w = task.batch(draw), draw.weight
         expected = w * rows.anomaly[draw.rows] + (1 - w) * rows.anomaly[draw.partner]

@@ -27,6 +27,7 @@ target = {column = "t", unit = "t/ha"}
 """
 ROWS = "place,year,a_0,a_1,t\n"
 LONG = WIDE.replace('"wide"', '"long"')
+SOIL = 'static = ["soil"]' + WIDE
 BY_STEP, BY_DATE = LONG + 'step = "s"\n', LONG + 'date = "d"\n'
 
 
@@ -148,6 +149,40 @@ CASES = [
          ("outside its range up to 1.0 mm (median",)),
     Case("rows shorter than a year", {"c.toml": WIDE + 'season_start = "01-11"', "rows.csv": ROWS + "p,2020,1,2,3\n"},
          "c.toml", ("starts on 01-11", "whole year", "2 steps of 10 days", "`step_days`")),
+    Case("unknown driver", {"c.toml": WIDE + "[[drivers]]\nname = 'rains'", "rows.csv": "rain_0,rain_1," + ROWS},
+         "c.toml", ("rows.csv", "no column rains_1", "did you mean rain_1?")),
+    Case("a driver with other steps", {"c.toml": WIDE + "[[drivers]]\nname = 'rain'", "rows.csv": "rain_0," + ROWS},
+         "c.toml", ("band a has 2 steps", "band rain has 1 steps")),
+    Case("a driver in another unit", {"c.toml": WIDE + "[[drivers]]\nname = 'rain'\nlow = 0.0\nhigh = 9.0",
+                                      "rows.csv": f"rain_0,rain_1,{ROWS}70,80,p,2020,1,2,3\n"}, "c.toml",
+         ("100% of the values of rain lie outside its range 0.0 to 9.0",)),
+    Case("a mark in a driver", {"c.toml": WIDE + "[[drivers]]\nname = 'rain'",
+                                "rows.csv": f"rain_0,rain_1,{ROWS}-999,1,p,2020,1,2,3\n-999,2,q,2020,1,2,3\n"},
+         "c.toml", ("line 2, column rain_0", "-999 stands in 2 cells", "`missing = [-999]`")),
+    Case("text in a static column", {"c.toml": SOIL, "rows.csv": f"soil,{ROWS}1,p,2020,1,2,3\nloam,q,2020,1,2,3\n"},
+         "c.toml", ("line 3, column soil", "'loam' is not a number", "A category", "a column of 0 and 1 for each")),
+    Case("text in a static column of parquet",
+         {"c.toml": SOIL.replace(".csv", ".parquet"),
+          "rows.parquet": {"soil": ["loam"], "place": ["p"], "year": [2020], "a_0": [1.0], "a_1": [2.0], "t": [3.0]}},
+         "c.toml", ("row 1, column soil", "'loam' is not a number", "A category")),
+    Case("a mark in a static column",
+         {"c.toml": SOIL, "rows.csv": f"soil,{ROWS}-9999,p,2020,1,2,3\n-9999,q,2020,1,2,3\n7,r,2020,1,2,3\n"}, "c.toml",
+         ("rows.csv, line 2, column soil", "-9999 stands in 2 cells", "`missing = [-9999]`")),
+    Case("a static number too large", {"c.toml": SOIL, "rows.csv": f"soil,{ROWS}1e39,p,2020,1,2,3\n"}, "c.toml",
+         ("rows.csv, line 2, column soil: 1e+39", "3.4e38")),
+    Case("no side", {"c.toml": 'split = "f"\n' + WIDE, "rows.csv": f"f,{ROWS}Train,p,2020,1,2,3\nrest,q,2020,1,2,3\n"},
+         "c.toml", ("rows.csv, line 3, column f", "'rest' is none of train, valid, test")),
+    Case("no column of sides", {"c.toml": 'split = "fld"\n' + WIDE, "rows.csv": "fold," + ROWS}, "c.toml",
+         ("rows.csv", "no column fld", "did you mean fold?")),
+    Case("two sides in a sample",
+         {"c.toml": 'split = "f"\n' + BY_STEP,
+          "rows.csv": "f,place,year,s,a,t\ntrain,p,2020,1,1,3\ntest,p,2020,2,1,3\n"},
+         "c.toml", ("rows.csv, line 3, column f", "p|2020 is on the side test here and train in another row")),
+    Case("nobody has a side", {"c.toml": 'split = "f"\n' + WIDE, "rows.csv": f"f,{ROWS},p,2020,1,2,3\n"}, "c.toml",
+         ("none of the 1", "1 x sample without a side (train, valid, test)")),
+    Case("cut outside of the season", {"c.toml": WIDE + "cut = 2", "rows.csv": ROWS + "p,2020,1,2,3\n"}, "c.toml",
+         ("c.toml: `cut` is 2", "of 2 steps it must be 1 to 1")),
+    Case("one step", {"f.csv": "place,a_0,y2022\np,1,3\n"}, "f.csv", ("a season of 1 step", "at least 2")),
     Case("two rows to choose from",
          {"c.toml": WIDE + 'season_start = "07-01"\nstep_days = 183\nsample_id = "id"',
           "rows.csv": "id," + ROWS + "i,p,2020,1,2,3\nj,p,2020,1,2,3\n"}, "c.toml",

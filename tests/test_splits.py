@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import InputError
 from pipeline.splits import FORWARD_TESTS, SPLITS, Fold, make_folds, refuse_shared_groups
+from pipeline.table import SIDES
 
 
 @st.composite
@@ -23,8 +24,9 @@ def tables(draw):
 def test_folds_are_disjoint_and_do_not_depend_on_row_order(table, split, seed, random):
     year, place, sample_id = table
     order = np.array(random.sample(range(len(year)), len(year)))
-    folds = make_folds(year, place, sample_id, split, seed)
-    shuffled = make_folds(year[order], place[order], sample_id[order], split, seed)
+    sides = np.array(SIDES)[np.arange(len(year)) % 3]
+    folds = make_folds(year, place, sample_id, split, seed, sides)
+    shuffled = make_folds(year[order], place[order], sample_id[order], split, seed, sides[order])
     for fold, other in zip(folds, shuffled, strict=True):
         parts = [fold.train, fold.valid, fold.test]
         assert len(np.unique(np.concatenate(parts))) == sum(map(len, parts))
@@ -58,6 +60,27 @@ def test_a_group_never_stands_on_two_sides(table, split):
         sides = [set(group[part].tolist()) for part in (fold.train, fold.valid, fold.test)]
         assert not sides[0] & sides[1] and not sides[0] & sides[2] and not sides[1] & sides[2]  # noqa: PT018
         assert fold.by_place == (split == "place")
+
+
+@settings(max_examples=40, deadline=None)
+@given(tables(), st.booleans())
+def test_the_card_split_is_what_the_data_says_and_holds_places_out_where_no_place_is_shared(table, by_place):
+    year, place, sample_id = table
+    number = np.unique(place, return_inverse=True)[1] if by_place else np.arange(len(year))
+    sides = np.array(SIDES)[number % 3]
+    (fold,) = make_folds(year, place, sample_id, "card", assigned=sides)
+    shared = any(len(set(sides[place == p].tolist())) > 1 for p in np.unique(place))
+    assert (fold.name, fold.by_place) == ("card", not shared)
+    for side in SIDES:
+        assert getattr(fold, side).tolist() == [i for i in range(len(year)) if sides[i] == side]
+
+
+def test_a_table_without_sides_has_no_card_split():
+    grid = (np.array([2020, 2020]), np.array(["a", "b"]), np.array(["v", "w"]))
+    with pytest.raises(InputError, match=r"the table has none: name the column .* at the top of the dataset card"):
+        make_folds(*grid, "card")
+    with pytest.raises(InputError, match="--split card: fold card has 0 samples to valid"):
+        make_folds(*(np.repeat(part, 2) for part in grid), "card", assigned=np.array(["train", "test"] * 2))
 
 
 def test_a_shared_group_is_named():

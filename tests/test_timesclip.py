@@ -12,21 +12,31 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.language import DayPositions, cut_patches
 from model.losses import completion_loss, info_nce
-from model.timesclip import (
-    FeatureNorm,
-    TimesCLIP,
-    TimesCLIPConfig,
-    TimesCLIPOutput,
-    YieldHead,
-    cut_patches,
-    instance_norm,
-)
+from model.norms import FeatureNorm, instance_norm
+from model.parts import TimesCLIPConfig
+from model.presets import PRESETS
+from model.timesclip import TimesCLIP, TimesCLIPOutput
+from model.yields import HeadShape, YieldEnsemble, YieldHead, anomaly_loss
 
 SMALL = TimesCLIPConfig(variates=3, window=9, horizon=9, vision_dim=10, width=16, heads=2, layers=1)
 LANGUAGE = replace(SMALL, use_vision=False)
 VISION = replace(SMALL, use_language=False)
-PARTS = {"both": SMALL, "language only": LANGUAGE, "vision only": VISION}
+NARROW = {"width": 16, "heads": 2, "layers": 1}  # of presets that are wide or deep
+
+
+def config_of(preset: str, **changes: object) -> TimesCLIPConfig:
+    """A preset's model, narrow, with one driver where it reads numbers."""
+    parts = {**PRESETS[preset].parts(), **NARROW, **changes}
+    drivers = 1 if parts["use_language"] else 0
+    dim = 10 if parts["use_vision"] else 0
+    return TimesCLIPConfig(3, 9, 9, vision_dim=dim, drivers=drivers, steps=18, **parts)
+
+
+PARTS = {name: config_of(name) for name in PRESETS} | {
+    "mlp, no padding": config_of("timesclip", head="mlp", padding="none")
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,7 +49,10 @@ def one_thread():
 
 
 def season(config: TimesCLIPConfig, samples: int = 5, seed: int = 0, gaps: float = 0.2):
-    """values [B,V,W], observed [B,V,W] bool, embeddings [B,V,D]; sample 0 lacks variate 0 where there are several."""
+    """values [B,V,W], observed [B,V,W] bool, embeddings [B,V,D], drivers [B,R,2T] where they are read.
+
+    Sample 0 lacks variate 0 where there are several, and its drivers.
+    """
     rng = np.random.default_rng(seed)
     shape = (samples, config.variates, config.window)
     values = rng.normal(size=(*shape[:2], 1)) + np.cumsum(rng.normal(size=shape), axis=2) / 2
@@ -48,7 +61,13 @@ def season(config: TimesCLIPConfig, samples: int = 5, seed: int = 0, gaps: float
     if config.variates > 1:
         observed[0, 0] = False
     embeddings = rng.normal(size=(*shape[:2], config.vision_dim))
-    return torch.tensor(values, dtype=torch.float32), torch.tensor(observed), torch.tensor(embeddings).half()
+    given = torch.tensor(values, dtype=torch.float32), torch.tensor(observed), torch.tensor(embeddings).half()
+    if not config.drivers:
+        return given
+    mask = rng.random((samples, config.drivers, config.steps)) > 0.2
+    mask[0] = False
+    drivers = np.concatenate([rng.normal(size=mask.shape) * mask, mask], -1)
+    return *given, torch.tensor(drivers, dtype=torch.float32)
 
 
 def built(config: TimesCLIPConfig, seed: int = 0) -> TimesCLIP:
@@ -93,12 +112,15 @@ def test_patches_repeat_the_end_for_one_stride(patch, stride, extra):
     found = cut_patches(torch.from_numpy(series), patch, stride)[0, 0].tolist()
     assert found == reference_model.patches(series[0, 0].tolist(), patch, stride)
     config = TimesCLIPConfig(1, window, 1, use_vision=False, patch=patch, stride=stride)
-    assert config.patches == len(found) == (window - patch) // stride + 2
+    assert config.patches(window) == len(found) == (window - patch) // stride + 2
+    plain = cut_patches(torch.from_numpy(series), patch, stride, padding=False)[0, 0].tolist()
+    assert plain == found[: len(plain)]
+    assert replace(config, padding="none").patches(window) == len(plain) == len(found) - 1
 
 
 @pytest.mark.parametrize(("window", "count"), [(18, 6), (36, 12), (6, 2)])
 def test_patch_counts_of_the_method(window, count):
-    assert TimesCLIPConfig(7, window, window, use_vision=False).patches == count
+    assert TimesCLIPConfig(7, window, window, use_vision=False).patches(window) == count
 
 
 @settings(max_examples=15, deadline=None)
@@ -168,7 +190,8 @@ def test_shapes_are_as_documented(parts, variates):
     token = (5, variates, 16)
     assert out.vision is None if not config.use_vision else out.vision.shape == token
     assert out.language is None if not config.use_language else out.language.shape == token
-    assert out.selection is None if not config.use_language else out.selection.shape == (5, variates, variates)
+    selects = config.use_language and config.selection
+    assert out.selection.shape == (5, variates, variates) if selects else out.selection is None
     assert model.features(*inputs).shape == (5, variates, config.feature_dim)
     assert all(x.isfinite().all() for x in [*tensors(out), model.features(*inputs)])
 
@@ -176,7 +199,7 @@ def test_shapes_are_as_documented(parts, variates):
 def test_a_season_of_twelve_months_has_one_patch_and_a_padded_one():
     config = TimesCLIPConfig(variates=3, window=6, horizon=6, use_vision=False)
     out = built(config)(*season(config)[:2])
-    assert config.patches == 2
+    assert config.patches(6) == 2
     assert out.completion.isfinite().all()
 
 
@@ -192,6 +215,10 @@ def test_a_config_survives_json():
         ({"vision_dim": 0}, "vision_dim is 0"),
         ({"horizon": 0}, "at least 1"),
         ({"heads": 3}, "multiple of heads 3"),
+        ({"start": 10}, "start at most the window"),
+        ({"drivers": 1}, "steps is 0"),
+        ({"temperature": 0.0}, "temperature 0.0 is out of its range"),
+        ({"dropout": 1.0}, "dropout 1.0 is out of its range"),
     ],
 )
 def test_sizes_that_cannot_work_are_refused_with_their_numbers(change, message):
@@ -201,7 +228,7 @@ def test_sizes_that_cannot_work_are_refused_with_their_numbers(change, message):
 
 def test_inputs_of_the_wrong_shape_are_refused():
     model, (values, observed, embeddings) = built(SMALL), season(SMALL)
-    with pytest.raises(ValueError, match="<=9"):
+    with pytest.raises(ValueError, match="completed from 9 steps; got 18"):
         model(torch.cat([values, values], -1), torch.cat([observed, observed], -1), embeddings)
     with pytest.raises(ValueError, match="embeddings must be"):
         model(values, observed, None)
@@ -209,17 +236,38 @@ def test_inputs_of_the_wrong_shape_are_refused():
         model(values, observed, embeddings[..., :4])
 
 
-def test_a_shorter_window_reads_as_one_with_unobserved_steps_at_its_end():
+def test_a_window_may_be_shorter_than_the_longest_one_even_shorter_than_a_patch():
     model, (values, observed, embeddings) = built(SMALL), season(SMALL)
-    observed[..., -1] = False
-    short = model(values[..., :-1], observed[..., :-1], embeddings)
-    for ours, theirs in zip(tensors(short), tensors(model(values, observed, embeddings)), strict=True):
-        assert torch.equal(ours, theirs)
+    for steps in (8, 4, 1):
+        seen = model.features(values[..., :steps], observed[..., :steps], embeddings)
+        assert seen.shape == (5, 3, SMALL.feature_dim)
+        assert seen.isfinite().all()
+    with pytest.raises(ValueError, match="completed from 9 steps; got 8"):
+        model(values[..., :8], observed[..., :8], embeddings)
+
+
+def test_a_patch_has_one_day_whatever_window_it_is_cut_from():
+    positions = DayPositions(patch=6, stride=3, step_days=10.0, width=8)
+    assert positions.days(3, 0).tolist() == [30, 60, 90]
+    torch.testing.assert_close(positions(4, 6)[:2], positions(4, 0)[2:])
+    assert (positions(4, 0)[0] - positions(4, 0)[1]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("steps", range(1, 10))
+def test_any_prefix_goes_through_one_model_and_later_values_change_nothing(steps):
+    """The season's frame with what is not seen yet unobserved: the unified preset, as of a step."""
+    config = PARTS["unified"]
+    model, (values, observed, *others) = built(config), season(config)
+    observed[..., steps:] = False
+    before = model.features(values, observed, *others)
+    values[..., steps:] = math.nan
+    assert torch.equal(model.features(values, observed, *others), before)
+    assert before.isfinite().all()
 
 
 def test_the_model_for_seven_bands_stays_small():
     config = TimesCLIPConfig(variates=7, window=18, horizon=18, vision_dim=1280)
-    model, head = TimesCLIP(config), YieldHead(2 * config.feature_dim, 7)
+    model, head = TimesCLIP(config), YieldHead(HeadShape(config.feature_dim, 7))
     count = sum(p.numel() for p in model.parameters())
     head_count = sum(p.numel() for p in head.parameters())
     print(f"TimesCLIP {count:,} parameters, YieldHead {head_count:,}")
@@ -234,7 +282,7 @@ def test_the_model_for_seven_bands_stays_small():
 @pytest.mark.parametrize("parts", PARTS)
 def test_what_stands_under_a_mask_changes_nothing_bit_for_bit(parts, training):
     config = PARTS[parts]
-    model, (values, observed, embeddings) = built(config).train(training), season(config)
+    model, (values, observed, embeddings, *drivers) = built(config).train(training), season(config)
     present = observed.any(-1)
     outcomes = []
     for hidden in (0.0, 3e4, math.nan):
@@ -242,6 +290,10 @@ def test_what_stands_under_a_mask_changes_nothing_bit_for_bit(parts, training):
             torch.where(observed, values, hidden),
             observed,
             torch.where(present[..., None], embeddings, hidden),
+            *(
+                torch.cat([torch.where(d.chunk(2, -1)[1] > 0, d.chunk(2, -1)[0], hidden), d.chunk(2, -1)[1]], -1)
+                for d in drivers
+            ),
         )
         torch.manual_seed(4)  # equal dropout
         outcomes.append([*tensors(model(*inputs)), model.features(*inputs)])
@@ -275,7 +327,7 @@ def test_a_patch_without_observations_is_not_attended_to():
     observed[..., 3:] = False  # 9 steps: patches 0-5, 3-8, 6-11; the last two see nothing
     before = model(values, observed).language
     with torch.no_grad():  # what an empty patch would bring into attention: its position
-        model.language.positions[2:] += 5
+        model.language.positions.table[1:] += 5
     assert torch.equal(model(values, observed).language, before)
     observed[..., 3:] = True
     assert not torch.equal(model(values, observed).language, before)
@@ -341,14 +393,14 @@ def test_vision_only_reads_no_number():
 @pytest.mark.parametrize("parts", PARTS)
 def test_eight_samples_are_learnt_by_heart(parts):
     # Seen only, the head is linear in D numbers: 24 series need more than 10 of them.
-    config = replace(PARTS[parts], dropout=0.0, width=32, vision_dim=40)
-    (values, observed, embeddings), model = season(config, 8, gaps=0.1), built(config).train()
-    goal, known, _ = season(config, 8, seed=9, gaps=0.1)
+    config = replace(PARTS[parts], dropout=0.0, width=32, vision_dim=40 * PARTS[parts].use_vision)
+    (values, observed, *others), model = season(config, 8, gaps=0.1), built(config).train()
+    goal, known, *_ = season(config, 8, seed=9, gaps=0.1)
     known &= observed.any(-1, keepdim=True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3, weight_decay=0)
     first = None
-    for _ in range(200):
-        loss = completion_loss(model(values, observed, embeddings).completion, goal, known)
+    for _ in range(200 if config.pool == "class" else 400):  # one token tells less than all patches
+        loss = completion_loss(model(values, observed, *others).completion, goal, known)
         first = first or loss.item()
         optimizer.zero_grad()
         loss.backward()
@@ -394,15 +446,15 @@ def test_one_seed_gives_the_same_weights_and_the_same_step_bit_for_bit():
 
 
 def test_an_untrained_yield_head_predicts_exactly_the_offset():
-    head, present = YieldHead(features=20, variates=3), torch.ones(6, 3, dtype=torch.bool)
+    head, present = YieldHead(HeadShape(10, 3)), torch.ones(6, 3, dtype=torch.bool)
     features = torch.randn(6, 3, 20, generator=torch.Generator().manual_seed(0))
     head.fit_features(features, present)
-    assert torch.equal(head(features, present), torch.zeros(6))
+    assert torch.equal(head(features, present), torch.zeros(6, 1))
 
 
 def test_a_yield_head_ignores_absent_variates_and_keeps_variates_apart():
     torch.manual_seed(0)
-    head = YieldHead(20, 3).eval()
+    head = YieldHead(HeadShape(10, 3)).eval()
     torch.nn.init.normal_(head.out.weight)
     features, present = torch.randn(6, 3, 20), torch.ones(6, 3, dtype=torch.bool)
     head.fit_features(features, present)
@@ -415,14 +467,59 @@ def test_a_yield_head_ignores_absent_variates_and_keeps_variates_apart():
 
 def test_a_yield_head_learns_a_linear_yield_and_beats_its_start():
     torch.manual_seed(0)
-    head, features = YieldHead(20, 3), torch.randn(200, 3, 20)
+    head, features = YieldHead(HeadShape(10, 3)), torch.randn(200, 3, 20)
     present = torch.ones(200, 3, dtype=torch.bool)
     head.fit_features(features, present)
     anomaly = features[:, 0, :5].sum(1) / 5**0.5
     optimizer = torch.optim.AdamW(head.parameters(), lr=1e-2)
     for _ in range(150):
-        loss = (head(features, present) - anomaly).square().mean()
+        loss = (head(features, present)[:, 0] - anomaly).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert (head.eval()(features, present) - anomaly).square().mean() < 0.2 * anomaly.square().mean()
+    assert (head.eval()(features, present)[:, 0] - anomaly).square().mean() < 0.2 * anomaly.square().mean()
+
+
+def test_static_numbers_reach_the_yield():
+    torch.manual_seed(0)
+    head, features = YieldHead(HeadShape(10, 3, static=2)), torch.zeros(200, 3, 20)
+    present, static = torch.ones(200, 3, dtype=torch.bool), torch.randn(200, 2)
+    head.fit_features(features, present)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=1e-2)
+    for _ in range(150):
+        loss = (head(features, present, static)[:, 0] - static[:, 0]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert (head.eval()(features, present, static)[:, 0] - static[:, 0]).square().mean() < 0.2
+
+
+def test_quantiles_are_learnt_where_the_spread_depends_on_the_season():
+    """Noise that grows with a feature: the told 90 % range must grow with it and hold about 90 % of the yields."""
+    torch.manual_seed(0)
+    shape = HeadShape(10, 1, windows=1, quantiles=(0.05, 0.5, 0.95))
+    heads, features = YieldEnsemble(1, shape), torch.randn(4000, 1, 10)
+    present = torch.ones(4000, 1, dtype=torch.bool)
+    heads.fit_features(features, present)
+    spread = 0.2 + (features[:, 0, -1] > 0).float()
+    anomaly = spread * torch.randn(4000)
+    optimizer = torch.optim.AdamW(heads.parameters(), lr=1e-2)
+    for _ in range(300):
+        loss = anomaly_loss(heads(features, present).transpose(0, 1), anomaly, 4000, shape.quantiles)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    told = heads.eval()(features, present)[0].detach()
+    inside = (told[:, 1] <= anomaly) & (anomaly <= told[:, 3])
+    assert 0.85 < inside.float().mean() < 0.95
+    width = told[:, 3] - told[:, 1]
+    assert width[spread > 1].mean() > 2.5 * width[spread < 1].mean()
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 9999), members=st.integers(1, 3), samples=st.integers(1, 6))
+def test_the_loss_of_a_yield_is_its_slow_twin(seed, members, samples):
+    rng, quantiles = np.random.default_rng(seed), (0.05, 0.5, 0.95)
+    told, true = rng.normal(size=(samples, members, 4)), rng.normal(size=samples)
+    found = anomaly_loss(torch.from_numpy(told), torch.from_numpy(true), samples, quantiles)
+    assert float(found) == pytest.approx(reference_model.yield_loss(told, true, quantiles))

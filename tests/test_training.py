@@ -13,7 +13,7 @@ from model.training.loop import Silent, Trainer
 from model.training.precision import Precision, choose
 from model.training.processes import ALONE, Processes
 from model.training.schedule import Schedule, one_cycle, optimizer_of
-from model.yields import INTERVAL, AnomalyScale, conformal_radius
+from model.yields import INTERVAL, AnomalyScale, conformal_margin
 from tests.tasks import Line, completion_task
 
 SCHEDULE = Schedule(epochs=30, batch_size=4, lr=0.05, weight_decay=0.0, patience=5)
@@ -218,10 +218,10 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
         Processes.start("cuda")
 
 
-def test_the_conformal_radius_is_the_rank_that_covers():
+def test_the_conformal_margin_is_the_rank_that_covers():
     residuals = torch.arange(1.0, 100.0).numpy()  # 1..99: rank ceil(100 * 0.9) = 90
-    assert conformal_radius(-residuals) == math.ceil(100 * INTERVAL)
-    assert conformal_radius(residuals[:3]) == 3.0
+    assert conformal_margin(residuals) == math.ceil(100 * INTERVAL)
+    assert conformal_margin(residuals[:3]) == 3.0
 
 
 def test_anomalies_come_back_from_their_scale():

@@ -8,7 +8,7 @@ import torch
 
 import render_cache
 import train
-from model.seasons import HalfSeason, Season, in_views
+from model.seasons import Season, Seen, in_views
 from pipeline.render import Style
 from pipeline.sources import read
 from pipeline.splits import make_folds
@@ -83,7 +83,7 @@ def test_labels_places_and_the_number_of_samples_stay(table):
 
 def test_a_draw_takes_series_and_picture_of_one_view():
     def marked(view):
-        halves = [HalfSeason(torch.full((5, 2, 3), view + h / 2) + torch.arange(5)[:, None, None] * 10,
+        halves = [Seen(torch.full((5, 2, 3), view + h / 2) + torch.arange(5)[:, None, None] * 10,
                              torch.ones(5, 2, 3, dtype=torch.bool),
                              (torch.full((5, 2, 4), view + h / 2) + torch.arange(5)[:, None, None] * 10).half())
                   for h in (0, 1)]  # fmt: skip
@@ -122,8 +122,8 @@ def test_views_are_drawn_embedded_and_reused_and_training_learns_from_them(small
     fold = make_folds(season.year, season.place, season.sample_id, "year")[0]
     views = view_tables(season, Views(count=1))
     pictures = Pictures.find(cache, Style(), season, None, "")
-    ready = prepare(season, fold, pictures, views)
-    expected = pictures.vectors(views[0], ready.ranges)
+    ready = prepare(season, fold, "halves", pictures, views)
+    expected = pictures.vectors(views[0], ready.scales.ranges)
     assert torch.equal(ready.seasons[1].first.embeddings, torch.from_numpy(expected[:, :, 0]))
     assert torch.equal(ready.seasons[1].first.observed[:, :, :6], torch.from_numpy(views[0].observed[:, :, :6].copy()))
 

@@ -1,9 +1,9 @@
 """This model on the same windows, through the files and commands that a user has.
 
-The windows become a wide table, one row a window, with a dataset card: `cut` is the look-back, `split` the column that says
-train, valid or test. `render_cache.py` and `train.py --stage 1` do the rest. Year and yield of a row are placeholders
-(stage 1 reads neither). Values are standardised before they are written; train.py standardises once more, by the training
-windows, and gives its completion back in the units of the table.
+The windows become a wide table, one row a window, with a dataset card: `cut` is the look-back, `split` the column that
+says train, valid or test. `render_cache.py` and `train.py --stage 1` do the rest. Year and yield of a row are
+placeholders (stage 1 reads neither). Values are standardised before they are written; train.py standardises once more,
+by the training windows, and gives its completion back in the units of the table.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ def block(count: int, style: Style, seed: int = 0) -> SeriesBlock:
     values = np.clip(0.5 + np.cumsum(rng.normal(0, 0.05, (count, STEPS)), 1), 0, 1).astype(np.float32)
     observed = rng.random(values.shape) >= 0.1
     keys = series_keys(values, observed, style).reshape(-1, 1)
-    return SeriesBlock(Window("season", 0, STEPS), values[:, None], observed[:, None], keys)
+    return SeriesBlock(Window("season", 0, STEPS, STEPS), values[:, None], observed[:, None], keys)
 
 
 def write_table(folder: Path, samples: int, seed: int = 0) -> Path:

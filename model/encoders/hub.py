@@ -13,6 +13,10 @@ from model.encoders.spec import EncoderError
 PROBE_SECONDS = 2.5
 
 
+class NotFetched(EncoderError):
+    """The hub does not give a file. Whoever asked may know what else to take."""
+
+
 def cached(repo: str, filenames: Sequence[str]) -> Path | None:
     """The first of `filenames` that the local hub cache (HF_HOME, HF_HUB_CACHE) holds, or None. No network."""
     from huggingface_hub import try_to_load_from_cache
@@ -56,7 +60,7 @@ def in_words(error: Exception) -> str:
 
 
 def fetch(encoder: str, repo: str, filenames: Sequence[str]) -> Path:
-    """The first of `filenames` that is in the cache or, failing that, on the hub. Raises EncoderError."""
+    """The first of `filenames` that is in the cache or, failing that, on the hub. Raises NotFetched."""
     from huggingface_hub.errors import EntryNotFoundError
 
     if path := cached(repo, filenames):
@@ -67,11 +71,10 @@ def fetch(encoder: str, repo: str, filenames: Sequence[str]) -> Path:
             return _download(encoder, repo, filename)
         if not isinstance(error, EntryNotFoundError):
             break
-    raise EncoderError(
+    raise NotFetched(
         f"Encoder {encoder} needs {' or '.join(filenames)} of {repo}: the local hub cache has no such file, and "
         f"{in_words(error or FileNotFoundError())}. Fetch it once where the hub can be reached and copy the cache "
-        "(HF_HOME), give the weights by path, or take --encoder efficientnet-lite0, which is installed with this "
-        "project."
+        "(HF_HOME), or give the weights by path."
     )
 
 
@@ -82,8 +85,7 @@ def _download(encoder: str, repo: str, filename: str) -> Path:
     try:
         return Path(hf_hub_download(repo, filename))
     except (HTTPError, OSError) as error:
-        raise EncoderError(
+        raise NotFetched(
             f"Encoder {encoder}: the hub offers {repo}/{filename}, but the download failed "
-            f"({' '.join(str(error).split())}). Run the command again (it resumes), or take --encoder "
-            "efficientnet-lite0, which needs no download."
+            f"({' '.join(str(error).split())}). Run the command again (it resumes)."
         ) from error

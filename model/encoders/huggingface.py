@@ -39,11 +39,7 @@ def resolve(name: str) -> EncoderSpec:
     Feature: for CLIP the projected image embedding, not normalised; for a CLIP vision tower saved without
     its projection the pooled output; for ViT and DINOv2 the class token after the last layer norm.
     """
-    where = name.removeprefix("transformers:")
-    if not where:
-        raise EncoderError(f"Encoder {name!r} is incomplete: write transformers:<folder or hub id>.")
-    given = Path(where).expanduser()
-    folder = given if given.is_dir() else _from_hub(name, where)
+    folder = folder_of(name)
     config = _read(name, folder / "config.json")
     kind = str(config.get("model_type"))
     if kind not in USUAL:
@@ -57,15 +53,27 @@ def resolve(name: str) -> EncoderSpec:
     mean, std = USUAL[kind]
     return EncoderSpec(
         name=name,
-        label=f"transformers:{kind} at {BY_PATH}" if given.is_dir() else name,
+        label=f"transformers:{kind} at {BY_PATH}" if _given(name).is_dir() else name,
         dim=_dim(config, vision),
         size=int(vision.get("image_size", 224)),
         mean=channels(statistics.get("image_mean", mean)),
         std=channels(statistics.get("image_std", std)),
-        weights_digest=folder_digest([folder / "config.json", *_weights_in(name, folder)]),
+        weights_digest=folder_digest([folder / "config.json", *weights_in(name, folder)]),
         location=str(folder),
         reason=f"{name} was asked for.",
     )
+
+
+def folder_of(name: str) -> Path:
+    """Where the model of `<kind>:<folder or hub id>` is on this machine, downloaded if need be. Raises EncoderError."""
+    where = name.partition(":")[2]
+    if not where:
+        raise EncoderError(f"Encoder {name!r} is incomplete: write a folder or a hub id after the colon.")
+    return _given(name) if _given(name).is_dir() else _from_hub(name, where)
+
+
+def _given(name: str) -> Path:
+    return Path(name.partition(":")[2]).expanduser()
 
 
 def _from_hub(name: str, repo: str) -> Path:
@@ -86,7 +94,8 @@ def _read(name: str, path: Path) -> dict[str, Any]:
     return content
 
 
-def _weights_in(name: str, folder: Path) -> list[Path]:
+def weights_in(name: str, folder: Path) -> list[Path]:
+    """The weight files of a folder that save_pretrained wrote. Raises EncoderError."""
     found = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
     if not found:
         raise EncoderError(f"Encoder {name}: {folder} holds neither model.safetensors nor pytorch_model.bin.")

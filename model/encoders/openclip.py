@@ -38,10 +38,10 @@ def resolve(name: str) -> EncoderSpec:
     A folder with open_clip_config.json describes itself when open_clip does not know <arch>; any name will do
     there. Feature: the projected image embedding, not normalised. Raises EncoderError.
     """
-    arch, _, where = name.removeprefix("open_clip:").partition("/")
+    arch, _, where = name.partition(":")[2].partition("/")
     if not arch or not where:
         raise EncoderError(
-            f"Encoder {name!r} is incomplete: write open_clip:<arch>/<tag, weight file or folder>, "
+            f"Encoder {name!r} is incomplete: write <arch>/<tag, weight file or folder> after the colon, "
             f"for example {DEFAULT}."
         )
     path = Path(where).expanduser()
@@ -150,16 +150,19 @@ def _located(path: Path) -> dict[str, str]:
 
 def tower(spec: EncoderSpec) -> torch.nn.Module:
     """images [n,3,S,S], normalised -> projected image embeddings, not normalised [n,D]."""
+    visual: torch.nn.Module = model(spec).visual
+    return visual
+
+
+def model(spec: EncoderSpec) -> Any:
+    """The whole CLIP of a resolved spec, both towers. Raises EncoderError where weights and architecture differ."""
     import open_clip
 
-    arch, _, tag = spec.name.removeprefix("open_clip:").partition("/")
+    arch, _, tag = spec.name.partition(":")[2].partition("/")
     with weights_of(spec.name, spec.location):
         if Path(spec.location).is_dir():
-            model = open_clip.create_model(f"local-dir:{spec.location}", require_pretrained=True)
-        else:
-            # OpenAI's and a few other weights were trained with QuickGELU; the tag says so, the architecture
-            # may not, and open_clip only warns.
-            quick_gelu = bool(open_clip.get_pretrained_cfg(arch, tag).get("quick_gelu", False))
-            model = open_clip.create_model(arch, spec.location, force_quick_gelu=quick_gelu)
-    visual: torch.nn.Module = model.visual
-    return visual
+            return open_clip.create_model(f"local-dir:{spec.location}", require_pretrained=True)
+        # OpenAI's and a few other weights were trained with QuickGELU; the tag says so, the architecture may not, and
+        # open_clip only warns.
+        quick_gelu = bool(open_clip.get_pretrained_cfg(arch, tag).get("quick_gelu", False))
+        return open_clip.create_model(arch, spec.location, force_quick_gelu=quick_gelu)

@@ -18,6 +18,15 @@ def resolve(name: str) -> EncoderSpec:
 
     Raises EncoderError when the name is unknown or its weights cannot be had; only `auto` ever substitutes.
     """
+    try:
+        return _resolve(name)
+    except hub.NotFetched as error:
+        raise EncoderError(
+            f"{error} Or take --encoder efficientnet-lite0, which is installed with this project."
+        ) from error
+
+
+def _resolve(name: str) -> EncoderSpec:
     if BY_PATH in name:
         raise EncoderError(
             f"Encoder {name!r} is what a cache or run calls weights that were given by path. Name them by their path "

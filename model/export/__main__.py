@@ -19,11 +19,11 @@ import tyro
 from model.export.card import model_card
 from model.export.onnx import Completion, Forecasting, refuse_unless_installed, write_onnx
 from model.finetuning import SeasonForecaster
-from model.timesclip import TimesCLIP, TimesCLIPConfig
 from model.training.errors import Refused
-from model.yields import YieldEnsemble
 from pipeline.errors import InputError
 from report.run import RunFolder
+from stages.completing import load_model
+from stages.forecaster import Forecaster
 
 FILES = ("config.json", "fitted.json", "model.safetensors")
 
@@ -74,15 +74,15 @@ def export(args: Arguments) -> int:
 
 def load_part(run: RunFolder, fold: str, stage: int) -> Forecasting | Completion:
     """What comes after the embeddings in one fold's model."""
-    record = run.read_json("fitted.json")[fold]
-    encoder = TimesCLIP(TimesCLIPConfig(**record["model"]))
-    encoder.load_state_dict(run.read_weights(f"{fold}/encoder."))
     if stage == 1:
-        return Completion(encoder)
-    told = record["forecaster"]
-    heads = YieldEnsemble(told["members"], 2 * encoder.config.feature_dim, encoder.config.variates, told["level"])
-    heads.load_state_dict(run.read_weights(f"{fold}/head."))
-    return Forecasting(SeasonForecaster(encoder, heads))
+        return Completion(load_model(run, fold))
+    forecaster = Forecaster.load(run, fold)
+    if forecaster.completer is not None:
+        raise Refused(
+            f"{run.path} reads the errors of a completion (--link error), which are made outside of the part that can "
+            "be exported; leave ONNX out with --no-onnx."
+        )
+    return Forecasting(SeasonForecaster(forecaster.encoder, forecaster.heads))
 
 
 if __name__ == "__main__":

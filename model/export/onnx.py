@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,46 +15,65 @@ import torch
 from torch import Tensor, nn
 
 from model.finetuning import SeasonForecaster
-from model.seasons import HalfSeason, Season
-from model.timesclip import FeatureNorm, TimesCLIP
+from model.norms import FeatureNorm
+from model.parts import TimesCLIPConfig
+from model.seasons import Season, Seen
+from model.timesclip import TimesCLIP
 from model.training.errors import Refused
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 TOLERANCE = 1e-5  # largest difference from torch, in standardised units
-HALVES = ("first", "second")
+WINDOWS = ("first", "second")
 
 
 class Forecasting(nn.Module):
-    """Both half seasons -> the standardised yield anomaly [B]: the mean over the heads."""
-
-    halves = HALVES
+    """What a yield is read from -> the standardised anomaly [B], or [B,O] with quantiles: the mean over the heads."""
 
     def __init__(self, forecaster: SeasonForecaster) -> None:
         super().__init__()
         self.forecaster, self.config = forecaster, forecaster.encoder.config
+        self.shape = forecaster.yields.shape
+        self.windows = WINDOWS[-self.shape.windows :]
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """values, observed [B,V,W] and, with vision, embeddings [B,V,D] of the first, then of the second half."""
-        size = len(inputs) // 2
-        halves = [_half(inputs[:size]), _half(inputs[size:])]
-        mean: Tensor = self.forecaster(Season(halves[0], halves[1])).mean(0)
-        return mean
+        """values, observed [B,V,W] and, where they are read, embeddings [B,V,D] and drivers [B,R,2T] of each window.
+
+        Then static [B,S], if there is any.
+        """
+        static = inputs[-1] if self.shape.static else None
+        size = len(_names(self.config))
+        seen = [
+            _seen(self.config, inputs[at * size : (at + 1) * size], self._start(at)) for at in range(len(self.windows))
+        ]
+        season = Season(seen[0], seen[-1], None if len(seen) == 2 else self.config.steps, static)
+        mean: Tensor = self.forecaster(season).mean(0)
+        return mean if self.shape.outputs > 1 else mean[:, 0]
+
+    def lengths(self) -> tuple[int, ...]:
+        """Steps of each window."""
+        return (self.config.first, self.config.window)[-len(self.windows) :]
+
+    def _start(self, at: int) -> int:
+        return self.config.first * at
 
 
 class Completion(nn.Module):
-    """The first half season -> the standardised second half [B,V,H]."""
+    """What stage 1 sees -> the standardised rest of the season [B,V,H]."""
 
-    halves = HALVES[:1]
+    windows = WINDOWS[:1]
 
     def __init__(self, encoder: TimesCLIP) -> None:
         super().__init__()
         self.encoder, self.config = encoder, encoder.config
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """values, observed [B,V,W] and, with vision, embeddings [B,V,D]."""
-        half = _half(inputs)
-        completion: Tensor = self.encoder(half.values, half.observed, half.embeddings).completion
+        """values, observed [B,V,W] and, where they are read, embeddings [B,V,D] and drivers [B,R,2T]."""
+        completion: Tensor = self.encoder(*_seen(self.config, inputs, 0).inputs()).completion
         return completion
+
+    def lengths(self) -> tuple[int, ...]:
+        """Steps of the window."""
+        return (self.config.first,)
 
 
 def refuse_unless_installed() -> None:
@@ -73,7 +92,8 @@ def write_onnx(part: Forecasting | Completion, path: Path) -> float:
     Raises Refused, and keeps no file, when that is above 1e-5.
     """
     part = _without_checks(part).eval()
-    names = [f"{half}_{name}" for half in part.halves for name in _names(part)]
+    names = [f"{window}_{name}" for window in part.windows for name in _names(part.config)]
+    names += ["static"] if isinstance(part, Forecasting) and part.shape.static else []
     shapes = tuple({0: torch.export.Dim("batch", min=1)} for _ in names)
     with _quietly(), torch.no_grad():
         program = torch.onnx.export(
@@ -107,25 +127,34 @@ def difference(part: Forecasting | Completion, path: Path, samples: int) -> floa
         return float(np.abs(found - part(*inputs).numpy()).max())
 
 
-def _names(part: Forecasting | Completion) -> tuple[str, ...]:
-    return ("values", "observed", "embeddings") if part.config.use_vision else ("values", "observed")
+def _names(config: TimesCLIPConfig) -> tuple[str, ...]:
+    """The tensors of one window."""
+    pictures = ("embeddings",) if config.use_vision else ()
+    return ("values", "observed", *pictures, *(("drivers",) if config.drivers else ()))
 
 
 def _inputs(part: Forecasting | Completion, samples: int, seed: int) -> tuple[Tensor, ...]:
     """Made seasons with gaps, as the part takes them."""
-    rng = torch.Generator().manual_seed(seed)
-    shape = (samples, part.config.variates, part.config.window)
+    rng, config = torch.Generator().manual_seed(seed), part.config
     inputs: list[Tensor] = []
-    for _ in part.halves:
+    for steps in part.lengths():
+        shape = (samples, config.variates, steps)
         observed = torch.rand(shape, generator=rng) > 0.2
         inputs += [torch.where(observed, torch.randn(shape, generator=rng), 0), observed]
-        if part.config.use_vision:
-            inputs.append(torch.randn(*shape[:2], part.config.vision_dim, generator=rng))
+        if config.use_vision:
+            inputs.append(torch.randn(*shape[:2], config.vision_dim, generator=rng))
+        if config.drivers:
+            mask = (torch.rand(samples, config.drivers, config.steps, generator=rng) > 0.2).float()
+            inputs.append(torch.cat([mask * torch.randn(mask.shape, generator=rng), mask], -1))
+    if isinstance(part, Forecasting) and part.shape.static:
+        inputs.append(torch.randn(samples, part.shape.static, generator=rng))
     return tuple(inputs)
 
 
-def _half(inputs: tuple[Tensor, ...]) -> HalfSeason:
-    return HalfSeason(inputs[0], inputs[1], inputs[2] if len(inputs) > 2 else None)
+def _seen(config: TimesCLIPConfig, inputs: Sequence[Tensor], start: int) -> Seen:
+    """One window from its tensors."""
+    named = dict(zip(_names(config), inputs, strict=True))
+    return Seen(named["values"], named["observed"], named.get("embeddings"), named.get("drivers"), start)
 
 
 def _without_checks(part: Forecasting | Completion) -> Forecasting | Completion:

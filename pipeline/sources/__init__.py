@@ -90,12 +90,16 @@ def _read_card(
         name=card.name,
         source=str(card.path),
         variates=tuple(Variate(v.name, v.unit, v.low, v.high) for v in card.variates),
+        drivers=tuple(Variate(v.name, v.unit, v.low, v.high) for v in card.drivers),
+        known=tuple(driver.known for driver in card.drivers),
         step_days=calendar.days,
         season_start=calendar.season_start,
         # Asked for before anything is read: a unit that cannot be converted need not wait for the data.
         target_factor=card.target_factor(),
         static_names=tuple(card.static),
+        missing=tuple(card.missing),
         exclude=tuple(card.exclude),
+        cut=card.cut,
     )
     history, counts = history_of(card, budget)
     draft = _draft(card, files, year, for_prediction, budget, season_steps or card.season_steps)
@@ -115,7 +119,7 @@ def _draft(
 ) -> Draft:
     if card.format == "wide":
         plans = plan_by_card(card, files, year, for_prediction)
-        rows, _ = load_rows(plans, [variate.scale for variate in card.variates], card.missing, budget)
+        rows, _ = load_rows(plans, [variate.scale for variate in card.series], card.missing, budget)
         return seasons(rows, Calendar.of(card), steps, str(card.path))
     load = load_long if card.format == "long" else load_cube
     return grid(card, load(card, files, year, budget, for_prediction), steps)

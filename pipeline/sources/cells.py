@@ -67,9 +67,9 @@ def one_a_sample(columns: Columns, column: str | None, sample: Index, names: NDA
     return found
 
 
-def static_of(columns: Columns, static: Sequence[str], sample: Index, names: NDArray[np.str_]) -> NDArray[np.float32]:
+def static_of(columns: Columns, static: Sequence[str], sample: Index, names: NDArray[np.str_]) -> NDArray[np.float64]:
     """The static columns of each sample [N,S], NaN where unknown."""
-    numbers = np.zeros((len(names), len(static)), np.float32)
+    numbers = np.zeros((len(names), len(static)))
     for s, column in enumerate(static):
         numbers[:, s] = one_a_sample(columns, column, sample, names)
     return numbers

@@ -31,6 +31,7 @@ class Wanted:
     text      names of places, ids, dates
     exact     numbers kept as float64, as written: years, steps, yields, soil
     measured  numbers of the series: `missing` values dropped, times `scale` (one a column), then float32
+    static    those of `exact` that describe a sample: what is said of a text among them
     """
 
     text: tuple[str, ...] = ()
@@ -38,6 +39,7 @@ class Wanted:
     measured: tuple[str, ...] = ()
     scale: tuple[float, ...] = ()
     missing: tuple[float, ...] = ()
+    static: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -236,7 +238,7 @@ def _csv_batches(path: Path, wanted: Wanted) -> Iterator[Any]:
             convert_options=convert,
         )
     except (pa.ArrowInvalid, OSError) as error:
-        raise csv_text.explain(path, numbers, str(error)) from None
+        raise csv_text.explain(path, numbers, wanted.static, str(error)) from None
 
 
 def _parquet(path: Path) -> Any:
@@ -263,8 +265,8 @@ def _parquet_batches(path: Path, wanted: Wanted) -> Iterator[Any]:
         for batch in _parquet(path).iter_batches(batch_size=_BATCH_ROWS, columns=list(wanted.names)):
             arrays = [
                 batch.column(name).cast(pa.string())
-                if name in wanted.text
-                else _parquet_numbers(path, name, batch.column(name), first_row)
+                if name in wanted.text and name not in wanted.exact
+                else _parquet_numbers(path, name, batch.column(name), first_row, name in wanted.static)
                 for name in wanted.names
             ]
             yield pa.RecordBatch.from_arrays(arrays, names=list(wanted.names))
@@ -273,7 +275,7 @@ def _parquet_batches(path: Path, wanted: Wanted) -> Iterator[Any]:
         raise InputError(f"{path}: the Parquet file is damaged ({error}); export it again.") from None
 
 
-def _parquet_numbers(path: Path, name: str, column: Any, first_row: int) -> Any:
+def _parquet_numbers(path: Path, name: str, column: Any, first_row: int, static: bool) -> Any:
     """float64; a column of another kind is refused, with its first value."""
     kind = column.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
@@ -281,5 +283,5 @@ def _parquet_numbers(path: Path, name: str, column: Any, first_row: int) -> Any:
     row = next((r for r, value in enumerate(column) if value.is_valid), 0)
     raise InputError(
         f"{path}, row {first_row + row + 1}, column {name}: {column[row].as_py()!r} is not a number (the column "
-        f"holds {kind}). Store the column as numbers, with nulls where there is none."
+        f"holds {kind}). Store the column as numbers, with nulls where there is none.{csv_text.CATEGORY * static}"
     )

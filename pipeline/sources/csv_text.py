@@ -22,6 +22,8 @@ _MAGIC = {
     b"CDF": "a NetCDF file (.nc)",
 }
 _SAMPLE_BYTES = 1 << 20
+# Said of a text where a static column needs a number.
+CATEGORY = " A category, such as a kind of soil, needs a column of 0 and 1 for each of its names."
 
 
 def is_csv(path: Path) -> bool:
@@ -107,7 +109,7 @@ def cell(path: Path, row: int, column: str) -> str:
     raise ValueError(f"{path} has no row {row}")
 
 
-def explain(path: Path, numbers: Collection[str], detail: str) -> InputError:
+def explain(path: Path, numbers: Collection[str], static: Collection[str], detail: str) -> InputError:
     """The first thing in the file that the fast reader must have refused, in words; `detail` where none is found."""
     rows = _rows(path)
     _, header = next(rows)
@@ -125,6 +127,7 @@ def explain(path: Path, numbers: Collection[str], detail: str) -> InputError:
                     return InputError(
                         f"{path}, line {line}, column {name}: {cells[place]!r} is not a number. Write numbers with "
                         "a decimal point and no other sign, and leave the cell empty (or NA) where there is none."
+                        f"{CATEGORY * (name in static)}"
                     )
     except InputError as found:
         return found

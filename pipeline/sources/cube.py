@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
 from pipeline.sources.columns import Columns, Text, as_measured, joined, require
-from pipeline.sources.csv_text import MISSING
+from pipeline.sources.csv_text import CATEGORY, MISSING
 from pipeline.sources.labels import target_column, year_in_name
 from pipeline.sources.long import LongTable
 from pipeline.sources.memory import Budget
@@ -50,8 +50,9 @@ def _load(card: DatasetCard, path: Path, budget: Budget, for_prediction: bool) -
     with _opened(card, path) as opened:
         cube = opened.reset_coords()
         present = [str(name) for name in dict.fromkeys([*cube.variables, *cube.dims])]
-        series = [variate.column or variate.name for variate in card.variates]
-        keys = [name for name in (card.place, card.sample_id, card.date, card.step) if name]
+        series = [variate.column or variate.name for variate in card.series]
+        split = None if for_prediction else card.split
+        keys = [name for name in (card.place, card.sample_id, card.date, card.step, split) if name]
         target = target_column(card, path, present, for_prediction)
         require(path, present, [*series, *keys, *card.static])
         dims = _series_dims(card, path, cube, series)
@@ -59,6 +60,7 @@ def _load(card: DatasetCard, path: Path, budget: Budget, for_prediction: bool) -
         cells = int(np.prod([cube.sizes[dim] for dim in dims]))
         budget.claim(path, cells, _VALUE_BYTES * len(series) + _KEY_BYTES)
         beside = target is not None and not {*cube[target].dims} <= {*dims}
+        _refuse_stray(path, cube, split, dims, cube[target].dims if target else dims)
         told = [*card.static, *([target] if target and not beside else [])]
         observations = _columns(card, path, _frame(path, cube, series, [*keys, *told], dims))
         if not beside:
@@ -104,6 +106,16 @@ def _series_dims(card: DatasetCard, path: Path, cube: xr.Dataset, series: Sequen
     return dims
 
 
+def _refuse_stray(path: Path, cube: xr.Dataset, split: str | None, *homes: Sequence[Hashable]) -> None:
+    """Raise `InputError` where the sides lie on dimensions that neither the series nor the yields have."""
+    if split is None or any({*cube[split].dims} <= {*home} for home in homes):
+        return
+    raise InputError(
+        f"{path}: {split}, the `split` of the dataset card, lies on ({', '.join(map(str, cube[split].dims))}); it must "
+        "lie on dimensions of the series or of the yields."
+    )
+
+
 def _frame(
     path: Path, cube: xr.Dataset, names: Sequence[str], beside: Sequence[str], dims: Sequence[str]
 ) -> pd.DataFrame:
@@ -121,17 +133,17 @@ def _columns(card: DatasetCard, path: Path, frame: pd.DataFrame) -> Columns:
         keys = [k for k in (card.sample_id, card.place, card.year, card.date, card.step) if k and k in frame]
         return f"{path}, " + ", ".join(f"{key} {frame[key].iloc[row]}" for key in keys)
 
-    texts = [name for name in (card.place, card.sample_id, card.date) if name and name in frame]
+    texts = [name for name in (card.place, card.sample_id, card.date, card.split) if name and name in frame]
     target = card.target.column if card.target else None
     exact = [name for name in (card.year, card.step, target, *card.static) if name and name in frame]
-    series = [(v.column or v.name, v.scale) for v in card.variates if (v.column or v.name) in frame]
+    series = [(v.column or v.name, v.scale) for v in card.series if (v.column or v.name) in frame]
     measured = np.empty((len(frame), len(series)), np.float32)
     for m, (name, scale) in enumerate(series):
         measured[:, m] = as_measured(_numbers(path, frame, name, where), card.missing, scale)
         _refuse_infinite(measured[:, m], name, where)
     return Columns(
         text={name: _text(frame, name) for name in dict.fromkeys(texts)},
-        exact={name: _numbers(path, frame, name, where) for name in dict.fromkeys(exact)},
+        exact={name: _numbers(path, frame, name, where, name in card.static) for name in dict.fromkeys(exact)},
         measured=measured,
         where=where,
     )
@@ -153,10 +165,13 @@ def _spelled(value: object) -> str:
     return str(value)
 
 
-def _numbers(path: Path, frame: pd.DataFrame, name: str, where: Callable[[int], str]) -> NDArray[np.float64]:
+def _numbers(
+    path: Path, frame: pd.DataFrame, name: str, where: Callable[[int], str], static: bool = False
+) -> NDArray[np.float64]:
     column = frame[name].to_numpy()
     if not (np.issubdtype(column.dtype, np.integer) or np.issubdtype(column.dtype, np.floating)):
-        raise InputError(f"{where(0)}: {name} is {column[0]!r}, which is not a number; store {name} as numbers.")
+        told = f"{name} is {column[0]!r}, which is not a number; store {name} as numbers."
+        raise InputError(f"{where(0)}: {told}{CATEGORY * static}")
     numbers: NDArray[np.float64] = column.astype(np.float64)
     _refuse_infinite(numbers, name, where)
     return numbers

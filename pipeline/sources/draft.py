@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from pipeline.card import ExcludeCard
 from pipeline.errors import InputError
-from pipeline.table import Count, SeasonTable, Variate, YieldHistory
+from pipeline.sources.columns import Columns, as_measured
+from pipeline.sources.marks import refuse_marks
+from pipeline.table import Count, SeasonTable, Variate, YieldHistory, cut_of
 
 # No crop yields more: sugar cane reaches about 150 t/ha.
 HIGHEST_MEDIAN_YIELD = 200.0
@@ -18,7 +20,11 @@ HIGHEST_MEDIAN_YIELD = 200.0
 
 @dataclass(frozen=True)
 class Description:
-    """What the table says about itself; `source` is the file or card that messages name."""
+    """What the table says about itself; `source` is the file or card that messages name.
+
+    drivers   read as the variates are, after them; known [R]: which of them are known ahead
+    missing   the marks of missing data that the card names
+    """
 
     name: str
     source: str
@@ -28,13 +34,21 @@ class Description:
     target_factor: float = 1.0
     static_names: tuple[str, ...] = ()
     exclude: tuple[ExcludeCard, ...] = ()
+    drivers: tuple[Variate, ...] = ()
+    known: tuple[bool, ...] = ()
+    missing: tuple[float, ...] = ()
+    cut: int | None = None
 
 
 @dataclass(frozen=True)
 class Draft:
-    """N seasons as read, before any is dropped. values [N,V,T] f32, NaN where unobserved; target [N] in its own unit.
+    """N seasons as read, before any is dropped. target [N] is in its own unit.
+
+    values      [N,V+R,T] f32, variates and then drivers, NaN where unobserved
+    static      [N,S] f64 as stored, NaN where unknown
 
     incomplete  [N] bool: half of the season lies in a row that is not there
+    assigned    [N] str, one of SIDES or empty; None where no column says it
     where       says in which row of which file a sample stands
     """
 
@@ -43,10 +57,11 @@ class Draft:
     place: NDArray[np.str_]
     year: NDArray[np.int64]
     sample_id: NDArray[np.str_]
-    static: NDArray[np.float32]
+    static: NDArray[np.float64]
     incomplete: NDArray[np.bool_]
     where: Callable[[int], str]
     counts: tuple[Count, ...] = field(default=())
+    assigned: NDArray[np.str_] | None = None
 
 
 def finish(about: Description, draft: Draft, history: YieldHistory, *, for_prediction: bool) -> SeasonTable:
@@ -54,8 +69,10 @@ def finish(about: Description, draft: Draft, history: YieldHistory, *, for_predi
 
     Raises `InputError` for a repeated sample, a range or yield that cannot be meant, or where no sample is left.
     """
+    cut = cut_of(about.cut, draft.values.shape[2], about.source)
     _refuse_duplicates(draft)
     _refuse_unscaled(about, draft)
+    static = _static(about, draft)
     target = draft.target * about.target_factor
     kept, counts = _keep(about, draft, target, for_prediction)
     if not kept.any():
@@ -66,8 +83,9 @@ def finish(about: Description, draft: Draft, history: YieldHistory, *, for_predi
     _refuse_unlikely_yields(about, target[kept])
     rows = np.flatnonzero(kept)
     rows = rows[np.argsort(draft.sample_id[rows], kind="stable")]
-    values = draft.values[rows]
-    observed = ~np.isnan(values)
+    variates = len(about.variates)
+    values, drivers = draft.values[:, :variates][rows], draft.values[:, variates:][rows]
+    observed, drivers_observed = ~np.isnan(values), ~np.isnan(drivers)
     return SeasonTable(
         name=about.name,
         values=values,
@@ -79,10 +97,23 @@ def finish(about: Description, draft: Draft, history: YieldHistory, *, for_predi
         variates=about.variates,
         step_days=about.step_days,
         season_start=about.season_start,
-        static=draft.static[rows],
+        static=static[rows],
         static_names=about.static_names,
+        drivers=drivers,
+        drivers_observed=drivers_observed,
+        driver_names=tuple(driver.name for driver in about.drivers),
+        driver_units=tuple(driver.unit for driver in about.drivers),
+        drivers_known=np.array(about.known, bool),
         history=history,
-        counts=(*draft.counts, *counts, *_masked(about.variates, observed)),
+        cut=cut,
+        assigned=None if draft.assigned is None else draft.assigned[rows],
+        counts=(
+            *draft.counts,
+            *counts,
+            *_masked(about.variates, observed),
+            *_masked(about.drivers, drivers_observed),
+            *_unknown(about.static_names, static[rows]),
+        ),
     )
 
 
@@ -122,13 +153,16 @@ def _keep(
     if not for_prediction:
         drop(np.isnan(target), "sample without a yield dropped")
         drop(target <= 0, "sample with a yield of zero or below dropped (a real crop failure of 0 t/ha, too)")
+    if draft.assigned is not None:
+        drop(draft.assigned == "", "sample without a side (train, valid, test) in the column of `split` dropped")
     # A rule that matches nothing is told as well: it may be misspelt.
     masks = excluded(about.exclude, draft.place, draft.year, draft.sample_id)
     for rule, mask in zip(about.exclude, masks, strict=True):
         nothing = "" if mask.any() else f" ({rule.keys_told()} matches no sample)"
         drop(mask, f"sample excluded by the dataset card{nothing}: {rule.reason}", always_tell=True)
     drop(draft.incomplete, "sample dropped because half of its season lies in a row that is not in the table")
-    drop(np.asarray(np.isnan(draft.values).all(axis=(1, 2))), "sample without any observation in its season dropped")
+    seen = ~np.isnan(draft.values[:, : len(about.variates)])
+    drop(~np.asarray(seen.any(axis=(1, 2))), "sample without any observation in its season dropped")
     return kept, counts
 
 
@@ -138,6 +172,30 @@ def _masked(variates: Sequence[Variate], observed: NDArray[np.bool_]) -> list[Co
     return [
         Count(f"series of {variate.name} without an observation masked", int(rows))
         for variate, rows in zip(variates, empty, strict=True)
+        if rows
+    ]
+
+
+def _static(about: Description, draft: Draft) -> NDArray[np.float32]:
+    """[N,S], NaN for a mark of missing data. `InputError` for a mark that no card names, and for what is no float32."""
+    static = as_measured(draft.static, about.missing, 1.0)
+    names = [(name,) for name in about.static_names]
+    refuse_marks([Columns({}, {}, static, draft.where)], [names], [1.0] * len(names), about.missing)
+    if np.isinf(static).any():
+        n, s = (int(i[0]) for i in np.nonzero(np.isinf(static)))
+        raise InputError(
+            f"{draft.where(n)}, column {about.static_names[s]}: {draft.static[n, s]:g} is larger than a float32 holds "
+            "(3.4e38). Leave the cell empty (or NA) where nothing is known."
+        )
+    return static
+
+
+def _unknown(names: Sequence[str], static: NDArray[np.float32]) -> list[Count]:
+    """A count for each static column that some sample lacks; they stay, with NaN there."""
+    lacking = np.isnan(static).sum(axis=0)
+    return [
+        Count(f"sample without a value in the static column {name}", int(rows))
+        for name, rows in zip(names, lacking, strict=True)
         if rows
     ]
 
@@ -157,7 +215,7 @@ def _refuse_duplicates(draft: Draft) -> None:
 
 def _refuse_unscaled(about: Description, draft: Draft) -> None:
     """A range that most values miss means a wrong scale or unit, which no later step would notice."""
-    for v, variate in enumerate(about.variates):
+    for v, variate in enumerate((*about.variates, *about.drivers)):
         seen = draft.values[:, v][~np.isnan(draft.values[:, v])]
         low = -np.inf if variate.low is None else variate.low
         high = np.inf if variate.high is None else variate.high

@@ -26,6 +26,7 @@ from pipeline.sources.marks import refuse_marks
 from pipeline.sources.memory import Budget
 from pipeline.sources.named_years import rows_of_other_seasons
 from pipeline.sources.rows import StoredRows, seasons
+from pipeline.sources.sides import side_a_sample
 from pipeline.table import Count
 
 
@@ -49,14 +50,15 @@ def load_long(
     targets = [target_column(card, path, column_names(path), for_prediction) for path in files]
     # Only a read for prediction gets here with a target missing; then it does without, in all files.
     target = None if None in targets else targets[0]
-    texts = (card.place, card.sample_id, card.date)
+    texts = (card.place, card.sample_id, card.date, None if for_prediction else card.split)
     numbers = (card.year, card.step, target, *card.static)
     wanted = Wanted(
         text=tuple(dict.fromkeys(name for name in texts if name)),
         exact=tuple(dict.fromkeys(name for name in numbers if name)),
-        measured=tuple(variate.column or variate.name for variate in card.variates),
-        scale=tuple(variate.scale for variate in card.variates),
+        measured=tuple(variate.column or variate.name for variate in card.series),
+        scale=tuple(variate.scale for variate in card.series),
         missing=tuple(card.missing),
+        static=tuple(card.static),
     )
     columns = joined(load_columns([(path, wanted) for path in files], budget))
     return LongTable(columns, columns, target, year or (year_in_name(files[0]) if len(files) == 1 else None))
@@ -67,8 +69,8 @@ def grid(card: DatasetCard, table: LongTable, steps: int | None) -> Draft:
     calendar = Calendar.of(card)
     for columns in (table.observations, table.labels):
         refuse_bad_names(columns, card.sample_id or card.place)
-    series = tuple((variate.column or variate.name,) for variate in card.variates)
-    refuse_marks([table.observations], [series], [variate.scale for variate in card.variates], card.missing)
+    series = tuple((variate.column or variate.name,) for variate in card.series)
+    refuse_marks([table.observations], [series], [variate.scale for variate in card.series], card.missing)
     if card.sample_id:
         return _by_sample(card, calendar, table, steps)
     if card.date:
@@ -103,6 +105,7 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
             *_told(moved, elsewhere),
             *_repeated(seen, inside, keys.sample, dates),
         ),
+        assigned=_assigned(card, table, keys.sample, keys.labelled, keys.names),
     )
 
 
@@ -122,6 +125,7 @@ def _by_year_and_step(card: DatasetCard, calendar: Calendar, table: LongTable, s
         sample_id=keys.names,
         static=cells.static_of(seen, card.static, keys.sample, keys.names),
         where=cells.sample_where(seen, keys.sample, labels, keys.labelled),
+        assigned=_assigned(card, table, keys.sample, keys.labelled, keys.names),
     )
     return seasons(rows, calendar, steps, str(card.path))
 
@@ -159,7 +163,20 @@ def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: i
         incomplete=np.zeros(len(names), bool),
         where=cells.sample_where(seen, sample, labels, labelled),
         counts=(*_outside(~inside, steps), *(_repeated(seen, inside, sample, dates) if dates is not None else ())),
+        assigned=_assigned(card, table, sample, labelled, names),
     )
+
+
+def _assigned(
+    card: DatasetCard, table: LongTable, sample: Index, labelled: Index, names: NDArray[np.str_]
+) -> NDArray[np.str_] | None:
+    """The side of each sample [N], from the observations or from the rows of the yields, whichever carry it."""
+    if card.split is None:
+        return None
+    for columns, index in ((table.observations, sample), (table.labels, labelled)):
+        if card.split in columns.text:
+            return side_a_sample(columns, card.split, index, names)
+    return None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pipeline.table import Count
 class StoredRows:
     """R rows of C steps each, the first step on the calendar's `row_start`. values [R,V,C] f32, NaN where unobserved.
 
-    target, static and sample_id are those of the row's own `year`.
+    target, static, sample_id and assigned (as in `Draft`) are those of the row's own `year`.
     """
 
     values: NDArray[np.float32]
@@ -26,9 +26,10 @@ class StoredRows:
     place: NDArray[np.str_]
     year: NDArray[np.int64]
     sample_id: NDArray[np.str_]
-    static: NDArray[np.float32]
+    static: NDArray[np.float64]
     where: Callable[[int], str]
     counts: tuple[Count, ...] = ()
+    assigned: NDArray[np.str_] | None = None
 
 
 def seasons(rows: StoredRows, calendar: Calendar, steps: int | None, source: str) -> Draft:
@@ -51,7 +52,16 @@ def seasons(rows: StoredRows, calendar: Calendar, steps: int | None, source: str
         _refuse_rows_shorter_than_a_year(stored, calendar, source)
         values, incomplete = _crossing(rows, calendar, offset, wanted)
     return Draft(
-        values, rows.target, rows.place, rows.year, rows.sample_id, rows.static, incomplete, rows.where, rows.counts
+        values,
+        rows.target,
+        rows.place,
+        rows.year,
+        rows.sample_id,
+        rows.static,
+        incomplete,
+        rows.where,
+        rows.counts,
+        rows.assigned,
     )
 
 

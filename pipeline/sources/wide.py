@@ -25,6 +25,7 @@ from pipeline.sources.labels import (
 from pipeline.sources.marks import refuse_marks
 from pipeline.sources.memory import Budget
 from pipeline.sources.rows import StoredRows
+from pipeline.sources.sides import named, sides_of
 from pipeline.table import Count
 
 
@@ -34,6 +35,7 @@ class WideFile:
 
     year     a column, or the one year of the whole file
     target   None where the file has no yields (a table read for prediction)
+    split    the column that says train, valid or test; None where there is none, and for prediction
     earlier  year -> column of that year's known yields
     """
 
@@ -44,17 +46,19 @@ class WideFile:
     sample_id: str | None = None
     target: str | None = None
     static: tuple[str, ...] = ()
+    split: str | None = None
     earlier: Mapping[int, str] = field(default_factory=dict)
 
     def wanted(self, scale: Sequence[float], missing: Sequence[float]) -> Wanted:
         """Its columns; `scale` has one factor a variate."""
         numbers = (self.year, self.target, *self.static, *self.earlier.values())
         return Wanted(
-            text=tuple(dict.fromkeys(name for name in (self.place, self.sample_id) if name)),
+            text=tuple(dict.fromkeys(name for name in (self.place, self.sample_id, self.split) if name)),
             exact=tuple(dict.fromkeys(name for name in numbers if isinstance(name, str))),
             measured=tuple(name for columns in self.steps for name in columns),
             scale=tuple(factor for factor, columns in zip(scale, self.steps, strict=True) for _ in columns),
             missing=tuple(missing),
+            static=self.static,
         )
 
 
@@ -76,7 +80,7 @@ def plan_by_card(
 
 def _plan_file(card: DatasetCard, path: Path, year: int | None, for_prediction: bool) -> WideFile:
     header = column_names(path)
-    found = {variate.name: _steps_of(path, header, variate.step_pattern) for variate in card.variates}
+    found = {variate.name: _steps_of(path, header, variate.step_pattern) for variate in card.series}
     columns = equal_steps(path, found, card.first_step)
     target = target_column(card, path, header, for_prediction)
     return WideFile(
@@ -87,6 +91,7 @@ def _plan_file(card: DatasetCard, path: Path, year: int | None, for_prediction: 
         sample_id=card.sample_id,
         target=target,
         static=tuple(card.static),
+        split=None if for_prediction else card.split,
     )
 
 
@@ -198,6 +203,7 @@ def load_rows(
         where=joined_where(parts),
         counts=(Count("sample named after its row: the file has no place, field, county, ... column", nameless),)
         * bool(nameless),
+        assigned=_assigned(files, parts),
     )
     return rows, earlier
 
@@ -225,10 +231,15 @@ def _ids(file: WideFile, part: Columns, place: NDArray[np.str_], year: NDArray[n
     return default_ids(place, year)
 
 
+def _assigned(files: Sequence[WideFile], parts: Sequence[Columns]) -> NDArray[np.str_] | None:
+    codes = [sides_of(part, file.split).codes for file, part in zip(files, parts, strict=True) if file.split]
+    return named(np.concatenate(codes)) if codes else None
+
+
 def _numbers(part: Columns, column: str | None) -> NDArray[np.float64]:
     return np.full(len(part), np.nan) if column is None else part.exact[column]
 
 
-def _static(part: Columns, names: Sequence[str]) -> NDArray[np.float32]:
-    columns = [part.exact[name].astype(np.float32) for name in names]
-    return np.stack(columns, axis=1) if columns else np.zeros((len(part), 0), np.float32)
+def _static(part: Columns, names: Sequence[str]) -> NDArray[np.float64]:
+    columns = [part.exact[name] for name in names]
+    return np.stack(columns, axis=1) if columns else np.zeros((len(part), 0))

@@ -1,0 +1,137 @@
+"""What turns a season into t/ha: a run of stage 2 or 3 keeps one of each fold, and predict.py loads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.completion import features, with_errors
+from model.offset import KnownYields, Offset
+from model.parts import TimesCLIPConfig
+from model.seasons import Season
+from model.timesclip import TimesCLIP
+from model.yields import AnomalyScale, HeadShape, YieldEnsemble, YieldRows, predict
+from pipeline.table import SeasonTable
+from report.run import RunFolder
+from stages.offsets import Rows
+
+FEATURE_BATCH = 256
+
+Tonnes = NDArray[np.float64]  # t/ha
+
+
+class Yields(NamedTuple):
+    """Forecasts [n] in t/ha with their 90 % interval. Never negative: a yield is not."""
+
+    pred: Tonnes
+    lo: Tonnes
+    hi: Tonnes
+
+
+@dataclass(frozen=True, eq=False)
+class SeenSeasons:
+    """What an encoder knows of all N samples: features [N,V,windows * F], present [N,V] bool, static [N,S] or None."""
+
+    table: SeasonTable
+    features: Tensor
+    present: Tensor
+    static: Tensor | None
+
+    @staticmethod
+    def of(encoder: TimesCLIP, table: SeasonTable, season: Season) -> SeenSeasons:
+        """Encode every window that a yield is read from, and put them side by side."""
+        seen = torch.cat([features(encoder, window, FEATURE_BATCH) for window in season.windows], dim=-1)
+        static = None if season.static is None else season.static.cpu()
+        return SeenSeasons(table, seen, season.present.cpu(), static)
+
+    def rows(self, index: Rows, anomaly: Tensor) -> YieldRows:
+        """The samples of `index` [n] as the head reads them."""
+        static = None if self.static is None else self.static[index]
+        return YieldRows(self.features[index], self.present[index], anomaly, static)
+
+
+@dataclass(frozen=True)
+class Forecaster:
+    """An encoder, yield heads and what they are measured from; fitted on one fold.
+
+    completer  where the encoder reads the completion's errors beside the season: the stage-1 model that makes them
+    margin     t/ha that the interval grows by on both sides: of the point forecast, or of its quantiles
+    """
+
+    encoder: TimesCLIP
+    heads: YieldEnsemble
+    scale: AnomalyScale
+    offset: Offset
+    known: KnownYields
+    margin: float
+    completer: TimesCLIP | None = None
+
+    def read(self, table: SeasonTable, season: Season) -> SeenSeasons:
+        """What the encoder knows of every sample; season: as the completer or the encoder is trained to see it."""
+        if self.completer is not None:
+            season = with_errors(self.completer, season, FEATURE_BATCH)
+        return SeenSeasons.of(self.encoder, table, season)
+
+    def forecast(self, seen: SeenSeasons, index: Rows) -> Yields:
+        """Of the samples of `index` [n]; their labels are not read."""
+        place, year = seen.table.place[index], seen.table.year[index]
+        base = self.offset.predict(self.known, place, year, leave_own_year_out=False)
+        anomaly = predict(self.heads, seen.rows(index, torch.zeros(len(index))))
+        told = np.maximum(base[:, None] + self.scale.inverse(anomaly), 0.0)
+        pred, (low, high) = (
+            told[:, 0],
+            (told[:, 1:].min(1), told[:, 1:].max(1)) if told.shape[1] > 1 else told[:, [0, 0]].T,
+        )
+        return Yields(pred, np.clip(low - self.margin, 0.0, pred), np.maximum(high + self.margin, pred))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the weights, for fitted.json."""
+        return {
+            "scale": asdict(self.scale),
+            "offset": self.offset.to_dict(),
+            "known": self.known.to_dict(),
+            "margin": self.margin,
+            "members": len(self.heads.heads),
+            "shape": asdict(self.heads.shape),
+            "encoder": asdict(self.encoder.config),
+            "completer": None if self.completer is None else asdict(self.completer.config),
+        }
+
+    def weights(self) -> dict[str, Tensor]:
+        """By the names that `load` asks for."""
+        modules = {"encoder": self.encoder, "head": self.heads}
+        if self.completer is not None:
+            modules["completer"] = self.completer
+        return {
+            f"{name}.{key}": tensor for name, module in modules.items() for key, tensor in module.state_dict().items()
+        }
+
+    @staticmethod
+    def load(run: RunFolder, fold: str, heads: str = "head") -> Forecaster:
+        """The forecaster of one fold of a run; `heads` names which of the kept ones."""
+        record = run.read_json("fitted.json")[fold]["forecaster"]
+        ensemble = YieldEnsemble(record["members"], HeadShape.from_dict(record["shape"]))
+        ensemble.load_state_dict(run.read_weights(f"{fold}/{heads}."))
+        told = record["completer"]
+        return Forecaster(
+            load_encoder(run, fold, record["encoder"], "encoder"),
+            ensemble,
+            AnomalyScale(**record["scale"]),
+            Offset.from_dict(record["offset"]),
+            KnownYields.from_dict(record["known"]),
+            record["margin"],
+            None if told is None else load_encoder(run, fold, told, "completer"),
+        )
+
+
+def load_encoder(run: RunFolder, fold: str, config: Mapping[str, Any], name: str) -> TimesCLIP:
+    """A model of one fold of a run, frozen."""
+    model = TimesCLIP(TimesCLIPConfig(**config))
+    model.load_state_dict(run.read_weights(f"{fold}/{name}."))
+    return model.eval().requires_grad_(False)
