@@ -52,8 +52,8 @@ class Strides:
 
 STRIDES = {"ili": Strides(), "etth1": Strides(train=8, valid=8)}
 SETUPS = {
-    "timesclip": Setup(("--preset", "timesclip")),
-    "language-only": Setup(("--preset", "language-only"), pictures=False),
+    "timesclip": Setup(("--preset", "timesclip", "--epochs", "30")),
+    "language-only": Setup(("--preset", "language-only", "--epochs", "30"), pictures=False),
 }
 
 
