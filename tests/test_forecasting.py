@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import forecasting_windows
 
-from benchmarks.forecasting import cells, naive, ours, table
+from benchmarks.forecasting import cells, naive, ours, peers, table
 from benchmarks.forecasting.cells import Cell
 from benchmarks.forecasting.data import BENCHMARKS, PARTS, SHARED, Benchmark, errors, shares
 from pipeline.errors import InputError
@@ -113,6 +113,18 @@ def test_the_windows_go_to_a_table_and_the_forecasts_come_back_in_order(tmp_path
     pd.DataFrame(told[1:]).to_parquet(path)
     with pytest.raises(ValueError, match="are needed"):
         ours.read_predictions(path, series, 3)
+
+
+def test_the_peers_are_told_every_value_in_the_order_of_variates_and_time(tmp_path):
+    series, _ = small(tmp_path, variates=12)
+    frame = peers.long_frame(series).sort_values(["unique_id", "ds"])
+    np.testing.assert_array_equal(frame["y"].to_numpy().reshape(12, -1).T, series.values)
+
+
+def test_every_benchmark_has_a_recipe_for_every_peer_and_strides_for_this_model():
+    assert set(peers.RECIPES) == set(ours.STRIDES) == set(BENCHMARKS)
+    assert all(set(recipes) == set(peers.PEERS) for recipes in peers.RECIPES.values())
+    assert all(strides.of("test") == 1 for strides in ours.STRIDES.values())
 
 
 def test_results_are_kept_and_the_last_of_a_cell_counts(tmp_path):
