@@ -84,6 +84,10 @@ def forecast(args: Arguments) -> int:
         raise InputError(
             f"{args.run} is a stage-{result['stage']} run; forecasts come from `python train.py --stage 2`."
         )
+    if result.get("control"):
+        raise InputError(
+            f"{args.run} learnt from {result['control']} pictures to be compared with; it forecasts nothing."
+        )
     table = read(args.data, year=args.year, for_prediction=True, memory_gb=args.memory_gb)
     refuse_unless_alike(table, result)
     refuse_other_numbers(table, fitted)

@@ -33,17 +33,18 @@ from typing import Any
 from cache.catalog import entries
 from cache.dataset import encoder_of
 from cache.storage import CacheError
+from model.encoders import EncoderError
 from model.presets import Preset
-from model.training.errors import Diverged, Refused
+from model.training.errors import Diverged, Lost, Refused
 from model.training.freezing import Freeze
 from model.training.loop import Listener, Silent, Trainer
 from model.training.precision import Precision, choose
-from model.training.processes import Processes
+from model.training.processes import Processes, tell_launcher
 from model.training.sampling import Sampling
 from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.sources import read
-from pipeline.splits import Fold, choose_folds, make_folds
+from pipeline.splits import Fold, choose_folds, make_folds, thinned
 from pipeline.table import SeasonTable
 from pipeline.views import view_tables
 from pipeline.windows import steps_named
@@ -60,7 +61,7 @@ from stages.prepare import Pictures, Prepared, prepare
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code: 0, 1 (something failed), 2 (bad input), 143 (SIGTERM)."""
+    """Entry point; returns the exit code: 0, 1 (something failed), 2 (bad input), 130 (Ctrl-C), 143 (SIGTERM)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -70,20 +71,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
             train_seeds(args, processes, shlex.join(["python", "train.py", *given]))
         processes.end()
         return 0
-    except (InputError, Refused) as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 2
-    except (CacheError, OSError, Diverged) as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 1
-    except Terminated:
+    except (InputError, EncoderError, Refused) as error:
+        return failed(error, 2)
+    except (CacheError, OSError, Diverged, Lost) as error:
+        return failed(error, 1)
+    except (Terminated, KeyboardInterrupt) as stop:
         print(
             "train.py: stopped. `python train.py --resume <run folder>` goes on from the last checkpoint.",
             file=sys.stderr,
         )
-        return 143
+        return 143 if isinstance(stop, Terminated) else 130
+    except Exception as error:
+        tell_launcher(f"{type(error).__name__}: {error}")
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def failed(error: Exception, code: int) -> int:
+    """Tell why this process ends: on the screen, and to torchrun where it was started by it."""
+    print(f"train.py: {error}", file=sys.stderr)
+    tell_launcher(str(error))
+    return code
 
 
 class Terminated(BaseException):
@@ -166,7 +175,7 @@ def prepare_ground(args: Arguments) -> Ground:
     preset = preset_of(args)
     completing.refuse_short_seasons(table, preset)
     folds = make_folds(table.year, table.place, table.sample_id, args.input.split, args.run.seed, table.assigned)
-    folds = choose_folds(folds, args.input.folds)
+    folds = thinned(choose_folds(folds, args.input.folds), args.input.share, args.run.seed)
     refuse_large_batches(args, folds)
     print(
         f"{table.name}: {len(table)} samples, split {args.input.split}, folds {', '.join(fold.name for fold in folds)}"
@@ -255,9 +264,11 @@ def write_run(
     """Score the test rows and write the files of the contract, result.json last but for the page made of it."""
     began = time.perf_counter()
     stage = completing if args.stage == 1 else forecasting
-    metrics, baselines = stage.scores(outcomes, args.run.seed)
+    metrics, baselines, guesses = stage.scores(outcomes, args.run.seed)
     seconds["evaluate"] = time.perf_counter() - began
     run.write_predictions(stage.predictions(outcomes))
+    if guesses is not None:
+        run.write_baselines(guesses)
     run.write_weights(stage.weights(outcomes))
     run.write_json("fitted.json", {outcome.prepared.fold.name: stage.fitted(outcome) for outcome in outcomes})
     run.write_json(
@@ -301,7 +312,13 @@ def find_pictures(args: Arguments, table: SeasonTable, preset: Preset) -> Pictur
     for name, value in asdict(args.style).items():
         if value != getattr(Style(), name):
             command += [f"--style.{name.replace('_', '-')}", str(value)]
-    return Pictures.find(given.cache, args.style, table, given.encoder, shlex.join(command), preset.framing)
+    found = Pictures.find(given.cache, args.style, table, given.encoder, shlex.join(command), preset.framing)
+    return replace(found, control=given.control, seed=args.run.seed)
+
+
+def control_of(args: Arguments) -> str | None:
+    """What replaces the pictures, if anything does: runs with true pictures say nothing of it."""
+    return None if args.input.control == "none" else args.input.control
 
 
 def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], pictures: Pictures | None) -> RunFolder | None:
@@ -319,10 +336,14 @@ def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], picture
         "preset": args.model.preset,
         "parts": preset.parts(),
         "seed": args.run.seed,
+        "share": args.input.share,
+        "control": control_of(args),
         "cache_spec": pictures and pictures.store.spec.id,
     } | ({"link": "frozen"} if args.stage == 3 else {})
     flags = {"stage": args.stage - 1, "data": args.input.data, "split": args.input.split, "seed": args.run.seed}
     given = [*(part for name in flags for part in (f"--{name}", str(flags[name]))), *part_flags(args)]
+    given += ["--share", str(args.input.share)] if args.input.share != 1 else []
+    given += ["--control", control] if (control := control_of(args)) else []
     command = shlex.join(["python", "train.py", *given])
     names = {fold.name for fold in folds}
     if args.model.from_ is None:
@@ -369,12 +390,14 @@ def identity(args: Arguments, ground: Ground, outcomes: Sequence[Any], command: 
         "split": args.input.split,
         "folds": [fold.name for fold in folds],
         "seed": args.run.seed,
+        "share": args.input.share,
         "n_train": sum(len(fold.train) for fold in folds),
         "n_valid": sum(len(fold.valid) for fold in folds),
         "n_test": sum(len(fold.test) for fold in folds),
         "interrupted": any(outcome.fit.interrupted for outcome in outcomes),
         "counts": table.describe_counts(),
         "style": asdict(args.style),
+        "control": control_of(args),
         "seasons": table.describe_seasons(),
         "encoder": pictures and encoder_of(pictures.store)["name"],
         "cache_spec": pictures and pictures.store.spec.id,

@@ -63,7 +63,11 @@ class CompletionTask(OnSeasons):
     train: SeasonRows
     valid: Tensor
     batch_size: int
-    pretrained: tuple[str, ...] = ()
+
+    @property
+    def pretrained(self) -> tuple[str, ...]:
+        """Names of parameters that were trained before."""
+        return self.module.pretrained
 
     def batch(self, draw: Draw) -> Season:
         """The seasons of a draw, on the device of the module."""

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.backbones import Backbone
+from model.dropout import Dropout
 from model.parts import TimesCLIPConfig
 
 WAVES = 8  # of the day positions: periods of a year down to an eighth of one
@@ -64,18 +66,12 @@ class DayPositions(nn.Module):
 class Language(nn.Module):
     """Normalised numbers -> text class token, patch tokens and the tokens of variate selection, by one backbone."""
 
-    def __init__(self, config: TimesCLIPConfig) -> None:
+    def __init__(self, config: TimesCLIPConfig, backbone: Backbone) -> None:
         super().__init__()
+        self.backbone = backbone
         self.patch, self.stride, self.padding = config.patch, config.stride, config.padding == "end"
         self.window, self.joint, self.mean = config.window, config.sequence == "joint", config.pool == "mean"
         width = config.width
-        layer = nn.TransformerEncoderLayer(
-            width, config.heads, 2 * width, config.dropout, "gelu", batch_first=True, norm_first=True
-        )
-        # Pre-norm layers cannot use nested tensors; torch warns unless it is told.
-        self.transformer = nn.TransformerEncoder(
-            layer, config.layers, norm=nn.LayerNorm(width), enable_nested_tensor=False
-        )
         self.patch_token = nn.Linear(2 * config.patch, width)
         self.series_token = nn.Linear(2 * config.window, width) if config.selection else None
         self.cls = None if self.joint or self.mean else nn.Parameter(0.02 * torch.randn(width))
@@ -114,7 +110,7 @@ class Language(nn.Module):
             raise ValueError("this model selects no variates")
         missing = (0, self.window - z.shape[-1])
         series = torch.cat([functional.pad(z, missing), functional.pad(observed, missing).to(z.dtype)], -1)
-        encoded: Tensor = self.transformer(self.series_token(series) + self.variates, src_key_padding_mask=absent)
+        encoded: Tensor = self.backbone(self.series_token(series) + self.variates, absent)
         return encoded
 
     def _apart(self, tokens: Tensor, empty: Tensor, context: Tensor | None, blank: Tensor | None) -> Tensor:
@@ -129,7 +125,7 @@ class Language(nn.Module):
         if context is not None and blank is not None:
             tokens = torch.cat([tokens, context[:, None].expand(-1, variates, -1, -1)], 2)
             empty = torch.cat([empty, blank[:, None].expand(-1, variates, -1)], 2)
-        out = self.transformer(tokens.flatten(0, 1), src_key_padding_mask=empty.flatten(0, 1))
+        out = self.backbone(tokens.flatten(0, 1), empty.flatten(0, 1))
         encoded: Tensor = out.unflatten(0, (samples, variates))[:, :, :kept]
         return encoded
 
@@ -140,7 +136,7 @@ class Language(nn.Module):
         empty = empty & ~empty.all(1, keepdim=True)
         if context is not None and blank is not None:
             tokens, empty = torch.cat([tokens, context], 1), torch.cat([empty, blank], 1)
-        out = self.transformer(tokens, src_key_padding_mask=empty)
+        out = self.backbone(tokens, empty)
         encoded: Tensor = out[:, : variates * patches].unflatten(1, (variates, patches))
         return encoded
 
@@ -164,7 +160,7 @@ class VariateSelection(nn.Module):
         self.attention = nn.MultiheadAttention(width, config.heads, batch_first=True)
         self.norm = nn.LayerNorm(width)
         self.feed_forward = nn.Sequential(
-            nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(2 * width, width)
+            nn.Linear(width, 2 * width), nn.GELU(), Dropout(config.dropout), nn.Linear(2 * width, width)
         )
 
     def forward(self, text: Tensor, series: Tensor, absent: Tensor) -> tuple[Tensor, Tensor]:

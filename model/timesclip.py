@@ -14,13 +14,16 @@ of P steps, D embedding, E token.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.backbones import Backbone, build, rebuild
+from model.dropout import Dropout
 from model.language import Language, VariateSelection
 from model.norms import FeatureNorm, instance_norm
 from model.parts import TimesCLIPConfig
@@ -57,27 +60,50 @@ class Vision(nn.Module):
         super().__init__()
         self.norm = FeatureNorm(config.variates, config.vision_dim)
         self.project = nn.Sequential(
-            nn.Dropout(config.dropout), nn.Linear(config.vision_dim, config.width), nn.LayerNorm(config.width)
+            Dropout(config.dropout, inplace=True),
+            nn.Linear(config.vision_dim, config.width),
+            nn.LayerNorm(config.width),
         )
 
     def forward(self, embeddings: Tensor, present: Tensor) -> Tensor:
         """embeddings [B,V,D], present [B,V] -> [B,V,E], zero for absent variates."""
-        normed = torch.where(present[..., None], self.norm(embeddings), 0)
+        normed = self.norm(embeddings).masked_fill_(~present[..., None], 0)
         return torch.where(present[..., None], self.project(normed), 0)
 
 
 class TimesCLIP(nn.Module):
-    """Completes a season and describes it. `fit_features` comes before training wherever pictures are used."""
+    """Completes a season and describes it. `fit_features` comes before training wherever pictures are used.
 
-    def __init__(self, config: TimesCLIPConfig) -> None:
+    backbone: what reads the patches; the one that the config names, with its pretrained weights, if None is given.
+    """
+
+    def __init__(self, config: TimesCLIPConfig, backbone: Backbone | None = None) -> None:
         super().__init__()
         self.config = config
         self.vision = Vision(config) if config.use_vision else None
-        self.language = Language(config) if config.use_language else None
+        self.language = Language(config, backbone or _backbone(config)) if config.use_language else None
         self.select = VariateSelection(config) if config.use_language and config.selection else None
         read = 1 if config.pool == "mean" else config.patches(config.first)
         self.head = _head((read * config.use_language + config.use_vision) * config.width, config)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)), config.learn_temperature)
+
+    @property
+    def pretrained(self) -> tuple[str, ...]:
+        """How the names of parameters begin that were trained before."""
+        known = self.language is not None and self.language.backbone.pretrained
+        return ("language.backbone.tower.",) if known else ()
+
+    def describe(self) -> dict[str, Any]:
+        """Everything but the weights, for JSON: parts, sizes, and the architecture of the backbone."""
+        architecture = None if self.language is None else dict(self.language.backbone.architecture)
+        return asdict(self.config) | {"architecture": architecture}
+
+    @staticmethod
+    def described(record: Mapping[str, Any]) -> TimesCLIP:
+        """The model of a description, with random weights: no pretrained file is looked for."""
+        config = TimesCLIPConfig(**{name: value for name, value in record.items() if name != "architecture"})
+        architecture = record["architecture"]
+        return TimesCLIP(config, None if architecture is None else rebuild(architecture))
 
     def fit_features(
         self, windows: Sequence[Tensor], present: Sequence[Tensor] | None = None, rows: Tensor | None = None
@@ -182,15 +208,19 @@ class TimesCLIP(nn.Module):
         return values, functional.pad(observed, (0, missing), value=False)
 
 
+def _backbone(config: TimesCLIPConfig) -> Backbone:
+    return build(config.backbone, config.width, config.heads, config.layers, config.dropout)
+
+
 def _head(width: int, config: TimesCLIPConfig) -> nn.Sequential:
     """The completion head: tokens of one variate [B,V,width] -> its H steps [B,V,H]."""
     if config.head == "linear":
-        return nn.Sequential(nn.Dropout(config.dropout), nn.Linear(width, config.horizon))
+        return nn.Sequential(Dropout(config.dropout), nn.Linear(width, config.horizon))
     hidden = 2 * config.width
     return nn.Sequential(
-        nn.Dropout(config.dropout),
+        Dropout(config.dropout),
         nn.Linear(width, hidden),
         nn.GELU(),
-        nn.Dropout(config.dropout),
+        Dropout(config.dropout),
         nn.Linear(hidden, config.horizon),
     )

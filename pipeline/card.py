@@ -170,6 +170,13 @@ class HistoryCard(_Part):
     factor: Positive | None = None
 
 
+class RadiometryCard(_Part):
+    """`[radiometry]`: bring each (group, step) to one level; `group` is a column: flight, date, sensor."""
+
+    group: Text
+    variates: list[Text] = Field(default_factory=list)
+
+
 class DatasetCard(_Part):
     """All keys of a dataset card. `load` reads one; a wrong one raises `InputError`."""
 
@@ -199,6 +206,7 @@ class DatasetCard(_Part):
     missing: list[Finite] = Field(default_factory=list)
     exclude: list[ExcludeCard] = Field(default_factory=list)
     history: HistoryCard | None = None
+    radiometry: RadiometryCard | None = None
 
     _path: Path = PrivateAttr(default=Path("card.toml"))
 
@@ -215,6 +223,9 @@ class DatasetCard(_Part):
             unused = "column" if self.format == "wide" else "pattern"
             if getattr(variate, unused) is not None:
                 raise ValueError(f"variate {variate.name}: format {self.format!r} does not use `{unused}`")
+        for name in self.radiometry.variates if self.radiometry else ():
+            if name not in (known := [v.name for v in self.variates]):
+                raise ValueError(f"`radiometry` lists {name!r}; the card's variates are {', '.join(known)}")
         self._refuse_a_day_between_steps()
         return self
 
@@ -292,6 +303,7 @@ _PARTS: dict[str, type[_Part]] = {
     "target": TargetCard,
     "exclude": ExcludeCard,
     "history": HistoryCard,
+    "radiometry": RadiometryCard,
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from model.parts import TimesCLIPConfig
 from model.presets import Preset
 from model.timesclip import TimesCLIP
 from model.training.loop import Fit, Trainer
+from model.training.placement import placed
 from model.training.sampling import balancing_weights
 from pipeline.errors import InputError
 from pipeline.table import SeasonTable
@@ -49,7 +50,7 @@ def run_fold(prepared: Prepared, preset: Preset, trainer: Trainer, balance: bool
     """Train on the training rows, choose the epoch on the validation rows, then complete the test rows."""
     fold, table = prepared.fold, prepared.table
     config = model_config(prepared, preset)
-    seasons = [season.to(trainer.processes.device) for season in prepared.to_complete()]
+    seasons = placed(prepared.to_complete(), trainer.processes.device)
     device = seasons[0].first.values.device
     train, valid, test = (torch.from_numpy(rows).to(device) for rows in (fold.train, fold.valid, fold.test))
     weights = balancing_weights(table.target[fold.train]) if balance else None
@@ -125,7 +126,7 @@ def predictions(outcomes: Sequence[Completed]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def scores(outcomes: Sequence[Completed], seed: int) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+def scores(outcomes: Sequence[Completed], seed: int) -> tuple[dict[str, float], dict[str, dict[str, float]], None]:
     """Metrics of the model and of each baseline, over the test rows of all folds together. No baseline draws lots."""
     observed = np.concatenate([outcome.observed for outcome in outcomes])
     names = outcomes[0].prepared.table.variate_names
@@ -141,7 +142,7 @@ def scores(outcomes: Sequence[Completed], seed: int) -> tuple[dict[str, float], 
     metrics = rows.pop("model")
     for name in outcomes[0].alignment:
         metrics[name] = float(np.mean([outcome.alignment[name] for outcome in outcomes]))
-    return metrics, rows
+    return metrics, rows, None
 
 
 def data_range(outcomes: Sequence[Completed]) -> NDArray[np.float64]:
@@ -164,7 +165,7 @@ def fitted(outcome: Completed) -> dict[str, Any]:
     prepared = outcome.prepared
     return {
         **prepared.scales.to_dict(),
-        "model": asdict(outcome.model.config),
+        "model": outcome.model.describe(),
         "best_epoch": outcome.fit.best_epoch,
         "selection": None if outcome.selection is None else outcome.selection.tolist(),
     }
@@ -181,6 +182,6 @@ def weights(outcomes: Sequence[Completed]) -> dict[str, Tensor]:
 
 def load_model(run: RunFolder, fold: str) -> TimesCLIP:
     """The frozen model of one fold of a stage-1 run."""
-    model = TimesCLIP(TimesCLIPConfig(**run.read_json("fitted.json")[fold]["model"]))
+    model = TimesCLIP.described(run.read_json("fitted.json")[fold]["model"])
     model.load_state_dict(run.read_weights(f"{fold}/encoder."))
     return model.eval().requires_grad_(False)

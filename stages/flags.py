@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -26,6 +26,7 @@ from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.splits import SplitName
 from pipeline.views import Views
+from stages.prepare import ControlName
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,10 @@ class DataFlags:
     """How rows are held out."""
     folds: str | None = None
     """Only these folds of the split, as in 2021,2022; all by default. `year`: every year in turn (leave-year-out)."""
+    share: float = 1.0
+    """Learn from this share of the training and validation rows, drawn by --seed: for learning curves."""
+    control: ControlName = "none"
+    """Replace each sample's embeddings by those of another one, or by noise: what is learnt then is not seen."""
     year: int | None = None
     """Label year, where a table without a card does not tell it."""
     memory_gb: float | None = None
@@ -83,7 +88,7 @@ class ModelFlags:
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Stage 2: the stage-1 run to build on; the newest that fits by default. Stage 3: the stage-2 run."""
     freeze: str | None = None
-    """Parts that keep their weights, as in vision,language (also select, head; stage 3: yields)."""
+    """Parts that keep their weights, as in vision,language; also select, head, tower (pretrained); stage 3: yields."""
     unfreeze_at: int | None = None
     """Epoch from which the frozen parts learn, too; never by default."""
     offset: Literal["auto"] | OffsetName = "auto"
@@ -111,7 +116,7 @@ class LearningFlags:
     lr: float | None = None
     """Highest learning rate of the one-cycle schedule; 1e-3 in stages 1 and 2, 1e-4 for the heads of stage 3."""
     lr_pretrained: float | None = None
-    """Highest learning rate of the encoder in stage 3; 1e-5 by default."""
+    """Highest learning rate of what was trained before: a pretrained backbone (1e-4), the encoder in stage 3 (1e-5)."""
     weight_decay: float | None = None
     """AdamW's decoupled weight decay a step, times the rate; 0.05 in stages 1 and 3, 0.3 in stage 2 by default."""
     precision: PrecisionName = "auto"
@@ -188,7 +193,7 @@ class Arguments:
     style: Style = field(default_factory=Style)
 
 
-PARTS = ("vision", "language", "select", "head", "yields")  # that --freeze may name, the last in stage 3
+PARTS = ("vision", "language", "tower", "select", "head", "yields")  # that --freeze may name, the last in stage 3
 GROUPS = ("input", "model", "learning", "sampling", "run")
 NOT_KEPT = ("out", "resume", "config", "seeds")  # in config.json: they say where, not what
 
@@ -250,6 +255,18 @@ def flag_names() -> list[str]:
         names += [f.name for f in fields(group)]
     names = [name.rstrip("_") for name in names if name not in ("resume", "config")]
     return [name.replace("_", "-") for name in names + [f"style.{f.name}" for f in fields(Style)]]
+
+
+def accepts(name: str, value: str | None = None) -> bool:
+    """Whether train.py has a flag of this name (no dashes) and, where its values are listed, this value among them."""
+    if name.removeprefix("no-") not in flag_names():
+        return False
+    part = name.partition(".")[2] or name
+    for group in (Arguments, DataFlags, ModelFlags, LearningFlags, SamplingFlags, RunFlags, Style):
+        kind = get_type_hints(group).get(part.replace("-", "_"))
+        if kind is not None and get_origin(kind) is Literal:
+            return value in [str(one) for one in get_args(kind)]
+    return True
 
 
 def as_flags(record: Mapping[str, Any]) -> list[str]:
@@ -366,6 +383,10 @@ def refuse_contradictions(args: Arguments, named: set[str]) -> None:
         )
     if args.model.unfreeze_at is not None and not 1 < args.model.unfreeze_at <= schedule.epochs:
         raise InputError(f"--unfreeze-at is {args.model.unfreeze_at}; it must be 2 to --epochs, {schedule.epochs}.")
+    if args.input.control != "none" and not PRESETS[args.model.preset].use_vision:
+        raise InputError(
+            f"--control {args.input.control} replaces pictures, and --preset {args.model.preset} reads none."
+        )
     if not args.sampling.views and args.sampling.to_views() != Views():
         raise InputError("--noise, --warp and --mask describe views, and there are none. Add --views, as in --views 3.")
     if schedule.accumulate > schedule.batch_size:
@@ -373,6 +394,8 @@ def refuse_contradictions(args: Arguments, named: set[str]) -> None:
                          "(--batch-size) into more parts than it has samples.")  # fmt: skip
     if args.run.seeds > 1 and args.run.resume:
         raise InputError("--seeds and --resume contradict each other: resume one run after the other.")
+    if not 0 < args.input.share <= 1:
+        raise InputError(f"--share is {args.input.share}; it is a share of the training rows, above 0 and at most 1.")
     if args.input.folds == "year" and args.input.split not in ("year", "leave-year-out"):
         raise InputError(f"--folds year tests every year in turn and contradicts --split {args.input.split}.")
 

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from model.completion import features, with_errors
 from model.offset import KnownYields, Offset
-from model.parts import TimesCLIPConfig
 from model.seasons import Season
 from model.timesclip import TimesCLIP
 from model.yields import AnomalyScale, HeadShape, YieldEnsemble, YieldRows, predict
@@ -99,8 +98,8 @@ class Forecaster:
             "margin": self.margin,
             "members": len(self.heads.heads),
             "shape": asdict(self.heads.shape),
-            "encoder": asdict(self.encoder.config),
-            "completer": None if self.completer is None else asdict(self.completer.config),
+            "encoder": self.encoder.describe(),
+            "completer": None if self.completer is None else self.completer.describe(),
         }
 
     def weights(self) -> dict[str, Tensor]:
@@ -130,8 +129,8 @@ class Forecaster:
         )
 
 
-def load_encoder(run: RunFolder, fold: str, config: Mapping[str, Any], name: str) -> TimesCLIP:
+def load_encoder(run: RunFolder, fold: str, record: Mapping[str, Any], name: str) -> TimesCLIP:
     """A model of one fold of a run, frozen."""
-    model = TimesCLIP(TimesCLIPConfig(**config))
+    model = TimesCLIP.described(record)
     model.load_state_dict(run.read_weights(f"{fold}/{name}."))
     return model.eval().requires_grad_(False)

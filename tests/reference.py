@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from fractions import Fraction
 
 import numpy as np
@@ -171,3 +172,15 @@ def blocks_slowly(
         keys = [keys_slowly(vertices_slowly(values[n], observed[n], style), style) for n in range(len(values))]
         blocks.append((values, observed, keys))
     return blocks
+
+
+def levelled_slowly(values: NDArray[np.float32], group: list[str], least: int = 3) -> NDArray[np.float32]:
+    """Twin of `radiometry.Level` on one variate [N,T], a group a sample: value / median of (group, step) x median."""
+    kept = np.full(values.shape, np.nan)
+    for t in range(values.shape[1]):
+        for name in set(group):
+            rows = [n for n in range(len(values)) if group[n] == name and not math.isnan(values[n, t])]
+            if len(rows) >= least:
+                kept[rows, t] = [float(values[n, t]) / statistics.median(values[rows, t].tolist()) for n in rows]
+    overall = statistics.median([float(v) for v, k in zip(values.flat, kept.flat, strict=True) if not math.isnan(k)])
+    return (kept * overall).astype(np.float32)

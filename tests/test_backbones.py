@@ -192,7 +192,8 @@ def test_it_learns_sequences_by_heart_with_a_rate_of_its_own_for_the_tower(backb
 
 def test_a_frozen_tower_keeps_its_weights_while_the_layers_around_it_learn(specs: dict[str, str]) -> None:
     backbone = build(specs["clip-text"], WIDTH, HEADS, LAYERS, 0.1)
-    Freeze(("tower",)).apply(backbone, epoch=1)
+    model = torch.nn.ModuleDict({"language": torch.nn.ModuleDict({"backbone": backbone})})  # as TimesCLIP holds it
+    Freeze(("tower",)).apply(model, epoch=1)
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
     optimizer = optimizer_of(backbone, Schedule(), ("tower.",))
     tokens, empty = sequences()

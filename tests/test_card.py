@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,9 @@ def test_whole_numbers_serve_as_days_of_a_step() -> None:
         ({"drivers": [{"name": "rain", "known": 1}]}, ["`drivers entry 1 known` is 1", "a valid boolean"]),
         ({"drivers": [{"name": "rain", "knwon": True}]}, ["`drivers entry 1 knwon`", "did you mean `known`?"]),
         ({"drivers": [{"name": "rain", "column": "mm"}]}, ["rain: format 'wide' does not use `column`"]),
+        ({"radiometry": {"group": "flight", "variates": ["nir"]}}, ["lists 'nir'", "the card's variates are ndvi."]),
+        ({"radiometry": {"variates": ["ndvi"]}}, ["`radiometry group` is missing"]),
+        ({"radiometry": {"groups": "flight"}}, ["`radiometry groups`", "did you mean `group`?"]),
         ({"format": "long"}, ["needs one of `date` and `step`"]),
         ({"format": "long", "date": "d", "step": "s"}, ["needs one of `date` and `step`"]),
         ({"date": "d"}, ["leave out `date` and `step`"]),
@@ -176,3 +180,12 @@ def test_bushels_need_a_crop_with_a_legal_weight(crop: str | None, told: str) ->
 @given(st.sampled_from(sorted(TONNES_PER_HECTARE)), st.sampled_from([str.lower, str.upper, str.title]))
 def test_units_do_not_depend_on_their_case(unit: str, spell: Any) -> None:
     assert to_tonnes_per_hectare(spell(unit), factor=None, crop=None, where="here") == TONNES_PER_HECTARE[unit]
+
+
+def test_every_key_that_the_page_shows_is_one() -> None:
+    page = (CARDS.parent / "docs" / "card.md").read_text().split("\n\n")
+    shown = [block for block in page if all(line.startswith("    ") for line in block.splitlines())]
+    keys = [tomllib.loads("\n".join(line[4:] for line in block.splitlines())) for block in shown]
+    assert [next(iter(one)) for one in keys] == ["cut", "split", "drivers", "static", "radiometry"]
+    for one in keys:
+        DatasetCard.from_keys(SMALLEST | {"variates": [{"name": "red"}, {"name": "nir"}]} | one, Path("page.toml"))

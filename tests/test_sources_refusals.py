@@ -28,6 +28,8 @@ target = {column = "t", unit = "t/ha"}
 ROWS = "place,year,a_0,a_1,t\n"
 LONG = WIDE.replace('"wide"', '"long"')
 SOIL = 'static = ["soil"]' + WIDE
+FLIGHTS = WIDE + "[radiometry]\ngroup = 'flight'\n"
+FLIGHTS_OF_STEPS = LONG + "step = 's'\n[radiometry]\ngroup = 'flight'\n"
 BY_STEP, BY_DATE = LONG + 'step = "s"\n', LONG + 'date = "d"\n'
 
 
@@ -170,6 +172,19 @@ CASES = [
          ("rows.csv, line 2, column soil", "-9999 stands in 2 cells", "`missing = [-9999]`")),
     Case("a static number too large", {"c.toml": SOIL, "rows.csv": f"soil,{ROWS}1e39,p,2020,1,2,3\n"}, "c.toml",
          ("rows.csv, line 2, column soil: 1e+39", "3.4e38")),
+    Case("no column of groups", {"c.toml": FLIGHTS, "rows.csv": "flights," + ROWS}, "c.toml",
+         ("rows.csv", "no column flight", "did you mean flights?")),
+    Case("no group", {"c.toml": FLIGHTS, "rows.csv": f"flight,{ROWS}x,p,2020,1,2,3\n,q,2020,1,2,3\n"}, "c.toml",
+         ("rows.csv, line 3, column flight", "empty")),
+    Case("groups of one", {"c.toml": FLIGHTS, "rows.csv": f"flight,{ROWS}x,p,2020,1,2,3\ny,q,2020,1,2,3\n"},
+         "c.toml", ("c.toml: 100% of the values of a have", "fewer than 3 samples in", "`group` of [radiometry]")),
+    Case("groups without a ratio",
+         {"c.toml": FLIGHTS, "rows.csv": "flight," + ROWS + "".join(f"x,p{i},2020,1,{i - 1},3\n" for i in range(3))},
+         "c.toml", ("rows.csv, line 2: a has a median of 0 in flight x", "above zero", "its `variates` in")),
+    Case("groups of dates without a ratio",
+         {"c.toml": FLIGHTS_OF_STEPS, "rows.csv": "flight,place,year,s,a,t\n" + "".join(
+             f"x{s},p{i},2020,{s},{s - 1},3\n" for i in range(3) for s in (0, 1))},
+         "c.toml", ("rows.csv, line 2: a has a median of -1 in flight x0", "above zero")),
     Case("no side", {"c.toml": 'split = "f"\n' + WIDE, "rows.csv": f"f,{ROWS}Train,p,2020,1,2,3\nrest,q,2020,1,2,3\n"},
          "c.toml", ("rows.csv, line 3, column f", "'rest' is none of train, valid, test")),
     Case("no column of sides", {"c.toml": 'split = "fld"\n' + WIDE, "rows.csv": "fold," + ROWS}, "c.toml",

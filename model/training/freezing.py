@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from torch import nn
 
+DEEP = {"tower": "language.backbone.tower"}  # parts that are not children of the model
+
 
 @dataclass(frozen=True)
 class Freeze:
-    """Which children of the module (by name) are frozen, and up to which epoch; None: always."""
+    """Which parts of the module (by name) are frozen, and up to which epoch; None: always."""
 
     parts: tuple[str, ...] = ()
     until: int | None = None
@@ -31,6 +33,7 @@ class Freeze:
                 part.eval()
 
     def _modules(self, module: nn.Module) -> Iterable[nn.Module]:
+        paths = {DEEP.get(part, part) for part in self.parts}
         for name, part in module.named_modules():
-            if name.rpartition(".")[2] in self.parts and name.count(".") <= 1:
+            if name.removeprefix("encoder.") in paths:
                 yield part

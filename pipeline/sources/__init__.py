@@ -17,6 +17,7 @@ from pipeline.sources.locate import CUBES, Located, kind_of, locate
 from pipeline.sources.long import grid, load_long
 from pipeline.sources.memory import Budget
 from pipeline.sources.plain import STEP_DAYS, plan_plain
+from pipeline.sources.radiometry import Level
 from pipeline.sources.rows import seasons
 from pipeline.sources.wide import load_rows, plan_by_card
 from pipeline.table import SeasonTable, Variate
@@ -119,7 +120,7 @@ def _draft(
 ) -> Draft:
     if card.format == "wide":
         plans = plan_by_card(card, files, year, for_prediction)
-        rows, _ = load_rows(plans, [variate.scale for variate in card.series], card.missing, budget)
+        rows, _ = load_rows(plans, [variate.scale for variate in card.series], card.missing, budget, Level.of(card))
         return seasons(rows, Calendar.of(card), steps, str(card.path))
     load = load_long if card.format == "long" else load_cube
     return grid(card, load(card, files, year, budget, for_prediction), steps)

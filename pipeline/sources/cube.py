@@ -52,7 +52,8 @@ def _load(card: DatasetCard, path: Path, budget: Budget, for_prediction: bool) -
         present = [str(name) for name in dict.fromkeys([*cube.variables, *cube.dims])]
         series = [variate.column or variate.name for variate in card.series]
         split = None if for_prediction else card.split
-        keys = [name for name in (card.place, card.sample_id, card.date, card.step, split) if name]
+        group = card.radiometry.group if card.radiometry else None
+        keys = [name for name in (card.place, card.sample_id, card.date, card.step, split, group) if name]
         target = target_column(card, path, present, for_prediction)
         require(path, present, [*series, *keys, *card.static])
         dims = _series_dims(card, path, cube, series)
@@ -60,7 +61,8 @@ def _load(card: DatasetCard, path: Path, budget: Budget, for_prediction: bool) -
         cells = int(np.prod([cube.sizes[dim] for dim in dims]))
         budget.claim(path, cells, _VALUE_BYTES * len(series) + _KEY_BYTES)
         beside = target is not None and not {*cube[target].dims} <= {*dims}
-        _refuse_stray(path, cube, split, dims, cube[target].dims if target else dims)
+        _refuse_stray(path, cube, split, "`split`", dims, cube[target].dims if target else dims)
+        _refuse_stray(path, cube, group, "`group` of [radiometry]", dims)
         told = [*card.static, *([target] if target and not beside else [])]
         observations = _columns(card, path, _frame(path, cube, series, [*keys, *told], dims))
         if not beside:
@@ -106,13 +108,14 @@ def _series_dims(card: DatasetCard, path: Path, cube: xr.Dataset, series: Sequen
     return dims
 
 
-def _refuse_stray(path: Path, cube: xr.Dataset, split: str | None, *homes: Sequence[Hashable]) -> None:
-    """Raise `InputError` where the sides lie on dimensions that neither the series nor the yields have."""
-    if split is None or any({*cube[split].dims} <= {*home} for home in homes):
+def _refuse_stray(path: Path, cube: xr.Dataset, name: str | None, key: str, *homes: Sequence[Hashable]) -> None:
+    """Raise `InputError` where what a key of the card names lies within the dimensions of none of its homes."""
+    if name is None or any({*cube[name].dims} <= {*home} for home in homes):
         return
+    wanted = " or ".join(f"({', '.join(map(str, home))})" for home in dict.fromkeys(homes))
     raise InputError(
-        f"{path}: {split}, the `split` of the dataset card, lies on ({', '.join(map(str, cube[split].dims))}); it must "
-        "lie on dimensions of the series or of the yields."
+        f"{path}: {name}, the {key} of the dataset card, lies on ({', '.join(map(str, cube[name].dims))}); it must "
+        f"lie within {wanted}."
     )
 
 
@@ -133,7 +136,8 @@ def _columns(card: DatasetCard, path: Path, frame: pd.DataFrame) -> Columns:
         keys = [k for k in (card.sample_id, card.place, card.year, card.date, card.step) if k and k in frame]
         return f"{path}, " + ", ".join(f"{key} {frame[key].iloc[row]}" for key in keys)
 
-    texts = [name for name in (card.place, card.sample_id, card.date, card.split) if name and name in frame]
+    group = card.radiometry.group if card.radiometry else None
+    texts = [name for name in (card.place, card.sample_id, card.date, card.split, group) if name and name in frame]
     target = card.target.column if card.target else None
     exact = [name for name in (card.year, card.step, target, *card.static) if name and name in frame]
     series = [(v.column or v.name, v.scale) for v in card.series if (v.column or v.name) in frame]

@@ -25,6 +25,7 @@ from pipeline.sources.labels import default_ids, refuse_bad_names, refuse_empty,
 from pipeline.sources.marks import refuse_marks
 from pipeline.sources.memory import Budget
 from pipeline.sources.named_years import rows_of_other_seasons
+from pipeline.sources.radiometry import Level
 from pipeline.sources.rows import StoredRows, seasons
 from pipeline.sources.sides import side_a_sample
 from pipeline.table import Count
@@ -50,7 +51,8 @@ def load_long(
     targets = [target_column(card, path, column_names(path), for_prediction) for path in files]
     # Only a read for prediction gets here with a target missing; then it does without, in all files.
     target = None if None in targets else targets[0]
-    texts = (card.place, card.sample_id, card.date, None if for_prediction else card.split)
+    group = card.radiometry.group if card.radiometry else None
+    texts = (card.place, card.sample_id, card.date, group, None if for_prediction else card.split)
     numbers = (card.year, card.step, target, *card.static)
     wanted = Wanted(
         text=tuple(dict.fromkeys(name for name in texts if name)),
@@ -90,9 +92,10 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
     keys = _place_years(card, table, year, own)
     inside = step < steps
     elsewhere = rows_of_other_seasons(card, calendar, seen, dates, _row_years(card, table, seen), keys.sample, steps)
+    values, levelled = _values(card, seen, inside, keys.sample, step, len(keys.names), steps)
     moved = "observation row counted to the season of its date, though its year column names another"
     return Draft(
-        values=cells.mean_in_cells(seen.measured[inside], keys.sample[inside], step[inside], len(keys.names), steps),
+        values=values,
         target=cells.one_a_sample(labels, table.target, keys.labelled, keys.names),
         place=keys.place,
         year=keys.year,
@@ -104,6 +107,7 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
             *_outside(~inside, steps),
             *_told(moved, elsewhere),
             *_repeated(seen, inside, keys.sample, dates),
+            *levelled,
         ),
         assigned=_assigned(card, table, keys.sample, keys.labelled, keys.names),
     )
@@ -117,14 +121,16 @@ def _by_year_and_step(card: DatasetCard, calendar: Calendar, table: LongTable, s
     assert card.step is not None
     cells.refuse_repeated_steps(seen, card.step, keys.sample, step, keys.names)
     stored = _stored_steps(calendar, int(step.max()) + 1, steps)
+    values, levelled = _values(card, seen, slice(None), keys.sample, step, len(keys.names), stored)
     rows = StoredRows(
-        values=cells.mean_in_cells(seen.measured, keys.sample, step, len(keys.names), stored),
+        values=values,
         target=cells.one_a_sample(labels, table.target, keys.labelled, keys.names),
         place=keys.place,
         year=keys.year,
         sample_id=keys.names,
         static=cells.static_of(seen, card.static, keys.sample, keys.names),
         where=cells.sample_where(seen, keys.sample, labels, keys.labelled),
+        counts=levelled,
         assigned=_assigned(card, table, keys.sample, keys.labelled, keys.names),
     )
     return seasons(rows, calendar, steps, str(card.path))
@@ -153,8 +159,10 @@ def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: i
     cells.refuse_two(seen, "place", place, sample, first, names)
     inside = (step >= 0) & (step < steps)
     labelled = sample if labels is seen else _positions(names, labels, card.sample_id)
+    values, levelled = _values(card, seen, inside, sample, step, len(names), steps)
+    repeated = _repeated(seen, inside, sample, dates) if dates is not None else ()
     return Draft(
-        values=cells.mean_in_cells(seen.measured[inside], sample[inside], step[inside], len(names), steps),
+        values=values,
         target=cells.one_a_sample(labels, table.target, labelled, names),
         place=place.names[place.codes[first]],
         year=year[first],
@@ -162,9 +170,30 @@ def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: i
         static=cells.static_of(seen, card.static, sample, names),
         incomplete=np.zeros(len(names), bool),
         where=cells.sample_where(seen, sample, labels, labelled),
-        counts=(*_outside(~inside, steps), *(_repeated(seen, inside, sample, dates) if dates is not None else ())),
+        counts=(*_outside(~inside, steps), *repeated, *levelled),
         assigned=_assigned(card, table, sample, labelled, names),
     )
+
+
+def _values(
+    card: DatasetCard,
+    seen: Columns,
+    inside: NDArray[np.bool_] | slice,
+    sample: Index,
+    step: Index,
+    n: int,
+    steps: int,
+) -> tuple[NDArray[np.float32], tuple[Count, ...]]:
+    """values [n,V+R,steps] of the rows inside of the season, levelled where the card asks for it, and what is told."""
+    measured, sample, step = seen.measured[inside], sample[inside], step[inside]
+    counts: tuple[Count, ...] = ()
+    if (level := Level.of(card)) is not None:
+        refuse_empty(seen, level.group)
+        group = seen.text[level.group]
+        rows = np.arange(len(seen))[inside]
+        within = Text(group.names, group.codes[inside])
+        measured, counts = level.apply(measured, within, step, sample, lambda at: seen.where(int(rows[at])))
+    return cells.mean_in_cells(measured, sample, step, n, steps), counts
 
 
 def _assigned(

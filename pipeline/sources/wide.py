@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
-from pipeline.sources.columns import Columns, Wanted, column_names, joined_where, load_columns, require
+from pipeline.sources.columns import Columns, Wanted, column_names, joined_where, load_columns, merged, require
 from pipeline.sources.labels import (
     default_ids,
     refuse_bad_names,
+    refuse_empty,
     refuse_odd_year,
     target_column,
     year_in_name,
@@ -24,6 +25,7 @@ from pipeline.sources.labels import (
 )
 from pipeline.sources.marks import refuse_marks
 from pipeline.sources.memory import Budget
+from pipeline.sources.radiometry import Level
 from pipeline.sources.rows import StoredRows
 from pipeline.sources.sides import named, sides_of
 from pipeline.table import Count
@@ -35,6 +37,7 @@ class WideFile:
 
     year     a column, or the one year of the whole file
     target   None where the file has no yields (a table read for prediction)
+    group    the column of the groups that are levelled, if any are
     split    the column that says train, valid or test; None where there is none, and for prediction
     earlier  year -> column of that year's known yields
     """
@@ -47,13 +50,14 @@ class WideFile:
     target: str | None = None
     static: tuple[str, ...] = ()
     split: str | None = None
+    group: str | None = None
     earlier: Mapping[int, str] = field(default_factory=dict)
 
     def wanted(self, scale: Sequence[float], missing: Sequence[float]) -> Wanted:
         """Its columns; `scale` has one factor a variate."""
         numbers = (self.year, self.target, *self.static, *self.earlier.values())
         return Wanted(
-            text=tuple(dict.fromkeys(name for name in (self.place, self.sample_id, self.split) if name)),
+            text=tuple(dict.fromkeys(name for name in (self.place, self.sample_id, self.split, self.group) if name)),
             exact=tuple(dict.fromkeys(name for name in numbers if isinstance(name, str))),
             measured=tuple(name for columns in self.steps for name in columns),
             scale=tuple(factor for factor, columns in zip(scale, self.steps, strict=True) for _ in columns),
@@ -92,6 +96,7 @@ def _plan_file(card: DatasetCard, path: Path, year: int | None, for_prediction: 
         target=target,
         static=tuple(card.static),
         split=None if for_prediction else card.split,
+        group=card.radiometry.group if card.radiometry else None,
     )
 
 
@@ -176,7 +181,11 @@ def refuse_other_steps(first: WideFile, other: WideFile) -> None:
 
 
 def load_rows(
-    files: Sequence[WideFile], scale: Sequence[float], missing: Sequence[float], budget: Budget
+    files: Sequence[WideFile],
+    scale: Sequence[float],
+    missing: Sequence[float],
+    budget: Budget,
+    level: Level | None = None,
 ) -> tuple[StoredRows, list[tuple[NDArray[np.str_], int, NDArray[np.float64]]]]:
     """Read the planned files: their rows, and (places, year, yields) of every `earlier` column."""
     parts = load_columns([(file.path, file.wanted(scale, missing)) for file in files], budget)
@@ -192,17 +201,28 @@ def load_rows(
     ]
     shape = (-1, len(files[0].steps), len(files[0].steps[0]))
     nameless = sum(len(part) for file, part in zip(files, parts, strict=True) if file.place is None)
+    # One file, the usual case, is not copied: its series are most of the memory that a read takes.
+    values = (np.concatenate([part.measured for part in parts]) if several else parts[0].measured).reshape(shape)
+    levelled: tuple[Count, ...] = ()
+    if level is not None:
+        for part in parts:
+            refuse_empty(part, level.group)
+        values, levelled = level.apply_to_rows(
+            values, merged([part.text[level.group] for part in parts]), joined_where(parts)
+        )
     rows = StoredRows(
-        # One file, the usual case, is not copied: its series are most of the memory that a read takes.
-        values=(np.concatenate([part.measured for part in parts]) if several else parts[0].measured).reshape(shape),
+        values=values,
         target=np.concatenate([_numbers(part, file.target) for file, part in zip(files, parts, strict=True)]),
         place=np.concatenate(places),
         year=np.concatenate(years),
         sample_id=np.concatenate(ids),
         static=np.concatenate([_static(part, file.static) for file, part in zip(files, parts, strict=True)]),
         where=joined_where(parts),
-        counts=(Count("sample named after its row: the file has no place, field, county, ... column", nameless),)
-        * bool(nameless),
+        counts=(
+            *[Count("sample named after its row: the file has no place, field, county, ... column", nameless)]
+            * bool(nameless),
+            *levelled,
+        ),
         assigned=_assigned(files, parts),
     )
     return rows, earlier

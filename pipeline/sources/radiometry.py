@@ -1,0 +1,127 @@
+"""Radiometry: whole flights, dates or sensors that are too dark or too bright are brought to one level, without labels.
+
+Leakage: the median of a group is taken over all of its samples at a step, those that validate and test among them. No
+yield is looked at, but a sample's numbers depend on the other samples of its group, and those of the same table alone:
+a table read for prediction is levelled by itself. What a group as a whole says about its yields is lost on purpose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.card import DatasetCard
+from pipeline.errors import InputError
+from pipeline.sources.cells import Index
+from pipeline.sources.columns import Text
+from pipeline.table import Count
+
+LEAST_SAMPLES = 3  # of a group at a step: the median of fewer says more about them than about the flight
+MOST_LEFT_OUT = 0.5  # of a variate's values; with more, the column is none of groups
+
+
+@dataclass(frozen=True)
+class Level:
+    """What is levelled: the variates at `positions` among the series, called `names`, by the groups of a column."""
+
+    group: str
+    positions: tuple[int, ...]
+    names: tuple[str, ...]
+    source: str
+
+    @staticmethod
+    def of(card: DatasetCard) -> Level | None:
+        """The card's `[radiometry]`, of all variates unless it lists some; None without. Never of drivers."""
+        if card.radiometry is None:
+            return None
+        names = [variate.name for variate in card.variates]
+        chosen = tuple(dict.fromkeys(card.radiometry.variates or names))
+        return Level(card.radiometry.group, tuple(map(names.index, chosen)), chosen, str(card.path))
+
+    def apply(
+        self, values: NDArray[np.float32], group: Text, step: Index, sample: Index, where: Callable[[int], str]
+    ) -> tuple[NDArray[np.float32], tuple[Count, ...]]:
+        """values [n,M] levelled, each row's sample, group and step [n] given; and what is told of it.
+
+        A value is divided by the median of its (group, step) and multiplied by the variate's median over all that is
+        kept: levels of groups and the common course over the steps go, differences between samples stay. What has
+        fewer than LEAST_SAMPLES in its (group, step) is left out. Raises `InputError` for a median of zero or below,
+        and where more than half of a variate would be left out.
+        """
+        levelled = values.copy()
+        _, cell = np.unique(group.codes * (int(step.max(initial=0)) + 1) + step, return_inverse=True)
+        changed, counts = 0, []
+        for position, name in zip(self.positions, self.names, strict=True):
+            seen = np.flatnonzero(~np.isnan(values[:, position]))
+            enough = samples_in_cell(cell[seen], sample[seen]) >= LEAST_SAMPLES
+            self._refuse_small_groups(name, enough)
+            kept, left_out = seen[enough], seen[~enough]
+            numbers = values[kept, position].astype(np.float64)
+            median, overall = medians(numbers, cell[kept]), float(np.median(numbers)) if len(kept) else 1.0
+            self._refuse_no_ratio(name, np.minimum(median, overall), kept, group, where)
+            levelled[kept, position] = numbers / median * overall
+            levelled[left_out, position] = np.nan
+            changed += len(kept)
+            if len(left_out):
+                reason = f"value of {name} left out: fewer than {LEAST_SAMPLES} samples of its {self.group} at its step"
+                counts.append(Count(reason, len(left_out)))
+        told = (
+            f"value of {', '.join(self.names)} divided by the median of its {self.group} and step, over samples of "
+            "all sides of the split, as [radiometry] asks"
+        )
+        return levelled, (Count(told, changed), *counts)
+
+    def apply_to_rows(
+        self, values: NDArray[np.float32], group: Text, where: Callable[[int], str]
+    ) -> tuple[NDArray[np.float32], tuple[Count, ...]]:
+        """The same of stored rows [R,V,C], each a sample of one group [R]."""
+        rows, variates, steps = values.shape
+        row, step = np.divmod(np.arange(rows * steps), steps)
+        flat = values.transpose(0, 2, 1).reshape(-1, variates)
+        spread = Text(group.names, group.codes[row])
+        flat, counts = self.apply(flat, spread, step, row, lambda at: where(at // steps))
+        return np.ascontiguousarray(flat.reshape(rows, steps, variates).transpose(0, 2, 1)), counts
+
+    def _refuse_small_groups(self, name: str, enough: NDArray[np.bool_]) -> None:
+        if len(enough) and 1 - enough.mean() > MOST_LEFT_OUT:
+            raise InputError(
+                f"{self.source}: {1 - enough.mean():.0%} of the values of {name} have fewer than {LEAST_SAMPLES} "
+                f"samples in their {self.group} and step, too few for a median, and would be left out. Name a column "
+                "with larger groups as `group` of [radiometry], or leave it out."
+            )
+
+    def _refuse_no_ratio(
+        self, name: str, lowest: NDArray[np.float64], rows: Index, group: Text, where: Callable[[int], str]
+    ) -> None:
+        """lowest [k]: the smaller one of both medians of each value."""
+        if (lowest > 0).all():
+            return
+        at = int(np.argmax(lowest <= 0))
+        raise InputError(
+            f"{where(int(rows[at]))}: {name} has a median of {lowest[at]:g} in {self.group} "
+            f"{group.names[group.codes[rows[at]]]} at this step. [radiometry] divides by medians, which needs numbers "
+            f"above zero, such as reflectances: list those variates as its `variates` in {self.source}."
+        )
+
+
+def medians(values: NDArray[np.float64], cell: Index) -> NDArray[np.float64]:
+    """For each value [n] the median of those in its cell [n], as `numpy.median` has it: one sort for all cells."""
+    order = np.lexsort((values, cell))
+    ranked, count = values[order], np.bincount(cell)
+    first = np.cumsum(count) - count
+    present = np.flatnonzero(count)
+    middle = np.zeros(len(count))
+    low, high = (first[present] + (count[present] - one) // 2 for one in (1, 0))
+    middle[present] = (ranked[low] + ranked[high]) / 2
+    return middle[cell]
+
+
+def samples_in_cell(cell: Index, sample: Index) -> Index:
+    """For each value [n] how many different samples its cell has."""
+    if len(cell) == 0:
+        return cell
+    span = int(sample.max()) + 1
+    return np.bincount(np.unique(cell * span + sample) // span)[cell]
