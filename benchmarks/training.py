@@ -78,14 +78,11 @@ def measure() -> list[Row]:
 def epochs() -> list[Row]:
     """Stage-1 epochs: as the cache is read, on tensors made in memory, without pictures, and with all work inside."""
     values, observed = (array.reshape(SAMPLES, VARIATES, STEPS) for array in seasons(SAMPLES * VARIATES))
-    vectors = np.random.default_rng(0).normal(size=(SAMPLES, VARIATES, 2, DIM)).astype(np.float16)
+    vectors = np.random.default_rng(0).normal(size=(2, SAMPLES, VARIATES, DIM)).astype(np.float16)
     half = STEPS // 2
     frames = ((0, half, half), (half, STEPS, STEPS))
-    cached = Season(  # strided, as the reader leaves them
-        *(
-            seen_through(values.astype(np.float64), observed, frame, vectors[:, :, at])
-            for at, frame in enumerate(frames)
-        )
+    cached = Season(  # as the reader leaves them
+        *(seen_through(values.astype(np.float64), observed, frame, vectors[at]) for at, frame in enumerate(frames))
     )
     memory = Season(*(_contiguous(half) for half in (cached.first, cached.second)))
     blind = Season(memory.first.without_pictures(), memory.second.without_pictures())

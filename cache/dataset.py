@@ -49,11 +49,10 @@ def encoder_of(store: Store) -> dict[str, Any]:
 
 
 def embeddings(reader: Reader, blocks: Sequence[SeriesBlock]) -> NDArray[np.float16]:
-    """The frozen vectors [N,V,W,D] of every sample, variate and window (W = number of blocks).
+    """The frozen vectors [W,N,V,D] of every window (W = number of blocks), sample and variate.
 
-    One array, mapped from a scratch file where it is large. Raises MissingRows, naming how many are missing, before
-    anything is read.
+    Window by window, since batches are gathered from one window. One array, mapped from a scratch file where it is
+    large. Raises MissingRows, naming how many are missing, before anything is read.
     """
-    keys = np.stack([colour_keys(b.keys.reshape(-1), colours(b.keys.shape).reshape(-1, 3)) for b in blocks], 1)
-    samples, variates = blocks[0].keys.shape
-    return reader.read(keys.reshape(-1), scratch_array).reshape(samples, variates, len(blocks), -1)
+    keys = np.stack([colour_keys(b.keys.reshape(-1), colours(b.keys.shape).reshape(-1, 3)) for b in blocks])
+    return reader.read(keys.reshape(-1), scratch_array).reshape(len(blocks), *blocks[0].keys.shape, -1)

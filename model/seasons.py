@@ -42,8 +42,8 @@ class Seen:
         return replace(self, embeddings=None)
 
     def rows(self, index: Tensor) -> Seen:
-        """The samples of `index` [b]."""
-        return self._each(lambda tensor: tensor.index_select(0, index))  # tensor[index] is 6 times slower on vectors
+        """The samples of `index` [b]. Flat, which is 6 times faster than tensor[index] (docs/log.md)."""
+        return self._each(lambda tensor: tensor.flatten(1).index_select(0, index).view(-1, *tensor.shape[1:]))
 
     def part(self, start: int, stop: int) -> Seen:
         """The samples from `start` to `stop`, without a copy."""

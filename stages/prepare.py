@@ -121,7 +121,7 @@ class Pictures:
         return digest.hexdigest()
 
     def vectors(self, table: SeasonTable, ranges: NDArray[np.float64]) -> NDArray[np.float16]:
-        """[N,V,2,D] of a table or a view. Raises InputError with the command when a single vector is missing."""
+        """[2,N,V,D] of a table or a view. Raises InputError with the command when a single vector is missing."""
         known = table.fingerprint().encode() + ranges.tobytes()  # as of another step, its name is the same
         if known in self.read:
             return self.read[known]
@@ -136,7 +136,7 @@ class Pictures:
 
 
 def controlled(vectors: NDArray[np.float16], fold: Fold, control: ControlName, seed: int = 0) -> NDArray[np.float16]:
-    """Vectors [N,V,2,D] that say nothing of their sample: what a model gains by them is not gained by seeing.
+    """Vectors [2,N,V,D] that say nothing of their sample: what a model gains by them is not gained by seeing.
 
     shuffled  those of another sample, all variates and halves of it, from the same part of the fold
     noise     normal, with mean and spread of the training rows in each variate, half and dimension
@@ -145,15 +145,17 @@ def controlled(vectors: NDArray[np.float16], fold: Fold, control: ControlName, s
         return vectors
     rng = np.random.default_rng([seed, *fold.name.encode()])
     if control == "noise":
-        learnt = vectors[fold.train].astype(np.float32)
+        learnt = vectors[:, fold.train].astype(np.float32)
         draws = rng.standard_normal(vectors.shape, np.float32)
-        noise: NDArray[np.float16] = (learnt.mean(0) + learnt.std(0) * draws).astype(np.float16)
+        noise: NDArray[np.float16] = (learnt.mean(1, keepdims=True) + learnt.std(1, keepdims=True) * draws).astype(
+            np.float16
+        )
         return noise
-    source = np.arange(len(vectors))
+    source = np.arange(vectors.shape[1])
     for part in (fold.train, fold.valid, fold.test):
         order = rng.permutation(part)
         source[order] = np.roll(order, 1)  # one ring: nobody keeps its own
-    return vectors[source]
+    return vectors[:, source]
 
 
 def prepare(
@@ -190,14 +192,14 @@ def assemble(
 
 
 def season_of(table: SeasonTable, scales: Scales, framing: Framing, vectors: NDArray[np.float16] | None) -> Season:
-    """Every sample of the table through both windows of the framing; vectors [N,V,2,D] of their pictures."""
+    """Every sample of the table through both windows of the framing; vectors [2,N,V,D] of their pictures."""
     values = scales.scaler.apply(table.values)
     first, second = (
         seen_through(
             values,
             table.observed,
             (window.start, window.stop, window.until),
-            None if vectors is None else vectors[:, :, number],
+            None if vectors is None else vectors[number],
             drivers_until(table, scales, window),
         )
         for number, window in enumerate(windows(table.steps, table.cut, framing))

@@ -23,23 +23,21 @@ PARTS = ("train", "valid", "test")
 
 @st.composite
 def folds(draw):
-    """Vectors [N,V,2,D], each telling its sample and variate, and a fold that leaves some samples out."""
+    """Vectors [2,N,V,D], each telling its sample and variate, and a fold that leaves some samples out."""
     count = draw(st.integers(9, 40))
     cuts = sorted(draw(st.sets(st.integers(2, count - 2), min_size=2, max_size=2)))
     order = np.random.default_rng(draw(st.integers(0, 99))).permutation(count)
     train_, valid, test = np.split(order[: count - 1], cuts)
-    vectors = np.arange(count, dtype=np.float16)[:, None, None, None] + np.zeros((count, 3, 2, 4), np.float16)
-    return vectors + np.float16(0.25) * np.arange(3)[None, :, None, None], Fold(
-        "a", *map(np.sort, (train_, valid, test))
-    )
+    vectors = np.arange(count, dtype=np.float16)[:, None, None] + np.zeros((2, count, 3, 4), np.float16)
+    return vectors + np.float16(0.25) * np.arange(3)[:, None], Fold("a", *map(np.sort, (train_, valid, test)))
 
 
 @given(folds(), st.integers(0, 5))
 def test_shuffled_vectors_come_from_another_sample_of_the_same_variate_and_part(case, seed):
     vectors, fold = case
     shuffled = controlled(vectors.astype(np.float16), fold, "shuffled", seed)
-    source = shuffled[:, 0, 0, 0].astype(int)
-    np.testing.assert_array_equal(shuffled, vectors[source])
+    source = shuffled[0, :, 0, 0].astype(int)
+    np.testing.assert_array_equal(shuffled, vectors[:, source])
     for part in PARTS:
         rows = getattr(fold, part)
         assert sorted(source[rows]) == sorted(rows)
@@ -50,13 +48,13 @@ def test_shuffled_vectors_come_from_another_sample_of_the_same_variate_and_part(
 
 def test_noise_has_mean_and_spread_of_the_training_rows_and_knows_no_other_row():
     rng = np.random.default_rng(0)
-    vectors = rng.normal(3, 2, (4000, 1, 2, 3)).astype(np.float16)
+    vectors = rng.normal(3, 2, (2, 4000, 1, 3)).astype(np.float16)
     fold = Fold("a", np.arange(3000), np.arange(3000, 3500), np.arange(3500, 4000))
     noise = controlled(vectors, fold, "noise").astype(np.float64)
-    np.testing.assert_allclose(noise.mean(0), vectors[:3000].astype(float).mean(0), atol=0.2)
-    np.testing.assert_allclose(noise.std(0), vectors[:3000].astype(float).std(0), rtol=0.1)
-    assert abs(np.corrcoef(noise[:, 0, 0, 0], vectors[:, 0, 0, 0].astype(float))[0, 1]) < 0.1
-    vectors[3000:] = 7
+    np.testing.assert_allclose(noise.mean(1), vectors[:, :3000].astype(float).mean(1), atol=0.2)
+    np.testing.assert_allclose(noise.std(1), vectors[:, :3000].astype(float).std(1), rtol=0.1)
+    assert abs(np.corrcoef(noise[0, :, 0, 0], vectors[0, :, 0, 0].astype(float))[0, 1]) < 0.1
+    vectors[:, 3000:] = 7
     np.testing.assert_array_equal(noise, controlled(vectors, fold, "noise").astype(np.float64))
     assert controlled(vectors, fold, "none") is vectors
 

@@ -124,7 +124,7 @@ def test_views_are_drawn_embedded_and_reused_and_training_learns_from_them(small
     pictures = Pictures.find(cache, Style(), season, None, "")
     ready = prepare(season, fold, "halves", pictures, views)
     expected = pictures.vectors(views[0], ready.scales.ranges)
-    assert torch.equal(ready.seasons[1].first.embeddings, torch.from_numpy(expected[:, :, 0]))
+    assert torch.equal(ready.seasons[1].first.embeddings, torch.from_numpy(expected[0]))
     assert torch.equal(ready.seasons[1].first.observed[:, :, :6], torch.from_numpy(views[0].observed[:, :, :6].copy()))
 
 

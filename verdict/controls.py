@@ -105,7 +105,7 @@ def forecast(args: Arguments) -> None:
 
 
 def maps_of(table: SeasonTable, fold: Fold, vectors: NDArray[np.float16], seed: int) -> dict[str, Numbers]:
-    """Forecasts of the test rows [n] in t/ha, never negative, by name; vectors [N,V,2,D]."""
+    """Forecasts of the test rows [n] in t/ha, never negative, by name; vectors [2,N,V,D]."""
     learnt, test = np.sort(np.concatenate([fold.train, fold.valid])), fold.test
     known, offset = known_in(table, fold, learnt), choose_offset(rehearsals(table, fold))
     anomaly = anomaly_of(table, learnt, offset, known, own=True)
@@ -121,7 +121,7 @@ def maps_of(table: SeasonTable, fold: Fold, vectors: NDArray[np.float16], seed: 
     numbers = linear_kernel([x[both]], len(rows))
     square = np.maximum(np.diag(numbers)[:, None] + np.diag(numbers)[None, :] - 2 * numbers, 0)
     smooth = {width: np.exp(-width * square) for width in WIDTHS}
-    seen = linear_kernel((vectors[both, v, w] for v, w in np.ndindex(vectors.shape[1:3])), len(rows))
+    seen = linear_kernel((vectors[w, both, v] for w, v in np.ndindex(vectors.shape[0], vectors.shape[2])), len(rows))
     kernels: Mapping[str, Sequence[Numbers]] = {
         LINEAR: [numbers],
         RBF: list(smooth.values()),
