@@ -1,6 +1,7 @@
 """keep, drop, cannot tell: every line of the rule."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -83,6 +84,13 @@ def test_few_groups_cannot_tell_whatever_the_numbers(groups):
     assert f"{groups} year" in found.because
     assert f"least p is {2.0 ** (1 - groups):.2g}" in found.because
     assert ("±" in found.sentence) == (groups > 1)
+
+
+def test_one_seed_keeps_nothing():
+    once = replace(judged().difference, seeds=1)
+    found = verdict(Judged("language-only", once, 0.001))
+    assert found.word == "cannot tell"
+    assert "one seed" in found.because
 
 
 def test_models_that_learnt_nothing_cannot_tell():

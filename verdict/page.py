@@ -95,7 +95,7 @@ def page(contents: Contents) -> str:
     )
 
 
-LAYOUT = {"margin": {"l": 10, "r": 20, "t": 10, "b": 45}, "showlegend": False, "height": 420, "hovermode": "closest",
+LAYOUT = {"margin": {"l": 10, "r": 20, "t": 35, "b": 45}, "showlegend": False, "height": 420, "hovermode": "closest",
           "template": "none", "font": {"family": "system-ui, sans-serif", "size": 12}}  # fmt: skip
 
 
@@ -159,9 +159,10 @@ def comparisons_table(contents: Contents) -> SortedTable:
         f"With {first.groups} held-out {held}s the intervals cannot be trusted, and no p can come below "
         f"{2.0 ** (1 - first.groups):.2g}: {LEAST_GROUPS} are the least. "
     )  # fmt: skip
+    runs = f"{first.seeds} seeds" if first.seeds > 1 else "one seed, which does not show how much runs differ"
     note = (
         f"{trust}RMSE below zero: the arm is better than what is subtracted. Paired bootstrap over the {first.groups} "
-        f"{held}s that were held out and the {first.seeds} seeds; p from swapping the two arms in whole {held}s, "
+        f"{held}s that were held out and over {runs}; p from swapping the two arms in whole {held}s, "
         f"adjusted over all {len(contents.comparisons)} comparisons, and over those that the rule reads. Samples for 1 "
         f"%: with so many, in {held}s like these, a difference of 1 % of the RMSE would be seen with 80 % power. The "
         f"interval over {other}s is there to look at; the rule does not use it. docs/verdict.md."

@@ -8,8 +8,8 @@ leaves zero out. In this order:
                 the same everywhere: neither learnt anything beyond the offset they share
 2. drop         another map of the same numbers is clearly better than the arm with pictures
 3. drop         the interval of the gain ends below what matters: whatever the truth, it is too little
-4. keep         the gain is clear, and the arm with pictures is clearly better than each control that must lose and than
-                each other map of the same numbers
+4. keep         the gain is clear over at least two seeds, and the arm with pictures is clearly better than each control
+                that must lose and than each other map of the same numbers
 5. cannot tell  everything else, saying what is missing
 """
 
@@ -118,6 +118,8 @@ def _decide(
             f"{span} (adjusted p {without.holm:.2g}): no gain and one that matters, {_tons(matters)} t/ha or more, are "
             f"both possible. Some {seen} would show a difference of 1 % with 80 % power."
         )
+    if found.seeds < 2:
+        return "cannot tell", "The gain is clear for one seed, which does not show how much runs differ. Use --seeds 5."
     if absent:
         return "cannot tell", f"The gain is clear, but these controls were not run: {_listed(absent)}."
     if open_ := [one.name for one in (*controls, *maps) if not one.better]:
