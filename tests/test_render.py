@@ -42,7 +42,8 @@ def test_the_kernel_equals_distance_to_every_segment_within_one_level(batch: Ser
     prepared = vertices(*batch, style)
     fast, slow = draw_vertices(prepared, style), draw_slowly(prepared, style)
     assert np.abs(fast.astype(int) - slow.astype(int)).max() <= 1  # float32 in the kernel, float64 in the twin
-    assert (fast != slow).mean() < 0.01
+    # Of a small plot one flat line at a rounding edge is 2 % of the pixels, a line of them on each side.
+    assert (fast != slow).sum() <= max(0.01 * fast.size, 2 * style.size * len(fast))
 
 
 def test_the_kernel_equals_distance_to_every_segment_at_full_size() -> None:

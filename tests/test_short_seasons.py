@@ -9,5 +9,5 @@ def test_a_season_too_short_for_a_patch_is_refused_with_the_numbers(tmp_path, ca
     small_seasons().to_csv(tmp_path / "seasons.csv", index=False)
     flags = ["--data", str(tmp_path / "card.toml"), "--preset", "language-only", "--out", str(tmp_path / "run")]
     assert train.main(["--stage", "1", *flags]) == 2
-    assert "8 steps a season, so 4 in a half; a patch needs 6" in capsys.readouterr().err
+    assert "8 steps a season, so 4 in its first-half; a patch needs 6. Use --patch 4" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
