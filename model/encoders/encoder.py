@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
-from model.encoders import efficientnet, huggingface, openclip, timm_zoo
+from model.encoders import efficientnet, huggingface, openclip, timm_zoo, tuned
 from model.encoders.engine import EngineName, choose, compiled
+from model.encoders.pixels import images
 from model.encoders.spec import EncoderError, EncoderSpec
 
 # Pictures a step. On 2 CPU cores 16 keeps the activations of EfficientNet-Lite0 in cache: 24.6 pictures a core
@@ -21,14 +21,21 @@ CPU_BATCH, GPU_BATCH = 16, 256
 
 def load(spec: EncoderSpec, engine: EngineName = "auto") -> Encoder:
     """The encoder of a resolved spec, in float32, frozen. Raises EncoderError where weights or engine do not fit."""
+    runs, device, _ = choose(engine)
+    net = tower(spec)
+    if runs == "openvino":
+        return Encoder(spec, compiled(net, spec.size, CPU_BATCH), device)
+    return Encoder(spec, net.to(device).to(memory_format=torch.channels_last), device)
+
+
+def tower(spec: EncoderSpec) -> torch.nn.Module:
+    """images [n,3,S,S], normalised -> features [n,D], in float32, frozen. Raises EncoderError as `load` does."""
+    if spec.base is not None:
+        return tuned.put_into(tower(spec.base), spec)
     families = {"open_clip": openclip, "transformers": huggingface, "timm": timm_zoo}
     family = families.get(spec.name.partition(":")[0], efficientnet)
-    runs, device, _ = choose(engine)
-    net = family.tower(spec).eval().requires_grad_(False)
-    if runs == "openvino":
-        return Encoder(spec, compiled(net.float(), spec.size, CPU_BATCH), device)
-    net = net.to(device=device, dtype=torch.float32, memory_format=torch.channels_last)
-    return Encoder(spec, net, device)
+    net: torch.nn.Module = family.tower(spec)
+    return net.float().eval().requires_grad_(False)
 
 
 @dataclass(frozen=True)
@@ -80,23 +87,5 @@ class Encoder:
         return rows
 
     def images(self, ink: torch.Tensor, rgb: torch.Tensor) -> torch.Tensor:
-        """Coloured ink on white, normalised for the tower: [n,H,W] and [n,3] uint8 -> [n,3,S,S] float32.
-
-        pixel = (255 - ink * (255 - rgb) / 255) / 255, then (pixel - mean) / std: one multiply-add a channel.
-        """
-        device = self.device
-        mean = torch.tensor(self.spec.mean, device=device)
-        std = torch.tensor(self.spec.std, device=device)
-        plane = self._resized(ink.to(device, torch.float32))
-        slope = (rgb.to(device, torch.float32) - 255) / (255 * 255 * std)
-        # [n,H,W,3] seen as [n,3,H,W] is channels_last without a copy.
-        image = torch.addcmul((1 - mean) / std, plane[..., None], slope[:, None, None, :])
-        return image.permute(0, 3, 1, 2)
-
-    def _resized(self, plane: torch.Tensor) -> torch.Tensor:
-        size = (self.spec.size, self.spec.size)
-        if plane.shape[1:] == size:
-            return plane
-        # Ink and pixel are affine to each other, so one plane is resized instead of three.
-        resized = functional.interpolate(plane[:, None], size, mode="bicubic", antialias=True)
-        return resized[:, 0].clamp(0, 255)
+        """As the tower takes them, on its device: [n,H,W] and [n,3] uint8 -> [n,3,S,S] float32."""
+        return images(self.spec, ink.to(self.device), rgb.to(self.device))
