@@ -26,7 +26,9 @@ from model.seasons import Season
 from model.seeing import SeeingTask, SeeingTimesCLIP
 from model.timesclip import TimesCLIP
 from model.training.loop import Trainer
+from model.training.processes import ALONE
 from model.training.schedule import Schedule
+from model.training.task import Draw
 from report.run import RunFolder
 from tests.conftest import CARD, small_seasons
 from tests.tasks import season
@@ -75,19 +77,21 @@ def chain(tmp_path_factory, clip):
     return folder, data
 
 
-def seeing(name, blocks, seasons=None, dropout=0.0):
-    """SeeingTask on random seasons, and on ink of lines as steep as each series' first value."""
+def seeing(name, blocks, seasons=None, **parts):
+    """SeeingTask on random seasons and random ink [views,24,3,32,32]."""
     seasons = seasons or [season()]
     torch.manual_seed(0)
-    model = TimesCLIP(TimesCLIPConfig(3, 12, 12, vision_dim=16, width=16, dropout=dropout))
-    model.fit_features([half.embeddings for half in (seasons[0].first, seasons[0].second)])
+    model = TimesCLIP(TimesCLIPConfig(variates=3, window=12, horizon=12, vision_dim=16, width=16, dropout=0.0, **parts))
     rng = np.random.default_rng(0)
     drawn = torch.from_numpy(rng.integers(0, 256, (len(seasons), 24, 3, 32, 32)).astype(np.uint8))
+    tower = Tower(resolve(name), RGB, blocks)
+    with torch.no_grad():
+        model.fit_features([tower(drawn[0])])
 
     def ink(rows, views):
         return drawn[0 if views is None else views, rows]
 
-    module = SeeingTimesCLIP(model, Tower(resolve(name), RGB, blocks))
+    module = SeeingTimesCLIP(model, tower)
     rows = SeasonRows(seasons, torch.arange(18))
     return SeeingTask(module, rows, torch.arange(18, 24), 8, ink)
 
@@ -105,9 +109,8 @@ SCHEDULE = Schedule(epochs=2, batch_size=8, patience=9, lr=1e-3, lr_pretrained=1
 def test_only_the_last_blocks_move_and_the_others_keep_every_bit(clip):
     names = moved_names(seeing(clip, 2), SCHEDULE)
     tower = {name.removeprefix("tower.net.") for name in names if name.startswith("tower.")}
-    assert {name.rsplit(".", 4)[0][:24] for name in tower if "mlp.c_fc" in name} == {
-        "transformer.resblocks.1.", "transformer.resblocks.2."
-    }  # fmt: skip
+    assert {int(name.split(".")[2]) for name in tower} == {1, 2}
+    assert "transformer.resblocks.2.mlp.c_fc.weight" in tower
     assert all(name.startswith(("transformer.resblocks.1.", "transformer.resblocks.2.")) for name in tower)
     assert any(name.startswith("encoder.") for name in names)
 
@@ -119,11 +122,16 @@ def test_all_of_the_tower_moves_where_all_is_asked_for(clip):
     assert parameters - names <= {f"tower.net.transformer.resblocks.{n}.attn.in_proj_bias" for n in range(3)}
 
 
-def test_a_rate_of_its_own_moves_the_tower(clip):
-    """With no rate for what was trained before, the tower stays and the rest learns."""
-    names = moved_names(seeing(clip, None), replace(SCHEDULE, lr_pretrained=1e-30))
-    assert not any(name.startswith("tower.") for name in names)
-    assert any(name.startswith("encoder.") for name in names)
+def test_the_tower_learns_at_the_rate_of_what_was_trained_before(clip):
+    """AdamW's first step is as long as its rate, whatever the gradient."""
+    task = seeing(clip, 1)
+    before = {name: tensor.clone() for name, tensor in task.module.state_dict().items()}
+    schedule = replace(SCHEDULE, batch_size=18, lr=1e-2, lr_pretrained=1e-5, weight_decay=1e-9, warmup=1e-9)
+    Trainer(schedule).refit(task, "a/refit", 1)
+    after = task.module.state_dict()
+    steps = {part: max(float((after[n] - before[n]).abs().max()) for n in before if n.startswith(part))
+             for part in ("tower.net.transformer.resblocks.2", "encoder.vision.project")}  # fmt: skip
+    assert steps["encoder.vision.project"] / steps["tower.net.transformer.resblocks.2"] == pytest.approx(1e3, rel=0.2)
 
 
 def test_micro_batches_give_the_gradients_of_the_whole_batch(clip):
@@ -145,9 +153,6 @@ def test_a_frozen_tower_computes_what_the_cached_path_computes(clip):
     own = task.train.seasons[0]
     cached = Season(replace(own.first, embeddings=vectors), replace(own.second, embeddings=None))
     other = CompletionTask(task.module.encoder, SeasonRows([cached], torch.arange(18)), torch.arange(18, 24), 8)
-    from model.training.processes import ALONE
-    from model.training.task import Draw
-
     draw = Draw(torch.arange(8), 8)
     gradients = []
     for one in (task, other):
@@ -164,8 +169,6 @@ def test_a_frozen_tower_computes_what_the_cached_path_computes(clip):
 
 
 def test_views_and_mixed_seasons_are_seen_with_their_own_pictures(clip):
-    from model.training.task import Draw
-
     task = seeing(clip, 1, [season(seed=0), season(seed=1)])
     rows, views = torch.tensor([3, 1, 2]), torch.tensor([1, 0, 1])
     partner, others = torch.tensor([2, 3, 1]), torch.tensor([0, 0, 1])
@@ -179,20 +182,13 @@ def test_views_and_mixed_seasons_are_seen_with_their_own_pictures(clip):
 
 
 def test_the_training_loss_falls_further_where_the_tower_learns(clip):
-    """24 seasons whose completion only the pictures tell: a bright picture is followed by a high second half."""
+    """Pictures of noise and seasons that have nothing to do with them: there is only learning by heart."""
     losses = []
-    for blocks, rate in ((1, 1e-30), (1, 3e-3)):
-        task = seeing(clip, blocks)
-        level = torch.from_numpy(np.random.default_rng(1).permutation(24) % 2).float()
-        noise = torch.rand(24, 3, 32, 32, generator=torch.Generator().manual_seed(2))
-        drawn = ((0.3 + 0.1 * level[:, None, None, None] + 0.4 * noise) * 255).to(torch.uint8)
-        own = task.train.seasons[0]
-        second = replace(own.second, values=(level[:, None, None] - 0.5).expand_as(own.second.values) * 4)
-        rows = SeasonRows([Season(own.first, second)], torch.arange(18))
-        task = replace(task, train=rows, ink=lambda rows, views, drawn=drawn: drawn[rows])
-        fit = Trainer(Schedule(epochs=12, batch_size=18, patience=99, lr=3e-3, lr_pretrained=rate)).fit(task, "a/train")
-        losses.append(fit.epochs[-1].train["completion"])
-    assert losses[1] < 0.9 * losses[0]
+    for rate in (1e-30, 3e-3):
+        task = seeing(clip, 1, use_language=False, alignment="none")
+        schedule = Schedule(epochs=20, batch_size=6, patience=99, lr=3e-3, lr_pretrained=rate)
+        losses.append(Trainer(schedule).fit(task, "a/train").epochs[-1].train["completion"])
+    assert losses[1] < 0.9 * losses[0], losses
 
 
 def test_batch_norms_and_dropout_of_a_tower_stand_still_while_it_learns(tmp_path):
@@ -202,7 +198,7 @@ def test_batch_norms_and_dropout_of_a_tower_stand_still_while_it_learns(tmp_path
     net = timm.create_model("resnet10t", num_classes=0)
     save_file(net.state_dict(), tmp_path / "resnet.safetensors")
     spec = resolve(f"timm:resnet10t/{tmp_path / 'resnet.safetensors'}")
-    with pytest.raises(EncoderError, match="no blocks that can be counted.*--finetune-vision all"):
+    with pytest.raises(EncoderError, match=r"no blocks that can be counted.*--finetune-vision all"):
         Tower(spec, RGB[:1], 1)
     tower = Tower(spec, RGB[:1], None)
     buffers = {name: buffer.clone() for name, buffer in tower.named_buffers()}
@@ -239,7 +235,7 @@ def test_every_kind_of_tower_tells_its_blocks(clip, tmp_path):
 
 
 def test_more_blocks_than_there_are_is_refused_with_their_number(clip):
-    with pytest.raises(EncoderError, match="has 3 blocks. Give at most that, or all"):
+    with pytest.raises(EncoderError, match=r"has 3 blocks. Give at most that, or all"):
         Tower(resolve(clip), RGB, 4)
 
 
@@ -355,7 +351,7 @@ def test_a_tower_can_be_tuned_again_and_remembers_both(chain, tmp_path):
 
 
 def test_a_stopped_run_goes_on_to_the_same_bytes(chain, clip, tmp_path, monkeypatch):
-    folder, data = chain
+    _, data = chain
     given = [*data, "--stage", 1, "--encoder", clip, "--epochs", 4, "--finetune-vision", "all", "--lr-pretrained", 1e-3,
              "--checkpoint-seconds", 1e-9]  # fmt: skip
     assert run(train.main, *given, "--out", tmp_path / "whole") == 0
@@ -415,9 +411,10 @@ def test_a_tuned_tower_without_the_weights_it_was_tuned_from_says_where_to_name_
     tuned.save(tmp_path, spec, changed, [TunedOn("x", "year", "2022", 0)])
     mine = resolve(f"tuned:{tmp_path}")
     rgb, ink = RGB.numpy(), np.random.default_rng(0).integers(0, 256, (3, 32, 32)).astype(np.uint8)
-    assert np.abs(load(mine).encode(ink, rgb) - load(spec).encode(ink, rgb)).max() > 0.1
+    vectors = [load(one, "torch").encode(ink, rgb) for one in (mine, spec)]
+    assert np.abs(vectors[0] - vectors[1]).max() > 0.1
     where.rename(tmp_path / "elsewhere")
-    with pytest.raises(EncoderError, match='which is not to be had.*write so under "base"'):
+    with pytest.raises(EncoderError, match=r'which is not to be had.*write so under "base"'):
         resolve(f"tuned:{tmp_path}")
     shutil.copytree(tmp_path / "elsewhere", where)
     write_clip(tmp_path / "other", seed=2)
@@ -427,5 +424,5 @@ def test_a_tuned_tower_without_the_weights_it_was_tuned_from_says_where_to_name_
     tuned.save(tmp_path, spec, {"no.such": torch.zeros(1)}, [])
     shutil.rmtree(where)
     (tmp_path / "elsewhere").rename(where)
-    with pytest.raises(EncoderError, match="the tower has no no.such"):
-        load(resolve(f"tuned:{tmp_path}"))
+    with pytest.raises(EncoderError, match=r"the tower has no no.such"):
+        load(resolve(f"tuned:{tmp_path}"), "torch")
