@@ -35,7 +35,7 @@ from report.progress import stage_progress
 from report.run import RunFolder
 from stages import forecasting
 from stages.prepare import Pictures
-from stages.sight import has_tower
+from stages.tuning import has_tower
 
 MOST_SPREADS = 5.0  # of the training values may the median of a variate lie from their mean
 
@@ -84,6 +84,10 @@ def forecast(args: Arguments) -> int:
     if result["stage"] < 2:
         raise InputError(
             f"{args.run} is a stage-{result['stage']} run; forecasts come from `python train.py --stage 2`."
+        )
+    if result.get("control"):
+        raise InputError(
+            f"{args.run} learnt from {result['control']} pictures to be compared with; it forecasts nothing."
         )
     table = read(args.data, year=args.year, for_prediction=True, memory_gb=args.memory_gb)
     refuse_unless_alike(table, result)

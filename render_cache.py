@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +21,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
 import tyro
 
@@ -30,7 +28,7 @@ from cache.catalog import Entry, entries
 from cache.estimate import estimate
 from cache.fill import EmbeddingWork, Filled, ImageWork
 from cache.history import Run
-from cache.pool import MOST_RETRIES, Backend, Pool
+from cache.pool import MOST_RETRIES, Backend, Pool, leave
 from cache.sheet import preview
 from cache.spec import Spec, embedding_spec
 from cache.storage import CacheError, open_storage, refuse_unless_cache
@@ -46,7 +44,6 @@ from report.output import write_whole
 from report.progress import stage_progress
 
 PREVIEW = "preview.png"
-EXIT_PATIENCE = 20.0  # seconds
 MOST_OUTSIDE = 0.02  # of a variate's values may lie outside of its y-range before a line says so
 
 
@@ -64,7 +61,7 @@ class Arguments:
     engine: EngineName = "auto"
     """What embeds: torch (on a GPU where there is one), or OpenVINO on a CPU (requirements-fast.txt)."""
     workers: int = 2
-    """Drawing processes; never more are started than there are slabs to draw."""
+    """Drawing processes; never more than there are slabs to draw, and none for fewer than some 16,000 pictures."""
     backend: Backend = "loky"
     """Who works: processes here (loky), or the workers of a running Dask or Ray, which draw and embed."""
     scheduler: str | None = None
@@ -167,7 +164,7 @@ def render(args: Arguments) -> int:
         print(f"{PREVIEW}: what will be drawn, beside the numbers")
     engine = args.engine
     if vectors and len(vectors.plan.missing) and not pool.elsewhere:
-        engine, _, why = choose(args.engine, len(vectors.plan.missing))
+        engine, _, why = choose(args.engine, len(vectors.plan.missing), encoder)
         print(f"engine: {why}")
     look = partial(encode, encoder, engine=engine) if encoder else None
     if not pool.elsewhere and (len(images.plan.missing) or (vectors and len(vectors.plan.missing))):
@@ -268,18 +265,6 @@ def clock(seconds: dict[str, float], name: str) -> Iterator[None]:
     started = time.perf_counter()
     yield
     seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started
-
-
-def leave(code: int) -> NoReturn:
-    """End the process, within EXIT_PATIENCE for sure.
-
-    A worker that is killed while it holds a lock of loky's queues makes loky's exit handler wait for ever (once in some
-    200 kills of `make soak`). Everything is committed and said by now.
-    """
-    watchdog = threading.Timer(EXIT_PATIENCE, os._exit, (code,))
-    watchdog.daemon = True
-    watchdog.start()
-    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -37,17 +37,17 @@ from cache.spec import embedding_spec
 from cache.storage import CacheError
 from model.encoders import EncoderError, EncoderSpec, TunedOn, is_by_path, resolve
 from model.presets import Preset
-from model.seeing import Sight
-from model.training.errors import Diverged, Refused
+from model.seeing import Seeing
+from model.training.errors import Diverged, Lost, Refused
 from model.training.freezing import Freeze
 from model.training.loop import Listener, Silent, Trainer
 from model.training.precision import Precision, choose
-from model.training.processes import Processes
+from model.training.processes import Processes, tell_launcher
 from model.training.sampling import Sampling
 from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.sources import read
-from pipeline.splits import Fold, choose_folds, make_folds
+from pipeline.splits import Fold, choose_folds, make_folds, thinned
 from pipeline.table import SeasonTable
 from pipeline.views import view_tables
 from pipeline.windows import steps_named
@@ -61,11 +61,11 @@ from stages.checkpoints import Checkpoints
 from stages.flags import Arguments, as_record, parse, part_flags, preset_of, schedule_of, tuned_blocks
 from stages.logging import EpochLog
 from stages.prepare import Pictures, Prepared, prepare
-from stages.sight import find_sight, has_tower, keep_copy, keep_tuned, refuse_learnt_rows
+from stages.tuning import find_tower, has_tower, keep_copy, keep_tuned, refuse_learnt_rows
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code: 0, 1 (something failed), 2 (bad input), 143 (SIGTERM)."""
+    """Entry point; returns the exit code: 0, 1 (something failed), 2 (bad input), 130 (Ctrl-C), 143 (SIGTERM)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -76,19 +76,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         processes.end()
         return 0
     except (InputError, EncoderError, Refused) as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 2
-    except (CacheError, OSError, Diverged) as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 1
-    except Terminated:
+        return failed(error, 2)
+    except (CacheError, OSError, Diverged, Lost) as error:
+        return failed(error, 1)
+    except (Terminated, KeyboardInterrupt) as stop:
         print(
             "train.py: stopped. `python train.py --resume <run folder>` goes on from the last checkpoint.",
             file=sys.stderr,
         )
-        return 143
+        return 143 if isinstance(stop, Terminated) else 130
+    except Exception as error:
+        tell_launcher(f"{type(error).__name__}: {error}")
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def failed(error: Exception, code: int) -> int:
+    """Tell why this process ends: on the screen, and to torchrun where it was started by it."""
+    print(f"train.py: {error}", file=sys.stderr)
+    tell_launcher(str(error))
+    return code
 
 
 class Terminated(BaseException):
@@ -126,14 +134,14 @@ def train_seeds(args: Arguments, processes: Processes, command: str) -> None:
 class Ground:
     """What a run stands on: the table, its folds ready to train, the pictures and the run before.
 
-    sight: the picture tower where it learns, too.
+    seeing: the picture tower where it learns, too.
     """
 
     table: SeasonTable
     prepared: list[Prepared]
     pictures: Pictures | None
     source: RunFolder | None
-    sight: Sight | None
+    seeing: Seeing | None
     seconds: float
 
     def fingerprints(self) -> dict[str, str | None]:
@@ -175,7 +183,7 @@ def prepare_ground(args: Arguments) -> Ground:
     preset = preset_of(args)
     completing.refuse_short_seasons(table, preset)
     folds = make_folds(table.year, table.place, table.sample_id, args.input.split, args.run.seed, table.assigned)
-    folds = choose_folds(folds, args.input.folds)
+    folds = thinned(choose_folds(folds, args.input.folds), args.input.share, args.run.seed)
     refuse_large_batches(args, folds)
     refuse_many_towers(args, folds)
     print(
@@ -188,11 +196,11 @@ def prepare_ground(args: Arguments) -> Ground:
     source = base_run(args, table, folds, pictures)
     views, steps = view_tables(table, args.sampling.to_views()), steps_named(args.sampling.steps)
     prepared = [prepare(table, fold, preset.framing, pictures, views, steps) for fold in folds]
-    sight = None
+    seeing = None
     if args.model.finetune_vision is not None and pictures is not None:
         drawn = (table, *views, *(table.as_of(step) for step in steps))
-        sight = find_sight(pictures, args.input.encoder, tuned_blocks(args), drawn, prepared[0].scales.ranges)
-    return Ground(table, prepared, pictures, source, sight, time.perf_counter() - started)
+        seeing = find_tower(pictures, args.input.encoder, tuned_blocks(args), drawn, prepared[0].scales.ranges)
+    return Ground(table, prepared, pictures, source, seeing, time.perf_counter() - started)
 
 
 def open_run(args: Arguments, ground: Ground, processes: Processes) -> tuple[RunFolder | None, Checkpoints]:
@@ -253,7 +261,7 @@ def train_fold(args: Arguments, ready: Prepared, ground: Ground, trainer: Traine
     """One fold of the stage."""
     preset, source = preset_of(args), ground.source
     if args.stage == 1:
-        return completing.run_fold(ready, preset, trainer, args.sampling.balance, ground.sight)
+        return completing.run_fold(ready, preset, trainer, args.sampling.balance, ground.seeing)
     if args.stage == 3 and source is not None:
         return forecasting.run_stage_3(ready, source, trainer, args.sampling.balance)
     completer = None if source is None else completing.load_model(source, ready.fold.name).to(trainer.processes.device)
@@ -269,9 +277,11 @@ def write_run(
     """Score the test rows and write the files of the contract, result.json last but for the page made of it."""
     began = time.perf_counter()
     stage = completing if args.stage == 1 else forecasting
-    metrics, baselines = stage.scores(outcomes, args.run.seed)
+    metrics, baselines, guesses = stage.scores(outcomes, args.run.seed)
     seconds["evaluate"] = time.perf_counter() - began
     run.write_predictions(stage.predictions(outcomes))
+    if guesses is not None:
+        run.write_baselines(guesses)
     run.write_weights(stage.weights(outcomes))
     run.write_json("fitted.json", {outcome.prepared.fold.name: stage.fitted(outcome) for outcome in outcomes})
     tuned = write_tower(args, run, ground)
@@ -291,12 +301,12 @@ def write_run(
 
 def write_tower(args: Arguments, run: RunFolder, ground: Ground) -> dict[str, str]:
     """Keep the tuned tower with the run; returns what result.json then says of encoder and embeddings, if it learnt."""
-    if ground.sight is None:
+    if ground.seeing is None:
         keep_copy(run, ground.pictures, ground.source)
         return {}
     (fold,) = (ready.fold.name for ready in ground.prepared)
     learnt = TunedOn(ground.table.fingerprint(), args.input.split, fold, args.run.seed)
-    encoder = keep_tuned(run, ground.sight.tower, learnt)
+    encoder = keep_tuned(run, ground.seeing.tower, learnt)
     print(
         f"the tuned tower is an encoder of its own; `train.py --stage 2 --from {run.path}` reads its embeddings "
         f"after:\n    {render_command(args, preset_of(args), encoder.name)}"
@@ -329,7 +339,8 @@ def find_pictures(args: Arguments, table: SeasonTable, preset: Preset) -> Pictur
     encoder = wanted_encoder(args)
     name = encoder.name if isinstance(encoder, EncoderSpec) else encoder
     command = render_command(args, preset, name)
-    return Pictures.find(args.input.cache, args.style, table, encoder, command, preset.framing)
+    found = Pictures.find(args.input.cache, args.style, table, encoder, command, preset.framing)
+    return replace(found, control=args.input.control, seed=args.run.seed)
 
 
 def wanted_encoder(args: Arguments) -> EncoderSpec | str | None:
@@ -367,6 +378,11 @@ def render_command(args: Arguments, preset: Preset, encoder: str | None) -> str:
     return shlex.join(command)
 
 
+def control_of(args: Arguments) -> str | None:
+    """What replaces the pictures, if anything does: runs with true pictures say nothing of it."""
+    return None if args.input.control == "none" else args.input.control
+
+
 def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], pictures: Pictures | None) -> RunFolder | None:
     """The run to build on: --from, or in stage 2 the newest stage-1 run of this table, split, seed, parts and pictures.
 
@@ -382,10 +398,14 @@ def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], picture
         "preset": args.model.preset,
         "parts": preset.parts(),
         "seed": args.run.seed,
+        "share": args.input.share,
+        "control": control_of(args),
         "cache_spec": pictures and pictures.store.spec.id,
     } | ({"link": "frozen"} if args.stage == 3 else {})
     flags = {"stage": args.stage - 1, "data": args.input.data, "split": args.input.split, "seed": args.run.seed}
     given = [*(part for name in flags for part in (f"--{name}", str(flags[name]))), *part_flags(args)]
+    given += ["--share", str(args.input.share)] if args.input.share != 1 else []
+    given += ["--control", control] if (control := control_of(args)) else []
     command = shlex.join(["python", "train.py", *given])
     names = {fold.name for fold in folds}
     if args.model.from_ is None:
@@ -441,12 +461,14 @@ def identity(args: Arguments, ground: Ground, outcomes: Sequence[Any], command: 
         "split": args.input.split,
         "folds": [fold.name for fold in folds],
         "seed": args.run.seed,
+        "share": args.input.share,
         "n_train": sum(len(fold.train) for fold in folds),
         "n_valid": sum(len(fold.valid) for fold in folds),
         "n_test": sum(len(fold.test) for fold in folds),
         "interrupted": any(outcome.fit.interrupted for outcome in outcomes),
         "counts": table.describe_counts(),
         "style": asdict(args.style),
+        "control": control_of(args),
         "seasons": table.describe_seasons(),
         "encoder": pictures and encoder_of(pictures.store)["name"],
         "cache_spec": pictures and pictures.store.spec.id,

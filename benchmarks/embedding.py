@@ -16,6 +16,7 @@ from benchmarks.drawing import Row, fastest, row, seasons
 from cache.fill import colours
 from model.encoders import EncoderSpec, EngineName, resolve
 from model.encoders.encoder import load
+from model.encoders.sight import Sight
 from pipeline.render import Style, draw
 
 PICTURES, ROUNDS, PLAIN_BATCHES = 64, 4, (16, 64)
@@ -27,7 +28,7 @@ def measure() -> list[Row]:
     rgb = np.ascontiguousarray(colours((PICTURES, 1)).reshape(-1, 3))
     with tempfile.TemporaryDirectory() as folder:
         towers: list[tuple[EncoderSpec, Callable[[], torch.nn.Module]]] = [
-            (resolve("efficientnet-lite0"), _efficientnet_as_published),
+            (resolve("efficientnet-lite0"), efficientnet_as_published),
             _vit_b_32(Path(folder)),
         ]
         return [one for spec, tower in towers for one in _rows(spec, tower().eval(), ink, rgb)]
@@ -35,11 +36,11 @@ def measure() -> list[Row]:
 
 def _rows(spec: EncoderSpec, plain: torch.nn.Module, ink: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> list[Row]:
     name = spec.label.removesuffix("/<path>")
-    images = load(spec, "torch").images(torch.from_numpy(ink), torch.from_numpy(rgb)).contiguous()
-    reference = {size: PICTURES / fastest(lambda size=size: _loop(plain, images, size), ROUNDS)
+    images = Sight(spec, plain).images(torch.from_numpy(ink).float(), torch.from_numpy(rgb).float()).contiguous()
+    reference = {size: PICTURES / fastest(lambda size=size: eager_loop(plain, images, size), ROUNDS)
                  for size in PLAIN_BATCHES}  # fmt: skip
     size = max(reference, key=lambda size: reference[size])
-    expected = _loop(plain, images, size).numpy()
+    expected = eager_loop(plain, images, size).numpy()
     engines: list[EngineName] = ["torch"] + (["openvino"] if importlib.util.find_spec("openvino") else [])
     rows = []
     for engine in engines:
@@ -52,11 +53,11 @@ def _rows(spec: EncoderSpec, plain: torch.nn.Module, ink: NDArray[np.uint8], rgb
 
 
 @torch.inference_mode()
-def _loop(tower: torch.nn.Module, images: torch.Tensor, size: int) -> torch.Tensor:
+def eager_loop(tower: torch.nn.Module, images: torch.Tensor, size: int) -> torch.Tensor:
     return torch.cat([tower(batch) for batch in images.split(size)])
 
 
-def _efficientnet_as_published() -> torch.nn.Module:
+def efficientnet_as_published() -> torch.nn.Module:
     """With its batch norms, as timm makes it: no folding, no channels_last."""
     import timm
 

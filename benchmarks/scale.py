@@ -10,7 +10,7 @@ import pickle
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,18 +18,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 import tyro
-import xxhash
 
-from benchmarks.alone import forget_peak, open_and_sort, peak
+from benchmarks.alone import forget_peak, open_and_sort, peak, write_rows
 from benchmarks.drawing import STEPS, row, seasons
 from benchmarks.planning import AIM, AIM_NAME
 from cache.catalog import Entry
 from cache.cluster import drain
 from cache.fill import EmbeddingWork, ImageWork, wanted_keys
-from cache.index import Keys
-from cache.spec import FORMAT, embedding_spec
-from cache.storage import RECORD, open_storage
-from cache.store import ROW, Commit, Store, slab_id
+from cache.spec import embedding_spec
+from cache.storage import open_storage
+from cache.store import Store
 from model.encoders import encode, resolve
 from pipeline.render import Style, draw
 from pipeline.series import SeriesBlock, series_blocks
@@ -187,20 +185,6 @@ def through_dask(images: ImageWork) -> dict[str, Any]:
 def throw_away(job: Any) -> int:
     """What a worker does with a job here."""
     return len(job.keys)
-
-
-def write_rows(store: Store, slabs: Sequence[Keys]) -> None:
-    """Commit records and rows of slabs, without data and without syncing."""
-    store.create()
-    for keys in slabs:
-        table = np.zeros(len(keys), ROW)
-        table["key"] = keys
-        raw = table.tobytes()
-        folder = Path(store.root, store.slab_folder, slab_id(keys))
-        folder.mkdir(parents=True)
-        (folder / "rows.bin").write_bytes(raw)
-        record = Commit(FORMAT, store.spec.id, len(keys), xxhash.xxh3_128_hexdigest(raw), 1)
-        (folder / RECORD).write_text(json.dumps(asdict(record)))
 
 
 def read_back(store: Store) -> Iterator[dict[str, Any]]:

@@ -15,13 +15,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.drawing import Row, fastest, figures_saved_one_by_one, row, seasons
+from benchmarks.embedding import eager_loop, efficientnet_as_published
 from cache.dataset import colours
 from cache.spec import embedding_spec
 from cache.store import Store
 from model.completion import CompletionTask, SeasonRows
-from model.encoders import encode, resolve
+from model.encoders import resolve
+from model.encoders.encoder import load
+from model.encoders.engine import choose
+from model.encoders.sight import Sight
 from model.parts import TimesCLIPConfig
 from model.seasons import Season, Seen, seen_through
 from model.timesclip import TimesCLIP
@@ -65,7 +70,7 @@ sys.exit(code)
 
 
 def measure() -> list[Row]:
-    """The five lines of the trainer."""
+    """The six lines of the trainer."""
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder:
         return [*epochs(), *large_table(Path(folder))]
 
@@ -90,20 +95,33 @@ def epochs() -> list[Row]:
     figure = (
         fastest(lambda: figures_saved_one_by_one(values[:4, :, : STEPS // 2].reshape(-1, STEPS // 2), Style()), 1) / 28
     )
-    spec = resolve("efficientnet-lite0")
-    ink = draw(
-        np.ascontiguousarray(values[:10, :, :18]).reshape(-1, 18), observed[:10, :, :18].reshape(-1, 18), Style()
-    )
-    rgb = np.ascontiguousarray(colours((10, VARIATES)).reshape(-1, 3))
-    seen = fastest(lambda: encode(spec, ink, rgb), 1) / len(ink)
-    inside = from_cache + plots * (figure + seen)
-    told = f"drawing {plots * figure:.0f} s, encoding {plots * seen:.0f} s, training {from_cache:.2f} s"
+    inside = [_inside(name, from_cache, plots * figure, plots * seen) for name, seen in encoders(values, observed)]
     return [
         row("stage-1 epoch on the cache", SAMPLES / from_cache, "samples/s", "tensors in memory", SAMPLES / in_memory),
         row("stage-1 epoch, both modalities", from_cache, "s", "language only, same size", language),
-        row(f"stage-1 epoch, cached ({told} if inside)", SAMPLES / from_cache, "samples/s",
-            "a Figure a plot and the encoder inside the loop", SAMPLES / inside),
-    ]  # fmt: skip
+        *inside,
+    ]
+
+
+def encoders(values: NDArray[np.float32], observed: NDArray[np.bool_]) -> list[tuple[str, float]]:
+    """Seconds a picture of efficientnet-lite0, as a loop would call it (eager float32 torch), then as we embed."""
+    halves = [np.ascontiguousarray(array[:10, :, : STEPS // 2]).reshape(-1, STEPS // 2) for array in (values, observed)]
+    ink, rgb = draw(*halves, Style()), np.ascontiguousarray(colours((10, VARIATES)).reshape(-1, 3))
+    spec, plain = resolve("efficientnet-lite0"), efficientnet_as_published().eval()
+    images = Sight(spec, plain).images(torch.from_numpy(ink).float(), torch.from_numpy(rgb).float()).contiguous()
+    engine, ours = choose("auto")[0], load(spec)
+    return [
+        ("eager float32 torch", fastest(lambda: eager_loop(plain, images, len(ink)), 2) / len(ink)),
+        (f"our encoder by {engine}", fastest(lambda: ours.encode(ink, rgb), 2) / len(ink)),
+    ]
+
+
+def _inside(encoder: str, training: float, drawing: float, encoding: float) -> Row:
+    seconds = f"{drawing:.0f} s drawing + {encoding:.0f} s encoding + {training:.2f} s training"
+    reference = f"plt.subplots and savefig a plot, then {encoder}, inside the loop, {torch.get_num_threads()} threads"
+    rate = SAMPLES / training
+    return row(f"stage-1 epoch, cached ({seconds} if inside)", rate, "samples/s", reference,
+               SAMPLES / (training + drawing + encoding))  # fmt: skip
 
 
 def large_table(folder: Path) -> list[Row]:

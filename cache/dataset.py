@@ -1,4 +1,4 @@
-"""From rows of a table to the trainer's tensors: the cached embeddings, read into memory once."""
+"""From rows of a table to the trainer's tensors: the cached embeddings, gathered once."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from cache.catalog import entries
 from cache.fill import colours
+from cache.scratch import scratch_array
 from cache.spec import image_spec
-from cache.store import MissingRows, Reader, Store
+from cache.store import Reader, Store
 from pipeline.errors import InputError
 from pipeline.keys import colour_keys
 from pipeline.render import Style
@@ -50,11 +51,9 @@ def encoder_of(store: Store) -> dict[str, Any]:
 def embeddings(reader: Reader, blocks: Sequence[SeriesBlock]) -> NDArray[np.float16]:
     """The frozen vectors [N,V,W,D] of every sample, variate and window (W = number of blocks).
 
-    Raises MissingRows, naming how many are missing, before anything is read.
+    One array, mapped from a scratch file where it is large. Raises MissingRows, naming how many are missing, before
+    anything is read.
     """
     keys = np.stack([colour_keys(b.keys.reshape(-1), colours(b.keys.shape).reshape(-1, 3)) for b in blocks], 1)
-    missing = int((reader.index.find(keys.reshape(-1)) < 0).sum())
-    if missing:
-        raise MissingRows(missing, keys.size)
     samples, variates = blocks[0].keys.shape
-    return reader.read(keys.reshape(-1)).reshape(samples, variates, len(blocks), -1)
+    return reader.read(keys.reshape(-1), scratch_array).reshape(samples, variates, len(blocks), -1)

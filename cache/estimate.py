@@ -34,9 +34,9 @@ class Estimate:
 def estimate(images: ImageWork, vectors: EmbeddingWork | None, encode: Encode | None, workers: int) -> Estimate:
     """Draw, pack and embed a few of the missing rows, spread over the plan, on this machine."""
     ink, drawing, size = _trial_drawing(images)
-    cores = min(workers, len(os.sched_getaffinity(0)), max(images.plan.slabs, 1))
-    missing = len(images.plan.missing)
-    start = WORKER_START * min(workers, images.plan.slabs) / cores if workers > 1 else 0.0
+    processes, missing = images.processes(workers), len(images.plan.missing)
+    cores = min(processes, len(os.sched_getaffinity(0)))
+    start = WORKER_START * processes / cores if processes > 1 else 0.0
     seconds, total = start + drawing * missing / cores, missing * (size + ROW.itemsize)
     if not vectors or not encode or not len(vectors.plan.missing):
         return Estimate(seconds, 0.0, total)

@@ -34,8 +34,10 @@ Encode = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float16]]  
 Call = Callable[[Any], tuple[int, int]]  # a job -> rows and bytes written
 Part = tuple[NDArray[np.float32], NDArray[np.bool_]]  # values [k,W], observed [k,W]
 IMAGE_ROWS = 4096  # of a slab: a third of a second of drawing, and few enough files to sync
+FEW_SLABS = 4  # 16,384 pictures: half a second of one core, and a worker needs a whole one to start
 VECTOR_ROWS = 1024  # of a slab: what a stop loses takes a CPU up to half a minute
 STRIP = 32  # pictures drawn at a time
+PATIENCE = 2.0  # seconds until a worker believes that a namespace is not there
 Progress = Callable[[int], None]  # told the number of rows each time a slab is committed
 
 
@@ -97,9 +99,13 @@ class ImageWork:
         return ImageWork(store, style, blocks, plan(wanted_keys(blocks), store.reader().index, slab_rows))
 
     def run(self, pool: Pool, progress: Progress) -> Filled:
-        """Draw and commit every missing slab, never with more workers than there are slabs."""
-        pool = replace(pool, workers=min(pool.workers, max(self.plan.slabs, 1)))
+        """Draw and commit every missing slab."""
+        pool = pool if pool.elsewhere else replace(pool, workers=self.processes(pool.workers))
         return _fill(self.store, self.plan, pool, draw_slab, self._jobs(), progress)
+
+    def processes(self, most: int) -> int:
+        """How many of at most so many draw: this one alone where others would still be starting when it is done."""
+        return min(most, self.plan.slabs) if self.plan.slabs > FEW_SLABS else 1
 
     def series(self, positions: NDArray[np.int64]) -> list[Part]:
         """The series at ascending `positions` [n] among all wanted ones, in parts of one length each."""
@@ -142,13 +148,23 @@ def embed_slab(job: EmbedJob) -> tuple[int, int]:
     return len(job.keys), job.store.write(job.keys, job.encode(ink, job.rgb))
 
 
+class NotShared(CacheError):
+    """A worker does not see the namespace that the run made."""
+
+
 def _refuse_unless_shared(store: Store) -> None:
-    """The run makes the namespace before it hands out work: a worker that does not see it would write elsewhere."""
-    if not store.exists():
-        raise CacheError(
-            f"{store.storage.where(store.namespace)} is not there for the process {os.getpid()} on {platform.node()}: "
-            "every worker needs the same cache, a shared folder or a bucket."
-        )
+    """The run makes the namespace before it hands out work: a worker that does not see it would write elsewhere.
+
+    A shared file system may show it late, and gc may have its spec in hand for a moment.
+    """
+    end = time.monotonic() + PATIENCE
+    while not store.exists():
+        if time.monotonic() >= end:
+            raise NotShared(
+                f"{store.storage.where(store.namespace)} is not there for the process {os.getpid()} on "
+                f"{platform.node()}: every worker needs the same cache, a shared folder or a bucket."
+            )
+        time.sleep(0.05)
 
 
 @lru_cache(maxsize=1)  # vectors are planned in the order of their pictures: the next job mostly needs the same slab

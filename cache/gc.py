@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,21 +31,23 @@ class Garbage:
 def garbage(root: str | Path, min_age: float, max_bytes: int | None = None) -> list[Garbage]:
     """What can go, none of it younger than `min_age` seconds: another run may be at work on it.
 
-    With `max_bytes`, the oldest data sets are forgotten until what the others need fits. Raises CacheError when a
-    catalogue entry cannot be read: what is referred to is not known then, and nothing may go.
+    With `max_bytes`, the oldest data sets (of that age, too) are forgotten until what the others need fits. Raises
+    CacheError when a catalogue entry cannot be read: what is referred to is not known then, and nothing may go.
     """
     storage = open_storage(str(root))
     latest = time.time() - min_age
-    found = [one for one in storage.files("") if one.modified < latest]
+    everything = storage.files("")
+    found = [one for one in everything if one.modified < latest]
     entries = [(one, Entry.load(storage, one.name)) for one in entry_files(storage)]
     stores = [store for kind in ("images", "embeddings") for store in Store.open_all(root, kind)]
-    items = [*_leftovers(found)]
+    items = [*_leftovers(found, everything)]
     kept = [entry for _, entry in entries]
     needed = _needed(stores, kept)
     if max_bytes is not None:
-        total = sum(one.bytes for one in storage.files(""))
-        while kept and _size(storage, needed) > max_bytes:
-            oldest, kept = entries[len(entries) - len(kept)][0], kept[1:]
+        total = sum(one.bytes for one in everything)
+        old = [one for one, _ in entries if one.modified < latest]
+        while old and _size(storage, needed) > max_bytes:
+            oldest, old, kept = old[0], old[1:], kept[1:]
             items.append(Garbage(oldest.name, oldest.bytes, f"oldest data set; the cache has {total} bytes"))
             needed = _needed(stores, kept)
     for store in stores:
@@ -69,20 +72,29 @@ def sweep(root: str | Path, items: Sequence[Garbage], known: set[tuple[str, floa
     """Delete them, returns how many. Readers that have a slab open keep what they have open.
 
     `known`: the claims before `garbage` looked. When a run has claimed something since, which may be what nobody
-    needed, the rest is left to the next gc.
+    needed, the rest is left to the next gc. A run claims first and looks then what is there; here a thing is taken out
+    of sight first, and put back where there is a new claim then: the run has not seen it, or its claim is seen.
     """
-    storage = open_storage(str(root))
+    storage, known = open_storage(str(root)), claims(root) if known is None else known
+    names = {name for name, _ in known}
+
+    def claimed(name: str = "", modified: float = 0.0) -> bool:
+        mine = {(name, modified)} if name in names else set()  # an entry may have been written anew just before
+        return not (claims(root) | mine) <= known
+
     for number, item in enumerate(items):
-        if known is not None and claims(root) - known:
+        if claimed() or not storage.remove(item.name, partial(claimed, item.name)):
             return number
-        storage.remove(item.name)
     return len(items)
 
 
-def _leftovers(found: Sequence[Found]) -> Iterator[Garbage]:
-    """Temporary files and folders of runs that were killed, and what fsck has set aside."""
+def _leftovers(found: Sequence[Found], everything: Sequence[Found]) -> Iterator[Garbage]:
+    """Temporary files and folders of runs that were killed, and what fsck has set aside.
+
+    Judged by all records: that of a slab may be younger than its other files, and too young to be found.
+    """
     sizes: dict[tuple[str, str], int] = {}
-    committed = {one.name.removesuffix(f"/{RECORD}") for one in found if one.name.endswith(RECORD)}
+    committed = {one.name.removesuffix(f"/{RECORD}") for one in everything if one.name.endswith(RECORD)}
     for one in found:
         parts = one.name.split("/")
         hidden = next((i for i, part in enumerate(parts) if part.startswith(".")), None)

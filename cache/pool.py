@@ -1,4 +1,4 @@
-"""Run idempotent slab calls on joblib's backends or a Dask cluster: processes here (loky), or workers on many machines.
+"""Run idempotent slab calls: in processes here (loky, by joblib), or on the workers of a Dask or Ray cluster.
 
 A call ends in a committed slab or has done nothing, so a call whose worker died is simply made again. Calls that were
 under way when a worker died are tried again one at a time, so that a slab that kills its worker takes no other one with
@@ -8,22 +8,26 @@ it; after three such retries it is given up by name, and the rest goes on.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import joblib
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from cache import cluster
+from cache import cluster, ray_tasks
 from pipeline.errors import InputError
 
 Backend = Literal["loky", "threading", "sequential", "dask", "ray"]
 Drain = Callable[[int, Iterator[Any], dict[int, Any]], None]  # workers, jobs, those under way -> all done, or a death
 MOST_RETRIES = 3
+EXIT_PATIENCE = 20.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class GivenUp:
 
 @dataclass(frozen=True)
 class Pool:
-    """Who does the work: `workers` of a joblib backend; `scheduler` is the address of a running Dask or Ray."""
+    """Who does the work: `workers` of a joblib backend, or a running Dask or Ray at the address `scheduler`."""
 
     workers: int = 2
     backend: Backend = "loky"
@@ -112,6 +116,10 @@ class Pool:
             from distributed.scheduler import KilledWorker  # after it has tried on three workers by itself
 
             return KilledWorker, multiprocessing.TimeoutError
+        if self.backend == "ray":
+            from ray.exceptions import WorkerCrashedError
+
+            return WorkerCrashedError, multiprocessing.TimeoutError
         return TerminatedWorkerError, multiprocessing.TimeoutError
 
     def _stop(self) -> None:
@@ -125,9 +133,26 @@ class Pool:
             with cluster.connect(self.scheduler) as client:
                 yield 0, lambda _, jobs, mine: cluster.drain(client, call, jobs, mine, done, self.timeout)
             return
-        workers = _register_ray(self.scheduler) if self.backend == "ray" else self.workers
+        if self.backend == "ray":
+            with ray_tasks.connect(self.scheduler) as ray:
+                yield 0, lambda _, jobs, mine: ray_tasks.drain(ray, call, jobs, mine, done, self.timeout)
+            return
         with joblib.parallel_config(backend=self.backend):
-            yield workers, partial(self._drain, call, done)
+            yield self.workers, partial(self._drain, call, done)
+
+
+def leave(code: int) -> NoReturn:
+    """End a process that used a pool, within EXIT_PATIENCE for sure, when everything is committed and said.
+
+    A worker that is killed while it holds a lock of loky's queues makes loky's exit handler wait for ever (once in some
+    200 kills of `make soak`).
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    watchdog = threading.Timer(EXIT_PATIENCE, os._exit, (code,))
+    watchdog.daemon = True
+    watchdog.start()
+    sys.exit(code)
 
 
 def _numbered(call: Callable[..., Any], number: int, job: Any) -> tuple[int, Any]:
@@ -142,20 +167,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, multiprocessing.TimeoutError):
         return "it did not end in time"
     return "its worker died (out of memory, or killed)"
-
-
-def _register_ray(address: str | None) -> int:
-    """Make Ray a backend of joblib; returns the number of its processors."""
-    try:
-        import ray
-        from ray.util.joblib import register_ray
-    except ImportError as error:
-        raise InputError("--backend ray needs the package: pip install ray") from error
-    try:
-        ray.init(address=address, ignore_reinit_error=True)
-    except ConnectionError as error:
-        raise ConnectionError(
-            f"no Ray head answers at {address} ({error}); start one with `ray start --head`."
-        ) from error
-    register_ray()
-    return max(2, int(ray.cluster_resources().get("CPU", 0)))  # joblib would make a single worker of this very process

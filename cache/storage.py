@@ -38,6 +38,7 @@ SETTINGS = {
     "az": "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY",
 }
 
+Spared = Callable[[float], bool]  # told when what was taken out of sight was modified -> whether it stays
 Crash = Callable[[str], None]  # called with the name of each step before it begins; tests raise or exit there
 
 
@@ -67,7 +68,8 @@ class Storage(Protocol):
     def files(self, prefix: str) -> list[Found]:
         """Every file below a prefix that ends at a `/` or at the end of a name, sorted by name.
 
-        An empty folder that a killed run left, its name starts with a dot, stands for a file of no bytes.
+        What is in a folder whose name starts with a dot is as young as the folder, which gc may just have hidden; an
+        empty one, which a killed run left, stands for a file of no bytes.
         """
 
     def read(self, name: str) -> bytes:
@@ -93,8 +95,12 @@ class Storage(Protocol):
     ) -> None:
         """Write `files` below `folder`, `check` the written folder, then make it visible together with its record."""
 
-    def remove(self, folder: str) -> None:
-        """Delete a file, or everything below a folder, the commit record first."""
+    def remove(self, name: str, spared: Spared = lambda modified: False) -> bool:
+        """Take a file or folder out of sight at once, then delete it, or put it back where `spared` says so.
+
+        `spared` is asked after nobody can find it any more: whoever looked before has said so by then (cache/gc.py).
+        Returns whether it is gone.
+        """
 
     def set_aside(self, folder: str) -> str:
         """Take a damaged file or folder out of the way so that the next run rebuilds it; says where it is now."""
@@ -149,15 +155,17 @@ class Folder:
         for folder, folders, files in os.walk(self._path(prefix)):
             folders.sort()
             paths = [os.path.join(folder, file) for file in sorted(files)]
-            if not folders and not files and "/." in f"/{os.path.relpath(folder, self.root)}":
+            hidden = _hidden_part(os.path.relpath(folder, self.root))
+            if not folders and not files and hidden:
                 paths = [folder]
             for path in paths:
                 try:
                     state = os.lstat(path)
+                    since = os.lstat(self._path(hidden)).st_mtime if hidden else 0.0
                 except FileNotFoundError:
                     continue  # a run beside us has renamed or removed it since it was listed
                 size = 0 if path == folder else state.st_size
-                found.append(Found(os.path.relpath(path, self.root), size, state.st_mtime))
+                found.append(Found(os.path.relpath(path, self.root), size, max(state.st_mtime, since)))
         return found
 
     def read(self, name: str) -> bytes:
@@ -224,15 +232,19 @@ class Folder:
             shutil.rmtree(staging, ignore_errors=True)  # a full disk keeps no half of a slab
             raise
 
-    def remove(self, folder: str) -> None:
-        path = self._path(folder)
+    def remove(self, name: str, spared: Spared = lambda modified: False) -> bool:
+        path = self._path(name)
+        hidden = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
         with suppress(FileNotFoundError):  # a run beside us has renamed or removed it
-            if not path.is_dir() or path.is_symlink():
-                path.unlink()
-                return
-            hidden = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-            path.rename(hidden)  # at once for readers; what they have mapped stays theirs
-            shutil.rmtree(hidden)
+            path.rename(hidden)  # what readers have mapped stays theirs
+            modified, folder = os.lstat(hidden).st_mtime, hidden.is_dir() and not hidden.is_symlink()
+            if folder:
+                os.utime(hidden)  # or another gc would take it for what a run left long ago
+            if spared(modified) and not path.exists():  # where it exists, it has been written again
+                hidden.rename(path)
+                return False
+            shutil.rmtree(hidden) if folder else hidden.unlink()
+        return True
 
     def set_aside(self, folder: str) -> str:
         path = self._path(folder)
@@ -316,12 +328,22 @@ class Bucket:
         crash(RECORD)
         self.replace(f"{mine}/{RECORD}", record)
 
-    def remove(self, folder: str) -> None:
-        names = [found.name for found in self.files(folder)] or [folder]
+    def remove(self, name: str, spared: Spared = lambda modified: False) -> bool:
+        names = [found.name for found in self.files(name)] or [name]
         store = _connect(self.root)
-        with _as_os_errors(self.where(folder)):
-            for name in sorted(names, key=lambda name: not name.endswith(RECORD)):
-                store.delete(name)
+        with suppress(FileNotFoundError), _as_os_errors(self.where(name)):  # a run beside us has removed it
+            seen = [one for one in names if one.endswith(RECORD)] or names[:1]  # without a record a slab is not there
+            modified = store.head(seen[0])["last_modified"].timestamp()
+            kept = {one: self.read(one) for one in seen}
+            for one in seen:
+                store.delete(one)
+            if spared(modified):
+                for one, data in kept.items():
+                    self.replace(one, data)
+                return False
+            for one in set(names) - set(seen):
+                store.delete(one)
+        return True
 
     def set_aside(self, folder: str) -> str:
         self.remove(folder)
@@ -363,6 +385,12 @@ def _explain(where: str, error: Exception) -> str:
     said = " ".join(str(error).partition("Debug source:")[0].split())
     settings = SETTINGS[where.partition("://")[0]]
     return f"{where}: {said[:500]}. Address and credentials are read from the environment: {settings}."
+
+
+def _hidden_part(name: str) -> str:
+    """The name up to its first part that starts with a dot; empty where there is none."""
+    parts = name.split("/")
+    return next(("/".join(parts[: i + 1]) for i, part in enumerate(parts) if part[0] == "." and part != "."), "")
 
 
 def _write_synced(path: Path, data: bytes) -> None:

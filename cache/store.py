@@ -32,6 +32,7 @@ from cache.storage import RECORD, CacheError, Folder, Storage, open_storage
 READ_ROWS = 64  # at a time, where a whole slab is read: 51 MB of pictures at once would be much in every worker
 MOST_MAPPED = 256  # files of a reader: each costs one of the 1,024 descriptors that a process usually has
 MOST_ROWS = 1 << 20  # of one slab; a record that claims more is not believed
+Empty = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
 ROW = np.dtype([("key", "V16"), ("digest", "<u8")])
 
 
@@ -250,15 +251,15 @@ class Reader:
             self._index = KeyIndex.build([slab.keys for slab in self.slabs])
         return self._index
 
-    def read(self, keys: Keys) -> NDArray[Any]:
-        """Rows [n, *spec.shape] of `keys` [n], each checked against its digest.
+    def read(self, keys: Keys, empty: Empty = np.empty) -> NDArray[Any]:
+        """Rows [n, *spec.shape] of `keys` [n], each checked against its digest, in an array that `empty` makes.
 
         Raises MissingRows when a key is not committed, CacheError when a file is not what was committed.
         """
         at = self.index.find(keys)
         if (at < 0).any():
             raise MissingRows(int((at < 0).sum()), len(keys))
-        rows = np.empty((len(keys), *self.spec.shape), shard.DTYPE[self.spec.kind])
+        rows = empty((len(keys), *self.spec.shape), shard.DTYPE[self.spec.kind])
         slab_of, row_of = self.index.slab[at], self.index.row[at]
         order = np.argsort(slab_of, kind="stable")
         for mine in np.split(order, np.flatnonzero(np.diff(slab_of[order])) + 1) if len(order) else []:

@@ -51,9 +51,9 @@ def yield_baselines(
         "place mean + trend": Offset("place-trend", 15).predict(known, *at, leave_own_year_out=False),
         "ridge": _ridge(x[learnt], y, groups, x[test]),
         "random forest": forest.fit(x[learnt], y).predict(x[test]),
-        "gradient boosting": _boosting(seed).fit(x[learnt], y).predict(x[test]),
+        "gradient boosting": boosting(seed).fit(x[learnt], y).predict(x[test]),
         "ridge on residual": level + _ridge(x[learnt], y - in_sample, groups, x[test]),
-        "gradient boosting on residual": level + _boosting(seed).fit(x[learnt], y - in_sample).predict(x[test]),
+        "gradient boosting on residual": level + boosting(seed).fit(x[learnt], y - in_sample).predict(x[test]),
         "offset alone": base,
         "ridge on the anomaly": base + _ridge(x[learnt], anomaly, groups, x[test]),
     }
@@ -93,7 +93,8 @@ def _ridge(x: Numbers, y: Numbers, groups: NDArray[np.int64], new: Numbers) -> N
     return fitted
 
 
-def _boosting(seed: int) -> HistGradientBoostingRegressor:
+def boosting(seed: int) -> HistGradientBoostingRegressor:
+    """Gradient boosting as every baseline of this project uses it."""
     return HistGradientBoostingRegressor(
         learning_rate=0.05, max_iter=200, max_leaf_nodes=15, max_features=0.3, random_state=seed
     )

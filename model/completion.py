@@ -160,7 +160,8 @@ def evaluate(
         observed = batch.rest[1].sum()
         sums[0] += torch.stack([terms["completion"].double() * observed, observed])
         if "alignment" in terms:
-            sums[1] += torch.stack([terms["alignment"].double() * len(positions), torch.tensor(len(positions))])
+            size = sums.new_tensor(len(positions))
+            sums[1] += torch.stack([terms["alignment"] * size, size])
             sums[2] += torch.stack(false_negatives(batch.first.values, batch.first.observed))
     totals = processes.sum(sums).tolist()
     return {name: total / max(weight, 1.0) for name, (total, weight) in zip(names, totals, strict=True) if weight > 0}

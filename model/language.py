@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.backbones import Backbone
+from model.dropout import Dropout
 from model.parts import TimesCLIPConfig
 
 WAVES = 8  # of the day positions: periods of a year down to an eighth of one
@@ -159,7 +160,7 @@ class VariateSelection(nn.Module):
         self.attention = nn.MultiheadAttention(width, config.heads, batch_first=True)
         self.norm = nn.LayerNorm(width)
         self.feed_forward = nn.Sequential(
-            nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(2 * width, width)
+            nn.Linear(width, 2 * width), nn.GELU(), Dropout(config.dropout), nn.Linear(2 * width, width)
         )
 
     def forward(self, text: Tensor, series: Tensor, absent: Tensor) -> tuple[Tensor, Tensor]:

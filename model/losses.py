@@ -13,6 +13,7 @@ from model.training.processes import ALONE, Processes
 
 LOWEST_LOG_TEMPERATURE = math.log(1 / 100)  # CLIP's bound on the logit scale: Radford et al. 2021, section 2.5
 SAMPLE_SHARE = 0.7  # of the hierarchical alignment; the rest is within samples (plan B of the seed document)
+MOST_COMPARED = 512  # series of a batch
 NEAR_EQUAL = 0.1  # RMS difference of two series, in training spreads, below which a picture cannot tell them apart
 
 
@@ -44,8 +45,7 @@ def info_nce(
         logits = scale * seen @ read.T
         if len(logits) == 0:  # the mean over no pair would be NaN; this zero keeps the graph
             return logits.sum()
-        own = torch.arange(len(logits), device=logits.device)
-        return functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)
+        return (logits.logsumexp(1) + logits.logsumexp(0) - 2 * logits.diagonal()).mean()
     all_seen, first = processes.gather_rows(seen)
     all_read, _ = processes.gather_rows(read)
     own = first + torch.arange(len(seen), device=seen.device)
@@ -112,11 +112,13 @@ def false_negatives(values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
     """How many pairs of a batch the flat alignment tells apart although they are near-equal, and how many in all.
 
     values, observed [B,V,W], standardised. Two series are near-equal where the RMS of their difference, over steps that
-    both observe, is below NEAR_EQUAL; pairs without a common step are told apart by right.
+    both observe, is below NEAR_EQUAL; pairs without a common step are told apart by right. Counted are the pairs of the
+    first MOST_COMPARED series: all of a usual batch, and enough of a large one, whose pairs would take longer than its
+    training step.
     """
     present = observed.any(-1)
-    x = torch.where(observed, values, 0)[present].double()  # [M,W]
-    seen = observed[present].double()
+    x = torch.where(observed, values, 0)[present][:MOST_COMPARED].double()  # [M,W]
+    seen = observed[present][:MOST_COMPARED].double()
     common = seen @ seen.T
     square = x.square() @ seen.T
     apart = square + square.T - 2 * x @ x.T

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-NORM_BLOCK = 2048  # samples of the feature norm's float64 blocks
+NORM_BLOCK = 256  # samples of the feature norm's blocks: small enough for the processor's cache
 
 
 def instance_norm(values: Tensor, observed: Tensor, floor: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -45,17 +45,17 @@ class FeatureNorm(nn.Module):
     ) -> None:
         """Takes mean and spread from training rows: one [n,V,D] a half season, with present [n,V] bool where known.
 
-        `rows` [k]: only these samples. In float64 and in blocks: that of a whole table would be gigabytes.
+        `rows` [k]: only these samples. In blocks, whose sums (of float16 vectors in float32) are added up in float64.
         """
         count, shift = torch.zeros(len(self.mean), 1), None
         total, squares = torch.zeros(2, *self.mean.shape, dtype=torch.float64)
         for block, mask in _blocks(halves, present, rows):
             if shift is None:  # near the mean, so that the difference of squares below loses no digits
-                shift = torch.where(mask, block, 0).sum(0) / mask.sum(0).clamp(min=1)
-            away = torch.where(mask, block - shift, 0)
+                shift = block.masked_fill(~mask, 0).sum(0) / mask.sum(0).clamp(min=1)
+            away = block.sub_(shift).masked_fill_(~mask, 0)
             count += mask.sum(0)
             total += away.sum(0)
-            squares += torch.einsum("bvd,bvd->vd", away, away)
+            squares += away.square_().sum(0)
         shifted = total / count.clamp(min=1)
         mean = shifted if shift is None else shift + shifted
         spread = (squares / count.clamp(min=1) - shifted.square()).clamp(min=0).sqrt()
@@ -69,16 +69,17 @@ class FeatureNorm(nn.Module):
         """[B,V,D], any float type -> [B,V,D] float32 within +-5."""
         if not self.fitted:
             raise RuntimeError("the feature norm has seen no training rows; call fit_features or load a state dict")
-        return ((embeddings.float() - self.mean) / self.scale).clamp(-5, 5)
+        own = embeddings.to(torch.float32, copy=True)  # and then in place: new memory costs more than the arithmetic
+        return own.sub_(self.mean).div_(self.scale).clamp_(-5, 5)
 
 
 def _blocks(
     halves: Sequence[Tensor], present: Sequence[Tensor] | None, rows: Tensor | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Blocks of samples [b,V,D] in float64 with their masks [b,V,1], one half season after the other."""
+    """New blocks of samples [b,V,D] with their masks [b,V,1], one half season after the other."""
     for number, half in enumerate(halves):
         chosen = torch.arange(len(half), device=half.device) if rows is None else rows
         for at in torch.split(chosen, NORM_BLOCK):
-            block = half.index_select(0, at).double().cpu()
+            block = half.index_select(0, at).to(torch.float32 if half.dtype == torch.float16 else torch.float64).cpu()
             mask = torch.ones(block.shape[:2], dtype=torch.bool) if present is None else present[number][at].cpu()
             yield block, mask[..., None]

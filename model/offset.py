@@ -9,11 +9,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-OffsetName = Literal["none", "mean", "last", "place", "place-trend"]
+OffsetName = Literal["none", "mean", "last", "place", "place-shrunk", "place-trend"]
 OFFSETS: tuple[OffsetName, ...] = get_args(OffsetName)
 WINDOWS = (None, 15, 10, 5)  # years; None: all that is known
 
 TREND_YEARS = 3  # fewer known years than this have no trend
+MOST_YEARS = 1e6  # that the mean of all labels may weigh
 SLOPE_RIDGE = 10.0  # squared years added to the spread of the years: 3 years keep 1/6 of their slope, 15 keep 97 %
 
 Names = NDArray[np.str_]
@@ -80,6 +81,7 @@ class Offset:
         mean         mean of all labels
         last         the place's latest known yield before the year; else as `place`
         place        mean of the place's known yields; a place without any gets the mean of all labels
+        place-shrunk the same, shrunk towards the mean of all labels: of n years it keeps n / (n + k) (see `shrinkage`)
         place-trend  least-squares line through the place's known yields, its slope shrunk (SLOPE_RIDGE), read at the
                      year; with fewer than three known years as `place`
 
@@ -94,17 +96,31 @@ class Offset:
         offset = np.full(len(place), overall)
         if self.kind == "mean":
             return offset
+        prior = shrinkage(known) if self.kind == "place-shrunk" else 0.0
         known_rows, asked_rows = _by_place(known.place), _by_place(place)
         for name, asked in asked_rows.items():
             if name in known_rows:
                 rows = known_rows[name]
                 offset[asked] = self._of_place(
-                    known.year[rows], known.target[rows], known.label[rows], year[asked], overall, leave_own_year_out
+                    known.year[rows],
+                    known.target[rows],
+                    known.label[rows],
+                    year[asked],
+                    overall,
+                    leave_own_year_out,
+                    prior,
                 )
         return offset
 
     def _of_place(
-        self, years: Years, yields: Yields, label: NDArray[np.bool_], asked: Years, overall: float, leave_own: bool
+        self,
+        years: Years,
+        yields: Yields,
+        label: NDArray[np.bool_],
+        asked: Years,
+        overall: float,
+        leave_own: bool,
+        prior: float,
     ) -> Yields:
         """One place: K known yields, n years asked for -> [n]."""
         gap = years[None, :] - asked[:, None]  # [n,K]
@@ -112,7 +128,7 @@ class Offset:
         if self.window is not None:
             usable &= np.abs(gap) <= self.window
         count = usable.sum(1)
-        mean = np.where(count > 0, (usable @ yields) / np.maximum(count, 1), overall)
+        mean = np.where(count > 0, (usable @ yields + prior * overall) / np.maximum(count + prior, 1), overall)
         if self.kind == "last":
             before = np.where(usable & (gap < 0), years, np.iinfo(np.int64).min)
             latest = before.argmax(1)
@@ -142,6 +158,23 @@ class Rehearsal:
     place: Names
     year: Years
     target: Yields
+
+
+def shrinkage(known: KnownYields) -> float:
+    """k: how many years of a place weigh as much as the mean of all labels.
+
+    The variance of a yield within its place over the variance of the places' true means, which is the variance of their
+    means less what chance adds to it (empirical Bayes: Efron & Morris 1975). Places that do not differ at all: infinity
+    would be right, and a million years stand for it.
+    """
+    rows = [known.target[rows] for rows in _by_place(known.place).values()]
+    counts = np.array([len(yields) for yields in rows])
+    free = int((counts - 1).sum())
+    if len(rows) < 2 or free < 1:
+        return 0.0
+    within = sum(float(((yields - yields.mean()) ** 2).sum()) for yields in rows) / free
+    between = float(np.var([yields.mean() for yields in rows], ddof=1)) - within * float(np.mean(1 / counts))
+    return min(within / between, MOST_YEARS) if between > 0 else MOST_YEARS
 
 
 def choose_offset(

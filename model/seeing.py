@@ -22,7 +22,7 @@ Ink = Callable[[Tensor, Tensor | None], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
+class Seeing:
     """A tower that learns, and the pictures that it looks at."""
 
     tower: Tower
@@ -110,25 +110,25 @@ class SeeingTask(OnSeasons):
 
     def validate(self, processes: Processes) -> dict[str, float]:
         """The completion error chooses the epoch; pictures are embedded by the tower as it is now."""
-        look = Sight(self.module.tower, self.ink).look
+        look = Seeing(self.module.tower, self.ink).look
         season = self.train.seasons[0]
         metrics = evaluate(self.module.encoder, season, self.valid, self.batch_size, processes, look)
         return {"score": metrics["completion"], **metrics}
 
 
 def train_seeing(
-    config: TimesCLIPConfig, train: SeasonRows, valid: Tensor, trainer: Trainer, phase: str, sight: Sight
+    config: TimesCLIPConfig, train: SeasonRows, valid: Tensor, trainer: Trainer, phase: str, seeing: Seeing
 ) -> tuple[TimesCLIP, Fit]:
-    """As `train_completion`, with the tower of `sight`, which is left as it was at the best epoch.
+    """As `train_completion`, with the tower of `seeing`, which is left as it was at the best epoch.
 
     The norm of the embeddings is fitted on the cached ones, those of the tower before it learns.
     """
     torch.manual_seed(trainer.seed)
     model = TimesCLIP(config)
     fit_features(model, train.seasons[0], train.rows)
-    module = SeeingTimesCLIP(model, sight.tower).to(trainer.processes.device)
+    module = SeeingTimesCLIP(model, seeing.tower).to(trainer.processes.device)
     seasons = [season.to_complete() for season in train.seasons]
     seasons = [replace(season, first=season.first.without_pictures()) for season in seasons]
     read = SeasonRows(seasons, train.rows, train.weights)
-    fit = trainer.fit(SeeingTask(module, read, valid, trainer.schedule.batch_size, sight.ink), phase)
+    fit = trainer.fit(SeeingTask(module, read, valid, trainer.schedule.batch_size, seeing.ink), phase)
     return model, fit

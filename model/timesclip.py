@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.backbones import Backbone, build, rebuild
+from model.dropout import Dropout
 from model.language import Language, VariateSelection
 from model.norms import FeatureNorm, instance_norm
 from model.parts import TimesCLIPConfig
@@ -59,12 +60,14 @@ class Vision(nn.Module):
         super().__init__()
         self.norm = FeatureNorm(config.variates, config.vision_dim)
         self.project = nn.Sequential(
-            nn.Dropout(config.dropout), nn.Linear(config.vision_dim, config.width), nn.LayerNorm(config.width)
+            Dropout(config.dropout, inplace=True),
+            nn.Linear(config.vision_dim, config.width),
+            nn.LayerNorm(config.width),
         )
 
     def forward(self, embeddings: Tensor, present: Tensor) -> Tensor:
         """embeddings [B,V,D], present [B,V] -> [B,V,E], zero for absent variates."""
-        normed = torch.where(present[..., None], self.norm(embeddings), 0)
+        normed = self.norm(embeddings).masked_fill_(~present[..., None], 0)
         return torch.where(present[..., None], self.project(normed), 0)
 
 
@@ -212,12 +215,12 @@ def _backbone(config: TimesCLIPConfig) -> Backbone:
 def _head(width: int, config: TimesCLIPConfig) -> nn.Sequential:
     """The completion head: tokens of one variate [B,V,width] -> its H steps [B,V,H]."""
     if config.head == "linear":
-        return nn.Sequential(nn.Dropout(config.dropout), nn.Linear(width, config.horizon))
+        return nn.Sequential(Dropout(config.dropout), nn.Linear(width, config.horizon))
     hidden = 2 * config.width
     return nn.Sequential(
-        nn.Dropout(config.dropout),
+        Dropout(config.dropout),
         nn.Linear(width, hidden),
         nn.GELU(),
-        nn.Dropout(config.dropout),
+        Dropout(config.dropout),
         nn.Linear(hidden, config.horizon),
     )

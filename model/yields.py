@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.dropout import Dropout
 from model.norms import FeatureNorm
 from model.training.loop import Fit, Trainer
 from model.training.processes import Processes
@@ -69,7 +70,7 @@ class YieldHead(nn.Module):
         self.norm = FeatureNorm(shape.variates, shape.width)
         self.squeeze = nn.Linear(shape.width, bottleneck)
         self.variates = nn.Parameter(0.02 * torch.randn(shape.variates, bottleneck))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         straight = shape.variates * len(ends) + shape.static
         self.mix = nn.Linear(shape.variates * bottleneck + straight, hidden)
         self.out = nn.Linear(hidden, shape.outputs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -44,6 +44,18 @@ def choose_folds(folds: tuple[Fold, ...], names: str | None) -> tuple[Fold, ...]
         if name not in known:
             raise InputError(f"--folds names {name!r}; the folds of this split are {', '.join(known)}.")
     return tuple(fold for fold in folds if fold.name in wanted)
+
+
+def thinned(folds: tuple[Fold, ...], share: float, seed: int) -> tuple[Fold, ...]:
+    """The folds with a random share of their training and validation rows, at least LEAST of each; tests stay whole."""
+    if share == 1:
+        return folds
+    rng = np.random.default_rng(seed)
+
+    def kept(rows: Index) -> Index:
+        return np.sort(rng.choice(rows, max(LEAST, round(share * len(rows))), replace=False))
+
+    return tuple(replace(fold, train=kept(fold.train), valid=kept(fold.valid)) for fold in folds)
 
 
 def make_folds(

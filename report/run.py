@@ -111,6 +111,10 @@ class RunFolder:
         """predictions.parquet, by the contract of docs/architecture.md."""
         self._replace("predictions.parquet", lambda path: predictions.to_parquet(path, index=False))
 
+    def write_baselines(self, guesses: pd.DataFrame) -> None:
+        """baselines.parquet: what each baseline says of every test row."""
+        self._replace("baselines.parquet", lambda path: guesses.to_parquet(path, index=False))
+
     def write_weights(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """model.safetensors; names start with the fold, as in `2022/encoder.cls`."""
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -38,7 +39,7 @@ class Trackers:
 
     @staticmethod
     def start(names: Sequence[str], run: Path, config: Mapping[str, Any]) -> Trackers:
-        """TensorBoard and MLflow write into the run folder, W&B where its own settings say."""
+        """All write into the run folder; MLflow elsewhere where its MLFLOW_TRACKING_URI says so."""
         PartialState()
         made: list[Any] = []
         for name in names:
@@ -47,6 +48,7 @@ class Trackers:
             elif name == "wandb":
                 made.append(WandBTracker(PROJECT, name=run.name, dir=str(run)))
             else:
+                _keep_mlflow_in(run)
                 made.append(MLflowTracker(PROJECT, logging_dir=str(run / "mlflow"), run_name=run.name))
         for tracker in made:
             tracker.start()
@@ -57,10 +59,21 @@ class Trackers:
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Numbers by name, as `2022/train/loss`, at an epoch."""
         for tracker in self.started:
-            tracker.log(dict(values), step=step)
+            if tracker.name == "wandb":  # drops what comes at an earlier step, as the second fold's first epoch does
+                tracker.log({**values, "epoch": step})
+            else:
+                tracker.log(dict(values), step=step)
 
     def finish(self) -> None:
         """Flush and close."""
         for tracker in self.started:
             tracker.finish()
         self.started = []
+
+
+def _keep_mlflow_in(run: Path) -> None:
+    """Its default is a database in the current folder."""
+    import mlflow
+
+    if "MLFLOW_TRACKING_URI" not in os.environ:
+        mlflow.set_tracking_uri(f"sqlite:///{(run / 'mlflow.db').resolve()}")

@@ -18,9 +18,10 @@ from model.encoders.tower import Tower
 from model.metrics import completion_metrics
 from model.parts import TimesCLIPConfig
 from model.presets import Preset
-from model.seeing import Sight, train_seeing
+from model.seeing import Seeing, train_seeing
 from model.timesclip import TimesCLIP
 from model.training.loop import Fit, Trainer
+from model.training.placement import placed
 from model.training.sampling import balancing_weights
 from pipeline.errors import InputError
 from pipeline.table import SeasonTable
@@ -49,25 +50,25 @@ class Completed:
 
 
 def run_fold(
-    prepared: Prepared, preset: Preset, trainer: Trainer, balance: bool, sight: Sight | None = None
+    prepared: Prepared, preset: Preset, trainer: Trainer, balance: bool, seeing: Seeing | None = None
 ) -> Completed:
     """Train on the training rows, choose the epoch on the validation rows, then complete the test rows.
 
-    sight: the tower that learns, too, and its pictures; cached embeddings are read without it.
+    seeing: the tower that learns, too, and its pictures; cached embeddings are read without it.
     """
     fold, table = prepared.fold, prepared.table
     config = model_config(prepared, preset)
-    seasons = [season.to(trainer.processes.device) for season in prepared.to_complete()]
+    seasons = placed(prepared.to_complete(), trainer.processes.device)
     device = seasons[0].first.values.device
     train, valid, test = (torch.from_numpy(rows).to(device) for rows in (fold.train, fold.valid, fold.test))
     weights = balancing_weights(table.target[fold.train]) if balance else None
     learnt, phase, size = SeasonRows(seasons, train, weights), f"{fold.name}/train", trainer.schedule.batch_size
-    if sight is None:
+    if seeing is None:
         model, fit = train_completion(config, learnt, valid, trainer, phase)
         tested = seasons[0].rows(test)
     else:
-        model, fit = train_seeing(config, learnt, valid, trainer, phase, sight)
-        tested = sight.seen(seasons[0], test, size)
+        model, fit = train_seeing(config, learnt, valid, trainer, phase, seeing)
+        tested = seeing.seen(seasons[0], test, size)
     completed, selection = complete(model, tested.first, size)
     scaled = prepared.scales.scaler.apply(table.values)
     typical = climatology(scaled[fold.train], table.observed[fold.train], table.cut)
@@ -85,7 +86,7 @@ def run_fold(
             "climatology": np.broadcast_to(typical, (len(fold.test), *typical.shape)),
         },
         None if selection is None else selection.numpy().astype(np.float64),
-        None if sight is None else sight.tower,
+        None if seeing is None else seeing.tower,
     )
 
 
@@ -139,7 +140,7 @@ def predictions(outcomes: Sequence[Completed]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def scores(outcomes: Sequence[Completed], seed: int) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+def scores(outcomes: Sequence[Completed], seed: int) -> tuple[dict[str, float], dict[str, dict[str, float]], None]:
     """Metrics of the model and of each baseline, over the test rows of all folds together. No baseline draws lots."""
     observed = np.concatenate([outcome.observed for outcome in outcomes])
     names = outcomes[0].prepared.table.variate_names
@@ -155,7 +156,7 @@ def scores(outcomes: Sequence[Completed], seed: int) -> tuple[dict[str, float], 
     metrics = rows.pop("model")
     for name in outcomes[0].alignment:
         metrics[name] = float(np.mean([outcome.alignment[name] for outcome in outcomes]))
-    return metrics, rows
+    return metrics, rows, None
 
 
 def data_range(outcomes: Sequence[Completed]) -> NDArray[np.float64]:

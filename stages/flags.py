@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -26,6 +26,7 @@ from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.splits import SplitName
 from pipeline.views import Views
+from stages.prepare import ControlName
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,10 @@ class DataFlags:
     """How rows are held out."""
     folds: str | None = None
     """Only these folds of the split, as in 2021,2022; all by default. `year`: every year in turn (leave-year-out)."""
+    share: float = 1.0
+    """Learn from this share of the training and validation rows, drawn by --seed: for learning curves."""
+    control: ControlName = "none"
+    """Replace each sample's embeddings by those of another one, or by noise: what is learnt then is not seen."""
     year: int | None = None
     """Label year, where a table without a card does not tell it."""
     memory_gb: float | None = None
@@ -254,6 +259,18 @@ def flag_names() -> list[str]:
     return [name.replace("_", "-") for name in names + [f"style.{f.name}" for f in fields(Style)]]
 
 
+def accepts(name: str, value: str | None = None) -> bool:
+    """Whether train.py has a flag of this name (no dashes) and, where its values are listed, this value among them."""
+    if name.removeprefix("no-") not in flag_names():
+        return False
+    part = name.partition(".")[2] or name
+    for group in (Arguments, DataFlags, ModelFlags, LearningFlags, SamplingFlags, RunFlags, Style):
+        kind = get_type_hints(group).get(part.replace("-", "_"))
+        if kind is not None and get_origin(kind) is Literal:
+            return value in [str(one) for one in get_args(kind)]
+    return True
+
+
 def as_flags(record: Mapping[str, Any]) -> list[str]:
     """Names and values as a command line would give them."""
     flags = []
@@ -378,6 +395,11 @@ def refuse_contradictions(args: Arguments, named: set[str]) -> None:
             raise InputError(
                 f"--finetune-vision: --preset {args.model.preset} reads no pictures. Leave one of the two out."
             )
+        if args.input.control != "none":
+            raise InputError(
+                f"--control {args.input.control} replaces the embeddings of pictures, and --finetune-vision reads the "
+                "pictures themselves. Leave one of the two out."
+            )
     for part in (args.model.freeze or "").split(",") if args.model.freeze else ():
         if part not in (known := PARTS if args.stage == 3 else PARTS[:-1]):
             near = difflib.get_close_matches(part, known, 1, 0.0)[0]
@@ -388,6 +410,10 @@ def refuse_contradictions(args: Arguments, named: set[str]) -> None:
         )
     if args.model.unfreeze_at is not None and not 1 < args.model.unfreeze_at <= schedule.epochs:
         raise InputError(f"--unfreeze-at is {args.model.unfreeze_at}; it must be 2 to --epochs, {schedule.epochs}.")
+    if args.input.control != "none" and not PRESETS[args.model.preset].use_vision:
+        raise InputError(
+            f"--control {args.input.control} replaces pictures, and --preset {args.model.preset} reads none."
+        )
     if not args.sampling.views and args.sampling.to_views() != Views():
         raise InputError("--noise, --warp and --mask describe views, and there are none. Add --views, as in --views 3.")
     if schedule.accumulate > schedule.batch_size:
@@ -395,6 +421,8 @@ def refuse_contradictions(args: Arguments, named: set[str]) -> None:
                          "(--batch-size) into more parts than it has samples.")  # fmt: skip
     if args.run.seeds > 1 and args.run.resume:
         raise InputError("--seeds and --resume contradict each other: resume one run after the other.")
+    if not 0 < args.input.share <= 1:
+        raise InputError(f"--share is {args.input.share}; it is a share of the training rows, above 0 and at most 1.")
     if args.input.folds == "year" and args.input.split not in ("year", "leave-year-out"):
         raise InputError(f"--folds year tests every year in turn and contradicts --split {args.input.split}.")
 

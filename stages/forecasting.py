@@ -169,8 +169,11 @@ def predictions(outcomes: Sequence[Forecast]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def scores(outcomes: Sequence[Forecast], seed: int) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """Metrics of the model and of each baseline, over the test rows of all folds together."""
+def scores(
+    outcomes: Sequence[Forecast], seed: int
+) -> tuple[dict[str, float], dict[str, dict[str, float]], pd.DataFrame]:
+    """Metrics of the model and of each baseline, over the test rows of all folds together; and what each baseline says
+    of every test row: sample_id, fold, name, y_pred in t/ha."""
     table = predictions(outcomes)
     test = table[table["split"] == "test"]
     truth = test["y_true"].to_numpy()
@@ -178,7 +181,19 @@ def scores(outcomes: Sequence[Forecast], seed: int) -> tuple[dict[str, float], d
     metrics["coverage_90"] = float(((truth >= test["y_lo"]) & (truth <= test["y_hi"])).mean())
     guesses = [baselines(outcome, seed) for outcome in outcomes]
     pooled = {name: yield_metrics(truth, np.concatenate([guess[name] for guess in guesses])) for name in guesses[0]}
-    return metrics, pooled
+    rows = [
+        pd.DataFrame(
+            {
+                "sample_id": outcome.prepared.table.sample_id[outcome.prepared.fold.test],
+                "fold": outcome.prepared.fold.name,
+                "name": name,
+                "y_pred": said,
+            }
+        )
+        for outcome, guess in zip(outcomes, guesses, strict=True)
+        for name, said in guess.items()
+    ]
+    return metrics, pooled, pd.concat(rows, ignore_index=True)
 
 
 def baselines(outcome: Forecast, seed: int) -> dict[str, NDArray[np.float64]]:

@@ -15,6 +15,7 @@ from model.parts import TimesCLIPConfig
 from model.seasons import Season
 from model.timesclip import TimesCLIP
 from model.training.loop import Fit, Trainer
+from model.training.placement import placed
 from model.yields import HeadShape, YieldEnsemble, refit_head, train_head
 from pipeline.table import SeasonTable
 from stages.forecaster import SeenSeasons
@@ -88,7 +89,7 @@ class Jointly:
         pretrained: bool,
     ) -> None:
         self.start, self.trainer, self.completion, self.keeps_scale = start, trainer, completion, pretrained
-        self.seasons = [season.to(trainer.processes.device) for season in seasons]
+        self.seasons = placed(seasons, trainer.processes.device)
 
     def fit(self, lesson: Lesson, valid: Lesson, phase: str) -> tuple[TimesCLIP, YieldEnsemble, Fit]:
         """As `Learner` says."""

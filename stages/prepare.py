@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -58,6 +58,9 @@ class Scales:
         return Scales(scaler, drivers, static, np.array(record["ranges"]))
 
 
+ControlName = Literal["none", "shuffled", "noise"]
+
+
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """All N samples of a table, scaled by one fold's training rows.
@@ -92,6 +95,8 @@ class Pictures:
     command: str
     framing: Framing = "halves"
     encoder: EncoderSpec | None = None  # where its weights were named
+    control: ControlName = "none"
+    seed: int = 0
     read: dict[bytes, NDArray[np.float16]] = field(default_factory=dict)  # folds with equal y-ranges share one table
 
     @staticmethod
@@ -143,6 +148,27 @@ class Pictures:
             ) from missing
 
 
+def controlled(vectors: NDArray[np.float16], fold: Fold, control: ControlName, seed: int = 0) -> NDArray[np.float16]:
+    """Vectors [N,V,2,D] that say nothing of their sample: what a model gains by them is not gained by seeing.
+
+    shuffled  those of another sample, all variates and halves of it, from the same part of the fold
+    noise     normal, with mean and spread of the training rows in each variate, half and dimension
+    """
+    if control == "none":
+        return vectors
+    rng = np.random.default_rng([seed, *fold.name.encode()])
+    if control == "noise":
+        learnt = vectors[fold.train].astype(np.float32)
+        draws = rng.standard_normal(vectors.shape, np.float32)
+        noise: NDArray[np.float16] = (learnt.mean(0) + learnt.std(0) * draws).astype(np.float16)
+        return noise
+    source = np.arange(len(vectors))
+    for part in (fold.train, fold.valid, fold.test):
+        order = rng.permutation(part)
+        source[order] = np.roll(order, 1)  # one ring: nobody keeps its own
+    return vectors[source]
+
+
 def prepare(
     table: SeasonTable,
     fold: Fold,
@@ -167,7 +193,10 @@ def assemble(
     """The same with scales that were fitted before (a run's own, for new data)."""
 
     def season(one: SeasonTable) -> Season:
-        return season_of(one, scales, framing, None if pictures is None else pictures.vectors(one, scales.ranges))
+        vectors = None
+        if pictures is not None:
+            vectors = controlled(pictures.vectors(one, scales.ranges), fold, pictures.control, pictures.seed)
+        return season_of(one, scales, framing, vectors)
 
     seasons = tuple(season(one) for one in (table, *views))
     return Prepared(table, fold, scales, framing, seasons, tuple(season(table.as_of(step)) for step in steps))

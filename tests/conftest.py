@@ -8,6 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+
+@pytest.fixture(scope="session", autouse=True)
+def networks_of_the_tests(tmp_path_factory):
+    """Converted networks are kept here, not among those of the person who runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("model.encoders.kept.FOLDER", tmp_path_factory.mktemp("networks"))
+        yield
+
+
 ROOT = Path(__file__).resolve().parents[1]
 STEPS, BANDS, PLACES, YEARS = 12, ("ndvi", "NIR"), 12, range(2016, 2023)
 

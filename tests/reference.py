@@ -134,6 +134,25 @@ def keys_slowly(prepared: NDArray[np.int16], style: Style) -> list[bytes]:
     return digests
 
 
+def forecasting_windows(numbers, rows, look_back, horizon):
+    """Windows of a benchmark [R,V] by loops: part -> [(look-back [V,L], what follows [V,H])], standardised by hand."""
+    train, valid, test = rows
+    columns = list(zip(*numbers[:train], strict=True))
+    mean = [sum(column) / train for column in columns]
+    std = [(sum((x - m) ** 2 for x in column) / train) ** 0.5 for column, m in zip(columns, mean, strict=True)]
+    scaled = [[(x - m) / s for x, m, s in zip(row, mean, std, strict=True)] for row in numbers]
+    borders = {"train": (0, train), "valid": (train, train + valid), "test": (train + valid, train + valid + test)}
+    windows = {}
+    for part, (first, stop) in borders.items():
+        windows[part] = []
+        for start in range(stop):
+            origin = start + look_back  # the first step that is forecast
+            if origin >= first and origin + horizon <= stop and (part != "train" or start >= 0):
+                before, after = scaled[start:origin], scaled[origin : origin + horizon]
+                windows[part].append((list(zip(*before, strict=True)), list(zip(*after, strict=True))))
+    return windows
+
+
 def blocks_slowly(
     table: SeasonTable, ranges: NDArray[np.float64], style: Style, framing: str
 ) -> list[tuple[NDArray[np.float32], NDArray[np.bool_], list[list[bytes]]]]:

@@ -78,8 +78,8 @@ def card(tmp_path_factory):
 
 @pytest.fixture
 def small_slabs(monkeypatch):
-    """Four slabs of pictures instead of one."""
-    monkeypatch.setattr(ImageWork.of, "__defaults__", (6,))
+    """Six slabs of pictures instead of one: enough for workers to be started."""
+    monkeypatch.setattr(ImageWork.of, "__defaults__", (4,))
 
 
 def render(card, cache, *arguments):

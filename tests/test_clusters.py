@@ -17,9 +17,9 @@ from cache.fill import ImageWork
 from cache.pool import Pool
 from cache.store import Store, content_digest
 from pipeline.errors import InputError
-from tests.servers import dask_cluster, free_port, slow_pid, tiny_card, wait_until
+from tests.servers import ROOT, dask_cluster, free_port, slow_pid, tiny_card, wait_until
 from tests.test_fill import STYLE, block
-from tests.test_pool import work
+from tests.test_pool import work as failing_work
 
 pytest.importorskip("distributed")
 ENCODER = "efficientnet-lite0"
@@ -60,8 +60,8 @@ def by_loky(tmp_path_factory, card):
 
 @pytest.fixture
 def small_slabs(monkeypatch):
-    """Four slabs of pictures instead of one."""
-    monkeypatch.setattr(ImageWork.of, "__defaults__", (6,))
+    """Six slabs of pictures instead of one: enough for workers to be started."""
+    monkeypatch.setattr(ImageWork.of, "__defaults__", (4,))
 
 
 def render(card, cache, *arguments):
@@ -139,7 +139,7 @@ def test_a_worker_killed_in_the_middle_costs_nothing(dask, tmp_path):
 def test_a_job_that_kills_its_workers_is_given_up_and_the_rest_is_done(dask, tmp_path):
     results = []
     jobs = [(str(tmp_path), number, fate) for number, fate in enumerate(["", "dies", "", "dies once", "", ""])]
-    given_up = Pool(2, "dask", dask.address).run(work, jobs, results.append)
+    given_up = Pool(2, "dask", dask.address).run(failing_work, jobs, results.append)
     assert sorted(results) == [0, 2, 3, 4, 5]
     assert [(one.job[1], one.reason) for one in given_up] == [(1, "its worker died (out of memory, or killed)")]
 
@@ -148,7 +148,7 @@ def test_a_job_that_hangs_is_given_up_and_its_worker_is_free_again(dask, tmp_pat
     wait_until(lambda: len(dask.worker_pids()) == 2, 20, "two workers")
     results = []
     jobs = [(str(tmp_path), number, fate) for number, fate in enumerate(["", "hangs", ""])]
-    given_up = Pool(2, "dask", dask.address, timeout=0.7).run(work, jobs, results.append)
+    given_up = Pool(2, "dask", dask.address, timeout=0.7).run(failing_work, jobs, results.append)
     assert sorted(results) == [0, 2]
     assert [one.reason for one in given_up] == ["it did not end in time"]
     assert Pool(2, "dask", dask.address, timeout=20).run(slow_pid, [None] * 4, results.append) == []
@@ -224,16 +224,62 @@ def test_ray_that_is_not_installed_is_bad_input(card, tmp_path, capsys):
     assert not (tmp_path / "cache").exists()
 
 
-@pytest.mark.skipif(find_spec("ray") is None, reason="the package ray is not installed")
-def test_ray_workers_draw_and_embed_what_processes_here_do(card, by_loky, tmp_path, small_slabs):
+needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="the package ray is not installed")
+
+
+@pytest.fixture(scope="module")
+def ray():
+    """A Ray of two workers on loopback, started by this process."""
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": os.getcwd()}})
-    try:
-        assert render(card, tmp_path / "cache", "--backend", "ray") == 0
-    finally:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("OMP_NUM_THREADS", "1")
+        environment = {"env_vars": {"PYTHONPATH": str(ROOT)}}
+        ray.init(num_cpus=2, include_dashboard=False, logging_level="error", runtime_env=environment)
+        yield ray
         ray.shutdown()
+
+
+@needs_ray
+def test_ray_workers_draw_and_embed_what_processes_here_do(ray, card, by_loky, tmp_path, small_slabs, capsys):
+    assert render(card, tmp_path / "cache", "--backend", "ray") == 0, capsys.readouterr().err
+    assert "24 drawn, 0 reused; 24 embedded, 0 reused" in capsys.readouterr().out
     assert collect(tmp_path / "cache")["content_digest"] == collect(by_loky)["content_digest"]
+
+
+@needs_ray
+def test_a_ray_worker_killed_in_the_middle_costs_nothing(ray, tmp_path):
+    work, pids, killed = ImageWork.of(tmp_path / "ray", STYLE, [block(samples=60)], 4), set(), []
+    assert Pool(2, "ray").run(slow_pid, [None] * 20, pids.add) == []
+    assert os.getpid() not in pids
+
+    def kill_one(rows):
+        if not killed:
+            killed.append(pids.pop())
+            os.kill(killed[0], signal.SIGKILL)
+
+    assert work.run(Pool(2, "ray"), kill_one).given_up == ()
+    assert killed
+    assert content_digest(work.store.slabs()) == filled_by_one(tmp_path / "one")
+
+
+@needs_ray
+def test_a_job_that_kills_its_ray_workers_is_given_up_and_the_rest_is_done(ray, tmp_path):
+    results = []
+    jobs = [(str(tmp_path), number, fate) for number, fate in enumerate(["", "dies", "", "dies once", "", ""])]
+    given_up = Pool(2, "ray").run(failing_work, jobs, results.append)
+    assert sorted(results) == [0, 2, 3, 4, 5]
+    assert [(one.job[1], one.reason) for one in given_up] == [(1, "its worker died (out of memory, or killed)")]
+
+
+@needs_ray
+def test_a_job_that_hangs_in_ray_is_given_up_and_the_rest_is_done(ray, tmp_path):
+    results = []
+    jobs = [(str(tmp_path), number, fate) for number, fate in enumerate(["", "hangs", ""])]
+    given_up = Pool(2, "ray", timeout=3).run(failing_work, jobs, results.append)
+    assert sorted(results) == [0, 2]
+    assert [one.reason for one in given_up] == ["it did not end in time"]
 
 
 def test_dask_without_its_package_is_bad_input(monkeypatch):

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -275,14 +274,6 @@ def test_every_preset_runs_both_stages(chain, tmp_path, preset):
     assert train.main(["--stage", "2", "--out", str(two), "--from", str(one), *arguments]) == 0
     encoder = json.loads((two / "result.json").read_text())["encoder"]
     assert encoder == (None if preset == "language-only" else ENCODER)
-
-
-@pytest.mark.parametrize("code", [0, 1])
-def test_a_program_whose_exit_handlers_hang_ends_all_the_same(code):
-    hang = "import atexit, sys, time, render_cache as r; atexit.register(time.sleep, 100); r.EXIT_PATIENCE = 0.5; "
-    started = time.monotonic()
-    assert run("-c", f"{hang}r.leave({code})", cwd=ROOT).returncode == code
-    assert time.monotonic() - started < 30
 
 
 def test_stats_and_contact_sheet(chain, tmp_path, capsys):

@@ -21,7 +21,7 @@ from huggingface_hub import constants
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from model.encoders import EncoderError, EncoderSpec, load, resolve
+from model.encoders import EncoderError, EncoderSpec, load, resolve, sight
 from model.encoders.encoder import Encoder
 from model.encoders.openclip import DEFAULT, DEFAULT_REPO, HUB_FILES
 
@@ -48,6 +48,12 @@ def slow_images(ink: NDArray[np.uint8], rgb: NDArray[np.uint8], spec: EncoderSpe
     pixels = (255 - ink[..., None].astype(np.float64) * (255 - rgb[:, None, None, :]) / 255) / 255
     normalised = (pixels - np.array(spec.mean)) / np.array(spec.std)
     return torch.tensor(normalised.transpose(0, 3, 1, 2), dtype=torch.float32)
+
+
+def images_of(ink: NDArray[np.uint8], rgb: NDArray[np.uint8], spec: EncoderSpec) -> torch.Tensor:
+    """What the tower of an encoder is shown."""
+    plane = sight.resized(torch.from_numpy(ink).float(), spec.size)
+    return sight.Sight(spec, torch.nn.Identity()).images(plane, torch.from_numpy(rgb).float())
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +96,7 @@ def test_resolving_the_packaged_encoder_imports_no_torch() -> None:
 def test_a_picture_has_the_same_features_in_every_batch(packaged: Encoder) -> None:
     ink, rgb = sine_ink(5), colours(5)
     together = packaged.encode(ink, rgb, batch=5).astype(np.float32)
-    in_twos = packaged.encode(torch.from_numpy(ink), torch.from_numpy(rgb), batch=2).astype(np.float32)
+    in_twos = packaged.encode(ink, rgb, batch=2).astype(np.float32)
     # float16 spacing at the largest feature is 2e-3; away from a rounding edge the difference is far smaller.
     np.testing.assert_allclose(in_twos, together, rtol=1e-3, atol=1e-3)
     assert np.abs(together[0] - together[1]).max() > 0.05
@@ -108,7 +114,7 @@ def test_no_picture_gives_no_rows(packaged: Encoder) -> None:
 
 def test_ink_is_coloured_on_white_and_normalised_as_written(packaged: Encoder) -> None:
     ink, rgb = sine_ink(3), colours(3)
-    images = packaged.images(torch.from_numpy(ink), torch.from_numpy(rgb))
+    images = images_of(ink, rgb, packaged.spec)
     torch.testing.assert_close(images, slow_images(ink, rgb, packaged.spec), rtol=0, atol=1e-6)
     assert images.is_contiguous(memory_format=torch.channels_last)
 
@@ -121,23 +127,18 @@ def test_ink_of_the_wrong_type_or_shape_is_refused(packaged: Encoder) -> None:
 
 
 def test_a_feature_that_is_not_finite_stops_the_encoder(packaged: Encoder) -> None:
-    class Overflow(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.tensor(1e5))
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            rows = torch.ones(len(images), 1280)
-            rows[-1] = self.weight  # finite in float32, infinite in float16
-            return rows
+    def overflow(ink: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        rows = np.ones((len(ink), 1280), np.float32)
+        rows[-1] = 1e5  # finite in float32, infinite in float16
+        return rows
 
     with pytest.raises(EncoderError, match="not finite in float16 for picture 2 of 3"):
-        Encoder(packaged.spec, Overflow()).encode(sine_ink(3), colours(3))
+        Encoder(packaged.spec, overflow).encode(sine_ink(3), colours(3))
 
 
 def test_features_of_an_unexpected_length_stop_the_encoder(packaged: Encoder) -> None:
     with pytest.raises(EncoderError, match=r"expected \[n,7\]"):
-        Encoder(replace(packaged.spec, dim=7), packaged.tower).encode(sine_ink(), colours(1))
+        Encoder(replace(packaged.spec, dim=7), packaged.look).encode(sine_ink(), colours(1))
 
 
 def test_the_namespace_holds_weights_and_pixels_but_no_reason_and_no_path(packaged: Encoder) -> None:
@@ -352,7 +353,7 @@ def test_an_open_clip_architecture_with_a_weight_file_gives_what_open_clip_gives
     assert spec.mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))
     encoder = load(spec)
     ink, rgb = sine_ink(3), colours(3)
-    images = encoder.images(torch.from_numpy(ink), torch.from_numpy(rgb))
+    images = images_of(ink, rgb, spec)
     with torch.inference_mode():
         expected = open_clip.create_model("tiny-clip", str(weights)).eval().encode_image(images)
     np.testing.assert_allclose(encoder.encode(ink, rgb), expected.numpy(), atol=2e-3)
@@ -455,7 +456,7 @@ def test_a_transformers_folder_gives_what_transformers_gives(kind: str, tmp_path
     assert (spec.dim, spec.size) == (24 if kind in ("clip", "clip vision, projected") else 32, 32)
     encoder = load(spec)
     ink, rgb = sine_ink(3), colours(3)
-    images = encoder.images(torch.from_numpy(ink), torch.from_numpy(rgb))
+    images = images_of(ink, rgb, spec)
     with torch.inference_mode():
         expected = direct(model, kind, images)
     np.testing.assert_allclose(encoder.encode(ink, rgb), expected.numpy(), rtol=1e-3, atol=1e-3)
@@ -489,7 +490,7 @@ def test_a_timm_model_with_a_weight_file_gives_what_timm_gives(tmp_path: Path) -
     spec = resolve(f"timm:test_resnet/{tmp_path / 'w.safetensors'}")
     encoder = load(spec)
     ink, rgb = sine_ink(2), colours(2)
-    images = encoder.images(torch.from_numpy(ink), torch.from_numpy(rgb))
+    images = images_of(ink, rgb, spec)
     assert images.shape == (2, 3, spec.size, spec.size)
     with torch.inference_mode():
         expected = model.forward_head(model.forward_features(images), pre_logits=True)

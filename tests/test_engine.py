@@ -1,6 +1,11 @@
 """The engine that runs an image tower: chosen openly, and the same vectors whichever it is."""
 
 import importlib.util
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +13,11 @@ import torch
 
 from model.encoders import EncoderError, choose, load, resolve
 from model.encoders.encoder import CPU_BATCH
-from model.encoders.engine import compiled
+from model.encoders.engine import converted
+from model.encoders.kept import is_whole, keep, place
 from tests.test_encoders import colours, sine_ink
 
+ROOT = Path(__file__).resolve().parents[1]
 HAS_OPENVINO = importlib.util.find_spec("openvino") is not None
 needs_openvino = pytest.mark.skipif(not HAS_OPENVINO, reason="OpenVINO is not installed (requirements-fast.txt)")
 
@@ -25,13 +32,88 @@ def test_both_engines_give_the_same_vectors_in_whole_and_partial_batches():
 
 
 @needs_openvino
+def test_pictures_of_another_size_are_seen_alike_by_both_engines():
+    spec = resolve("efficientnet-lite0")
+    ink, rgb = np.ascontiguousarray(sine_ink(3)[:, ::2, ::2]), colours(3)
+    by_torch, by_openvino = (load(spec, engine).encode(ink, rgb) for engine in ("torch", "openvino"))
+    np.testing.assert_allclose(by_openvino.astype(np.float32), by_torch.astype(np.float32), atol=1e-3, rtol=1e-3)
+
+
+@needs_openvino
 def test_a_tower_that_openvino_cannot_convert_is_an_error_that_names_the_way_out():
     class Odd(torch.nn.Module):
-        def forward(self, images):
-            return torch.linalg.eigvals(images[:, 0]).real
+        def forward(self, plane, rgb):
+            return torch.linalg.eigvals(plane).real
 
     with pytest.raises(EncoderError, match="--engine torch"):
-        compiled(Odd().eval(), 8, 2)
+        converted(Odd().eval(), 8)
+
+
+SEE = """
+import sys
+import numpy as np
+from model.encoders import choose, encode, resolve
+spec, ink = resolve("efficientnet-lite0"), np.zeros((2, 224, 224), np.uint8)
+engine, _, why = choose("auto", 2, spec)
+rows = encode(spec, ink, np.zeros((2, 3), np.uint8), "openvino")
+print("torch" in sys.modules, engine, "takes some seconds" in why, rows[0, :4].tolist())
+"""
+
+
+def seen(home):
+    """What a process with its own home says: whether it loaded torch, what auto chose, the first numbers."""
+    environment = os.environ | {"XDG_CACHE_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "error::RuntimeWarning", "-c", SEE]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.split(" ", 2)
+
+
+@needs_openvino
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU embeds with torch")
+def test_a_converted_network_is_kept_and_the_next_process_loads_no_torch(tmp_path):
+    torch_there, engine, first = seen(tmp_path)
+    assert (torch_there, engine) == ("True", "torch")  # two pictures are not worth a conversion
+    assert seen(tmp_path) == ["False", "openvino", first]
+
+
+def write(file):
+    file.write_text("network")
+    file.with_suffix(".bin").write_text("weights")
+
+
+def test_two_runs_may_keep_a_network_at_once_and_one_that_fails_leaves_nothing(tmp_path):
+    folder = tmp_path / "weights-rest"
+
+    def write_second(file):
+        write(file)
+        keep(folder, write)  # the other run is first
+
+    def full(file):
+        file.write_text("half")
+        raise OSError("No space left on device")
+
+    keep(folder, write_second)
+    assert is_whole(folder)
+    with pytest.warns(RuntimeWarning, match="No space left"):
+        keep(tmp_path / "other", full)
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+@pytest.mark.parametrize("name", ["network.xml", "network.bin", "digest"])
+def test_a_damaged_network_is_none_and_is_written_again(tmp_path, name):
+    folder = tmp_path / "weights-rest"
+    keep(folder, write)
+    (folder / name).write_text("of something else")
+    assert not is_whole(folder)
+    keep(folder, write)
+    assert is_whole(folder)
+
+
+def test_what_decides_the_network_is_in_its_place(monkeypatch):
+    spec = resolve("efficientnet-lite0")
+    places = {place(spec), place(replace(spec, size=128)), place(replace(spec, weights_digest="0" * 32))}
+    monkeypatch.setattr("model.encoders.kept.version", lambda package: "0.0")
+    assert len(places | {place(spec)}) == 4
 
 
 def test_openvino_without_its_package_is_an_error_and_auto_says_what_is_missing(monkeypatch):
@@ -44,6 +126,7 @@ def test_openvino_without_its_package_is_an_error_and_auto_says_what_is_missing(
 
 
 def test_a_gpu_is_taken_where_there_is_one(monkeypatch):
+    monkeypatch.setattr("model.encoders.engine.GPU_FILES", ("/dev/null",))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
     assert choose("auto") == ("torch", "cuda", "torch on a GPU")

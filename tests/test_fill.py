@@ -142,3 +142,9 @@ def test_stats_count_what_is_committed(tmp_path):
     assert stats["images"] == filled.distinct
     assert stats["slabs"] == stats["committed"] == -(-filled.distinct // 16)
     assert json.loads(json.dumps(stats)) == stats
+
+
+def test_processes_are_started_where_they_draw_longer_than_they_take_to_start(tmp_path):
+    few, many = (ImageWork.of(tmp_path, STYLE, [block(samples=n)], 3 * 4) for n in (16, 20))
+    assert (few.plan.slabs, few.processes(16)) == (4, 1)
+    assert [many.processes(most) for most in (1, 2, 16)] == [1, 2, 5]

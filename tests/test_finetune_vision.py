@@ -19,7 +19,7 @@ import train
 from cache.store import Store
 from model.completion import CompletionTask, SeasonRows
 from model.encoders import EncoderError, TunedOn, load, resolve, tuned
-from model.encoders.encoder import tower as tower_of
+from model.encoders.sight import tower as tower_of
 from model.encoders.tower import Tower, blocks_of
 from model.parts import TimesCLIPConfig
 from model.seasons import Season
@@ -108,7 +108,7 @@ SCHEDULE = Schedule(epochs=2, batch_size=8, patience=9, lr=1e-3, lr_pretrained=1
 
 def test_only_the_last_blocks_move_and_the_others_keep_every_bit(clip):
     names = moved_names(seeing(clip, 2), SCHEDULE)
-    tower = {name.removeprefix("tower.net.") for name in names if name.startswith("tower.")}
+    tower = {name.removeprefix("tower.sight.tower.") for name in names if name.startswith("tower.")}
     assert {int(name.split(".")[2]) for name in tower} == {1, 2}
     assert "transformer.resblocks.2.mlp.c_fc.weight" in tower
     assert all(name.startswith(("transformer.resblocks.1.", "transformer.resblocks.2.")) for name in tower)
@@ -119,7 +119,7 @@ def test_all_of_the_tower_moves_where_all_is_asked_for(clip):
     task = seeing(clip, None)
     names = moved_names(task, SCHEDULE)
     parameters = {f"tower.{name}" for name, _ in task.module.tower.named_parameters()}
-    assert parameters - names <= {f"tower.net.transformer.resblocks.{n}.attn.in_proj_bias" for n in range(3)}
+    assert parameters - names <= {f"tower.sight.tower.transformer.resblocks.{n}.attn.in_proj_bias" for n in range(3)}
 
 
 def test_the_tower_learns_at_the_rate_of_what_was_trained_before(clip):
@@ -130,8 +130,10 @@ def test_the_tower_learns_at_the_rate_of_what_was_trained_before(clip):
     Trainer(schedule).refit(task, "a/refit", 1)
     after = task.module.state_dict()
     steps = {part: max(float((after[n] - before[n]).abs().max()) for n in before if n.startswith(part))
-             for part in ("tower.net.transformer.resblocks.2", "encoder.vision.project")}  # fmt: skip
-    assert steps["encoder.vision.project"] / steps["tower.net.transformer.resblocks.2"] == pytest.approx(1e3, rel=0.2)
+             for part in ("tower.sight.tower.transformer.resblocks.2", "encoder.vision.project")}  # fmt: skip
+    assert steps["encoder.vision.project"] / steps["tower.sight.tower.transformer.resblocks.2"] == pytest.approx(
+        1e3, rel=0.2
+    )
 
 
 def test_micro_batches_give_the_gradients_of_the_whole_batch(clip):
@@ -380,6 +382,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(chain, clip, tmp_path, monkeypa
         (["--stage", 2, "--finetune-vision", 1], "is for stage 1, this is stage 2"),
         (["--stage", 1, "--finetune-vision", 1, "--preset", "language-only"], "reads no pictures"),
         (["--stage", 1, "--finetune-vision", 1, "--split", "forward"], "Take one, as in --folds 2022"),
+        (["--stage", 1, "--finetune-vision", 1, "--control", "noise"], "Leave one of the two out"),
         (["--stage", 1, "--finetune-vision", 9], "has 3 blocks"),
         (["--stage", 1, "--finetune-vision", 1, "--encoder", "tuned:/nowhere"], "holds no tuned tower"),
     ],

@@ -1,7 +1,16 @@
 """What is told while training goes on, and what the page of a run shows afterwards."""
 
 import io
+import json
+import os
 import re
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -13,6 +22,7 @@ from report.live import TrainingDisplay, epoch_line
 from report.run import RunFolder
 from tests.conftest import CARD, small_seasons
 
+ROOT = Path(__file__).resolve().parents[1]
 PARTS = {"data": 0.1, "forward": 0.6, "backward": 0.5, "optimizer": 0.2, "evaluation": 0.1, "save": 0.0}
 ROW = {"epoch": 2, "step": 20, "seconds": 1.5, "lr": 5e-4, "samples_per_second": 640.0, "parts": PARTS,
        "train": {"loss": 0.5, "completion": 0.4}, "valid": {"score": 0.3, "completion": 0.3}}  # fmt: skip
@@ -96,18 +106,78 @@ def test_the_flag_starts_the_tracker_and_every_epoch_reaches_it(stages, tmp_path
         def store_init_configuration(self, values):
             told.append(("config", values["stage"]))
 
-        def log(self, values, step):
-            told.append(("log", step, values["2022/train/loss"]))
+        def log(self, values, step=None):
+            told.append(("log", values.get("epoch", step), values["2022/train/loss"]))
 
         def finish(self):
             told.append(("finish",))
 
+    places = []
+    monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(set_tracking_uri=places.append))
     monkeypatch.setattr(tracking, owner, Tracker)
     monkeypatch.setattr(tracking, "find_spec", lambda package: package)
     out = tmp_path / "run"
     assert train.main(["--stage", "1", *stages[1], f"--{flag}", "--tensorboard", "False", "--out", str(out)]) == 0
     losses = [("log", row["epoch"], row["train"]["loss"]) for row in RunFolder(out).metrics()]
     assert told[1:] == [("start",), ("config", 1), *losses, ("finish",)]
+    assert places == ([f"sqlite:///{out}/mlflow.db"] if flag == "mlflow" else [])
+
+
+SEVERAL_FOLDS = ["--split", "leave-year-out", "--folds", "2021,2022", "--tensorboard", "False"]
+
+
+def train_with(flag, stages, out):
+    """Two folds in a process of their own, in the folder `out`: what a package leaves where it is started is found."""
+    out.mkdir()
+    command = [sys.executable, str(ROOT / "train.py"), "--stage", "1", *stages[1], *SEVERAL_FOLDS, flag, "--out", "run"]
+    settings = {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=out, capture_output=True, text=True, timeout=120, env=os.environ | settings)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in out.iterdir()] == ["run"]
+    rows = RunFolder(out / "run").metrics()
+    assert {row["fold"] for row in rows} == {"2021", "2022"}
+    return [(row["fold"], row["epoch"], row["train"]["loss"]) for row in rows]
+
+
+@pytest.mark.skipif(find_spec("mlflow") is None, reason="mlflow is not installed")
+def test_mlflow_itself_holds_every_epoch_of_every_fold(stages, tmp_path):
+    expected = train_with("--mlflow", stages, tmp_path / "here")
+    with closing(sqlite3.connect(tmp_path / "here" / "run" / "mlflow.db")) as database:
+        found = database.execute("select key, step, value from metrics where key like '%/train/loss'").fetchall()
+    assert sorted((key.partition("/")[0], step, value) for key, step, value in found) == sorted(expected)
+
+
+@pytest.mark.skipif(find_spec("wandb") is None, reason="wandb is not installed")
+def test_wandb_itself_holds_every_epoch_of_every_fold(stages, tmp_path):
+    expected = train_with("--wandb", stages, tmp_path / "here")
+    (file,) = (tmp_path / "here" / "run").glob("wandb/offline-run-*/run-*.wandb")
+    done = subprocess.run([sys.executable, "-c", READ_WANDB, str(file)], capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    found = [(key.partition("/")[0], int(line["epoch"]), line[key]) for line in lines for key in line
+             if key.endswith("/train/loss")]  # fmt: skip
+    assert sorted(found) == sorted(expected)
+
+
+# W&B's file: 7 bytes, then a LevelDB log: blocks of 32 KiB of parts with a header of 7 bytes (checksum, length, type).
+READ_WANDB = """
+import json, sys
+from wandb.proto import wandb_internal_pb2
+data, at, parts = open(sys.argv[1], "rb").read(), 7, b""
+while at + 7 <= len(data):
+    if 32768 - at % 32768 < 7:
+        at += 32768 - at % 32768
+        continue
+    length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
+    parts += data[at + 7 : at + 7 + length]
+    at += 7 + length
+    if kind in (1, 4):  # whole, or the last part
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(parts)
+        parts = b""
+        if record.WhichOneof("record_type") == "history":
+            items = record.history.item
+            print(json.dumps({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}))
+"""
 
 
 def test_the_page_shows_the_curves_and_where_the_errors_are_and_opens_offline(stages):

@@ -20,9 +20,9 @@ def rows():
     return list(planning.measure((300, 2_000), slab_rows=64, memory_gb=1.0))
 
 
-def test_every_size_of_both_cases_is_measured_with_its_memory(rows):
+def test_every_size_of_every_case_is_measured_with_its_memory(rows):
     sizes = [row for row in rows if "seconds" in row]
-    assert [(row["series"], row["slabs"]) for row in sizes] == [(300, 5), (2_000, 32), (300, 0), (2_000, 0)]
+    assert [(row["series"], row["slabs"]) for row in sizes] == [(300, 5), (2_000, 32), *[(300, 0), (2_000, 0)] * 2]
     for row in sizes:
         assert row["value"] == pytest.approx(row["series"] / (row["seconds"] + row["seconds_index"]))
         assert row["bytes_a_key"] == row["peak_bytes"] / row["series"] >= 0
@@ -46,7 +46,7 @@ def test_rows_are_like_those_of_the_other_benchmarks_and_json(rows):
 
 def test_a_size_that_needs_too_much_memory_is_left_out():
     rows = planning.measure((300, 10**9), slab_rows=64, memory_gb=1.0)
-    assert [row["series"] for row in rows] == [300, 300]
+    assert [row["series"] for row in rows] == [300] * 3
 
 
 def test_the_figures_of_the_page_on_scale_are_measured(tmp_path):

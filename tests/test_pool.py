@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -74,3 +76,12 @@ def test_a_scheduler_that_is_not_there_is_bad_input(monkeypatch, scheduler, said
     monkeypatch.setattr("cache.cluster.ANSWER", 2.0)
     with pytest.raises(InputError, match=said):
         Pool(2, "dask", scheduler).refuse_unless_ready()
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_process_whose_exit_handlers_wait_for_ever_ends_with_its_code_and_its_last_words(code):
+    """As loky's handler waits for a lock that died with a worker; its last words are in a buffer until then."""
+    hang = "import atexit, time; from cache import pool; atexit.register(time.sleep, 100); pool.EXIT_PATIENCE = 0.5; "
+    command = [sys.executable, "-c", f"{hang}print('last words'); pool.leave({code})"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert (ended.returncode, ended.stdout) == (code, "last words\n")

@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 import train
+from model.training import loop
 from model.training.loop import Trainer
 from model.training.processes import ALONE, Processes
 from model.training.schedule import Schedule
@@ -102,6 +105,86 @@ def test_only_the_first_process_writes_and_every_test_row_is_there_once(two, tmp
     assert metrics[0] == pytest.approx(metrics[1], rel=1e-4)
     losses = [[row["train"]["loss"] for row in r.metrics()] for r in (run, alone)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+# One process fails at its third step, when the other one counts on it.
+FAILING = """
+import os, sys, time
+from pathlib import Path
+import train
+from model.training import loop
+from pipeline.errors import InputError
+step, taken = loop._Course.step, []
+def fail(self, draw):
+    taken.append(draw)
+    if os.environ["RANK"] == "1" and len(taken) == 3:
+        Path(sys.argv[1], "failed").write_text(str(time.time()))
+        raise InputError("the third step is one too many")
+    return step(self, draw)
+loop._Course.step = fail
+sys.exit(train.main(sys.argv[2:]))
+"""
+
+
+@pytest.fixture
+def failing(tmp_path):
+    """The command of the failing training without its interpreter."""
+    small_seasons().to_csv(tmp_path / "seasons.csv", index=False)
+    (tmp_path / "card.toml").write_text(CARD)
+    (tmp_path / "script.py").write_text(FAILING)
+    flags = ["--stage", "1", "--data", str(tmp_path / "card.toml"), "--preset", "language-only", "--epochs", "9",
+             "--batch-size", "8", "--device", "cpu", "--out", str(tmp_path / "run")]  # fmt: skip
+    return [str(tmp_path / "script.py"), str(tmp_path), *flags]
+
+
+def seconds_since_the_failure(folder):
+    return time.time() - float((folder / "failed").read_text())
+
+
+def test_torchrun_ends_both_when_one_fails_and_tells_what_failed(failing, tmp_path):
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*launcher, *failing]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment())
+    assert seconds_since_the_failure(tmp_path) < 30
+    assert done.returncode != 0
+    assert "train.py: the third step is one too many" in done.stderr
+    root_cause = done.stderr.partition("Root Cause")[2]
+    assert "rank      : 1" in root_cause
+    assert "the third step is one too many" in root_cause
+
+
+def test_without_a_launcher_that_kills_them_the_others_end_and_say_whom_they_lost(failing, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    both = [
+        subprocess.Popen([sys.executable, *failing], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                         text=True, env=environment() | meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in (0, 1)
+    ]  # fmt: skip
+    try:
+        told = [process.communicate(timeout=300)[1] for process in both]
+        assert seconds_since_the_failure(tmp_path) < 30
+    finally:
+        for process in both:
+            process.kill()
+    assert [process.returncode for process in both] == [1, 2]
+    assert "train.py: the third step is one too many" in told[1]
+    assert "train.py: process 0 of 2 lost the others" in told[0]
+    assert "--resume" in told[0]
+    assert "Traceback" not in told[0]
+
+
+def test_ctrl_c_in_one_of_several_processes_is_no_early_end(monkeypatch):
+    """It would leave the loop at a step of its own and wait for the others for ever."""
+
+    def interrupt(self, draw):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop._Course, "step", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(SCHEDULE, processes=Processes(0, 2)).fit(completion_task(samples=23), "a/train")
 
 
 @pytest.mark.parametrize("rows", [0, 1, 7, 8])

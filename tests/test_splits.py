@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError
-from pipeline.splits import FORWARD_TESTS, SPLITS, Fold, make_folds, refuse_shared_groups
+from pipeline.splits import FORWARD_TESTS, SPLITS, Fold, make_folds, refuse_shared_groups, thinned
 from pipeline.table import SIDES
 
 
@@ -98,3 +98,17 @@ def test_too_few_years_places_or_samples_are_refused_with_advice():
     year = np.array([2019, 2019, 2020, 2020, 2021])
     with pytest.raises(InputError, match="fold 2021 has 1 samples to test; at least 2"):
         make_folds(year, np.array(list("ababa")), np.array(list("vwxyz")), "year")
+
+
+@given(share=st.floats(0.01, 1.0), seed=st.integers(0, 99))
+def test_a_share_keeps_some_training_and_validation_rows_and_every_test_row(share, seed):
+    year, place = np.repeat(np.arange(2010, 2020), 12), np.tile([f"p{i}" for i in range(12)], 10)
+    ids = np.array([f"{p}-{y}" for p, y in zip(place, year, strict=True)])
+    (whole,) = make_folds(year, place, ids, "year")
+    (some,) = thinned((whole,), share, seed)
+    assert np.array_equal(some.test, whole.test)
+    for kept, rows in ((some.train, whole.train), (some.valid, whole.valid)):
+        assert set(kept) <= set(rows)
+        assert len(kept) == (len(rows) if share == 1 else max(2, round(share * len(rows))))
+        assert (np.diff(kept) > 0).all()
+    assert np.array_equal(some.train, thinned((whole,), share, seed)[0].train)

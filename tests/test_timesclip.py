@@ -163,6 +163,30 @@ def test_the_feature_norm_leaves_absent_pictures_out():
     np.testing.assert_allclose(masked.mean[0], rows[:30, 0].mean(0), rtol=1e-5)
 
 
+def test_float16_vectors_give_the_norm_of_their_float64_twins_whatever_the_rows():
+    rng = np.random.default_rng(0)
+    vectors = torch.tensor(rng.normal(3, rng.uniform(0.5, 2, 24), size=(900, 2, 24))).half()
+    rows = torch.from_numpy(rng.permutation(900)[:700])
+    half, double = FeatureNorm(2, 24), FeatureNorm(2, 24)
+    half.fit([vectors], rows=rows)
+    double.fit([vectors[rows].double()])
+    np.testing.assert_allclose(half.mean, vectors[rows].double().mean(0), rtol=2e-6)
+    np.testing.assert_allclose(half.scale, vectors[rows].double().std(0, correction=0), rtol=2e-6)
+    torch.testing.assert_close(half.mean, double.mean, rtol=2e-6, atol=0)
+    torch.testing.assert_close(half.scale, double.scale, rtol=2e-6, atol=0)
+
+
+def test_the_feature_norm_leaves_its_input_as_it_was_and_passes_gradients_on():
+    norm = FeatureNorm(2, 4)
+    norm.fit([torch.randn(50, 2, 4)])
+    vectors = torch.randn(3, 2, 4, requires_grad=True)
+    before = vectors.detach().clone()
+    norm(vectors).sum().backward()
+    assert torch.equal(vectors.detach(), before)
+    inside = ((before - norm.mean) / norm.scale).abs() < 5
+    torch.testing.assert_close(vectors.grad, inside / norm.scale)
+
+
 def test_pictures_before_the_fit_of_their_norm_are_an_error():
     model = TimesCLIP(SMALL)
     with pytest.raises(RuntimeError, match="fit_features"):

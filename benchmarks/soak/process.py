@@ -117,7 +117,8 @@ def call(folder: Path, function: Callable[..., None], *arguments: object) -> Chi
 
     By `-c`, so that workers of loky have no main module to import first.
     """
-    code = f"import sys\nfrom {function.__module__} import {function.__name__} as f\nf(*sys.argv[1:])"
+    name, module = function.__name__, function.__module__
+    code = f"import sys\nfrom cache.pool import leave\nfrom {module} import {name} as f\nf(*sys.argv[1:])\nleave(0)"
     return start(folder, "-c", code, *arguments)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from model.dropout import Dropout
+
 
 class Backbone(nn.Module):
     """Mixes the tokens of each sequence: n sequences of L tokens in, as many out, none of which knows another sequence.
@@ -54,7 +56,7 @@ class Adapted(Backbone):
         super().__init__()
         self.into = nn.Linear(width, reads)
         self.tower = tower
-        self.out = nn.Sequential(nn.Dropout(dropout), nn.Linear(tells, width), nn.LayerNorm(width))
+        self.out = nn.Sequential(Dropout(dropout), nn.Linear(tells, width), nn.LayerNorm(width))
         self.scale, self.architecture = scale, architecture
 
     def forward(self, tokens: Tensor, empty: Tensor | None = None) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.backbones.backbone import Backbone
+from model.dropout import Dropout
 
 
 def quick_gelu(x: Tensor) -> Tensor:
@@ -50,6 +51,7 @@ class Transformer(Backbone):
         layer = nn.TransformerEncoderLayer(
             width, heads, feed_forward, dropout, ACTIVATIONS[activation], norm_eps, batch_first=True, norm_first=True
         )
+        layer.dropout, layer.dropout1, layer.dropout2 = (Dropout(dropout) for _ in range(3))
         self.layers = nn.ModuleList(copy.deepcopy(layer) for _ in range(layers))
         self.norm = nn.LayerNorm(width, norm_eps)
 

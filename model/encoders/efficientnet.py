@@ -9,6 +9,7 @@ batch norms folded, as used here: 1.1e-5 on 32 noise images and line plots, wher
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import torch
 
 NAME = "efficientnet-lite0"
+RANDOM = f"random:{NAME}"  # the same network before it learnt anything: a control
+SEED = 0
 
 # The original's MEAN_RGB 127 and STDDEV_RGB 128 (tensorflow/tpu, efficientnet_lite_builder.py), for pixels in
 # 0..1. timm's own weights of this network are run with 0.5 and 0.5, a rounding of the same numbers.
@@ -45,11 +48,19 @@ def resolve() -> EncoderSpec:
     )  # fmt: skip
 
 
+def resolve_random() -> EncoderSpec:
+    """The spec of the untrained network; its weights are those that SEED gives."""
+    why = f"{RANDOM} was asked for: weights that never learnt anything."
+    return replace(resolve(), name=RANDOM, label=RANDOM, weights_digest=f"seed {SEED}", location="", reason=why)
+
+
 def tower(spec: EncoderSpec) -> torch.nn.Module:
     """images [n,3,224,224], normalised -> pooled features before the classifier [n,1280]."""
     import timm
     import torch
 
+    if spec.name == RANDOM:
+        return _untrained()
     net: torch.nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
     with weights_of(spec.name, spec.location):
         state = torch.load(spec.location, map_location="cpu", weights_only=True)
@@ -57,6 +68,23 @@ def tower(spec: EncoderSpec) -> torch.nn.Module:
                   for i, _ in enumerate(stage.children())]  # fmt: skip
         renamed = {timm_key(key, places): value for key, value in state.items() if not key.startswith("_fc.")}
         net.load_state_dict(renamed, strict=True)
+    fold_batch_norm(net)
+    return net
+
+
+def _untrained() -> torch.nn.Module:
+    """timm's initial weights, batch norms set on noise: without that, pictures reach the end as almost nothing."""
+    import timm
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(SEED)
+        net: torch.nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
+        norms = [layer for layer in net.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+        for norm in norms:
+            norm.momentum = None  # the plain mean of what passes
+        with torch.no_grad():
+            net.train()(torch.randn(16, 3, 224, 224))
     fold_batch_norm(net)
     return net
 

@@ -6,65 +6,139 @@ Both compute in float32 and differ by about 1e-5, less than float16 keeps, so th
 from __future__ import annotations
 
 import importlib.util
+import os
 import warnings
-from collections.abc import Callable
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from model.encoders.spec import EncoderError
+import numpy as np
+from numpy.typing import NDArray
+
+from model.encoders.kept import FILES, is_whole, keep, place
+from model.encoders.spec import EncoderError, EncoderSpec
 
 if TYPE_CHECKING:
-    import torch
+    from model.encoders.encoder import Look
 
 EngineName = Literal["auto", "torch", "openvino"]
-WORTH_IT = 1000  # pictures; converting a tower takes three to six seconds
+WORTH_IT = 1000  # pictures; converting a tower takes three to six seconds, once
 INSTALL = "pip install -r requirements-fast.txt"
+GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvhost-gpu")  # of NVIDIA, AMD, Windows' Linux, Jetson
 
 
-def choose(name: EngineName, rows: int = WORTH_IT) -> tuple[Literal["torch", "openvino"], str, str]:
-    """Engine, torch device, and a line that says why, for so many pictures.
+def choose(
+    name: EngineName, rows: int = WORTH_IT, spec: EncoderSpec | None = None
+) -> tuple[Literal["torch", "openvino"], str, str]:
+    """Engine, torch device, and a line that says why, for so many pictures seen by this encoder.
 
     Raises EncoderError where OpenVINO is asked for and not there.
     """
-    import torch
-
     there = importlib.util.find_spec("openvino") is not None
     if name == "openvino" and not there:
         raise EncoderError(f"--engine openvino needs the package. Run: {INSTALL}")
-    if name != "openvino" and torch.cuda.is_available():
-        return "torch", "cuda", f"torch on {torch.cuda.get_device_name()}"
-    if name == "torch" or not there or (name == "auto" and rows < WORTH_IT):
+    if name != "openvino" and (gpu := gpu_name()):
+        return "torch", "cuda", f"torch on {gpu}"
+    ready = there and spec is not None and is_whole(place(spec))
+    if name == "torch" or not there or (name == "auto" and rows < WORTH_IT and not ready):
         hint = f"; OpenVINO is faster on a CPU: {INSTALL}" if not there and rows >= WORTH_IT else ""
-        return "torch", "cpu", f"torch on the CPU, {torch.get_num_threads()} threads{hint}"
-    return "openvino", "cpu", f"OpenVINO {version('openvino')} on the CPU, {torch.get_num_threads()} threads"
+        return "torch", "cpu", f"torch on the CPU, {threads()} threads{hint}"
+    first = "" if ready else "; the first time it converts the network, which takes some seconds"
+    return "openvino", "cpu", f"OpenVINO {version('openvino')} on the CPU, {threads()} threads{first}"
 
 
-def compiled(tower: torch.nn.Module, size: int, batch: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The tower, images [n,3,S,S] float32 -> features [n,D], compiled for this CPU in float32; n is at most `batch`.
+def gpu_name() -> str:
+    """Of the GPU that torch can use, or nothing. torch takes a second to load: it is asked where there may be one."""
+    if not any(Path(file).exists() for file in GPU_FILES):
+        return ""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+
+
+def threads() -> int:
+    """How many of them compute: OMP_NUM_THREADS as everywhere, or one for each processor that this process may use."""
+    return int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0] or len(os.sched_getaffinity(0)))
+
+
+def by_torch(spec: EncoderSpec, device: str) -> Look:
+    """Ink [n,H,W] and colours [n,3] uint8 -> features [n,D] float32, by torch on a device."""
+    import torch
+
+    from model.encoders.sight import resized, sight
+
+    net = sight(spec).to(device).to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def look(ink: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> NDArray[np.floating[Any]]:
+        plane, colour = (torch.from_numpy(part).to(device).float() for part in (ink, rgb))
+        features: NDArray[np.float32] = net(resized(plane, spec.size), colour).cpu().numpy()
+        return features
+
+    return look
+
+
+def by_openvino(spec: EncoderSpec) -> Look:
+    """The same by OpenVINO on this CPU. Loads torch only to convert the network, once, and to resize.
 
     Raises EncoderError where OpenVINO cannot convert it.
     """
     import openvino
+
+    core, folder = openvino.Core(), place(spec)
+    network = core.read_model(folder / FILES[0]) if is_whole(folder) else _converted(spec, folder)
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": threads(),
+    }
+    request = core.compile_model(network, "CPU", settings).create_infer_request()
+
+    def look(ink: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> NDArray[np.floating[Any]]:
+        plane = ink.astype(np.float32)
+        if ink.shape[1:] != (spec.size, spec.size):
+            plane = _resized(plane, spec.size)
+        features: NDArray[np.float32] = request.infer([plane, rgb.astype(np.float32)])[
+            0
+        ]  # its own; good until the next
+        return features
+
+    return look
+
+
+def _resized(plane: NDArray[np.float32], side: int) -> NDArray[np.float32]:
     import torch
 
-    example = torch.zeros(batch, 3, size, size)
+    from model.encoders.sight import resized
+
+    found: NDArray[np.float32] = resized(torch.from_numpy(plane), side).numpy()
+    return found
+
+
+def _converted(spec: EncoderSpec, folder: Path) -> Any:
+    """OpenVINO's network of this encoder, made from torch's and kept for the next run."""
+    import openvino
+
+    from model.encoders.sight import sight
+
+    network = converted(sight(spec), spec.size)
+    keep(folder, lambda file: openvino.save_model(network, file, compress_to_fp16=False))
+    return network
+
+
+def converted(module: Any, size: int) -> Any:
+    """A torch module of (ink [n,S,S], colours [n,3]), float32, as a network of OpenVINO. Raises EncoderError."""
+    import openvino
+    import torch
+
+    shapes = [(-1, size, size), (-1, 3)]
+    example = tuple(torch.zeros(2, *shape[1:]) for shape in shapes)
     with warnings.catch_warnings():
         # The tracer warns of what depends on the input's size, which is fixed here, and that torch.export is to follow
         # it: that takes three times as long to convert and gives a network half as fast (OpenVINO 2026.4).
         warnings.simplefilter("ignore")
         try:
-            network = openvino.convert_model(tower, example_input=example, input=[(-1, 3, size, size)])
+            return openvino.convert_model(module, example_input=example, input=shapes)
         except (RuntimeError, openvino.frontend.OpConversionFailure) as error:
             reason = " ".join(str(error).split())[:300]
             raise EncoderError(f"OpenVINO cannot convert this encoder ({reason}). Use --engine torch.") from error
-    settings = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-    }
-    request = openvino.Core().compile_model(network, "CPU", settings).create_infer_request()
-
-    def run(images: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(request.infer([images.contiguous().numpy()])[0].copy())
-
-    return run

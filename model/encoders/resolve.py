@@ -10,7 +10,7 @@ from model.encoders.spec import BY_PATH, EncoderError, EncoderSpec
 
 NAMES = (
     "auto", "efficientnet-lite0", "open_clip:<arch>/<tag, file or folder>", "transformers:<folder or id>",
-    "timm:<name>[/<file>]", "tuned:<run folder>",
+    "timm:<name>[/<file>]", "tuned:<run folder>", "random:efficientnet-lite0 (a control)",
 )  # fmt: skip
 
 
@@ -37,6 +37,8 @@ def _resolve(name: str) -> EncoderSpec:
         return _auto()
     if name == efficientnet.NAME:
         return efficientnet.resolve()
+    if name == efficientnet.RANDOM:
+        return efficientnet.resolve_random()
     if name.startswith("open_clip:"):
         return openclip.resolve(name)
     if name.startswith("transformers:"):

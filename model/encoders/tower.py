@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from model.encoders.encoder import CPU_BATCH, GPU_BATCH, tower
-from model.encoders.pixels import images
+from model.encoders.encoder import CPU_BATCH, GPU_BATCH
+from model.encoders.sight import resized, sight, tower
 from model.encoders.spec import EncoderError, EncoderSpec
 
 # Where the libraries keep the blocks of a tower, in order of depth.
@@ -37,11 +37,16 @@ class Tower(nn.Module):
     def __init__(self, spec: EncoderSpec, rgb: Tensor, blocks: int | None) -> None:
         super().__init__()
         self.spec = spec
-        self.net = tower(spec).to(memory_format=torch.channels_last)
+        self.sight = sight(spec).to(memory_format=torch.channels_last)
         self.register_buffer("rgb", rgb, persistent=False)
         for part in [self.net] if blocks is None else last_blocks(self.net, spec, blocks):
             part.requires_grad_()
         self.eval()
+
+    @property
+    def net(self) -> nn.Module:
+        """Normalised images to features."""
+        return self.sight.tower
 
     def train(self, mode: bool = True) -> Tower:
         """Nothing: see above."""
@@ -49,10 +54,10 @@ class Tower(nn.Module):
 
     def forward(self, ink: Tensor) -> Tensor:
         """In pieces, so that the activations of what is frozen are those of a few pictures at a time."""
-        pictures, rgb = ink.flatten(0, 1), self.rgb.repeat(len(ink), 1)
+        pictures, rgb = ink.flatten(0, 1), self.rgb.float().repeat(len(ink), 1)
         size = CPU_BATCH if ink.device.type == "cpu" else GPU_BATCH
         pieces = zip(torch.split(pictures, size), torch.split(rgb, size), strict=True)
-        vectors = torch.cat([self.net(images(self.spec, *piece)) for piece in pieces])
+        vectors = torch.cat([self.sight(resized(plane.float(), self.spec.size), colour) for plane, colour in pieces])
         return vectors.view(*ink.shape[:2], -1)
 
     def moved(self, since: EncoderSpec) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ from pipeline.errors import InputError
 from report.run import RunFolder
 from stages.completing import load_model
 from stages.forecaster import Forecaster
-from stages.sight import has_tower
+from stages.tuning import has_tower
 
 FILES = ("config.json", "fitted.json", "model.safetensors")
 

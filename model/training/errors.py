@@ -5,5 +5,9 @@ class Refused(Exception):
     """Something that a person asked for and that cannot be: one paragraph with the value, the limit and the way out."""
 
 
+class Lost(Exception):
+    """Another process of this training ended or does not answer; its own message says why."""
+
+
 class Diverged(Exception):
     """A loss that is not finite; the message names epoch and step."""

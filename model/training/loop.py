@@ -97,8 +97,8 @@ class Trainer:
     def fit(self, task: Task, phase: str) -> Fit:
         """Train until the validation score stops improving and leave the module with its best weights.
 
-        Ctrl-C ends training early and keeps the best weights so far. Raises Diverged when a loss is not finite,
-        Refused when there are fewer training rows than processes.
+        Ctrl-C ends the training of a single process early and keeps the best weights so far. Raises Diverged when a
+        loss is not finite, Refused when there are fewer training rows than processes.
         """
         return _Course(self, task, phase).run(self.schedule.epochs, choose=True)
 
@@ -154,6 +154,8 @@ class _Course:
                 if self.is_due():
                     self.save()
         except KeyboardInterrupt:
+            if self.processes.size > 1:  # each would stop at a step of its own, and wait for the others for ever
+                raise
             self.fit.interrupted = True
         if not choose:
             self.best = copied(self.module)

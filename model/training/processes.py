@@ -6,16 +6,24 @@ processes. `torchrun --nproc-per-node 2 train.py ...` or `accelerate launch` sta
 
 from __future__ import annotations
 
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, InitProcessGroupKwargs
 from torch import Tensor
 
-from model.training.errors import Refused
+from model.training.errors import Lost, Refused
 
 CPU = torch.device("cpu")
+PATIENCE = timedelta(minutes=30)  # of a process that waits for another, on any backend; the first one scores meanwhile
 DeviceName = Literal["auto", "cpu", "cuda"]
 
 
@@ -37,7 +45,8 @@ class Processes:
                 "torch build and a driver that see it (`python -c 'import torch; print(torch.cuda.is_available())'`)."
             )
         # Without cpu=True accelerate does not join torchrun's processes where there is no GPU.
-        accelerator = Accelerator(cpu=device == "cpu" or not torch.cuda.is_available())
+        on_cpu = device == "cpu" or not torch.cuda.is_available()
+        accelerator = Accelerator(cpu=on_cpu, kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)])
         return Processes(accelerator.process_index, accelerator.num_processes, accelerator.device, accelerator)
 
     @property
@@ -55,14 +64,16 @@ class Processes:
         """The sum over all processes, in each of them."""
         if self.accelerator is None or self.size == 1:
             return tensor
-        total: Tensor = self.accelerator.reduce(tensor.contiguous(), "sum")
+        with self._together():
+            total: Tensor = self.accelerator.reduce(tensor.contiguous(), "sum")
         return total
 
     def stack(self, tensor: Tensor) -> Tensor:
         """[...] of every process -> [size, ...], in each of them."""
         if self.accelerator is None or self.size == 1:
             return tensor[None]
-        gathered: Tensor = self.accelerator.gather(tensor[None].contiguous())
+        with self._together():
+            gathered: Tensor = self.accelerator.gather(tensor[None].contiguous())
         return gathered
 
     def gather_rows(self, rows: Tensor) -> tuple[Tensor, int]:
@@ -84,10 +95,33 @@ class Processes:
     def wait(self) -> None:
         """Until every process is here."""
         if self.accelerator is not None:
-            self.accelerator.wait_for_everyone()
+            with self._together():
+                self.accelerator.wait_for_everyone()
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """Around what all processes do. Raises Lost where the connection ends or nobody answers for PATIENCE."""
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # of gloo, or its subclass of NCCL
+            raise Lost(
+                f"process {self.rank} of {self.size} lost the others ({str(error).splitlines()[0]}). One of them ended "
+                f"and told why, or did not answer for {PATIENCE.seconds // 60} minutes. When that is mended, --resume "
+                "goes on from the last checkpoint."
+            ) from error
 
 
 ALONE = Processes()
+
+
+def tell_launcher(message: str) -> None:
+    """Leave the message where torchrun looks for the cause of a process that failed; without torchrun: nothing."""
+    file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if file:
+        record = {"message": message, "extraInfo": {"timestamp": str(int(time.time()))}}
+        Path(file).write_text(json.dumps({"message": record}))
 
 
 class _GatherRows(torch.autograd.Function):

@@ -18,7 +18,7 @@ from cache.spec import embedding_spec, image_spec
 from cache.store import Reader, Store
 from model.encoders import EncoderSpec, TunedOn, resolve, tuned
 from model.encoders.tower import Tower
-from model.seeing import Sight
+from model.seeing import Seeing
 from pipeline.errors import InputError
 from pipeline.series import series_blocks
 from pipeline.splits import Fold
@@ -40,13 +40,13 @@ class CachedInk:
         return torch.from_numpy(self.reader.read(chosen.reshape(-1)).reshape(*chosen.shape, *self.reader.spec.shape))
 
 
-def find_sight(
+def find_tower(
     pictures: Pictures,
     encoder: str | None,
     blocks: int | None,
     drawn: Sequence[SeasonTable],
     ranges: NDArray[np.float64],
-) -> Sight:
+) -> Seeing:
     """The tower whose embeddings `pictures` holds, its last `blocks` (None: all) ready to learn, and its pictures.
 
     encoder: how --encoder names it, if it does. drawn: the table, its views, and the table as of some steps.
@@ -68,7 +68,7 @@ def find_sight(
             f"Run:\n    {pictures.command}"
         )
     rgb = torch.tensor(colours(keys.shape[1:])[0])
-    return Sight(Tower(spec, rgb, blocks), CachedInk(reader, keys))
+    return Seeing(Tower(spec, rgb, blocks), CachedInk(reader, keys))
 
 
 def refuse_learnt_rows(pictures: Pictures, table: SeasonTable, folds: Sequence[Fold], split: str, seed: int) -> None:

@@ -1,0 +1,145 @@
+"""This model on the same windows, through the files and commands that a user has.
+
+The windows become a wide table, one row a window, with a dataset card: `cut` is the look-back, `split` the column that
+says train, valid or test. `render_cache.py` and `train.py --stage 1` do the rest. Year and yield of a row are
+placeholders (stage 1 reads neither). Values are standardised before they are written; train.py standardises once more,
+by the training windows, and gives its completion back in the units of the table.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.forecasting.data import PARTS, Numbers, PartName, Series
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = Path("runs", "forecasting")  # relative: the commands are kept in the results
+ENCODER = "efficientnet-lite0"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One way to train this model."""
+
+    flags: tuple[str, ...]
+    """Of train.py, beside data, split, seed and folder."""
+    pictures: bool = True
+    """Whether it reads them."""
+    note: str = ""
+    """For the table."""
+
+
+@dataclass(frozen=True)
+class Strides:
+    """Every how many-th window is drawn and learnt from. Test windows: every one, always."""
+
+    train: int = 1
+    valid: int = 1
+
+    def of(self, part: PartName) -> int:
+        """The stride of a part."""
+        return {"train": self.train, "valid": self.valid, "test": 1}[part]
+
+
+STRIDES = {"ili": Strides(), "etth1": Strides(train=8, valid=8)}
+SETUPS = {
+    "timesclip": Setup(("--preset", "timesclip", "--epochs", "30")),
+    "language-only": Setup(("--preset", "language-only", "--epochs", "30"), pictures=False),
+}
+
+
+def forecast(name: str, series: Series, horizon: int, seed: int) -> tuple[Numbers, dict[str, Any]]:
+    """Train one setup; returns its forecast of every test window [N,V,H] and what a result row tells of it."""
+    setup, strides = SETUPS[name], STRIDES[series.benchmark.name]
+    card = write_card(series, horizon, strides, ROOT / FOLDER / f"{series.benchmark.name}-{horizon}")
+    shared = ["--data", str(card.relative_to(ROOT)), "--cache", str(FOLDER / "cache"), "--split", "card"]
+    began = time.perf_counter()
+    if setup.pictures:
+        _run("render_cache.py", *shared, "--encoder", ENCODER)
+    drawn = time.perf_counter()
+    run = FOLDER / f"{series.benchmark.name}-{horizon}-{name}-seed{seed}"
+    command = ["train.py", "--stage", "1", *shared, *setup.flags, "--seed", str(seed), "--out", str(run)]
+    if not (ROOT / run / "result.json").is_file():
+        _run(*command)
+    made = read_predictions(ROOT / run / "predictions.parquet", series, horizon)
+    history = [json.loads(line) for line in (ROOT / run / "metrics.jsonl").read_text().splitlines()]
+    result = json.loads((ROOT / run / "result.json").read_text())
+    return made, {
+        "steps": history[-1]["step"],
+        "stride": strides.train,
+        "valid_mse": min(line["valid"]["score"] for line in history),
+        "seconds_render": round(drawn - began, 2),
+        "encoder": result["encoder"],
+        "command": " ".join(["python", *command]),
+        "note": setup.note,
+        "ours": True,
+    }
+
+
+def write_card(series: Series, horizon: int, strides: Strides, folder: Path) -> Path:
+    """windows.parquet and card.toml of one question; returns the card's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [_rows(series, part, horizon, strides.of(part)) for part in PARTS]
+    pd.concat(rows, ignore_index=True).to_parquet(folder / "windows.parquet", index=False)
+    names = variate_names(series)
+    lines = [
+        f'name = "{series.benchmark.name}-{horizon}"',
+        'format = "wide"',
+        'files = ["windows.parquet"]',
+        'place = "place"',
+        'year = "year"',
+        'sample_id = "window"',
+        'split = "side"',
+        f"cut = {series.benchmark.look_back}",
+        "first_step = 0",
+        "step_days = 1  # a step is what the benchmark says; nothing here depends on it",
+        "",
+        "[target]",
+        'column = "placeholder"',
+        'unit = "t/ha"',
+        *(line for name in names for line in ("", "[[variates]]", f'name = "{name}"')),
+    ]
+    path = folder / "card.toml"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def variate_names(series: Series) -> list[str]:
+    """v00, v01, ...: those of the file hold blanks and percent signs."""
+    return [f"v{number:02d}" for number in range(len(series.variates))]
+
+
+def _rows(series: Series, part: PartName, horizon: int, stride: int) -> pd.DataFrame:
+    past, future = (numbers[::stride] for numbers in series.windows(part, horizon))
+    both = np.concatenate([past, future], axis=-1)
+    steps = both.shape[-1]
+    columns = [f"{name}_{step}" for name in variate_names(series) for step in range(steps)]
+    frame = pd.DataFrame(both.reshape(len(both), -1), columns=columns)
+    window = [f"{part}-{number:06d}" for number in range(0, stride * len(both), stride)]
+    told = pd.DataFrame({"window": window, "place": "series", "year": 2000, "side": part, "placeholder": 1.0})
+    return pd.concat([told, frame], axis=1)
+
+
+def read_predictions(path: Path, series: Series, horizon: int) -> Numbers:
+    """predictions.parquet of a stage-1 run -> [N,V,H] in the order of the test windows. Raises ValueError for gaps."""
+    frame = pd.read_parquet(path).sort_values(["sample_id", "variate", "step"])
+    names = [f"test-{number:06d}" for number in range(len(series.starts("test", horizon)))]
+    shape = (len(names), len(series.variates), horizon)
+    if len(frame) != np.prod(shape) or sorted(set(frame["sample_id"])) != names:
+        raise ValueError(f"{path} holds {len(frame)} forecasts; {np.prod(shape)} of {shape[0]} windows are needed")
+    made: Numbers = frame["y_pred"].to_numpy(np.float64).reshape(shape)
+    return made
+
+
+def _run(*command: str) -> None:
+    """One command of the README; its output goes to standard error."""
+    subprocess.run([sys.executable, *command], cwd=ROOT, check=True, stdout=sys.stderr)

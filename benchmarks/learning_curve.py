@@ -1,0 +1,103 @@
+"""python -m benchmarks.learning_curve: RMSE against the share of training rows, for two presets and two baselines.
+
+Writes docs/learning-curve.png and docs/learning-curve.md. Few samples are this field's rule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import tyro
+
+from benchmarks.runs import ENCODER, ROOT, Job, commits, results, spread
+from report.run import hardware
+
+SHARES = (0.1, 0.25, 0.5, 1.0)
+PRESETS = ("timesclip", "simple")
+BASELINES = ("ridge", "gradient boosting", "place mean", "ridge on the anomaly")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Which runs to make."""
+
+    seeds: int = 3
+    """Seeds a point: they draw the rows, too."""
+    split: str = "year"
+    """How rows are held out."""
+    cards: tuple[str, ...] = ("illinois_soybean", "zambia_maize", "demo")
+    """Data sets."""
+    workers: int = 2
+    """Runs at a time."""
+
+
+def main() -> None:
+    """Make what is missing, then draw and write."""
+    args = tyro.cli(Arguments, description=__doc__)
+    jobs = {
+        (data, share, preset): [
+            Job(data, args.split, preset, seed, () if share == 1 else ("--share", str(share)))
+            for seed in range(args.seeds)
+        ]
+        for data in args.cards
+        for share in SHARES
+        for preset in PRESETS
+    }
+    found = results((job for group in jobs.values() for job in group), args.workers)
+    curves: dict[str, dict[str, list[list[float]]]] = {}
+    for data in args.cards:
+        curves[data] = {name: [] for name in (*PRESETS, *BASELINES)}
+        for share in SHARES:
+            for preset in PRESETS:
+                runs = [found[job] for job in jobs[data, share, preset]]
+                curves[data][preset].append([run["metrics"]["rmse"] for run in runs])
+            for name in BASELINES:
+                curves[data][name].append([run["baselines"][name]["rmse"] for run in runs])
+    draw(curves)
+    write(curves, args, commits(found.values()))
+
+
+def draw(curves: dict[str, dict[str, list[list[float]]]]) -> None:
+    """One panel a data set."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, panels = plt.subplots(1, len(curves), figsize=(4.2 * len(curves), 3.4), squeeze=False)
+    for panel, (data, lines) in zip(panels[0], curves.items(), strict=True):
+        for name, points in lines.items():
+            mean, deviation = np.mean(points, axis=1), np.std(points, axis=1)
+            style = "-" if name in PRESETS else "--"
+            panel.errorbar([100 * share for share in SHARES], mean, deviation, label=name, linestyle=style, capsize=2)
+        panel.set(title=data, xlabel="training rows, %", ylabel="RMSE of the test year, t/ha", xscale="log")
+        panel.set_xticks([100 * share for share in SHARES], [f"{100 * share:.0f}" for share in SHARES])
+        panel.grid(alpha=0.3)
+    panels[0][0].legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(ROOT / "docs" / "learning-curve.png", dpi=110)
+
+
+def write(curves: dict[str, dict[str, list[list[float]]]], args: Arguments, commit: str) -> None:
+    """docs/learning-curve.md."""
+    lines = [
+        "# Learning curve",
+        "",
+        "Made by `python -m benchmarks.learning_curve`; do not edit. RMSE in t/ha on the test rows of split "
+        f"{args.split}, {args.seeds} seeds, mean +- standard deviation; the seed draws the rows that are kept. "
+        f"Baselines learn from the same rows. Pictures seen by {ENCODER}, not by CLIP. {hardware()}, commit {commit}.",
+        "",
+        "![RMSE against the share of training rows](learning-curve.png)",
+        "",
+    ]
+    for data, rows in curves.items():
+        lines += [f"## {data}", "", "| | " + " | ".join(f"{share:.0%}" for share in SHARES) + " |"]
+        lines.append("|---" * (len(SHARES) + 1) + "|")
+        lines += [f"| {name} | {' | '.join(spread(points) for points in columns)} |" for name, columns in rows.items()]
+        lines.append("")
+    (ROOT / "docs" / "learning-curve.md").write_text("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""python -m benchmarks.presets: docs/presets.md, every preset in one table: its size and speed, and its forecasts.
+
+Rows are stage-2 runs; runs that are complete are not made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import tyro
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.drawing import fastest
+from benchmarks.runs import ENCODER, ROOT, Job, commits, results, spread
+from model.completion import CompletionTask, SeasonRows
+from model.parts import TimesCLIPConfig
+from model.presets import PRESETS, LinkName, Preset, PresetName
+from model.seasons import Season, Seen
+from model.timesclip import TimesCLIP
+from model.training.loop import Trainer
+from model.training.schedule import Schedule
+from report.run import commit, hardware
+
+VARIATES, STEPS, DIM, BATCH = 7, 36, 1280, 64
+LINKS: tuple[LinkName, ...] = ("frozen", "error", "scratch")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Which runs to make."""
+
+    seeds: int = 3
+    """Seeds a row."""
+    splits: tuple[str, ...] = ("year", "place")
+    """Splits a data set."""
+    presets: tuple[PresetName, ...] = tuple(PRESETS)
+    """Systems to compare."""
+    cards: tuple[str, ...] = ("illinois_soybean", "zambia_maize", "demo")
+    """Data sets."""
+    workers: int = 2
+    """Runs at a time."""
+
+
+def main() -> None:
+    """Make what is missing, then write the page."""
+    args = tyro.cli(Arguments, description=__doc__)
+    seeds = range(args.seeds)
+    grid = [(data, split) for data in args.cards for split in args.splits]
+    jobs = {(at, preset): [Job(*at, preset, seed) for seed in seeds] for at in grid for preset in args.presets}
+    linked = {
+        (at, link): [Job(*at, "timesclip", seed, late=() if link == "frozen" else ("--link", link)) for seed in seeds]
+        for at in grid
+        for link in LINKS
+    }
+    found = results((job for group in (*jobs.values(), *linked.values()) for job in group), args.workers)
+    names = {at: {name: [found[job] for job in jobs[at, name]] for name in args.presets} for at in grid}
+    ways = {at: {name: [found[job] for job in linked[at, name]] for name in LINKS} for at in grid}
+    write([sizes(args.presets), *forecasts("Every preset", names), *forecasts("Stage links of timesclip", ways)])
+
+
+def sizes(presets: Sequence[PresetName]) -> str:
+    """Parameters, multiply-adds and seconds of a training step, for 7 variates of 36 steps and 1280-d embeddings."""
+    lines = [
+        "## Sizes",
+        "",
+        f"Stage 1 on {VARIATES} variates of {STEPS} steps, embeddings of {DIM} numbers, batches of {BATCH}, one thread."
+        f" MACs: multiply-adds of a forward pass, a sample. Step: forward, loss, backward and AdamW. {hardware()}, "
+        f"commit {commit()[:12]}.",
+        "",
+        "| preset | parameters | MACs a sample | ms a step |",
+        "|---|---|---|---|",
+    ]
+    for name in presets:
+        parameters, macs, seconds = cost(PRESETS[name])
+        lines.append(f"| {name} | {parameters:,} | {macs / 1e6:.2f} M | {1000 * seconds:.1f} |")
+    return "\n".join([*lines, ""])
+
+
+def cost(preset: Preset) -> tuple[int, float, float]:
+    """Parameters, multiply-adds a sample, and seconds a step."""
+    torch.set_num_threads(1)
+    cut = STEPS // 2
+    whole = preset.framing == "season"
+    frame = STEPS if whole else cut
+    config = TimesCLIPConfig(
+        VARIATES, frame, STEPS - cut, vision_dim=DIM * preset.use_vision, **replace(preset).parts()
+    )
+    torch.manual_seed(0)
+    model = TimesCLIP(config)
+    first, second = (seen(frame, preset.use_vision) for _ in range(2))
+    season = Season(first, second, cut if whole else None)
+    if first.embeddings is not None:
+        model.fit_features([first.embeddings])
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(*first.inputs())
+    task = CompletionTask(model, SeasonRows([season.to_complete()], torch.arange(BATCH)), torch.arange(0), BATCH)
+    trainer = Trainer(Schedule(epochs=20, batch_size=BATCH))
+    seconds = fastest(lambda: trainer.refit(task, "bench/refit", 20), 2) / 20
+    return sum(p.numel() for p in model.parameters()), counter.get_total_flops() / 2 / BATCH, seconds
+
+
+def seen(steps: int, pictures: bool) -> Seen:
+    """A made window."""
+    values = torch.randn(BATCH, VARIATES, steps)
+    vectors = torch.randn(BATCH, VARIATES, DIM).half() if pictures else None
+    return Seen(values, torch.ones_like(values, dtype=torch.bool), vectors)
+
+
+def forecasts(title: str, tables: dict[tuple[str, str], dict[Any, list[dict[str, Any]]]]) -> list[str]:
+    """One Markdown table a data set and split: rows are systems, then the baselines on the same test rows."""
+    sections = []
+    for (data, split), rows in tables.items():
+        first = next(iter(rows.values()))
+        lines = [
+            f"## {title}: {data}, {split}",
+            "",
+            f"{first[0]['n_test']} test samples in {len(first[0]['folds'])} folds, {len(first)} seeds, mean +- "
+            "standard deviation over seeds.",
+            "",
+            "| forecast | R2 | RMSE, t/ha | 90 % interval holds |",
+            "|---|---|---|---|",
+        ]
+        for name, runs in rows.items():
+            cells = [spread([run["metrics"][metric] for run in runs]) for metric in ("r2", "rmse", "coverage_90")]
+            lines.append(f"| **{name}** | {' | '.join(cells)} |")
+        for name in first[0]["baselines"]:
+            cells = [spread([run["baselines"][name][metric] for run in first]) for metric in ("r2", "rmse")]
+            lines.append(f"| {name} | {' | '.join(cells)} | |")
+        told = commits(run for runs in rows.values() for run in runs)
+        lines += ["", f"Commit {told}. Command of the first run:", "", "    " + first[0]["command"], ""]
+        sections.append("\n".join(lines))
+    return sections
+
+
+def write(sections: list[str]) -> None:
+    """docs/presets.md."""
+    head = (
+        "# Every preset\n\nMade by `python -m benchmarks.presets`; do not edit. What each preset is: `docs/models.md`. "
+        f"No number here was got with CLIP: pictures were seen by {ENCODER} (ImageNet). Hardware: {hardware()}.\n"
+    )
+    (ROOT / "docs" / "presets.md").write_text("\n".join([head, *sections]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""gc beside a run: wherever the two meet, what the run has claimed is there in the end."""
+
+import os
+import time
+from contextlib import contextmanager, suppress
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import cache.fill
+import cache.gc
+from cache.catalog import Entry, entries
+from cache.fill import ImageWork, NotShared, draw_slab
+from cache.fsck import check
+from cache.gc import claims, garbage, sweep
+from cache.pool import Pool
+from cache.spec import image_spec
+from cache.store import Store
+from pipeline.render import draw
+from tests.test_fill import STYLE, block
+
+SLAB_ROWS = 8
+STEPS, INSTANTS = 5, 24  # of the run, and moments of gc at which it may go on; later ones come after gc's end
+
+
+def entry_of(series, images):
+    """What the run claims."""
+    samples, variates = series.keys.shape
+    names = tuple(f"b{number}" for number in range(variates))
+    ids = np.array([f"f{number}" for number in range(samples)])
+    return Entry("made", "0" * 32, images, "", names, (series.window.name,), ids, series.keys[..., None])
+
+
+def run_in_steps(root, series):
+    """render_cache.py in small: it claims, plans, makes the namespace, draws, and writes down that it is done."""
+    entry = entry_of(series, image_spec(STYLE).id)
+    work = None
+
+    def look():
+        nonlocal work
+        work = ImageWork.of(root, STYLE, [series], SLAB_ROWS)
+
+    def create():
+        if work.plan.slabs:
+            work.store.create()
+
+    def fill():
+        for job in work._jobs():
+            draw_slab(job)
+
+    return [lambda: entry.save(root), look, create, fill, lambda: entry.save(root)]
+
+
+def run(root, series):
+    for step in run_in_steps(root, series):
+        step()
+
+
+@contextmanager
+def meeting(steps, instants):
+    """While it is open, gc lets the run take its k-th step at the instant instants[k]: before or after it looks.
+
+    A worker that does not see the namespace, because gc has its spec in hand, looks again a moment later.
+    """
+    real, now, left = cache.gc.claims, 0, list(zip(instants, steps, strict=True))
+
+    def instant():
+        nonlocal now
+        while left and left[0][0] <= now:
+            with suppress(NotShared):
+                left[0][1]()
+                left.pop(0)
+                continue
+            break
+        now += 1
+
+    def watched(root):
+        instant()
+        found = real(root)
+        instant()
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache.gc, "claims", watched)
+        patch.setattr(cache.fill, "PATIENCE", 0.0)
+        yield
+    for _, step in left:
+        step()
+
+
+def collect_garbage(root, max_bytes=None):
+    """As `python -m cache gc --apply --min-age 0` does it."""
+    known = cache.gc.claims(root)
+    sweep(root, garbage(root, 0, max_bytes), known)
+
+
+def refuse_unless_whole(root, series):
+    keys = series.keys.reshape(-1)
+    values, observed = series.select(np.arange(len(keys)))
+    (store,) = Store.open_all(root, "images")  # its spec is there
+    np.testing.assert_array_equal(store.reader().read(keys), draw(values, observed, STYLE))
+    assert check(root, full=True) == []
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(0, INSTANTS), min_size=STEPS, max_size=STEPS).map(sorted))
+def test_a_run_whose_pictures_gc_has_in_hand_has_them_in_the_end(tmp_path_factory, instants):
+    """The slabs are there from before and nobody has claimed them: gc takes two slabs and then the namespace."""
+    root, series = tmp_path_factory.mktemp("cache"), block(samples=8)
+    ImageWork.of(root, STYLE, [series], SLAB_ROWS).run(Pool(1, "sequential"), lambda rows: None)
+    with meeting(run_in_steps(root, series), instants):
+        collect_garbage(root)
+    refuse_unless_whole(root, series)
+    assert len(entries(root)) == 1
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(1, INSTANTS), min_size=STEPS, max_size=STEPS).map(sorted))
+def test_a_data_set_that_is_forgotten_for_room_while_it_is_rendered_again_is_kept(tmp_path_factory, instants):
+    """Its first claim comes after gc has begun; one that gc knows of it may forget."""
+    root, series = tmp_path_factory.mktemp("cache"), block(samples=8)
+    run(root, series)
+    os.utime(root / entries(root)[0].file, (1, 1))  # so that the new claim has another time for sure
+    with meeting(run_in_steps(root, series), instants):
+        collect_garbage(root, max_bytes=0)
+    refuse_unless_whole(root, series)
+    assert len(entries(root)) == 1
+
+
+def test_without_a_run_beside_it_gc_takes_all_of_it(tmp_path):
+    series = block(samples=8)
+    work = ImageWork.of(tmp_path, STYLE, [series], SLAB_ROWS)
+    work.run(Pool(1, "sequential"), lambda rows: None)
+    assert len(work.store.slabs()) > 1
+    collect_garbage(tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_slab_whose_record_alone_is_young_is_no_leftover(tmp_path):
+    """gc judged a slab by the files that were old enough: it was committed while gc looked, and lost its data."""
+    series = block(samples=2)
+    run(tmp_path, series)
+    for path in tmp_path.glob("images/*/slabs/*/*"):
+        if path.name != "commit.json":
+            os.utime(path, (1, 1))
+    assert garbage(tmp_path, 60) == []
+
+
+def test_what_one_gc_has_in_hand_is_no_leftover_for_another(tmp_path):
+    series, seen = block(samples=2), []
+    run(tmp_path, series)
+    slab = ImageWork.of(tmp_path, STYLE, [series]).store.slabs()[0]
+    for path in (tmp_path / slab.folder).rglob("*"):
+        os.utime(path, (1, 1))
+
+    def look(modified):
+        seen.extend([garbage(tmp_path, 60), slab.storage.commits(slab.folder.rpartition("/")[0])])
+        return True
+
+    assert slab.storage.remove(slab.folder, look) is False
+    assert seen == [[], []]  # out of sight, and nobody else's to delete
+    refuse_unless_whole(tmp_path, series)
+
+
+@pytest.mark.parametrize("spared", [True, False])
+def test_what_was_written_again_meanwhile_is_not_overwritten(tmp_path, spared):
+    series = block(samples=2)
+    work = ImageWork.of(tmp_path, STYLE, [series])
+    work.run(Pool(1, "sequential"), lambda rows: None)
+    (slab,) = work.store.slabs()
+
+    def drawn_again(modified):
+        ImageWork.of(tmp_path, STYLE, [series]).run(Pool(1, "sequential"), lambda rows: None)
+        return spared
+
+    slab.storage.remove(slab.folder, drawn_again)
+    refuse_unless_whole(tmp_path, series)
+    assert [path.name for path in (tmp_path / slab.folder).parent.iterdir()] == [slab.folder.rpartition("/")[2]]
+
+
+def test_claims_are_names_and_times(tmp_path):
+    before = time.time() - 1
+    series = block(samples=2)
+    run(tmp_path, series)
+    ((name, modified),) = claims(tmp_path)
+    assert name == entries(tmp_path)[0].file
+    assert modified > before

@@ -1,0 +1,296 @@
+"""verdict.html: one file that opens offline, with tables that sort on a click and charts that answer to the mouse."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from PIL import Image
+from plotly.offline import get_plotlyjs
+
+from verdict.arms import WITH, WITHOUT
+from verdict.outcomes import Comparison, Outcomes, finite, rmse_by_group, spread
+from verdict.rendering import Price
+from verdict.sentence import LEVEL, Verdict
+from verdict.statistics import LEAST_GROUPS, Interval
+
+BLUE, RED, GREY = "#06a", "#c40", "#889"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a table shows, and what it sorts by (the text where None)."""
+
+    text: str
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class SortedTable:
+    """A table of the page."""
+
+    id: str
+    title: str
+    note: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart of the page: traces and layout as Plotly takes them."""
+
+    id: str
+    title: str
+    note: str
+    traces: Sequence[Mapping[str, Any]]
+    layout: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """Everything that the page says."""
+
+    data: str
+    split: str
+    verdict: Verdict
+    outcomes: Outcomes
+    comparisons: Sequence[Comparison]
+    costs: Mapping[str, Mapping[str, float | bool]]
+    rendering: Mapping[str, Price]
+    left_out: Mapping[str, str]
+    failures: Sequence[str]
+    sheets: Mapping[str, Image.Image]
+    commands: Sequence[str]
+    facts: Mapping[str, str]
+
+
+def page(contents: Contents) -> str:
+    """The whole HTML text."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    charts = [
+        differences_chart(contents.comparisons),
+        seeds_chart(contents.outcomes),
+        groups_chart(contents.outcomes),
+        cost_chart(contents),
+    ]
+    drawn = {chart.id: {"data": chart.traces, "layout": LAYOUT | dict(chart.layout)} for chart in charts}
+    return environment.get_template("page.html").render(
+        c=contents,
+        least=LEAST_GROUPS,
+        tables=[arms_table(contents), comparisons_table(contents), *rendering_tables(contents)],
+        charts=charts,
+        drawn=Markup(json.dumps(finite(drawn)).replace("<", "\\u003c")),
+        sheets={name: picture(image) for name, image in contents.sheets.items()},
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+LAYOUT = {"margin": {"l": 10, "r": 20, "t": 10, "b": 45}, "showlegend": False, "height": 420, "hovermode": "closest",
+          "template": "none", "font": {"family": "system-ui, sans-serif", "size": 12}}  # fmt: skip
+
+
+def arms_table(contents: Contents) -> SortedTable:
+    """Every arm and baseline: scores, spread, seconds, memory."""
+    rows = []
+    for name, said in contents.outcomes.said.items():
+        scores, cost = spread(said, contents.outcomes.truth), contents.costs.get(name)
+        seconds = "" if cost is None else f"{'≥ ' if cost['resumed'] else ''}{cost['seconds']:.0f}"
+        rows.append(
+            [
+                Cell(name),
+                Cell(said.arm.group),
+                Cell(_with_sd(scores["rmse"], scores["rmse_sd"]), scores["rmse"]),
+                Cell(_with_sd(scores["r2"], scores["r2_sd"]), scores["r2"]),
+                Cell(f"{scores['rmse_sd_folds']:.3f}", scores["rmse_sd_folds"]),
+                Cell(f"{scores['bias']:+.3f}", scores["bias"]),
+                Cell(str(len(said.seeds)), len(said.seeds)),
+                Cell(seconds, None if cost is None else cost["seconds"]),
+                Cell("" if cost is None else f"{cost['peak_mb']:.0f}", None if cost is None else cost["peak_mb"]),
+            ]
+        )
+    head = ("arm", "group", "RMSE, t/ha", "R2", "RMSE, sd over folds", "bias, t/ha", "seeds", "seconds a run",
+            "peak MB")  # fmt: skip
+    rows.sort(key=lambda row: row[2].value or 0.0)
+    note = (
+        "Mean and standard deviation over seeds, all test rows of all folds together. Seconds are both stages of one "
+        "run, without rendering and embedding; ≥: the run was resumed, what the stopped process took is not in it."
+    )
+    return SortedTable("arms", "Arms", note, head, rows)
+
+
+def comparisons_table(contents: Contents) -> SortedTable:
+    """Every difference with its interval, over both kinds of group, and p."""
+    held = contents.outcomes.held
+    other = "year" if held == "place" else "place"
+    rows = []
+    for one in contents.comparisons:
+        d, o = one.difference, one.over_other
+        clear = one.holm < LEVEL and d.trusted
+        better = ("better" if d.rmse.high < 0 else "worse" if d.rmse.low > 0 else "") if clear else ""
+        rows.append(
+            [
+                Cell(one.arm.name),
+                Cell(one.against),
+                Cell(f"{d.rmse.value:+.3f}{_interval(d.rmse)}", d.rmse.value),
+                Cell(f"{d.r2.value:+.3f}{_interval(d.r2)}", d.r2.value),
+                Cell(f"{d.p:.2g}", d.p),
+                Cell(f"{one.holm:.2g}", one.holm),
+                Cell("" if one.rule is None else f"{one.rule:.2g}", one.rule),
+                Cell(better or ("undecided" if d.trusted else "too few groups")),
+                Cell(_interval(o.rmse).strip(" ()"), o.rmse.low),
+                Cell(f"{d.samples_needed():.0f}", d.samples_needed()),
+                Cell(one.arm.question),
+            ]
+        )
+    head = ("arm", "minus", "RMSE, t/ha", "R2", "p", "p, Holm", "p, rule", "clearly", f"RMSE over {other}s",
+            "samples for 1 %", "question")  # fmt: skip
+    first = contents.comparisons[0].difference
+    trust = "" if first.trusted else (
+        f"With {first.groups} held-out {held}s the intervals cannot be trusted, and no p can come below "
+        f"{2.0 ** (1 - first.groups):.2g}: {LEAST_GROUPS} are the least. "
+    )  # fmt: skip
+    note = (
+        f"{trust}RMSE below zero: the arm is better than what is subtracted. Paired bootstrap over the {first.groups} "
+        f"{held}s that were held out and the {first.seeds} seeds; p from swapping the two arms in whole {held}s, "
+        f"adjusted over all {len(contents.comparisons)} comparisons, and over those that the rule reads. Samples for 1 "
+        f"%: with so many, in {held}s like these, a difference of 1 % of the RMSE would be seen with 80 % power. The "
+        f"interval over {other}s is there to look at; the rule does not use it. docs/verdict.md."
+    )
+    return SortedTable("comparisons", "Differences", note, head, rows)
+
+
+def rendering_tables(contents: Contents) -> list[SortedTable]:
+    """What pictures cost once, and which arms are not there."""
+    seconds = [
+        [
+            Cell(name),
+            Cell(str(one.pictures), one.pictures),
+            *(Cell(_seconds(value), value) for value in (one.draw, one.embed, one.per_thousand)),
+            Cell("here" if one.measured else "earlier runs of this cache"),
+        ]
+        for name, one in contents.rendering.items()
+    ]
+    head = ("pictures of", "pictures", "draw, s", "embed, s", "s per 1,000 samples", "rate measured")
+    note = "Spent once: every arm, seed and fold after it reads the cache. Arms with equal pictures share them."
+    tables = [SortedTable("rendering", "Rendering and embedding", note, head, seconds)]
+    if contents.left_out:
+        rows = [[Cell(name), Cell(why)] for name, why in contents.left_out.items()]
+        tables.append(SortedTable("left-out", "Arms that are left out", "", ("arm", "why"), rows))
+    return tables
+
+
+def differences_chart(comparisons: Sequence[Comparison]) -> Chart:
+    """RMSE of each arm minus that of the one it is compared with, and its interval."""
+    ordered = sorted(comparisons, key=lambda one: -one.difference.rmse.value)
+    rmse = [one.difference.rmse for one in ordered]
+    clear = [one.holm < LEVEL and one.difference.trusted for one in ordered]
+    trace = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [r.value for r in rmse],
+        "y": [f"{one.arm.name} − {one.against}" for one in ordered],
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [r.high - r.value for r in rmse],
+            "arrayminus": [r.value - r.low for r in rmse],
+            "color": GREY,
+        },
+        "marker": {"size": 9, "color": [BLUE if one else GREY for one in clear]},
+        "text": [f"p {one.difference.p:.2g}, Holm {one.holm:.2g}" for one in ordered],
+    }
+    layout = {
+        "height": 120 + 24 * len(ordered),
+        "xaxis": {"title": {"text": "difference of RMSE, t/ha (left: the first is better)"}, "zeroline": True},
+        "yaxis": {"automargin": True},
+    }
+    note = "Dots with 95 % intervals; blue where Holm's p is below 0.05."
+    return Chart("differences", "Is it better?", note, [trace], layout)
+
+
+def seeds_chart(outcomes: Outcomes) -> Chart:
+    """RMSE of every arm and seed."""
+    x, y, arms = [], [], sorted(outcomes.said.values(), key=lambda s: -spread(s, outcomes.truth)["rmse"])
+    for said in arms:
+        for row in said.forecasts:
+            x.append(float(((row - outcomes.truth) ** 2).mean() ** 0.5))
+            y.append(said.arm.name)
+    trace = {"type": "scatter", "mode": "markers", "x": x, "y": y, "marker": {"size": 8, "color": BLUE, "opacity": 0.6}}
+    layout = {
+        "height": 120 + 22 * len(arms),
+        "xaxis": {"title": {"text": "RMSE, t/ha"}},
+        "yaxis": {"automargin": True},
+    }
+    return Chart("seeds", "Every seed of every arm", "A dot a seed.", [trace], layout)
+
+
+def groups_chart(outcomes: Outcomes) -> Chart:
+    """RMSE with pictures against RMSE without, a dot a held-out group."""
+    without, with_ = rmse_by_group(outcomes, WITHOUT), rmse_by_group(outcomes, WITH)
+    low, high = (f([*without.values(), *with_.values()]) for f in (min, max))
+    dots = {
+        "type": "scatter",
+        "mode": "markers+text" if len(without) <= 30 else "markers",
+        "x": list(without.values()),
+        "y": [with_[name] for name in without],
+        "text": list(without),
+        "textposition": "top center",
+        "marker": {"size": 9, "color": BLUE, "opacity": 0.7},
+    }
+    line = {"type": "scatter", "mode": "lines", "x": [low, high], "y": [low, high], "line": {"color": GREY},
+            "hoverinfo": "skip"}  # fmt: skip
+    layout = {
+        "xaxis": {"title": {"text": f"{WITHOUT}: RMSE, t/ha"}},
+        "yaxis": {"title": {"text": f"{WITH}: RMSE, t/ha"}, "automargin": True},
+    }
+    note = f"A dot a held-out {outcomes.held}; below the line pictures helped there."
+    return Chart("groups", f"{outcomes.held.capitalize()} by {outcomes.held}", note, [line, dots], layout)
+
+
+def cost_chart(contents: Contents) -> Chart:
+    """RMSE against seconds."""
+    names = list(contents.costs)
+    trace = {
+        "type": "scatter",
+        "mode": "markers+text",
+        "x": [contents.costs[name]["seconds"] for name in names],
+        "y": [spread(contents.outcomes.said[name], contents.outcomes.truth)["rmse"] for name in names],
+        "text": names,
+        "textposition": "top center",
+        "marker": {"size": 9, "color": RED},
+        "cliponaxis": False,
+    }
+    layout = {
+        "xaxis": {"title": {"text": "seconds a run"}},
+        "yaxis": {"title": {"text": "RMSE, t/ha"}, "automargin": True},
+    }
+    return Chart("cost", "What it takes", "Both stages of one run, without rendering and embedding.", [trace], layout)
+
+
+def picture(image: Image.Image) -> str:
+    """A PNG as an address that needs no file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _with_sd(mean: float, sd: float) -> str:
+    return f"{mean:.3f}" + (f" ± {sd:.3f}" if sd >= 0.0005 else "")
+
+
+def _seconds(value: float) -> str:
+    return "unknown" if value != value else f"{value:.1f}"
+
+
+def _interval(one: Interval) -> str:
+    return "" if one.low != one.low else f" ({one.low:+.3f} to {one.high:+.3f})"
