@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -30,7 +33,7 @@ from model.training.processes import ALONE
 from model.training.schedule import Schedule
 from model.training.task import Draw
 from report.run import RunFolder
-from tests.conftest import CARD, small_seasons
+from tests.conftest import CARD, ROOT, small_seasons
 from tests.tasks import season
 
 TINY_CLIP = {
@@ -372,6 +375,23 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(chain, clip, tmp_path, monkeypa
     assert run(train.main, "--resume", tmp_path / "stopped") == 0
     for name in ("model.safetensors", "tower/moved.safetensors"):
         assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_two_processes_tune_the_tower_as_one_does(chain, clip, tmp_path):
+    data = chain[1]
+    given = [*data, "--stage", 1, "--encoder", clip, "--epochs", 2, "--finetune-vision", 1, "--dropout", 0,
+             "--batch-size", 25]  # fmt: skip
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "train.py"]
+    command = [*launcher, *map(str, given), "--out", str(tmp_path / "both")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120,
+                          env=os.environ | {"OMP_NUM_THREADS": "1"})  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert run(train.main, *given, "--out", tmp_path / "alone") == 0
+    both, alone = (RunFolder.open(tmp_path / name) for name in ("both", "alone"))
+    for one, other in zip(both.metrics(), alone.metrics(), strict=True):
+        assert one["train"] == pytest.approx(other["train"], rel=1e-4)
+        assert one["valid"] == pytest.approx(other["valid"], rel=1e-4)
+    assert (both.path / "tower" / "moved.safetensors").is_file()
 
 
 @pytest.mark.parametrize(
