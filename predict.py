@@ -35,6 +35,7 @@ from report.progress import stage_progress
 from report.run import RunFolder
 from stages import forecasting
 from stages.prepare import Pictures
+from stages.tuning import has_tower
 
 MOST_SPREADS = 5.0  # of the training values may the median of a variate lie from their mean
 
@@ -163,7 +164,7 @@ def refuse_other_numbers(table: SeasonTable, fitted: Mapping[str, Any]) -> None:
 
 def fill(args: Arguments, table: SeasonTable, style: Style, result: dict[str, Any], fitted: dict[str, Any]) -> Store:
     """Draw and embed what is missing, for the y-ranges of every fold; returns the embeddings."""
-    encoder = resolve(args.encoder or result["encoder"])
+    encoder = resolve(args.encoder or (f"tuned:{args.run}" if has_tower(args.run) else result["encoder"]))
     spec = embedding_spec(style, encoder.to_dict())
     if spec.id != result["cache_spec"]:
         raise InputError(

@@ -56,7 +56,8 @@ class Arguments:
     cache: str = "image_cache"
     """The cache: a folder, or an address such as s3://bucket/prefix."""
     encoder: str = "auto"
-    """auto, none (draw only), efficientnet-lite0, open_clip:ARCH/TAG-or-path, transformers:ID-or-folder, timm:NAME."""
+    """auto, none (draw only), efficientnet-lite0, open_clip:ARCH/TAG-or-path, transformers:ID-or-folder, timm:NAME,
+    tuned:RUN (a tower that `train.py --finetune-vision` tuned)."""
     engine: EngineName = "auto"
     """What embeds: torch (on a GPU where there is one), or OpenVINO on a CPU (requirements-fast.txt)."""
     workers: int = 2

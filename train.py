@@ -7,6 +7,7 @@ fine-tunes both together.
     python train.py --stage 2 --data my_card.toml --split leave-year-out --offset place
     python train.py --stage 3 --from runs/x                      fine-tune a stage-2 run
     python train.py --stage 1 --preset language-only             without pictures
+    python train.py --stage 1 --finetune-vision 2                the last 2 blocks of the picture tower learn, too
     python train.py --stage 1 --seeds 5                          five runs and their spread
     python train.py --resume runs/x                              go on with a run that was stopped
     python train.py --config runs/x/config.json --lr 5e-4        the same run again, with another rate
@@ -32,9 +33,11 @@ from typing import Any
 
 from cache.catalog import entries
 from cache.dataset import encoder_of
+from cache.spec import embedding_spec
 from cache.storage import CacheError
-from model.encoders import EncoderError
+from model.encoders import EncoderError, EncoderSpec, TunedOn, is_by_path, resolve
 from model.presets import Preset
+from model.seeing import Seeing
 from model.training.errors import Diverged, Lost, Refused
 from model.training.freezing import Freeze
 from model.training.loop import Listener, Silent, Trainer
@@ -55,9 +58,10 @@ from report.summary import print_scores, write_spread
 from report.tracking import Trackers, wanted_trackers
 from stages import completing, forecasting
 from stages.checkpoints import Checkpoints
-from stages.flags import Arguments, as_record, parse, part_flags, preset_of, schedule_of
+from stages.flags import Arguments, as_record, parse, part_flags, preset_of, schedule_of, tuned_blocks
 from stages.logging import EpochLog
 from stages.prepare import Pictures, Prepared, prepare
+from stages.tuning import find_tower, has_tower, keep_copy, keep_tuned, refuse_learnt_rows
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -128,12 +132,16 @@ def train_seeds(args: Arguments, processes: Processes, command: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Ground:
-    """What a run stands on: the table, its folds ready to train, the pictures and the run before."""
+    """What a run stands on: the table, its folds ready to train, the pictures and the run before.
+
+    seeing: the picture tower where it learns, too.
+    """
 
     table: SeasonTable
     prepared: list[Prepared]
     pictures: Pictures | None
     source: RunFolder | None
+    seeing: Seeing | None
     seconds: float
 
     def fingerprints(self) -> dict[str, str | None]:
@@ -152,7 +160,7 @@ def train(args: Arguments, processes: Processes, command: str) -> None:
     with listening(args, run, trackers) as listener:
         trainer = trainer_of(args, processes, precision, keeper, listener)
         for ready in ground.prepared:
-            outcomes.append(train_fold(args, ready, ground.source, trainer))
+            outcomes.append(train_fold(args, ready, ground, trainer))
             if outcomes[-1].fit.interrupted:
                 break
     if outcomes[-1].fit.interrupted:
@@ -177,17 +185,22 @@ def prepare_ground(args: Arguments) -> Ground:
     folds = make_folds(table.year, table.place, table.sample_id, args.input.split, args.run.seed, table.assigned)
     folds = thinned(choose_folds(folds, args.input.folds), args.input.share, args.run.seed)
     refuse_large_batches(args, folds)
+    refuse_many_towers(args, folds)
     print(
         f"{table.name}: {len(table)} samples, split {args.input.split}, folds {', '.join(fold.name for fold in folds)}"
     )
     print(table.describe_counts())
     pictures = find_pictures(args, table, preset) if preset.use_vision else None
+    if pictures is not None:
+        refuse_learnt_rows(pictures, table, folds, args.input.split, args.run.seed)
     source = base_run(args, table, folds, pictures)
-    views = view_tables(table, args.sampling.to_views())
-    prepared = [
-        prepare(table, fold, preset.framing, pictures, views, steps_named(args.sampling.steps)) for fold in folds
-    ]
-    return Ground(table, prepared, pictures, source, time.perf_counter() - started)
+    views, steps = view_tables(table, args.sampling.to_views()), steps_named(args.sampling.steps)
+    prepared = [prepare(table, fold, preset.framing, pictures, views, steps) for fold in folds]
+    seeing = None
+    if args.model.finetune_vision is not None and pictures is not None:
+        drawn = (table, *views, *(table.as_of(step) for step in steps))
+        seeing = find_tower(pictures, args.input.encoder, tuned_blocks(args), drawn, prepared[0].scales.ranges)
+    return Ground(table, prepared, pictures, source, seeing, time.perf_counter() - started)
 
 
 def open_run(args: Arguments, ground: Ground, processes: Processes) -> tuple[RunFolder | None, Checkpoints]:
@@ -244,11 +257,11 @@ def trainer_of(
     )
 
 
-def train_fold(args: Arguments, ready: Prepared, source: RunFolder | None, trainer: Trainer) -> Any:
+def train_fold(args: Arguments, ready: Prepared, ground: Ground, trainer: Trainer) -> Any:
     """One fold of the stage."""
-    preset = preset_of(args)
+    preset, source = preset_of(args), ground.source
     if args.stage == 1:
-        return completing.run_fold(ready, preset, trainer, args.sampling.balance)
+        return completing.run_fold(ready, preset, trainer, args.sampling.balance, ground.seeing)
     if args.stage == 3 and source is not None:
         return forecasting.run_stage_3(ready, source, trainer, args.sampling.balance)
     completer = None if source is None else completing.load_model(source, ready.fold.name).to(trainer.processes.device)
@@ -271,10 +284,12 @@ def write_run(
         run.write_baselines(guesses)
     run.write_weights(stage.weights(outcomes))
     run.write_json("fitted.json", {outcome.prepared.fold.name: stage.fitted(outcome) for outcome in outcomes})
+    tuned = write_tower(args, run, ground)
     run.write_json(
         "result.json",
         {
             **identity(args, ground, outcomes, command),
+            **tuned,
             "from": None if ground.source is None else str(ground.source.path),
             "metrics": metrics,
             "baselines": baselines,
@@ -282,6 +297,31 @@ def write_run(
         },
     )
     write_page(run)
+
+
+def write_tower(args: Arguments, run: RunFolder, ground: Ground) -> dict[str, str]:
+    """Keep the tuned tower with the run; returns what result.json then says of encoder and embeddings, if it learnt."""
+    if ground.seeing is None:
+        keep_copy(run, ground.pictures, ground.source)
+        return {}
+    (fold,) = (ready.fold.name for ready in ground.prepared)
+    learnt = TunedOn(ground.table.fingerprint(), args.input.split, fold, args.run.seed)
+    encoder = keep_tuned(run, ground.seeing.tower, learnt)
+    print(
+        f"the tuned tower is an encoder of its own; `train.py --stage 2 --from {run.path}` reads its embeddings "
+        f"after:\n    {render_command(args, preset_of(args), encoder.name)}"
+    )
+    return {"encoder": encoder.label, "cache_spec": embedding_spec(args.style, encoder.to_dict()).id}
+
+
+def refuse_many_towers(args: Arguments, folds: Sequence[Fold]) -> None:
+    """Raises InputError where --finetune-vision would tune a tower for each of several folds."""
+    if args.model.finetune_vision is not None and len(folds) > 1:
+        raise InputError(
+            f"--finetune-vision tunes one tower on the training rows of one fold, and split {args.input.split} has "
+            f"{len(folds)} ({', '.join(fold.name for fold in folds)}): a tower that learnt from one fold knows rows "
+            f"that another tests. Take one, as in --folds {folds[-1].name}, a run for each."
+        )
 
 
 def refuse_large_batches(args: Arguments, folds: Sequence[Fold]) -> None:
@@ -296,6 +336,29 @@ def refuse_large_batches(args: Arguments, folds: Sequence[Fold]) -> None:
 
 def find_pictures(args: Arguments, table: SeasonTable, preset: Preset) -> Pictures:
     """The cached embeddings that this table needs, or an error with the command that makes them."""
+    encoder = wanted_encoder(args)
+    name = encoder.name if isinstance(encoder, EncoderSpec) else encoder
+    command = render_command(args, preset, name)
+    found = Pictures.find(args.input.cache, args.style, table, encoder, command, preset.framing)
+    return replace(found, control=args.input.control, seed=args.run.seed)
+
+
+def wanted_encoder(args: Arguments) -> EncoderSpec | str | None:
+    """Whose embeddings to read: --encoder, or else the tower that the run of --from has tuned. None: the last used."""
+    name = args.input.encoder
+    if name is None and args.model.from_ is not None and has_tower(named_run(args, args.model.from_)):
+        name = f"tuned:{named_run(args, args.model.from_)}"
+    return resolve(name) if name is not None and is_by_path(name) else name
+
+
+def named_run(args: Arguments, path: Path) -> Path:
+    """The run that --from means: of a folder that --seeds made, the one of this seed."""
+    of_seed = path / f"seed{args.run.seed}"
+    return of_seed if of_seed.is_dir() else path
+
+
+def render_command(args: Arguments, preset: Preset, encoder: str | None) -> str:
+    """What makes the embeddings that this command line reads."""
     given = args.input
     command = ["python", "render_cache.py", "--data", given.data, "--cache", given.cache, "--split", given.split]
     if given.split in ("place", "random"):
@@ -305,15 +368,14 @@ def find_pictures(args: Arguments, table: SeasonTable, preset: Preset) -> Pictur
         command += ["--steps", args.sampling.steps]
     if preset.framing != "halves":
         command += ["--framing", preset.framing]
-    if given.encoder:
-        command += ["--encoder", given.encoder]
+    if encoder:
+        command += ["--encoder", encoder]
     if given.year:
         command += ["--year", str(given.year)]
     for name, value in asdict(args.style).items():
         if value != getattr(Style(), name):
             command += [f"--style.{name.replace('_', '-')}", str(value)]
-    found = Pictures.find(given.cache, args.style, table, given.encoder, shlex.join(command), preset.framing)
-    return replace(found, control=given.control, seed=args.run.seed)
+    return shlex.join(command)
 
 
 def control_of(args: Arguments) -> str | None:
@@ -347,16 +409,15 @@ def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], picture
     command = shlex.join(["python", "train.py", *given])
     names = {fold.name for fold in folds}
     if args.model.from_ is None:
-        for run in complete_runs():
-            result = run.read_json("result.json")
-            if names <= set(result["folds"]) and all(result.get(name) == value for name, value in wanted.items()):
-                return run
+        if run := newest_run(wanted, names):
+            return run
+        tuned = newest_run({name: value for name, value in wanted.items() if name != "cache_spec"}, names)
+        hint = f" {tuned.path}, which tuned its own tower, would: --from {tuned.path}." if tuned else ""
         raise InputError(
-            "no stage-1 run under runs/ fits this table, split, preset, its parts, seed and pictures. "
+            f"no stage-1 run under runs/ fits this table, split, preset, its parts, seed and pictures.{hint} "
             f"Run:\n    {command}"
         )
-    of_seed = args.model.from_ / f"seed{args.run.seed}"  # --from a folder that --seeds made
-    run = RunFolder.open(of_seed if of_seed.is_dir() else args.model.from_)
+    run = RunFolder.open(named_run(args, args.model.from_))
     result = run.read_json("result.json")
     for name, value in wanted.items():
         if name != "seed" and result.get(name) != value:
@@ -367,6 +428,16 @@ def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], picture
             f"--from {run.path} has folds {result['folds']}, this run needs {sorted(names)}. Run:\n    {command}"
         )
     return run
+
+
+def newest_run(wanted: Mapping[str, Any], folds: set[str]) -> RunFolder | None:
+    """The newest run of these results and folds; where any embeddings will do, one with a tower of its own."""
+    for run in complete_runs():
+        result = run.read_json("result.json")
+        fits = folds <= set(result["folds"]) and all(result.get(name) == value for name, value in wanted.items())
+        if fits and ("cache_spec" in wanted or has_tower(run.path)):
+            return run
+    return None
 
 
 def differing(found: Any, wanted: Any) -> tuple[str, str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -131,7 +131,12 @@ def completion_terms(model: TimesCLIP, outputs: Outputs, season: Season, process
 
 @torch.inference_mode()
 def evaluate(
-    model: TimesCLIP, season: Season, rows: Tensor, batch_size: int, processes: Processes = ALONE
+    model: TimesCLIP,
+    season: Season,
+    rows: Tensor,
+    batch_size: int,
+    processes: Processes = ALONE,
+    look: Callable[[Tensor], Tensor] | None = None,
 ) -> dict[str, float]:
     """Of some rows [n], whatever the batch size: `completion`, MSE over observed steps; and where sides are aligned
 
@@ -139,6 +144,7 @@ def evaluate(
     false_negatives  the share of pairs of a batch that it tells apart although their series are near-equal
 
     Whole batches are dealt to the processes in turn, so that every number is the same for any number of them.
+    look: rows [b] -> embeddings [b,V,D] of their first window, where the season holds none.
     """
     device = model.log_temperature.device
     names = ("completion", "alignment", "false_negatives")
@@ -148,6 +154,8 @@ def evaluate(
         if number % processes.size != processes.rank:
             continue
         batch = season.rows(positions).to(device)
+        if look is not None:
+            batch = replace(batch, first=replace(batch.first, embeddings=look(positions)))
         terms = completion_terms(model, completion_outputs(model, batch.first), batch, ALONE)
         observed = batch.rest[1].sum()
         sums[0] += torch.stack([terms["completion"].double() * observed, observed])

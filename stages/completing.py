@@ -14,9 +14,11 @@ from torch import Tensor
 
 from model.baselines import climatology, persistence
 from model.completion import SeasonRows, complete, evaluate, train_completion
+from model.encoders.tower import Tower
 from model.metrics import completion_metrics
 from model.parts import TimesCLIPConfig
 from model.presets import Preset
+from model.seeing import Seeing, train_seeing
 from model.timesclip import TimesCLIP
 from model.training.loop import Fit, Trainer
 from model.training.placement import placed
@@ -33,7 +35,7 @@ class Completed:
     """What one fold of stage 1 came to.
 
     truth and guesses (`model`, `persistence`, `climatology`) [n,V,W] are standardised by the fold's training rows;
-    selection [V,V] are the variate-selection weights averaged over test samples.
+    selection [V,V] are the variate-selection weights averaged over test samples. tower: the one that was tuned, if any.
     """
 
     prepared: Prepared
@@ -44,22 +46,33 @@ class Completed:
     observed: NDArray[np.bool_]
     guesses: dict[str, NDArray[np.float64]]
     selection: NDArray[np.float64] | None
+    tower: Tower | None = None
 
 
-def run_fold(prepared: Prepared, preset: Preset, trainer: Trainer, balance: bool) -> Completed:
-    """Train on the training rows, choose the epoch on the validation rows, then complete the test rows."""
+def run_fold(
+    prepared: Prepared, preset: Preset, trainer: Trainer, balance: bool, seeing: Seeing | None = None
+) -> Completed:
+    """Train on the training rows, choose the epoch on the validation rows, then complete the test rows.
+
+    seeing: the tower that learns, too, and its pictures; cached embeddings are read without it.
+    """
     fold, table = prepared.fold, prepared.table
     config = model_config(prepared, preset)
     seasons = placed(prepared.to_complete(), trainer.processes.device)
     device = seasons[0].first.values.device
     train, valid, test = (torch.from_numpy(rows).to(device) for rows in (fold.train, fold.valid, fold.test))
     weights = balancing_weights(table.target[fold.train]) if balance else None
-    model, fit = train_completion(config, SeasonRows(seasons, train, weights), valid, trainer, f"{fold.name}/train")
-    size = trainer.schedule.batch_size
-    completed, selection = complete(model, seasons[0].first.rows(test), size)
+    learnt, phase, size = SeasonRows(seasons, train, weights), f"{fold.name}/train", trainer.schedule.batch_size
+    if seeing is None:
+        model, fit = train_completion(config, learnt, valid, trainer, phase)
+        tested = seasons[0].rows(test)
+    else:
+        model, fit = train_seeing(config, learnt, valid, trainer, phase, seeing)
+        tested = seeing.seen(seasons[0], test, size)
+    completed, selection = complete(model, tested.first, size)
     scaled = prepared.scales.scaler.apply(table.values)
     typical = climatology(scaled[fold.train], table.observed[fold.train], table.cut)
-    judged = evaluate(model, seasons[0], test, size)
+    judged = evaluate(model, tested, torch.arange(len(test), device=device), size)
     return Completed(
         prepared,
         model,
@@ -73,6 +86,7 @@ def run_fold(prepared: Prepared, preset: Preset, trainer: Trainer, balance: bool
             "climatology": np.broadcast_to(typical, (len(fold.test), *typical.shape)),
         },
         None if selection is None else selection.numpy().astype(np.float64),
+        None if seeing is None else seeing.tower,
     )
 
 

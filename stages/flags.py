@@ -87,6 +87,8 @@ class ModelFlags:
     """Stage 2 takes from stage 1: its frozen features, its completion error as extra channels, or nothing (scratch)."""
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Stage 2: the stage-1 run to build on; the newest that fits by default. Stage 3: the stage-2 run."""
+    finetune_vision: str | None = None
+    """Stage 1: let the last N blocks of the picture tower learn, too (2), or the whole tower (all); one fold only."""
     freeze: str | None = None
     """Parts that keep their weights, as in vision,language; also select, head, tower (pretrained); stage 3: yields."""
     unfreeze_at: int | None = None
@@ -335,6 +337,15 @@ def preset_of(args: Arguments) -> Preset:
         raise InputError(f"--preset {args.model.preset} with these flags: {error}.") from error
 
 
+def tuned_blocks(args: Arguments) -> int | None:
+    """How many blocks of the picture tower learn; None: all of them. Raises InputError where that cannot be meant."""
+    given = args.model.finetune_vision or "all"
+    if given != "all" and not (given.isascii() and given.isdigit() and int(given) > 0):
+        raise InputError(f"--finetune-vision is {given}; it must be a number of blocks from 1 on, as in "
+                         "--finetune-vision 2, or all.")  # fmt: skip
+    return None if given == "all" else int(given)
+
+
 def part_flags(args: Arguments) -> list[str]:
     """The flags of this command line that choose the model of stage 1."""
     flags = ["--preset", args.model.preset]
@@ -372,7 +383,23 @@ def refuse_contradictions(args: Arguments, named: set[str]) -> None:
                          "`python train.py --stage 2`.")  # fmt: skip
     if args.stage == 2 and args.model.freeze:
         raise InputError("--freeze in stage 2: the whole encoder is frozen there. Leave it out.")
-    preset_of(args)
+    preset = preset_of(args)
+    if args.model.finetune_vision is not None:
+        tuned_blocks(args)
+        if args.stage != 1:
+            raise InputError(
+                f"--finetune-vision is for stage 1, this is stage {args.stage}: later stages read the embeddings "
+                "of the tuned tower from the cache. Leave it out, or use --stage 1."
+            )
+        if not preset.use_vision:
+            raise InputError(
+                f"--finetune-vision: --preset {args.model.preset} reads no pictures. Leave one of the two out."
+            )
+        if args.input.control != "none":
+            raise InputError(
+                f"--control {args.input.control} replaces the embeddings of pictures, and --finetune-vision reads the "
+                "pictures themselves. Leave one of the two out."
+            )
     for part in (args.model.freeze or "").split(",") if args.model.freeze else ():
         if part not in (known := PARTS if args.stage == 3 else PARTS[:-1]):
             near = difflib.get_close_matches(part, known, 1, 0.0)[0]

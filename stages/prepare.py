@@ -13,8 +13,10 @@ import xxhash
 from numpy.typing import NDArray
 
 from cache.dataset import choose_store, embeddings
+from cache.spec import embedding_spec
 from cache.storage import open_storage
 from cache.store import MissingRows, Store
+from model.encoders import EncoderSpec
 from model.seasons import Season, seen_through
 from pipeline.errors import InputError
 from pipeline.render import Style
@@ -92,6 +94,7 @@ class Pictures:
     store: Store
     command: str
     framing: Framing = "halves"
+    encoder: EncoderSpec | None = None  # where its weights were named
     control: ControlName = "none"
     seed: int = 0
     read: dict[bytes, NDArray[np.float16]] = field(default_factory=dict)  # folds with equal y-ranges share one table
@@ -101,16 +104,26 @@ class Pictures:
         root: str | Path,
         style: Style,
         table: SeasonTable,
-        encoder: str | None,
+        encoder: str | EncoderSpec | None,
         command: str,
         framing: Framing = "halves",
     ) -> Pictures:
-        """Raises InputError with the command when the cache has no embeddings of this style (and encoder)."""
-        store = choose_store(root, style, table, encoder) if open_storage(str(root)).exists() else None
+        """Raises InputError with the command when the cache has no embeddings of this style (and encoder).
+
+        encoder: the name that the cache knows it by, or what its weights on this machine say it is.
+        """
+        given = encoder if isinstance(encoder, EncoderSpec) else None
+        name = encoder.name if isinstance(encoder, EncoderSpec) else encoder
+        store = None
+        if given is not None:
+            namespace = Store(root, embedding_spec(style, given.to_dict()))
+            store = namespace if namespace.exists() else None
+        elif open_storage(str(root)).exists():
+            store = choose_store(root, style, table, name)
         if store is None:
-            wanted = f"embeddings of {encoder}" if encoder else "embeddings"
+            wanted = f"embeddings of {name}" if name else "embeddings"
             raise InputError(f"{root} holds no {wanted} for these plots. Run:\n    {command}")
-        return Pictures(root, style, store, command, framing)
+        return Pictures(root, style, store, command, framing, given)
 
     def fingerprint(self) -> str:
         """32 hex digits of xxh3-128 over the namespace and every vector that was read."""

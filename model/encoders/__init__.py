@@ -1,7 +1,8 @@
 """Frozen image encoders, named by a string: `spec = resolve("auto")`, then `load(spec).encode(ink, rgb)`.
 
 Names: auto, efficientnet-lite0, open_clip:<arch>/<tag, file or folder>, transformers:<folder or hub id>,
-timm:<name>[/<file>]. Resolving is cheap and, for the packaged encoder, free of torch; loading is not.
+timm:<name>[/<file>], tuned:<run folder>. Resolving is cheap and, for the packaged encoder, free of torch; loading is
+not.
 """
 
 from __future__ import annotations
@@ -13,13 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.encoders.engine import EngineName, choose
-from model.encoders.resolve import resolve
-from model.encoders.spec import EncoderError, EncoderSpec
+from model.encoders.resolve import is_by_path, resolve
+from model.encoders.spec import EncoderError, EncoderSpec, TunedOn
 
 if TYPE_CHECKING:
     from model.encoders.encoder import Encoder
 
-__all__ = ["EncoderError", "EncoderSpec", "EngineName", "choose", "encode", "load", "resolve"]
+__all__ = [
+    "EncoderError",
+    "EncoderSpec",
+    "EngineName",
+    "TunedOn",
+    "choose",
+    "encode",
+    "is_by_path",
+    "load",
+    "resolve",
+]
 
 
 @lru_cache(maxsize=1)

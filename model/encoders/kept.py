@@ -27,7 +27,7 @@ FILES = ("network.xml", "network.bin")
 
 def place(spec: EncoderSpec) -> Path:
     """Where the network of this encoder belongs; other weights, preprocessing or packages have another place."""
-    packages = ("openvino", "torch", LIBRARIES.get(spec.name.partition(":")[0], "timm"))
+    packages = ("openvino", "torch", LIBRARIES.get((spec.base or spec).name.partition(":")[0], "timm"))
     content = json.dumps([spec.to_dict(), {package: version(package) for package in packages}], sort_keys=True)
     return FOLDER / f"{spec.weights_digest}-{xxhash.xxh3_64_hexdigest(content.encode())}"
 

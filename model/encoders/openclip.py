@@ -86,7 +86,7 @@ def _from_folder(name: str, arch: str, folder: Path) -> EncoderSpec:
             "not there to describe one. Name an architecture of open_clip.list_models() or add the file."
         )
     spec = _spec(name, arch, config["model_cfg"], config.get("preprocess_cfg", {}), weights)
-    located = {"location": str(folder), "weights_digest": folder_digest([config_file, weights])}
+    located: dict[str, Any] = {"location": str(folder), "weights_digest": folder_digest([config_file, weights])}
     return EncoderSpec(**{**vars(spec), **located})
 
 
@@ -144,7 +144,7 @@ def _spec(
     )
 
 
-def _located(path: Path) -> dict[str, str]:
+def _located(path: Path) -> dict[str, Any]:
     return {"location": str(path), "weights_digest": file_digest(path)}
 
 

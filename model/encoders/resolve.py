@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
-from model.encoders import efficientnet, hub, openclip
+from model.encoders import efficientnet, hub, openclip, tuned
 from model.encoders.spec import BY_PATH, EncoderError, EncoderSpec
 
 NAMES = (
     "auto", "efficientnet-lite0", "open_clip:<arch>/<tag, file or folder>", "transformers:<folder or id>",
-    "timm:<name>[/<file>]", "random:efficientnet-lite0 (a control)",
+    "timm:<name>[/<file>]", "tuned:<run folder>", "random:efficientnet-lite0 (a control)",
 )  # fmt: skip
 
 
@@ -48,7 +49,17 @@ def _resolve(name: str) -> EncoderSpec:
         from model.encoders import timm_zoo
 
         return timm_zoo.resolve(name)
+    if name.startswith(tuned.PREFIX):
+        return tuned.resolve(name, _resolve)
     raise EncoderError(f"Encoder {name!r} is unknown. Known are: {'; '.join(NAMES)}.")
+
+
+def is_by_path(name: str) -> bool:
+    """Whether a name says where weights are on this machine, so that a cache knows the encoder by another name."""
+    kind, _, where = name.partition(":")
+    if kind in ("open_clip", "timm"):
+        where = where.partition("/")[2]
+    return kind == "tuned" or bool(where and BY_PATH not in where and Path(where).expanduser().exists())
 
 
 def _auto() -> EncoderSpec:

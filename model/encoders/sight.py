@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from model.encoders import efficientnet, huggingface, openclip, timm_zoo
+from model.encoders import efficientnet, huggingface, openclip, timm_zoo, tuned
 from model.encoders.spec import EncoderSpec
 
 FAMILIES = {"open_clip": openclip, "transformers": huggingface, "timm": timm_zoo}
@@ -41,8 +41,15 @@ class Sight(torch.nn.Module):
 
 def sight(spec: EncoderSpec) -> Sight:
     """The module of a resolved spec, in float32, frozen. Raises EncoderError where its weights do not fit."""
-    family = FAMILIES.get(spec.name.partition(":")[0], efficientnet)
-    return Sight(spec, family.tower(spec)).eval().requires_grad_(False).float()
+    return Sight(spec, tower(spec)).eval()
+
+
+def tower(spec: EncoderSpec) -> torch.nn.Module:
+    """images [n,3,S,S], normalised -> features [n,D], in float32, frozen. Raises EncoderError as `sight` does."""
+    if spec.base is not None:
+        return tuned.put_into(tower(spec.base), spec)
+    net: torch.nn.Module = FAMILIES.get(spec.name.partition(":")[0], efficientnet).tower(spec)
+    return net.float().eval().requires_grad_(False)
 
 
 def resized(plane: torch.Tensor, side: int) -> torch.Tensor:

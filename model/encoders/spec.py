@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import xxhash
@@ -28,6 +28,16 @@ class EncoderError(Exception):
 
 
 @dataclass(frozen=True)
+class TunedOn:
+    """The rows that a tower has learnt from: the training rows of one fold of a table of this fingerprint."""
+
+    data: str
+    split: str
+    fold: str
+    seed: int
+
+
+@dataclass(frozen=True)
 class EncoderSpec:
     """A frozen image encoder, fixed down to the bytes of its weights.
 
@@ -39,6 +49,8 @@ class EncoderSpec:
     weights_digest  xxh3-128, hex, of the weight file (for a folder: of its weight files and configuration)
     location        where the weights are on this machine
     reason          one plain line: why this encoder was taken
+    tuned_on        what its tower has learnt from in runs of this project, in order
+    base            of a tuned tower: the encoder that it was, whose weights its own replace in part
     """
 
     name: str
@@ -51,10 +63,12 @@ class EncoderSpec:
     precision: str = "float32"
     location: str = field(default="", compare=False, repr=False)
     reason: str = field(default="", compare=False)
+    tuned_on: tuple[TunedOn, ...] = ()
+    base: EncoderSpec | None = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, object]:
         """The cache namespace: equal on every machine for equal embeddings. No path and no reason in it."""
-        return {
+        record: dict[str, object] = {
             "name": self.label,
             "dim": self.dim,
             "size": self.size,
@@ -64,6 +78,7 @@ class EncoderSpec:
             "precision": self.precision,
             "preprocessing": PREPROCESSING_VERSION,
         }
+        return record | ({"tuned_on": [asdict(one) for one in self.tuned_on]} if self.tuned_on else {})
 
 
 def channels(values: Sequence[float]) -> Channels:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import tyro
 
+from model.encoders import tuned
 from model.export.card import model_card
 from model.export.onnx import Completion, Forecasting, refuse_unless_installed, write_onnx
 from model.finetuning import SeasonForecaster
@@ -24,6 +25,7 @@ from pipeline.errors import InputError
 from report.run import RunFolder
 from stages.completing import load_model
 from stages.forecaster import Forecaster
+from stages.tuning import has_tower
 
 FILES = ("config.json", "fitted.json", "model.safetensors")
 
@@ -61,6 +63,8 @@ def export(args: Arguments) -> int:
     result, fitted = run.read_json("result.json"), run.read_json("fitted.json")
     for name in FILES:
         shutil.copyfile(run.path / name, target.path / name)
+    if has_tower(run.path):
+        shutil.copytree(run.path / tuned.FOLDER, target.path / tuned.FOLDER)
     gaps = {}
     for fold in fitted if args.onnx else ():
         name = f"{fold}.onnx"
