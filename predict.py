@@ -1,6 +1,7 @@
 """Forecast new seasons with a trained run of stage 2 or 3.
 
     python predict.py --run runs/x --data new.csv --out predictions.csv
+    python predict.py --run runs/x --data new.csv --out june.csv --as-of 12     in mid-season, after 12 steps
 
 Draws and embeds what is missing, refuses a table whose variates, units or steps are not the run's, and writes t/ha with
 a 90 % interval. A run of several folds forecasts with the mean of its folds' models.
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import tyro
+from numpy.typing import NDArray
 
 from cache.fill import EmbeddingWork, ImageWork
 from cache.pool import Pool
@@ -57,6 +59,8 @@ class Arguments:
     """Drawing processes."""
     year: int | None = None
     """Harvest year of the seasons, where a table without a card does not tell it."""
+    as_of: int | None = None
+    """Forecast from the first so many steps of the season: later ones, if there are any, are not looked at."""
     memory_gb: float | None = None
     """Refuse a table that needs more memory than this; 60 % of what is free by default."""
 
@@ -84,8 +88,16 @@ def forecast(args: Arguments) -> int:
         raise InputError(
             f"{args.run} is a stage-{result['stage']} run; forecasts come from `python train.py --stage 2`."
         )
-    table = read(args.data, year=args.year, for_prediction=True, memory_gb=args.memory_gb)
+    steps = result["seasons"]["steps"]
+    as_of = None if args.as_of == steps else args.as_of
+    if as_of is not None:
+        refuse_unless_learnt(args.run, as_of, steps, fitted)
+    unfinished = None if as_of is None else steps
+    table = read(args.data, year=args.year, for_prediction=True, memory_gb=args.memory_gb, unfinished=unfinished)
     refuse_unless_alike(table, result)
+    table = table if as_of is None else table.as_of(as_of)
+    if not table.observed.any():
+        raise InputError(f"{table.name}: nothing is observed in the first {as_of or steps} steps of any season.")
     refuse_other_numbers(table, fitted)
     print(f"{table.name}: {len(table)} samples. {table.describe_counts()}")
     style = Style(**result["style"])
@@ -93,7 +105,7 @@ def forecast(args: Arguments) -> int:
     framings = [record["framing"] for record in fitted.values()]
     pictures = Pictures(args.cache, style, store, "", framings[0]) if store else None
 
-    forecasts = [forecasting.forecast_new(run, table, name, record, pictures) for name, record in fitted.items()]
+    forecasts = [forecasting.forecast_new(run, table, name, record, pictures, as_of) for name, record in fitted.items()]
     pred = np.mean([told.pred for told in forecasts], axis=0)
     low = np.maximum(pred - np.max([told.pred - told.lo for told in forecasts], axis=0), 0.0)
     high = pred + np.max([told.hi - told.pred for told in forecasts], axis=0)
@@ -104,13 +116,30 @@ def forecast(args: Arguments) -> int:
         f"{args.out}: {len(table)} forecasts in t/ha, 90 % interval {np.mean(high - low):.2f} t/ha wide on average, "
         f"mean {pred.mean():.2f} t/ha"
     )
-    for line in warnings(table, fitted):
+    for line in warnings(table, fitted, as_of):
         print(line)
     return 0
 
 
-def warnings(table: SeasonTable, fitted: Mapping[str, Any]) -> Iterator[str]:
+def refuse_unless_learnt(run: Path, as_of: int, steps: int, fitted: Mapping[str, Any]) -> None:
+    """Raises InputError where the run has no interval for seasons of which so many steps are known."""
+    learnt = [step for step, _ in next(iter(fitted.values()))["forecaster"].get("early", ())]
+    if not 1 <= as_of <= steps:
+        raise InputError(f"--as-of is {as_of}; seasons of this run have {steps} steps, so it must be 1 to {steps}.")
+    if not learnt or as_of < min(learnt):
+        which = f"seasons as known after {min(learnt)} steps or more" if learnt else "whole seasons only"
+        wanted = ",".join(map(str, sorted({as_of, *learnt})))
+        raise InputError(
+            f"--as-of {as_of}: {run} learnt from {which}, so it has no interval for this forecast. Train one that has:"
+            f"\n    python train.py --config {run}/config.json --steps {wanted}"
+        )
+
+
+def warnings(table: SeasonTable, fitted: Mapping[str, Any], as_of: int | None = None) -> Iterator[str]:
     """Where a forecast is worth less than its interval says, a sentence each."""
+    if as_of is not None and not table.observed[:, :, as_of - 1].any():
+        last = int(np.flatnonzero(table.observed.any((0, 1)))[-1]) + 1
+        yield f"no sample is observed at step {as_of}; the last that any has is {last}: is --as-of {last} meant?"
     known = [record["forecaster"]["known"] for record in fitted.values()]
     learnt = set().union(*(zip(one["place"], one["year"], strict=True) for one in known))
     again = sum(pair in learnt for pair in zip(table.place.tolist(), table.year.tolist(), strict=True))
@@ -122,14 +151,24 @@ def warnings(table: SeasonTable, fitted: Mapping[str, Any]) -> Iterator[str]:
             f"{len(unseen)} places were not in the run's training rows (such as {unseen[0]}): their forecast starts "
             "from the mean of all places, and the interval is likely too narrow."
         )
-    least = np.min([record["least_observed"] for record in fitted.values()], axis=0)
-    sparse = np.flatnonzero((forecasting.observed_shares(table) < least).any(1))
+    known_for, least = least_observed(fitted, as_of)
+    shares = forecasting.observed_shares(table if known_for is None else table.as_of(known_for))
+    sparse = np.flatnonzero((shares < least).any(1))
     if len(sparse):
         yield (
             f"{len(sparse)} samples (such as {table.sample_id[sparse[0]]}) have fewer observed steps than any season "
             f"that the run learnt from (at least {least[0]:.0%} of the first half and {least[1]:.0%} of the second): "
             "what is missing was not forecast, and the interval is likely too narrow."
         )
+
+
+def least_observed(fitted: Mapping[str, Any], as_of: int | None) -> tuple[int | None, NDArray[np.float64]]:
+    """The least observed shares [2] among the seasons learnt from, and after how many steps (None: all) they count."""
+    records = list(fitted.values())
+    if as_of is None:
+        return None, np.min([record["least_observed"] for record in records], axis=0)
+    step = max(step for step, _ in records[0]["least_observed_so_far"] if step <= as_of)
+    return step, np.min([dict(record["least_observed_so_far"])[step] for record in records], axis=0)
 
 
 def refuse_unless_alike(table: SeasonTable, result: dict[str, Any]) -> None:

@@ -197,6 +197,7 @@ class DatasetCard(_Part):
     step_days: Annotated[StepDays, PlainValidator(_step_days)] = 10.0
     season_start: MonthDay | None = None
     calendar_start: MonthDay = "01-01"
+    harvest: MonthDay | None = None
     season_steps: Annotated[int, Field(ge=2)] | None = None
     season_year: Literal["end", "start"] = "end"
     cut: Annotated[int, Field(ge=1)] | None = None

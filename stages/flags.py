@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from model.intervals import IntervalName
 from model.offset import OffsetName
 from model.parts import AlignmentName, PaddingName, Parts, PositionName
 from model.presets import PRESETS, LinkName, Preset, PresetName
@@ -94,6 +95,8 @@ class ModelFlags:
     """Stage 2: yield heads whose mean is the forecast."""
     quantiles: bool = False
     """Stage 2: heads tell the 5, 50 and 95 % quantiles, too, and the interval is made of them (CQR)."""
+    interval: IntervalName = "pooled"
+    """Stage 2: the 90 % interval from the residuals of all validation rows, or of every learnt year by turns (year)."""
 
 
 @dataclass(frozen=True)
@@ -344,7 +347,7 @@ def refuse_contradictions(args: Arguments, named: set[str]) -> None:
     """Raises InputError where flags cannot be meant together; named: those given, in a file or on the command line."""
     schedule = schedule_of(args)
     if args.stage != 2:
-        for name in ("offset", "offset-years", "members", "quantiles", "link"):
+        for name in ("offset", "offset-years", "members", "quantiles", "interval", "link"):
             if name in named and value_differs(args.model, name):
                 raise InputError(f"--{name} is for stage 2, this is stage {args.stage}. Leave it out or use --stage 2.")
     if args.stage == 1 and args.model.from_:

@@ -61,7 +61,7 @@ class Prepared:
     """All N samples of a table, scaled by one fold's training rows.
 
     seasons  as measured, then one entry a view
-    so_far   as they were known after some steps, one entry a step
+    so_far   as they were known after `steps`, one entry a step
     """
 
     table: SeasonTable
@@ -70,6 +70,7 @@ class Prepared:
     framing: Framing
     seasons: tuple[Season, ...]
     so_far: tuple[Season, ...] = ()
+    steps: tuple[int, ...] = ()
 
     def to_complete(self) -> list[Season]:
         """What stage 1 learns from: a season that is known so far is completed to what was measured later."""
@@ -78,6 +79,11 @@ class Prepared:
     def to_forecast(self) -> list[Season]:
         """What stages 2 and 3 learn from."""
         return [*self.seasons, *self.so_far]
+
+    @property
+    def judged(self) -> tuple[int, ...]:
+        """Which of `to_forecast` the validation rows are read in: as measured, and as known after each step."""
+        return (0, *range(len(self.seasons), len(self.seasons) + len(self.so_far)))
 
 
 @dataclass(frozen=True)
@@ -157,7 +163,8 @@ def assemble(
         return season_of(one, scales, framing, None if pictures is None else pictures.vectors(one, scales.ranges))
 
     seasons = tuple(season(one) for one in (table, *views))
-    return Prepared(table, fold, scales, framing, seasons, tuple(season(table.as_of(step)) for step in steps))
+    so_far = tuple(season(table.as_of(step)) for step in steps)
+    return Prepared(table, fold, scales, framing, seasons, so_far, tuple(steps))
 
 
 def season_of(table: SeasonTable, scales: Scales, framing: Framing, vectors: NDArray[np.float16] | None) -> Season:
