@@ -2,6 +2,7 @@
 
     python predict.py --run runs/x --data new.csv --out predictions.csv
     python predict.py --run runs/x --data new.csv --out june.csv --as-of 12     in mid-season, after 12 steps
+    python predict.py --run runs/x --data card.toml --out map.geojson --by-place places.csv
 
 Draws and embeds what is missing, refuses a table whose variates, units or steps are not the run's, and writes t/ha with
 a 90 % interval. A run of several folds forecasts with the mean of its folds' models.
@@ -12,7 +13,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +21,19 @@ import pandas as pd
 import tyro
 from numpy.typing import NDArray
 
-from cache.fill import EmbeddingWork, ImageWork
-from cache.pool import Pool
-from cache.spec import embedding_spec
 from cache.storage import CacheError, refuse_unless_cache
-from cache.store import Store
-from model.encoders import EncoderError, encode, resolve
+from model.encoders import EncoderError
 from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.series import series_blocks
 from pipeline.sources import read
+from pipeline.sources.shapes import shapes_of
 from pipeline.table import SeasonTable
-from report.output import refuse_unless_possible, write_whole
-from report.progress import stage_progress
+from report.output import refuse_unless_possible
 from report.run import RunFolder
+from report.tables import ENDINGS, by_place, write_table
 from stages import forecasting
+from stages.filling import fill
 from stages.prepare import Pictures
 
 MOST_SPREADS = 5.0  # of the training values may the median of a variate lie from their mean
@@ -50,7 +48,9 @@ class Arguments:
     data: str
     """Dataset card, data file, folder or glob; a yield column is not needed and not read."""
     out: Path = Path("predictions.csv")
-    """The CSV to write; refuses to replace one."""
+    """The .csv, .parquet or .geojson to write; refuses to replace one. A map needs positions in the card."""
+    by_place: Path | None = None
+    """Also write a CSV with a row a place: mean, least and most of its forecasts."""
     cache: str = "image_cache"
     """The cache folder; what is missing is drawn and embedded into it."""
     encoder: str | None = None
@@ -80,7 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def forecast(args: Arguments) -> int:
     """Open the run, read the table, fill the cache, forecast with every fold, write: the whole program."""
-    refuse_unless_possible(args.out, (".csv",), replace=False)
+    refuse_unless_possible(args.out, ENDINGS, replace=False)
+    if args.by_place is not None:
+        refuse_unless_possible(args.by_place, (".csv",), replace=False, flag="--by-place")
+    shapes = shapes_of(args.data, args.memory_gb) if args.out.suffix.lower() == ".geojson" else None
     refuse_unless_cache(args.cache)
     run = RunFolder.open(args.run)
     result, fitted = run.read_json("result.json"), run.read_json("fitted.json")
@@ -100,22 +103,30 @@ def forecast(args: Arguments) -> int:
         raise InputError(f"{table.name}: nothing is observed in the first {as_of or steps} steps of any season.")
     refuse_other_numbers(table, fitted)
     print(f"{table.name}: {len(table)} samples. {table.describe_counts()}")
-    style = Style(**result["style"])
-    store = fill(args, table, style, result, fitted) if result["cache_spec"] else None
-    framings = [record["framing"] for record in fitted.values()]
-    pictures = Pictures(args.cache, style, store, "", framings[0]) if store else None
+    pictures = None
+    if result["cache_spec"]:
+        style, framing = Style(**result["style"]), next(iter(fitted.values()))["framing"]
+        distinct = {str(record["ranges"]): np.array(record["ranges"]) for record in fitted.values()}
+        blocks = [block for ranges in distinct.values() for block in series_blocks(table, ranges, style, framing)]
+        store = fill(args.cache, args.workers, args.encoder, result, blocks)
+        pictures = Pictures(args.cache, style, store, "", framing)
 
     forecasts = [forecasting.forecast_new(run, table, name, record, pictures, as_of) for name, record in fitted.items()]
     pred = np.mean([told.pred for told in forecasts], axis=0)
     low = np.maximum(pred - np.max([told.pred - told.lo for told in forecasts], axis=0), 0.0)
     high = pred + np.max([told.hi - told.pred for told in forecasts], axis=0)
-    rows = {"sample_id": table.sample_id, "place": table.place, "year": table.year}
-    rows |= {"y_pred": pred, "y_lo": low, "y_hi": high}
-    write_whole(args.out, lambda path: pd.DataFrame(rows).to_csv(path, index=False, float_format="%.4f"))
+    names = {"sample_id": table.sample_id, "place": table.place, "year": table.year}
+    rows = pd.DataFrame({**names, "y_pred": pred, "y_lo": low, "y_hi": high})
+    lying = [] if shapes is None else shapes.of(table)
+    write_table(args.out, rows, lying)
+    if args.by_place is not None:
+        write_table(args.by_place, by_place(rows))
     print(
         f"{args.out}: {len(table)} forecasts in t/ha, 90 % interval {np.mean(high - low):.2f} t/ha wide on average, "
         f"mean {pred.mean():.2f} t/ha"
     )
+    if unplaced := sum(shape is None for shape in lying):
+        print(f"{unplaced} samples have no position; they are in {args.out} without one.")
     for line in warnings(table, fitted, as_of):
         print(line)
     return 0
@@ -194,27 +205,6 @@ def refuse_other_numbers(table: SeasonTable, fitted: Mapping[str, Any]) -> None:
                 f"{table.name} has {name} of {middle:.4g} in the middle, the run learnt from {mean:.4g} +- {std:.2g}: "
                 "another unit or scale? Bring the numbers to those of the run (`scale` in a dataset card does it)."
             )
-
-
-def fill(args: Arguments, table: SeasonTable, style: Style, result: dict[str, Any], fitted: dict[str, Any]) -> Store:
-    """Draw and embed what is missing, for the y-ranges of every fold; returns the embeddings."""
-    encoder = resolve(args.encoder or result["encoder"])
-    spec = embedding_spec(style, encoder.to_dict())
-    if spec.id != result["cache_spec"]:
-        raise InputError(
-            f"encoder {encoder.name} is not the one the run was trained with (namespace {spec.id}, the run has "
-            f"{result['cache_spec']}): weights or preprocessing differ. Name the right one with --encoder."
-        )
-    ranges = {str(record["ranges"]): np.array(record["ranges"]) for record in fitted.values()}
-    framing = next(iter(fitted.values()))["framing"]
-    blocks = [block for distinct in ranges.values() for block in series_blocks(table, distinct, style, framing)]
-    images = ImageWork.of(args.cache, style, blocks)
-    with stage_progress("draw", len(images.plan.missing)) as advance:
-        images.run(Pool(args.workers), advance)
-    vectors = EmbeddingWork.of(args.cache, style, spec, blocks)
-    with stage_progress("embed", len(vectors.plan.missing)) as advance:
-        vectors.run(Pool(args.workers), partial(encode, encoder), advance)
-    return vectors.store
 
 
 if __name__ == "__main__":
