@@ -250,7 +250,13 @@ def train_fold(args: Arguments, ready: Prepared, source: RunFolder | None, train
     completer = None if source is None else completing.load_model(source, ready.fold.name).to(trainer.processes.device)
     given = args.model
     setup = forecasting.ForecastSetup(
-        given.offset, given.offset_years, given.members, given.quantiles, args.sampling.balance, given.interval
+        given.offset,
+        given.offset_years,
+        given.members,
+        given.quantiles,
+        args.sampling.balance,
+        given.interval,
+        given.fill,
     )
     return forecasting.run_stage_2(ready, preset, completer, setup, trainer)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -184,6 +184,22 @@ def features(model: TimesCLIP, seen: Seen, batch_size: int) -> Tensor:
 def _batches(model: TimesCLIP, seen: Seen, size: int) -> Iterator[Seen]:
     device = model.log_temperature.device
     return (seen.part(start, start + size).to(device) for start in range(0, len(seen), size))
+
+
+@torch.inference_mode()
+def continued(model: TimesCLIP, season: Season, step: int, batch_size: int) -> Season:
+    """Seasons known after `step` steps, with the completion where nothing can be observed yet: numbers alone.
+
+    It stands from the cut or from `step` on, whichever is later, for variates that the first window shows.
+    """
+    first, second = season.first, season.second
+    cut = first.values.shape[2] if season.cut is None else season.cut
+    completed, _ = complete(model, first, batch_size)
+    later = (torch.arange(cut, cut + completed.shape[2]) >= step) & first.present[..., None]
+    if season.cut is not None:
+        completed, later = functional.pad(completed, (cut, 0)), functional.pad(later, (cut, 0), value=False)
+    values = torch.where(later, completed.to(second.values.device), second.values)
+    return replace(season, second=replace(second, values=values, observed=second.observed | later))
 
 
 @torch.inference_mode()

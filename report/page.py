@@ -169,7 +169,11 @@ def early_table(early: dict[str, Any]) -> list[dict[str, Any]]:
     names = ("r2", "rmse", "coverage_90")
     days = f"days before {early['until']}"
     rows = [
-        {"steps known": row["step"], days: round(row["lead_days"]), **{name: row[name] for name in names}}
+        {
+            "steps known": f"{row['step']}{', the rest completed' * row['completed']}",
+            days: round(row["lead_days"]),
+            **{name: row[name] for name in names},
+        }
         for row in early["steps"]
     ]
     lines = [
@@ -182,14 +186,19 @@ def early_table(early: dict[str, Any]) -> list[dict[str, Any]]:
 def early_charts(early: dict[str, Any]) -> list[Markup]:
     """RMSE and R2 of the test rows against lead time, the harvest on the right, beside the lines to beat."""
     days = [-float(row["lead_days"]) for row in early["steps"]]
+    kinds = [("this run", "#c40", [row for row in early["steps"] if not row["completed"]])]
+    completed = [row for row in early["steps"] if row["completed"]]
+    kinds += [("completed", "#2a2", completed)] if completed else []
     charts = []
     for metric, label in (("rmse", "RMSE, t/ha"), ("r2", "R2")):
         lines = [
             Series(name, [min(days), max(days)], [scores[metric]] * 2, colour, line=True)
             for (name, scores), colour in zip(early["lines"].items(), ("#888", "#06a"), strict=True)
         ]
-        lines.append(Series("this run", days, [row[metric] for row in early["steps"]], "#c40", line=True))
-        title = f"{label.split(',')[0]} by lead time (red: this run, grey: place mean, blue: its offset alone)"
+        for name, colour, rows in kinds:
+            at = [-float(row["lead_days"]) for row in rows]
+            lines.append(Series(name, at, [row[metric] for row in rows], colour, line=True))
+        title = f"{label.split(',')[0]} by lead time (red: this run, green: completed, grey: place mean, blue: offset)"
         charts.append(chart(title, f"days to {early['until']}", label, lines))
     return charts
 

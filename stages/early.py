@@ -14,9 +14,12 @@ LINES = ("place mean", "offset alone")  # baselines that see nothing of the seas
 
 
 def predictions(outcomes: Sequence[Forecast]) -> pd.DataFrame:
-    """The columns of predictions.parquet and `step`: forecasts as the seasons were known after so many steps."""
+    """The columns of predictions.parquet, `step` and `completed`: forecasts as known after so many steps.
+
+    completed: whether the rest of the season was filled by stage 1's completion, or left unobserved.
+    """
     frames = [
-        rows_of(outcome.prepared, early.valid, early.test).assign(step=early.step)
+        rows_of(outcome.prepared, early.valid, early.test).assign(step=early.step, completed=early.completed)
         for outcome in outcomes
         for early in outcome.early
     ]
@@ -31,11 +34,18 @@ def scores(
     early: what `predictions` gives; whole: metrics of the whole season. lead_days: from the end of the step's last day
     to the card's `harvest`, or to the end of the season where the card names none.
     """
-    rows = [(int(step), test_metrics(part)) for step, part in early.groupby("step") if step < table.steps]
-    rows.append((table.steps, {name: whole[name] for name in rows[0][1]} if rows else dict(whole)))
+    rows = [
+        (int(step), bool(completed), test_metrics(part))
+        for (step, completed), part in early.groupby(["step", "completed"])
+        if step < table.steps
+    ]
+    rows.append((table.steps, False, dict(whole)))
     return {
         "until": "the end of the season" if table.harvest_days is None else "harvest",
-        "steps": [{"step": step, "lead_days": lead_days(table, step), **metrics} for step, metrics in rows],
+        "steps": [
+            {"step": step, "lead_days": lead_days(table, step), "completed": completed, **metrics}
+            for step, completed, metrics in rows
+        ],
         "lines": {name: dict(baselines[name]) for name in LINES},
     }
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.completion import features, with_errors
+from model.completion import continued, features, with_errors
 from model.offset import KnownYields, Offset
 from model.seasons import Season
 from model.timesclip import TimesCLIP
@@ -38,9 +38,10 @@ class Yields(NamedTuple):
 
 
 class AsOf(NamedTuple):
-    """Forecasts of a fold's validation and test rows as their seasons were known after `step` steps."""
+    """Forecasts of a fold's validation and test rows as known after `step` steps, the rest `completed` or left open."""
 
     step: int
+    completed: bool
     valid: Yields
     test: Yields
 
@@ -74,6 +75,7 @@ class Forecaster:
     completer  where the encoder reads the completion's errors beside the season: the stage-1 model that makes them
     margin     t/ha that the interval grows by on both sides: of the point forecast, or of its quantiles
     early      (step, margin) of seasons as known after so many steps, where such were learnt from
+    completes  whether what comes after such a step is completed by the encoder, as that was better on validation rows
     """
 
     encoder: TimesCLIP
@@ -84,6 +86,7 @@ class Forecaster:
     margin: float
     completer: TimesCLIP | None = None
     early: tuple[tuple[int, float], ...] = ()
+    completes: bool = False
 
     def as_of(self, step: int) -> Forecaster:
         """The same with the margin of the last step, of those it learnt to forecast from, that is not after `step`."""
@@ -94,6 +97,10 @@ class Forecaster:
         if self.completer is not None:
             season = with_errors(self.completer, season, FEATURE_BATCH)
         return SeenSeasons.of(self.encoder, table, season)
+
+    def continue_from(self, step: int, season: Season) -> Season:
+        """A season known after `step` steps as this forecaster reads it."""
+        return continued(self.encoder, season, step, FEATURE_BATCH) if self.completes else season
 
     def of_rows(self, table: SeasonTable, season: Season, index: Rows) -> Yields:
         """Of the samples of `index` [n], and no other is encoded; season: as the encoder is trained to see it."""
@@ -120,6 +127,7 @@ class Forecaster:
             "known": self.known.to_dict(),
             "margin": self.margin,
             "early": [list(pair) for pair in self.early],
+            "completes": self.completes,
             "members": len(self.heads.heads),
             "shape": asdict(self.heads.shape),
             "encoder": self.encoder.describe(),
@@ -151,6 +159,7 @@ class Forecaster:
             record["margin"],
             None if told is None else load_encoder(run, fold, told, "completer"),
             tuple((step, margin) for step, margin in record.get("early", ())),  # runs from before it have none
+            record.get("completes", False),
         )
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.baselines import yield_baselines
-from model.completion import with_errors
+from model.completion import continued, with_errors
 from model.finetuning import COMPLETION_WEIGHT, SeasonForecaster
 from model.intervals import LEAST_YEARS, IntervalName, margin_over_years
 from model.metrics import yield_metrics
@@ -34,9 +34,10 @@ from stages.completing import model_config
 from stages.forecaster import FEATURE_BATCH, AsOf, Forecaster, Yields
 from stages.learners import Jointly, Learner, Lesson, OnFrozen, new_forecaster
 from stages.offsets import Rows, anomaly_of, known_in, rehearsals
-from stages.prepare import Pictures, Prepared, Scales, assemble
+from stages.prepare import Pictures, Prepared, Reading, Scales, assemble
 
 QUANTILES = (0.05, 0.5, 0.95)
+FillName = Literal["nothing", "completed"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class ForecastSetup:
     quantiles: bool = False
     balance: bool = False
     interval: IntervalName = "pooled"
+    fill: FillName = "nothing"
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +64,7 @@ class Forecast:
     valid: Yields
     test: Yields
     first: YieldEnsemble  # the heads before the refit, which know no validation label: stage 3 starts from them
-    early: tuple[AsOf, ...] = ()  # one a step of `prepared.steps`
+    early: tuple[AsOf, ...] = ()  # one a step of `prepared.steps`, and one more where it is completed
 
 
 def run_stage_2(
@@ -77,14 +79,19 @@ def run_stage_2(
         config = error_config(prepared, preset)
     shape = HeadShape(config.feature_dim, config.variates, len(seasons[0].windows), config.level_dim, static, quantiles)
     offset = choose_offset(rehearsals(prepared.table, prepared.fold), setup.offset, setup.window)
+    readings = prepared.readings(setup.fill == "completed")
     if preset.link == "frozen" and completer is not None:
-        learner: Learner = OnFrozen(completer, prepared.table, seasons, setup.members, shape, trainer, prepared.judged)
-        return learn(prepared, seasons, learner, offset, setup.balance, interval=setup.interval)
+        if setup.fill == "completed":
+            pairs = zip(prepared.so_far, prepared.steps, strict=True)
+            seasons = [*seasons, *(continued(completer, one, step, FEATURE_BATCH) for one, step in pairs)]
+        judged = [one.number for one in readings]
+        learner: Learner = OnFrozen(completer, prepared.table, seasons, setup.members, shape, trainer, judged)
+        return learn(prepared, seasons, readings, learner, offset, setup.balance, interval=setup.interval)
     season = seasons[0]
     start = partial(new_forecaster, config, season, members=setup.members, shape=shape)
-    learner = Jointly(start, seasons, trainer, 0.0, False, prepared.judged)
+    learner = Jointly(start, seasons, trainer, 0.0, False, [one.number for one in readings])
     completer = completer if preset.link == "error" else None
-    return learn(prepared, seasons, learner, offset, setup.balance, completer, setup.interval)
+    return learn(prepared, seasons, readings, learner, offset, setup.balance, completer, setup.interval)
 
 
 def run_stage_3(prepared: Prepared, source: RunFolder, trainer: Trainer, balance: bool) -> Forecast:
@@ -93,8 +100,10 @@ def run_stage_3(prepared: Prepared, source: RunFolder, trainer: Trainer, balance
     start = SeasonForecaster(before.encoder, before.heads).requires_grad_(True)
     before.encoder.log_temperature.requires_grad_(before.encoder.config.learn_temperature)
     seasons = prepared.to_forecast()
-    learner = Jointly(lambda rows: copy.deepcopy(start), seasons, trainer, COMPLETION_WEIGHT, True, prepared.judged)
-    return learn(prepared, seasons, learner, before.offset, balance)
+    readings = prepared.readings()
+    judged = [one.number for one in readings]
+    learner = Jointly(lambda rows: copy.deepcopy(start), seasons, trainer, COMPLETION_WEIGHT, True, judged)
+    return learn(prepared, seasons, readings, learner, before.offset, balance)
 
 
 def error_config(prepared: Prepared, preset: Preset) -> TimesCLIPConfig:
@@ -112,6 +121,7 @@ def error_config(prepared: Prepared, preset: Preset) -> TimesCLIPConfig:
 def learn(
     prepared: Prepared,
     seasons: Sequence[Season],
+    readings: Sequence[Reading],
     learner: Learner,
     offset: Offset,
     balance: bool,
@@ -121,8 +131,9 @@ def learn(
     """Learn from the training rows; the validation rows choose epoch and interval; then learn again from both.
 
     Where seasons are known so far, too, the epoch is the one with the least mean error over all steps and the whole
-    season, and each step gets a margin of its own: from the validation rows as they were known then. The test rows are
-    read after that, once as measured and once as known after each step.
+    season, and each step gets a margin of its own: from the validation rows as they were known then. Where each step is
+    read both completed and left open, the one with the least mean squared error on validation rows is the forecaster's.
+    The test rows are read after that, once in each of the `readings`, the first of which is the whole season.
 
     interval `year`: margins come instead from every year that is learnt from, each forecast by heads that did not learn
     it (they learn again once a year, for the chosen number of epochs); only offset, epoch and a frozen encoder know it.
@@ -135,7 +146,7 @@ def learn(
     valid = Lesson(fold.valid, scale.apply(anomaly_of(table, fold.valid, offset, known, own=False)))
     encoder, heads, fit = learner.fit(lesson(table, fold.train, scale, anomaly, balance), valid, f"{fold.name}/train")
     chosen = Forecaster(encoder, heads, scale, offset, known, 0.0, completer)
-    read = [seasons[number] for number in prepared.judged]  # as measured, then as known after each step
+    read = [seasons[one.number] for one in readings]
     target = table.target[fold.valid]
     learnt = np.sort(np.concatenate([fold.train, fold.valid]))
 
@@ -153,11 +164,31 @@ def learn(
         margins = [conformal_margin(chosen.of_rows(table, one, fold.valid).shortfall(target)) for one in read]
     valids = told(chosen, table, read, margins, fold.valid)
     forecaster = replace(chosen, known=known_in(table, fold, learnt)) if fit.interrupted else again(learnt, fold.name)
-    steps = tuple(zip(prepared.steps, margins[1:], strict=True))
-    forecaster = replace(forecaster, margin=margins[0], early=steps)
+    early = [
+        AsOf(one.step, one.completed, v, v) for one, v in zip(readings, valids, strict=True) if one.step is not None
+    ]
+    completes = completing_helps(early, target)
+    steps = tuple(
+        (one.step, margin)
+        for one, margin in zip(readings, margins, strict=True)
+        if one.step is not None and one.completed == completes
+    )
+    forecaster = replace(forecaster, margin=margins[0], early=steps, completes=completes)
     tests = told(forecaster, table, read, margins, fold.test)
-    early = tuple(map(AsOf, prepared.steps, valids[1:], tests[1:]))
-    return Forecast(prepared, forecaster, fit, learnt, valids[0], tests[0], heads, early)
+    early = [one._replace(test=test) for one, test in zip(early, tests[1:], strict=True)]
+    return Forecast(prepared, forecaster, fit, learnt, valids[0], tests[0], heads, tuple(early))
+
+
+def completing_helps(early: Sequence[AsOf], target: NDArray[np.float64]) -> bool:
+    """Whether completed seasons are forecast with less squared error than open ones, all steps together.
+
+    early: forecasts of validation rows with the yields `target` [n]; False where none is completed.
+    """
+    errors = {
+        kind: [float(np.mean((one.valid.pred - target) ** 2)) for one in early if one.completed == kind]
+        for kind in (False, True)
+    }
+    return bool(errors[True] and np.mean(errors[True]) < np.mean(errors[False]))
 
 
 def told(
@@ -317,4 +348,5 @@ def forecast_new(
     prepared = assemble(table, where, Scales.from_dict(record), record["framing"], pictures)
     forecaster = Forecaster.load(run, fold)
     forecaster = forecaster if as_of is None else forecaster.as_of(as_of)
-    return forecaster.forecast(forecaster.read(table, prepared.seasons[0]), everything)
+    season = prepared.seasons[0] if as_of is None else forecaster.continue_from(as_of, prepared.seasons[0])
+    return forecaster.forecast(forecaster.read(table, season), everything)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -56,6 +57,14 @@ class Scales:
         return Scales(scaler, drivers, static, np.array(record["ranges"]))
 
 
+class Reading(NamedTuple):
+    """Seasons number `number` of those learnt from: known after `step` steps (None: all), then `completed` or open."""
+
+    number: int
+    step: int | None
+    completed: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """All N samples of a table, scaled by one fold's training rows.
@@ -80,10 +89,18 @@ class Prepared:
         """What stages 2 and 3 learn from."""
         return [*self.seasons, *self.so_far]
 
-    @property
-    def judged(self) -> tuple[int, ...]:
-        """Which of `to_forecast` the validation rows are read in: as measured, and as known after each step."""
-        return (0, *range(len(self.seasons), len(self.seasons) + len(self.so_far)))
+    def readings(self, completed: bool = False) -> tuple[Reading, ...]:
+        """How held-out rows are read: as measured, as known after each step, and completed from each step on if so.
+
+        The completed seasons are taken to follow those of `to_forecast`.
+        """
+        numbers = itertools.count(len(self.seasons))
+        so_far = [Reading(next(numbers), step, False) for step in self.steps]
+        return (
+            Reading(0, None, False),
+            *so_far,
+            *(Reading(next(numbers), step, True) for step in self.steps if completed),
+        )
 
 
 @dataclass(frozen=True)

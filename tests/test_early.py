@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +18,11 @@ from cache.dataset import embeddings
 from cache.fill import EmbeddingWork, ImageWork
 from cache.pool import Pool
 from cache.spec import embedding_spec
+from model.completion import complete, continued
 from model.metrics import yield_metrics
+from model.parts import TimesCLIPConfig
+from model.seasons import Season, Seen
+from model.timesclip import TimesCLIP
 from pipeline.errors import InputError
 from pipeline.render import Style, draw
 from pipeline.series import series_blocks
@@ -66,7 +71,8 @@ def test_every_step_is_scored_beside_the_lines_to_beat(runs):
     whole = run.read_json("result.json")["metrics"]
     assert {name: early["steps"][-1][name] for name in whole} == whole
     told = pd.read_parquet(run.path / "predictions.parquet")
-    assert list(kept.drop(columns="step")) == list(told)
+    assert list(kept.drop(columns=["step", "completed"])) == list(told)
+    assert not kept["completed"].any()
     assert "RMSE by lead time" in (run.path / "report.html").read_text()
 
 
@@ -218,3 +224,61 @@ def test_a_season_of_which_nothing_is_known_is_refused(runs, tmp_path, capsys):
     with pytest.raises(InputError, match="known after 1 to 12"):
         read(folder / "card.toml").as_of(13)
     assert json.loads((folder / "two" / "result.json").read_text())["n_test"] == 12
+
+
+def test_what_is_not_there_yet_may_be_completed_and_both_ways_are_shown(runs, tmp_path, capsys):
+    folder, built = runs
+    filled = ["--steps", "3,6,9", "--fill", "completed", "--out", str(tmp_path / "filled")]
+    assert train.main([*built, *filled]) == 0
+    run = RunFolder.open(tmp_path / "filled")
+    steps = run.read_json("result.json")["early"]["steps"]
+    assert [(row["step"], row["completed"]) for row in steps] == [
+        *((step, way) for step in (3, 6, 9) for way in (False, True)), (12, False)]  # fmt: skip
+    assert len({row["rmse"] for row in steps}) == 7
+    forecaster = run.read_json("fitted.json")["2022"]["forecaster"]
+    kept = pd.read_parquet(run.path / "early.parquet")
+    valid = kept.query("split == 'valid'")
+    error = ((valid["y_pred"] - valid["y_true"]) ** 2).groupby(valid["completed"]).mean()
+    assert forecaster["completes"] == bool(error[True] < error[False])
+    mine = kept[(kept["split"] == "test") & (kept["step"] == 6) & (kept["completed"] == forecaster["completes"])]
+    assert predict.main(["--run", str(run.path), "--data", str(folder / "card.toml"), "--as-of", "6",
+                         "--out", str(tmp_path / "six.csv")]) == 0  # fmt: skip
+    told = pd.read_csv(tmp_path / "six.csv").set_index("sample_id").loc[mine["sample_id"]]
+    for column in ("y_pred", "y_lo", "y_hi"):
+        np.testing.assert_allclose(told[column], mine[column], atol=2e-4)
+    assert "6, the rest completed" in (run.path / "report.html").read_text()
+    capsys.readouterr()
+    assert train.main([*built, "--fill", "completed", "--out", str(tmp_path / "x")]) == 2
+    assert "Add --steps" in capsys.readouterr().err
+    pictures = ["--stage", "2", "--steps", "6", "--fill", "completed", "--out", str(tmp_path / "x")]
+    assert train.main(pictures) == 2
+    assert "pictures would still end at the step" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("whole_frame", [False, True])
+@pytest.mark.parametrize("step", [2, 4, 6])
+def test_a_season_is_continued_only_where_nothing_can_be_observed_yet(whole_frame, step):
+    torch.manual_seed(0)
+    observed = (torch.rand(5, 2, 8) < 0.7) & (torch.arange(8) < step)
+    observed[0, 1] = False
+    values = torch.where(observed, torch.randn(5, 2, 8), 0)
+    parts = {"use_vision": False, "alignment": "none", "patch": 2, "stride": 1, "width": 8, "layers": 1, "heads": 2}
+    parts |= {"variates": 2, "horizon": 4}
+    if whole_frame:
+        model = TimesCLIP(TimesCLIPConfig(window=8, start=8, **parts)).eval()
+        before = observed & (torch.arange(8) < 4)
+        season = Season(Seen(values * before, before), Seen(values, observed), cut=4)
+    else:
+        model = TimesCLIP(TimesCLIPConfig(window=4, **parts)).eval()
+        season = Season(Seen(values[..., :4], observed[..., :4]), Seen(values[..., 4:], observed[..., 4:], start=4))
+    after = continued(model, season, step, 3)
+    completed, _ = complete(model, season.first, 5)
+    rest, known = after.rest
+    before, was = season.rest
+    new = (torch.arange(4, 8) >= step) & season.first.present[..., None]
+    torch.testing.assert_close(rest[new], completed[new])
+    torch.testing.assert_close(rest[~new], before[~new])
+    assert torch.equal(known, was | new)
+    assert torch.equal(after.first.values, season.first.values)
+    if whole_frame:
+        assert torch.equal(after.second.values[..., :4], season.second.values[..., :4])
