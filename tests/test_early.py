@@ -133,6 +133,16 @@ def test_predict_refuses_a_step_that_the_run_has_no_interval_for(runs, tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_command_that_a_refusal_names_trains_a_run_that_forecasts(runs, tmp_path, capsys):
+    folder, _ = runs
+    assert ask(folder, "two", tmp_path / "x.csv", "--as-of", "2") == 2
+    command = capsys.readouterr().err.strip().splitlines()[-1].split()
+    assert command[:2] == ["python", "train.py"]
+    assert train.main([*command[2:], "--out", str(tmp_path / "run")]) == 0
+    given = ["--run", str(tmp_path / "run"), "--data", str(folder / "card.toml"), "--as-of", "2"]
+    assert predict.main([*given, "--out", str(tmp_path / "x.csv")]) == 0
+
+
 def test_a_season_that_is_still_going_on_is_forecast_whether_its_columns_are_empty_or_not_there(runs, tmp_path, capsys):
     folder, _ = runs
     later = [f"{band}_{step:02d}" for band in ("ndvi", "NIR") for step in range(6, 12)]
