@@ -1,6 +1,8 @@
 """Forecast new seasons with a trained run of stage 2 or 3.
 
     python predict.py --run runs/x --data new.csv --out predictions.csv
+    python predict.py --run runs/x --data new.csv --out june.csv --as-of 12     in mid-season, after 12 steps
+    python predict.py --run runs/x --data card.toml --out map.geojson --by-place places.csv
 
 Draws and embeds what is missing, refuses a table whose variates, units or steps are not the run's, and writes t/ha with
 a 90 % interval. A run of several folds forecasts with the mean of its folds' models.
@@ -11,31 +13,28 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import tyro
+from numpy.typing import NDArray
 
-from cache.fill import EmbeddingWork, ImageWork
-from cache.pool import Pool
-from cache.spec import embedding_spec
 from cache.storage import CacheError, refuse_unless_cache
-from cache.store import Store
-from model.encoders import EncoderError, encode, resolve
+from model.encoders import EncoderError
 from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.series import series_blocks
 from pipeline.sources import read
+from pipeline.sources.shapes import shapes_of
 from pipeline.table import SeasonTable
-from report.output import refuse_unless_possible, write_whole
-from report.progress import stage_progress
+from report.output import refuse_unless_possible
 from report.run import RunFolder
+from report.tables import ENDINGS, by_place, write_table
 from stages import forecasting
+from stages.filling import fill
 from stages.prepare import Pictures
-from stages.tuning import has_tower
 
 MOST_SPREADS = 5.0  # of the training values may the median of a variate lie from their mean
 
@@ -49,7 +48,9 @@ class Arguments:
     data: str
     """Dataset card, data file, folder or glob; a yield column is not needed and not read."""
     out: Path = Path("predictions.csv")
-    """The CSV to write; refuses to replace one."""
+    """The .csv, .parquet or .geojson to write; refuses to replace one. A map needs positions in the card."""
+    by_place: Path | None = None
+    """Also write a CSV with a row a place: mean, least and most of its forecasts."""
     cache: str = "image_cache"
     """The cache folder; what is missing is drawn and embedded into it."""
     encoder: str | None = None
@@ -58,6 +59,8 @@ class Arguments:
     """Drawing processes."""
     year: int | None = None
     """Harvest year of the seasons, where a table without a card does not tell it."""
+    as_of: int | None = None
+    """Forecast from the first so many steps of the season: later ones, if there are any, are not looked at."""
     memory_gb: float | None = None
     """Refuse a table that needs more memory than this; 60 % of what is free by default."""
 
@@ -77,7 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def forecast(args: Arguments) -> int:
     """Open the run, read the table, fill the cache, forecast with every fold, write: the whole program."""
-    refuse_unless_possible(args.out, (".csv",), replace=False)
+    refuse_unless_possible(args.out, ENDINGS, replace=False)
+    if args.by_place is not None:
+        refuse_unless_possible(args.by_place, (".csv",), replace=False, flag="--by-place")
+    shapes = shapes_of(args.data, args.memory_gb) if args.out.suffix.lower() == ".geojson" else None
     refuse_unless_cache(args.cache)
     run = RunFolder.open(args.run)
     result, fitted = run.read_json("result.json"), run.read_json("fitted.json")
@@ -89,33 +95,66 @@ def forecast(args: Arguments) -> int:
         raise InputError(
             f"{args.run} learnt from {result['control']} pictures to be compared with; it forecasts nothing."
         )
-    table = read(args.data, year=args.year, for_prediction=True, memory_gb=args.memory_gb)
+    steps = result["seasons"]["steps"]
+    as_of = None if args.as_of == steps else args.as_of
+    if as_of is not None:
+        refuse_unless_learnt(args.run, as_of, steps, fitted)
+    unfinished = None if as_of is None else steps
+    table = read(args.data, year=args.year, for_prediction=True, memory_gb=args.memory_gb, unfinished=unfinished)
     refuse_unless_alike(table, result)
+    table = table if as_of is None else table.as_of(as_of)
+    if not table.observed.any():
+        raise InputError(f"{table.name}: nothing is observed in the first {as_of or steps} steps of any season.")
     refuse_other_numbers(table, fitted)
     print(f"{table.name}: {len(table)} samples. {table.describe_counts()}")
-    style = Style(**result["style"])
-    store = fill(args, table, style, result, fitted) if result["cache_spec"] else None
-    framings = [record["framing"] for record in fitted.values()]
-    pictures = Pictures(args.cache, style, store, "", framings[0]) if store else None
+    pictures = None
+    if result["cache_spec"]:
+        style, framing = Style(**result["style"]), next(iter(fitted.values()))["framing"]
+        distinct = {str(record["ranges"]): np.array(record["ranges"]) for record in fitted.values()}
+        blocks = [block for ranges in distinct.values() for block in series_blocks(table, ranges, style, framing)]
+        store = fill(args.cache, args.workers, encoder_for(args.run, args.encoder), result, blocks)
+        pictures = Pictures(args.cache, style, store, "", framing)
 
-    forecasts = [forecasting.forecast_new(run, table, name, record, pictures) for name, record in fitted.items()]
+    forecasts = [forecasting.forecast_new(run, table, name, record, pictures, as_of) for name, record in fitted.items()]
     pred = np.mean([told.pred for told in forecasts], axis=0)
     low = np.maximum(pred - np.max([told.pred - told.lo for told in forecasts], axis=0), 0.0)
     high = pred + np.max([told.hi - told.pred for told in forecasts], axis=0)
-    rows = {"sample_id": table.sample_id, "place": table.place, "year": table.year}
-    rows |= {"y_pred": pred, "y_lo": low, "y_hi": high}
-    write_whole(args.out, lambda path: pd.DataFrame(rows).to_csv(path, index=False, float_format="%.4f"))
+    names = {"sample_id": table.sample_id, "place": table.place, "year": table.year}
+    rows = pd.DataFrame({**names, "y_pred": pred, "y_lo": low, "y_hi": high})
+    lying = [] if shapes is None else shapes.of(table)
+    write_table(args.out, rows, lying)
+    if args.by_place is not None:
+        write_table(args.by_place, by_place(rows))
     print(
         f"{args.out}: {len(table)} forecasts in t/ha, 90 % interval {np.mean(high - low):.2f} t/ha wide on average, "
         f"mean {pred.mean():.2f} t/ha"
     )
-    for line in warnings(table, fitted):
+    if unplaced := sum(shape is None for shape in lying):
+        print(f"{unplaced} samples have no position; they are in {args.out} without one.")
+    for line in warnings(table, fitted, as_of):
         print(line)
     return 0
 
 
-def warnings(table: SeasonTable, fitted: Mapping[str, Any]) -> Iterator[str]:
+def refuse_unless_learnt(run: Path, as_of: int, steps: int, fitted: Mapping[str, Any]) -> None:
+    """Raises InputError where the run has no interval for seasons of which so many steps are known."""
+    learnt = [step for step, _ in next(iter(fitted.values()))["forecaster"].get("early", ())]
+    if not 1 <= as_of <= steps:
+        raise InputError(f"--as-of is {as_of}; seasons of this run have {steps} steps, so it must be 1 to {steps}.")
+    if not learnt or as_of < min(learnt):
+        which = f"seasons as known after {min(learnt)} steps or more" if learnt else "whole seasons only"
+        wanted = ",".join(map(str, sorted({as_of, *learnt})))
+        raise InputError(
+            f"--as-of {as_of}: {run} learnt from {which}, so it has no interval for this forecast. Train one that has:"
+            f"\n    python train.py --config {run}/config.json --steps {wanted}"
+        )
+
+
+def warnings(table: SeasonTable, fitted: Mapping[str, Any], as_of: int | None = None) -> Iterator[str]:
     """Where a forecast is worth less than its interval says, a sentence each."""
+    if as_of is not None and not table.observed[:, :, as_of - 1].any():
+        last = int(np.flatnonzero(table.observed.any((0, 1)))[-1]) + 1
+        yield f"no sample is observed at step {as_of}; the last that any has is {last}: is --as-of {last} meant?"
     known = [record["forecaster"]["known"] for record in fitted.values()]
     learnt = set().union(*(zip(one["place"], one["year"], strict=True) for one in known))
     again = sum(pair in learnt for pair in zip(table.place.tolist(), table.year.tolist(), strict=True))
@@ -127,14 +166,24 @@ def warnings(table: SeasonTable, fitted: Mapping[str, Any]) -> Iterator[str]:
             f"{len(unseen)} places were not in the run's training rows (such as {unseen[0]}): their forecast starts "
             "from the mean of all places, and the interval is likely too narrow."
         )
-    least = np.min([record["least_observed"] for record in fitted.values()], axis=0)
-    sparse = np.flatnonzero((forecasting.observed_shares(table) < least).any(1))
+    known_for, least = least_observed(fitted, as_of)
+    shares = forecasting.observed_shares(table if known_for is None else table.as_of(known_for))
+    sparse = np.flatnonzero((shares < least).any(1))
     if len(sparse):
         yield (
             f"{len(sparse)} samples (such as {table.sample_id[sparse[0]]}) have fewer observed steps than any season "
             f"that the run learnt from (at least {least[0]:.0%} of the first half and {least[1]:.0%} of the second): "
             "what is missing was not forecast, and the interval is likely too narrow."
         )
+
+
+def least_observed(fitted: Mapping[str, Any], as_of: int | None) -> tuple[int | None, NDArray[np.float64]]:
+    """The least observed shares [2] among the seasons learnt from, and after how many steps (None: all) they count."""
+    records = list(fitted.values())
+    if as_of is None:
+        return None, np.min([record["least_observed"] for record in records], axis=0)
+    step = max(step for step, _ in records[0]["least_observed_so_far"] if step <= as_of)
+    return step, np.min([dict(record["least_observed_so_far"])[step] for record in records], axis=0)
 
 
 def refuse_unless_alike(table: SeasonTable, result: dict[str, Any]) -> None:
@@ -160,27 +209,6 @@ def refuse_other_numbers(table: SeasonTable, fitted: Mapping[str, Any]) -> None:
                 f"{table.name} has {name} of {middle:.4g} in the middle, the run learnt from {mean:.4g} +- {std:.2g}: "
                 "another unit or scale? Bring the numbers to those of the run (`scale` in a dataset card does it)."
             )
-
-
-def fill(args: Arguments, table: SeasonTable, style: Style, result: dict[str, Any], fitted: dict[str, Any]) -> Store:
-    """Draw and embed what is missing, for the y-ranges of every fold; returns the embeddings."""
-    encoder = resolve(args.encoder or (f"tuned:{args.run}" if has_tower(args.run) else result["encoder"]))
-    spec = embedding_spec(style, encoder.to_dict())
-    if spec.id != result["cache_spec"]:
-        raise InputError(
-            f"encoder {encoder.name} is not the one the run was trained with (namespace {spec.id}, the run has "
-            f"{result['cache_spec']}): weights or preprocessing differ. Name the right one with --encoder."
-        )
-    ranges = {str(record["ranges"]): np.array(record["ranges"]) for record in fitted.values()}
-    framing = next(iter(fitted.values()))["framing"]
-    blocks = [block for distinct in ranges.values() for block in series_blocks(table, distinct, style, framing)]
-    images = ImageWork.of(args.cache, style, blocks)
-    with stage_progress("draw", len(images.plan.missing)) as advance:
-        images.run(Pool(args.workers), advance)
-    vectors = EmbeddingWork.of(args.cache, style, spec, blocks)
-    with stage_progress("embed", len(vectors.plan.missing)) as advance:
-        vectors.run(Pool(args.workers), partial(encode, encoder), advance)
-    return vectors.store
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ fine-tunes both together.
     python train.py --resume runs/x                              go on with a run that was stopped
     python train.py --config runs/x/config.json --lr 5e-4        the same run again, with another rate
     torchrun --nproc-per-node 2 train.py --stage 1               two processes, one result
+    python train.py --stage 2 --steps 6,9,12                     forecasts in mid-season, too (both stages take it)
 
 Splits: year (the last year tests, the one before validates), forward (the last three years in turn, trained on earlier
 ones), leave-year-out, place (five folds of unseen places), random. Every statistic comes from training rows; test rows
@@ -56,8 +57,9 @@ from report.page import write_page
 from report.run import RunFolder, commit, complete_runs, hardware
 from report.summary import print_scores, write_spread
 from report.tracking import Trackers, wanted_trackers
-from stages import completing, forecasting
+from stages import completing, early, forecasting
 from stages.checkpoints import Checkpoints
+from stages.coverage import coverage
 from stages.flags import Arguments, as_record, parse, part_flags, preset_of, schedule_of, tuned_blocks
 from stages.logging import EpochLog
 from stages.prepare import Pictures, Prepared, prepare
@@ -186,6 +188,8 @@ def prepare_ground(args: Arguments) -> Ground:
     folds = thinned(choose_folds(folds, args.input.folds), args.input.share, args.run.seed)
     refuse_large_batches(args, folds)
     refuse_many_towers(args, folds)
+    if args.model.interval == "year":
+        forecasting.refuse_few_years(table, folds)
     print(
         f"{table.name}: {len(table)} samples, split {args.input.split}, folds {', '.join(fold.name for fold in folds)}"
     )
@@ -265,8 +269,15 @@ def train_fold(args: Arguments, ready: Prepared, ground: Ground, trainer: Traine
     if args.stage == 3 and source is not None:
         return forecasting.run_stage_3(ready, source, trainer, args.sampling.balance)
     completer = None if source is None else completing.load_model(source, ready.fold.name).to(trainer.processes.device)
+    given = args.model
     setup = forecasting.ForecastSetup(
-        args.model.offset, args.model.offset_years, args.model.members, args.model.quantiles, args.sampling.balance
+        given.offset,
+        given.offset_years,
+        given.members,
+        given.quantiles,
+        args.sampling.balance,
+        given.interval,
+        given.fill,
     )
     return forecasting.run_stage_2(ready, preset, completer, setup, trainer)
 
@@ -278,8 +289,14 @@ def write_run(
     began = time.perf_counter()
     stage = completing if args.stage == 1 else forecasting
     metrics, baselines, guesses = stage.scores(outcomes, args.run.seed)
+    predictions = stage.predictions(outcomes)
+    more: dict[str, Any] = {"coverage": coverage(predictions)} if args.stage > 1 else {}
+    if args.stage > 1 and ground.prepared[0].steps:
+        so_far = early.predictions(outcomes)
+        more["early"] = early.scores(ground.table, so_far, metrics, baselines)
+        run.write_predictions(so_far, "early.parquet")
     seconds["evaluate"] = time.perf_counter() - began
-    run.write_predictions(stage.predictions(outcomes))
+    run.write_predictions(predictions)
     if guesses is not None:
         run.write_baselines(guesses)
     run.write_weights(stage.weights(outcomes))
@@ -293,6 +310,7 @@ def write_run(
             "from": None if ground.source is None else str(ground.source.path),
             "metrics": metrics,
             "baselines": baselines,
+            **more,
             "seconds": rendering_seconds(args, ground) | seconds,
         },
     )

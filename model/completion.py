@@ -196,6 +196,22 @@ def _batches(model: TimesCLIP, seen: Seen, size: int) -> Iterator[Seen]:
 
 
 @torch.inference_mode()
+def continued(model: TimesCLIP, season: Season, step: int, batch_size: int) -> Season:
+    """Seasons known after `step` steps, with the completion where nothing can be observed yet: numbers alone.
+
+    It stands from the cut or from `step` on, whichever is later, for variates that the first window shows.
+    """
+    first, second = season.first, season.second
+    cut = first.values.shape[2] if season.cut is None else season.cut
+    completed, _ = complete(model, first, batch_size)
+    later = (torch.arange(cut, cut + completed.shape[2]) >= step) & first.present[..., None]
+    if season.cut is not None:
+        completed, later = functional.pad(completed, (cut, 0)), functional.pad(later, (cut, 0), value=False)
+    values = torch.where(later, completed.to(second.values.device), second.values)
+    return replace(season, second=replace(second, values=values, observed=second.observed | later))
+
+
+@torch.inference_mode()
 def with_errors(model: TimesCLIP, season: Season, batch_size: int) -> Season:
     """The whole season with the completion's errors as V more variates: what the first half did not announce.
 

@@ -136,6 +136,15 @@ class YieldRows:
         """The samples from `start` to `stop`, without a copy."""
         return self._each(lambda tensor: tensor[start:stop])
 
+    @staticmethod
+    def joined(parts: Sequence[YieldRows]) -> YieldRows:
+        """The samples of several, one after the other."""
+        static = [part.static for part in parts if part.static is not None]
+        features, present, anomaly = (
+            torch.cat([getattr(part, name) for part in parts]) for name in ("features", "present", "anomaly")
+        )
+        return YieldRows(features, present, anomaly, torch.cat(static) if static else None)
+
     def mixed(self, other: YieldRows, weight: float) -> YieldRows:
         """MixUp (Zhang et al. 2018) with one weight for everything; a variate counts where both have it."""
         static = None if self.static is None or other.static is None else other.static.lerp(self.static, weight)

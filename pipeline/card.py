@@ -197,6 +197,7 @@ class DatasetCard(_Part):
     step_days: Annotated[StepDays, PlainValidator(_step_days)] = 10.0
     season_start: MonthDay | None = None
     calendar_start: MonthDay = "01-01"
+    harvest: MonthDay | None = None
     season_steps: Annotated[int, Field(ge=2)] | None = None
     season_year: Literal["end", "start"] = "end"
     cut: Annotated[int, Field(ge=1)] | None = None
@@ -207,6 +208,9 @@ class DatasetCard(_Part):
     exclude: list[ExcludeCard] = Field(default_factory=list)
     history: HistoryCard | None = None
     radiometry: RadiometryCard | None = None
+    latitude: Text | None = None
+    longitude: Text | None = None
+    geometry: Text | None = None
 
     _path: Path = PrivateAttr(default=Path("card.toml"))
 
@@ -216,6 +220,14 @@ class DatasetCard(_Part):
             raise ValueError("a wide table has its steps in its columns: leave out `date` and `step`")
         if self.format != "wide" and (self.date is None) == (self.step is None):
             raise ValueError(f"format {self.format!r} needs one of `date` and `step`, the column that tells when")
+        if (self.latitude is None) != (self.longitude is None):
+            raise ValueError("`latitude` and `longitude` belong together, the columns of one position")
+        if self.geometry is not None and self.latitude is not None:
+            raise ValueError(
+                "`geometry` is a file and `latitude` a column, both of which say where samples lie: one of them"
+            )
+        if self.latitude is not None and self.format not in ("wide", "long"):
+            raise ValueError(f"format {self.format!r} does not use `latitude`; name a `geometry` file")
         repeated = [name for name, count in Counter(v.name for v in self.series).items() if count > 1]
         if repeated:
             raise ValueError(f"variate {repeated[0]} is named twice")

@@ -73,6 +73,7 @@ class SeasonTable:
     counts    what was dropped, masked or excluded on the way here, by reason
     cut       the step, 1 to T-1, from which stage 1 completes the season; T//2 where 0 is given
     assigned  [N] str, the side of SIDES that the data puts a sample on; None where it says nothing
+    harvest_days  from the start of the season to the usual harvest, where the card tells it; changes no forecast
     """
 
     name: str
@@ -96,6 +97,7 @@ class SeasonTable:
     driver_names: tuple[str, ...] = ()
     driver_units: tuple[str, ...] = ()
     drivers_known: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    harvest_days: float | None = None
 
     def __post_init__(self) -> None:
         n, v, t = self.values.shape

@@ -10,14 +10,14 @@ from pathlib import Path
 from pipeline.errors import InputError
 
 
-def refuse_unless_possible(path: Path, endings: Sequence[str], replace: bool) -> None:
+def refuse_unless_possible(path: Path, endings: Sequence[str], replace: bool, flag: str = "--out") -> None:
     """Raises InputError where `path` has another ending, no folder, or a file that must not be replaced."""
     if path.suffix.lower() not in endings:
-        raise InputError(f"--out {path} must end in {' or '.join(endings)}; it ends in {path.suffix or 'nothing'}.")
+        raise InputError(f"{flag} {path} must end in {' or '.join(endings)}; it ends in {path.suffix or 'nothing'}.")
     if not path.parent.is_dir():
-        raise InputError(f"--out {path} is in {path.parent}, which is no folder. Make it (mkdir -p) or name another.")
+        raise InputError(f"{flag} {path} is in {path.parent}, which is no folder. Make it (mkdir -p) or name another.")
     if path.is_dir() or (path.exists() and not replace):
-        raise InputError(f"--out {path} exists; name another file or delete this one.")
+        raise InputError(f"{flag} {path} exists; name another file or delete this one.")
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -37,6 +37,11 @@ def write_page(run: RunFolder) -> Path:
         charts += [truth_chart(test)]
         charts += [error_chart(test, column) for column in ("year", "place") if test[column].nunique() > 1]
         tables += [("By year", error_table(test, "year")), ("By place (worst ten)", error_table(test, "place")[:10])]
+    if "coverage" in result:
+        tables += [("What the 90 % intervals held", coverage_table(result["coverage"]))]
+    if "early" in result:
+        charts += early_charts(result["early"])
+        tables.insert(0, ("By how much of the season is known", early_table(result["early"])))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
@@ -48,6 +53,7 @@ def write_page(run: RunFolder) -> Path:
         tables=tables,
         rows=metric_rows(result),
         verdict=verdict(result),
+        held=coverage_told(result["coverage"]) if "coverage" in result else "",
         forecasters={
             name: one["forecaster"] for name, one in run.read_json("fitted.json").items() if "forecaster" in one
         },
@@ -133,6 +139,68 @@ def error_chart(test: pd.DataFrame, column: str) -> Markup:
     bias = Series("bias", at, [row["bias"] for row in rows], "#06a")
     none = Series("no bias", [min(at), max(at)], [0.0, 0.0], "#888", line=True)
     return chart(f"Error by {column} (red: RMSE, blue: bias)", label, "t/ha", [none, rmse, bias])
+
+
+def coverage_table(coverage: dict[str, Any]) -> list[dict[str, Any]]:
+    """The share of yields within their interval: all, each year, and the ten places where it is least."""
+    worst = sorted(coverage["by_place"], key=lambda row: (row["share"], row["place"]))[:10]
+    named = [("all", coverage), *((row["year"], row) for row in coverage["by_year"]), *((r["place"], r) for r in worst)]
+    return [
+        {"rows": name, "n": row["n"], "share": row["share"], "from": row["low"], "to": row["high"]}
+        for name, row in named
+    ]
+
+
+def coverage_told(coverage: dict[str, Any]) -> str:
+    """Whether the intervals held what they promise, in a sentence that follows from the numbers by a rule."""
+    low, high = coverage["over_years"] or (coverage["low"], coverage["high"])
+    fits = (
+        "fewer than" if high < coverage["nominal"] else "more than" if low > coverage["nominal"] else "about as many as"
+    )
+    told = "whole years drawn again" if coverage["over_years"] else "rows taken as independent, as there are few years"
+    return (
+        f"Intervals of {coverage['nominal']:.0%} held {coverage['share']:.1%} of {coverage['n']} test yields, {fits} "
+        f"promised ({low:.0%} to {high:.0%} with 95 % confidence, {told})."
+    )
+
+
+def early_table(early: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row a step, the whole season last, then the baselines that see nothing of the season."""
+    names = ("r2", "rmse", "coverage_90")
+    days = f"days before {early['until']}"
+    rows = [
+        {
+            "steps known": f"{row['step']}{', the rest completed' * row['completed']}",
+            days: round(row["lead_days"]),
+            **{name: row[name] for name in names},
+        }
+        for row in early["steps"]
+    ]
+    lines = [
+        {"steps known": line, days: "any", "r2": scores["r2"], "rmse": scores["rmse"], "coverage_90": ""}
+        for line, scores in early["lines"].items()
+    ]
+    return rows + lines
+
+
+def early_charts(early: dict[str, Any]) -> list[Markup]:
+    """RMSE and R2 of the test rows against lead time, the harvest on the right, beside the lines to beat."""
+    days = [-float(row["lead_days"]) for row in early["steps"]]
+    kinds = [("this run", "#c40", [row for row in early["steps"] if not row["completed"]])]
+    completed = [row for row in early["steps"] if row["completed"]]
+    kinds += [("completed", "#2a2", completed)] if completed else []
+    charts = []
+    for metric, label in (("rmse", "RMSE, t/ha"), ("r2", "R2")):
+        lines = [
+            Series(name, [min(days), max(days)], [scores[metric]] * 2, colour, line=True)
+            for (name, scores), colour in zip(early["lines"].items(), ("#888", "#06a"), strict=True)
+        ]
+        for name, colour, rows in kinds:
+            at = [-float(row["lead_days"]) for row in rows]
+            lines.append(Series(name, at, [row[metric] for row in rows], colour, line=True))
+        title = f"{label.split(',')[0]} by lead time (red: this run, green: completed, grey: place mean, blue: offset)"
+        charts.append(chart(title, f"days to {early['until']}", label, lines))
+    return charts
 
 
 def truth_chart(test: pd.DataFrame) -> Markup:

@@ -107,9 +107,9 @@ class RunFolder:
         """The lines of metrics.jsonl."""
         return [json.loads(line) for line in (self.path / "metrics.jsonl").read_text().splitlines()]
 
-    def write_predictions(self, predictions: pd.DataFrame) -> None:
-        """predictions.parquet, by the contract of docs/architecture.md."""
-        self._replace("predictions.parquet", lambda path: predictions.to_parquet(path, index=False))
+    def write_predictions(self, predictions: pd.DataFrame, name: str = "predictions.parquet") -> None:
+        """predictions.parquet (or early.parquet), by the contract of docs/architecture.md."""
+        self._replace(name, lambda path: predictions.to_parquet(path, index=False))
 
     def write_baselines(self, guesses: pd.DataFrame) -> None:
         """baselines.parquet: what each baseline says of every test row."""

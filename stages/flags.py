@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
+from model.intervals import IntervalName
 from model.offset import OffsetName
 from model.parts import AlignmentName, PaddingName, Parts, PositionName
 from model.presets import PRESETS, LinkName, Preset, PresetName
@@ -101,6 +102,10 @@ class ModelFlags:
     """Stage 2: yield heads whose mean is the forecast."""
     quantiles: bool = False
     """Stage 2: heads tell the 5, 50 and 95 % quantiles, too, and the interval is made of them (CQR)."""
+    fill: Literal["nothing", "completed"] = "nothing"
+    """Stage 2 with --steps: also fill what comes after a step with stage 1's completion, where validation rows gain."""
+    interval: IntervalName = "pooled"
+    """Stage 2: the 90 % interval from the residuals of all validation rows, or of every learnt year by turns (year)."""
 
 
 @dataclass(frozen=True)
@@ -372,7 +377,7 @@ def refuse_contradictions(args: Arguments, named: set[str]) -> None:
     """Raises InputError where flags cannot be meant together; named: those given, in a file or on the command line."""
     schedule = schedule_of(args)
     if args.stage != 2:
-        for name in ("offset", "offset-years", "members", "quantiles", "link"):
+        for name in ("offset", "offset-years", "members", "quantiles", "interval", "fill", "link"):
             if name in named and value_differs(args.model, name):
                 raise InputError(f"--{name} is for stage 2, this is stage {args.stage}. Leave it out or use --stage 2.")
     if args.stage == 1 and args.model.from_:
@@ -400,6 +405,12 @@ def refuse_contradictions(args: Arguments, named: set[str]) -> None:
                 f"--control {args.input.control} replaces the embeddings of pictures, and --finetune-vision reads the "
                 "pictures themselves. Leave one of the two out."
             )
+    if args.model.fill == "completed" and (preset.use_vision or preset.link != "frozen"):
+        raise InputError("--fill completed fills numbers for frozen features; pictures would still end at the step. "
+                         "Leave it out, or use --preset language-only (both stages) and --link frozen.")  # fmt: skip
+    if args.model.fill == "completed" and not args.sampling.steps:
+        raise InputError("--fill completed fills what comes after a step, and there is none. Add --steps, as in "
+                         "--steps 6,9,12.")  # fmt: skip
     for part in (args.model.freeze or "").split(",") if args.model.freeze else ():
         if part not in (known := PARTS if args.stage == 3 else PARTS[:-1]):
             near = difflib.get_close_matches(part, known, 1, 0.0)[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.completion import features, with_errors
+from model.completion import continued, features, with_errors
 from model.offset import KnownYields, Offset
 from model.seasons import Season
 from model.timesclip import TimesCLIP
@@ -31,6 +31,19 @@ class Yields(NamedTuple):
     pred: Tonnes
     lo: Tonnes
     hi: Tonnes
+
+    def shortfall(self, target: Tonnes) -> Tonnes:
+        """How far each yield [n] lies outside of its interval, t/ha; negative inside."""
+        return np.maximum(self.lo - target, target - self.hi)
+
+
+class AsOf(NamedTuple):
+    """Forecasts of a fold's validation and test rows as known after `step` steps, the rest `completed` or left open."""
+
+    step: int
+    completed: bool
+    valid: Yields
+    test: Yields
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +74,8 @@ class Forecaster:
 
     completer  where the encoder reads the completion's errors beside the season: the stage-1 model that makes them
     margin     t/ha that the interval grows by on both sides: of the point forecast, or of its quantiles
+    early      (step, margin) of seasons as known after so many steps, where such were learnt from
+    completes  whether what comes after such a step is completed by the encoder, as that was better on validation rows
     """
 
     encoder: TimesCLIP
@@ -70,12 +85,27 @@ class Forecaster:
     known: KnownYields
     margin: float
     completer: TimesCLIP | None = None
+    early: tuple[tuple[int, float], ...] = ()
+    completes: bool = False
+
+    def as_of(self, step: int) -> Forecaster:
+        """The same with the margin of the last step, of those it learnt to forecast from, that is not after `step`."""
+        return replace(self, margin=max(pair for pair in self.early if pair[0] <= step)[1])
 
     def read(self, table: SeasonTable, season: Season) -> SeenSeasons:
         """What the encoder knows of every sample; season: as the completer or the encoder is trained to see it."""
         if self.completer is not None:
             season = with_errors(self.completer, season, FEATURE_BATCH)
         return SeenSeasons.of(self.encoder, table, season)
+
+    def continue_from(self, step: int, season: Season) -> Season:
+        """A season known after `step` steps as this forecaster reads it."""
+        return continued(self.encoder, season, step, FEATURE_BATCH) if self.completes else season
+
+    def of_rows(self, table: SeasonTable, season: Season, index: Rows) -> Yields:
+        """Of the samples of `index` [n], and no other is encoded; season: as the encoder is trained to see it."""
+        seen = SeenSeasons.of(self.encoder, table.rows(index), season.rows(torch.from_numpy(index)))
+        return self.forecast(seen, np.arange(len(index)))
 
     def forecast(self, seen: SeenSeasons, index: Rows) -> Yields:
         """Of the samples of `index` [n]; their labels are not read."""
@@ -96,6 +126,8 @@ class Forecaster:
             "offset": self.offset.to_dict(),
             "known": self.known.to_dict(),
             "margin": self.margin,
+            "early": [list(pair) for pair in self.early],
+            "completes": self.completes,
             "members": len(self.heads.heads),
             "shape": asdict(self.heads.shape),
             "encoder": self.encoder.describe(),
@@ -126,6 +158,8 @@ class Forecaster:
             KnownYields.from_dict(record["known"]),
             record["margin"],
             None if told is None else load_encoder(run, fold, told, "completer"),
+            tuple((step, margin) for step, margin in record.get("early", ())),  # runs from before it have none
+            record.get("completes", False),
         )
 
 

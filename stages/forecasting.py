@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -13,26 +14,30 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.baselines import yield_baselines
-from model.completion import with_errors
+from model.completion import continued, with_errors
 from model.finetuning import COMPLETION_WEIGHT, SeasonForecaster
+from model.intervals import LEAST_YEARS, IntervalName, margin_over_years
 from model.metrics import yield_metrics
 from model.offset import Offset, OffsetName, choose_offset
 from model.parts import TimesCLIPConfig
 from model.presets import Preset
+from model.seasons import Season
 from model.timesclip import TimesCLIP
 from model.training.loop import Fit, Trainer
 from model.training.sampling import balancing_weights
 from model.yields import AnomalyScale, HeadShape, YieldEnsemble, conformal_margin
+from pipeline.errors import InputError
 from pipeline.splits import Fold
 from pipeline.table import SeasonTable
 from report.run import RunFolder
 from stages.completing import model_config
-from stages.forecaster import FEATURE_BATCH, Forecaster, SeenSeasons, Yields
+from stages.forecaster import FEATURE_BATCH, AsOf, Forecaster, Yields
 from stages.learners import Jointly, Learner, Lesson, OnFrozen, new_forecaster
 from stages.offsets import Rows, anomaly_of, known_in, rehearsals
-from stages.prepare import Pictures, Prepared, Scales, assemble
+from stages.prepare import Pictures, Prepared, Reading, Scales, assemble
 
 QUANTILES = (0.05, 0.5, 0.95)
+FillName = Literal["nothing", "completed"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class ForecastSetup:
     members: int
     quantiles: bool = False
     balance: bool = False
+    interval: IntervalName = "pooled"
+    fill: FillName = "nothing"
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +64,7 @@ class Forecast:
     valid: Yields
     test: Yields
     first: YieldEnsemble  # the heads before the refit, which know no validation label: stage 3 starts from them
+    early: tuple[AsOf, ...] = ()  # one a step of `prepared.steps`, and one more where it is completed
 
 
 def run_stage_2(
@@ -71,14 +79,19 @@ def run_stage_2(
         config = error_config(prepared, preset)
     shape = HeadShape(config.feature_dim, config.variates, len(seasons[0].windows), config.level_dim, static, quantiles)
     offset = choose_offset(rehearsals(prepared.table, prepared.fold), setup.offset, setup.window)
+    readings = prepared.readings(setup.fill == "completed")
     if preset.link == "frozen" and completer is not None:
-        learner: Learner = OnFrozen(completer, prepared.table, seasons, setup.members, shape, trainer)
-        return learn(prepared, seasons, learner, offset, setup.balance)
+        if setup.fill == "completed":
+            pairs = zip(prepared.so_far, prepared.steps, strict=True)
+            seasons = [*seasons, *(continued(completer, one, step, FEATURE_BATCH) for one, step in pairs)]
+        judged = [one.number for one in readings]
+        learner: Learner = OnFrozen(completer, prepared.table, seasons, setup.members, shape, trainer, judged)
+        return learn(prepared, seasons, readings, learner, offset, setup.balance, interval=setup.interval)
     season = seasons[0]
-    learner = Jointly(
-        lambda rows: new_forecaster(config, season, rows, setup.members, shape), seasons, trainer, 0.0, False
-    )
-    return learn(prepared, seasons, learner, offset, setup.balance, completer if preset.link == "error" else None)
+    start = partial(new_forecaster, config, season, members=setup.members, shape=shape)
+    learner = Jointly(start, seasons, trainer, 0.0, False, [one.number for one in readings])
+    completer = completer if preset.link == "error" else None
+    return learn(prepared, seasons, readings, learner, offset, setup.balance, completer, setup.interval)
 
 
 def run_stage_3(prepared: Prepared, source: RunFolder, trainer: Trainer, balance: bool) -> Forecast:
@@ -87,8 +100,10 @@ def run_stage_3(prepared: Prepared, source: RunFolder, trainer: Trainer, balance
     start = SeasonForecaster(before.encoder, before.heads).requires_grad_(True)
     before.encoder.log_temperature.requires_grad_(before.encoder.config.learn_temperature)
     seasons = prepared.to_forecast()
-    learner = Jointly(lambda rows: copy.deepcopy(start), seasons, trainer, COMPLETION_WEIGHT, True)
-    return learn(prepared, seasons, learner, before.offset, balance)
+    readings = prepared.readings()
+    judged = [one.number for one in readings]
+    learner = Jointly(lambda rows: copy.deepcopy(start), seasons, trainer, COMPLETION_WEIGHT, True, judged)
+    return learn(prepared, seasons, readings, learner, before.offset, balance)
 
 
 def error_config(prepared: Prepared, preset: Preset) -> TimesCLIPConfig:
@@ -105,15 +120,24 @@ def error_config(prepared: Prepared, preset: Preset) -> TimesCLIPConfig:
 
 def learn(
     prepared: Prepared,
-    seasons: Sequence[Any],
+    seasons: Sequence[Season],
+    readings: Sequence[Reading],
     learner: Learner,
     offset: Offset,
     balance: bool,
     completer: TimesCLIP | None = None,
+    interval: IntervalName = "pooled",
 ) -> Forecast:
     """Learn from the training rows; the validation rows choose epoch and interval; then learn again from both.
 
-    The test rows are read after that, once.
+    Where seasons are known so far, too, the epoch is the one with the least mean error over all steps and the whole
+    season, and each step gets a margin of its own: from the validation rows as they were known then. Where each step is
+    read both completed and left open, the one with the least mean squared error on validation rows is the forecaster's.
+    The test rows are read after that, once in each of the `readings`, the first of which is the whole season.
+
+    interval `year`: margins come instead from every year that is learnt from, each forecast by heads that did not learn
+    it (they learn again once a year, for the chosen number of epochs); only offset, epoch and a frozen encoder know it.
+    A run that is interrupted before stays `pooled`.
     """
     table, fold = prepared.table, prepared.fold
     known = known_in(table, fold, fold.train)
@@ -122,22 +146,84 @@ def learn(
     valid = Lesson(fold.valid, scale.apply(anomaly_of(table, fold.valid, offset, known, own=False)))
     encoder, heads, fit = learner.fit(lesson(table, fold.train, scale, anomaly, balance), valid, f"{fold.name}/train")
     chosen = Forecaster(encoder, heads, scale, offset, known, 0.0, completer)
-    valid_forecast = chosen.forecast(SeenSeasons.of(encoder, table, seasons[0]), fold.valid)
+    read = [seasons[one.number] for one in readings]
     target = table.target[fold.valid]
-    margin = conformal_margin(np.maximum(valid_forecast.lo - target, target - valid_forecast.hi))
-    valid_forecast = replace(chosen, margin=margin).forecast(SeenSeasons.of(encoder, table, seasons[0]), fold.valid)
-    first = heads
-
     learnt = np.sort(np.concatenate([fold.train, fold.valid]))
-    known = known_in(table, fold, learnt)
-    if not fit.interrupted:
-        anomaly = anomaly_of(table, learnt, offset, known, own=True)
-        scale = scale if learner.keeps_scale else AnomalyScale.fit(anomaly)
-        again = lesson(table, learnt, scale, anomaly, balance)
-        encoder, heads = learner.refit(again, f"{fold.name}/refit", fit.best_epoch)
-    forecaster = Forecaster(encoder, heads, scale, offset, known, margin, completer)
-    test = forecaster.forecast(SeenSeasons.of(encoder, table, seasons[0]), fold.test)
-    return Forecast(prepared, forecaster, fit, learnt, valid_forecast, test, first)
+
+    def again(rows: Rows, phase: str) -> Forecaster:
+        known = known_in(table, fold, rows)
+        anomaly = anomaly_of(table, rows, offset, known, own=True)
+        unit = scale if learner.keeps_scale else AnomalyScale.fit(anomaly)
+        taught = lesson(table, rows, unit, anomaly, balance)
+        encoder, heads = learner.refit(taught, f"{phase}/refit", fit.best_epoch)
+        return Forecaster(encoder, heads, unit, offset, known, 0.0, completer)
+
+    if interval == "year" and not fit.interrupted:
+        margins = margins_by_year(table, learnt, read, lambda rows, year: again(rows, f"{fold.name} without {year}"))
+    else:
+        margins = [conformal_margin(chosen.of_rows(table, one, fold.valid).shortfall(target)) for one in read]
+    valids = told(chosen, table, read, margins, fold.valid)
+    forecaster = replace(chosen, known=known_in(table, fold, learnt)) if fit.interrupted else again(learnt, fold.name)
+    early = [
+        AsOf(one.step, one.completed, v, v) for one, v in zip(readings, valids, strict=True) if one.step is not None
+    ]
+    completes = completing_helps(early, target)
+    steps = tuple(
+        (one.step, margin)
+        for one, margin in zip(readings, margins, strict=True)
+        if one.step is not None and one.completed == completes
+    )
+    forecaster = replace(forecaster, margin=margins[0], early=steps, completes=completes)
+    tests = told(forecaster, table, read, margins, fold.test)
+    early = [one._replace(test=test) for one, test in zip(early, tests[1:], strict=True)]
+    return Forecast(prepared, forecaster, fit, learnt, valids[0], tests[0], heads, tuple(early))
+
+
+def completing_helps(early: Sequence[AsOf], target: NDArray[np.float64]) -> bool:
+    """Whether completed seasons are forecast with less squared error than open ones, all steps together.
+
+    early: forecasts of validation rows with the yields `target` [n]; False where none is completed.
+    """
+    errors = {
+        kind: [float(np.mean((one.valid.pred - target) ** 2)) for one in early if one.completed == kind]
+        for kind in (False, True)
+    }
+    return bool(errors[True] and np.mean(errors[True]) < np.mean(errors[False]))
+
+
+def told(
+    forecaster: Forecaster, table: SeasonTable, seasons: Sequence[Season], margins: Sequence[float], rows: Rows
+) -> list[Yields]:
+    """Forecasts of some rows from each of the seasons, with the margin of each."""
+    pairs = zip(seasons, margins, strict=True)
+    return [replace(forecaster, margin=margin).of_rows(table, season, rows) for season, margin in pairs]
+
+
+def margins_by_year(
+    table: SeasonTable, learnt: Rows, seasons: Sequence[Season], teach: Callable[[Rows, int], Forecaster]
+) -> list[float]:
+    """A margin for each of the seasons, t/ha: every learnt year forecast by what `teach` makes of the others."""
+    years = table.year[learnt]
+    shortfall = np.empty((len(seasons), len(learnt)))
+    for year in np.unique(years).tolist():
+        asked = years == year
+        taught = teach(learnt[~asked], year)
+        for number, season in enumerate(seasons):
+            shortfall[number, asked] = taught.of_rows(table, season, learnt[asked]).shortfall(
+                table.target[learnt[asked]]
+            )
+    return [margin_over_years(row, years) for row in shortfall]
+
+
+def refuse_few_years(table: SeasonTable, folds: Sequence[Fold]) -> None:
+    """Raises InputError where a fold learns from too few years for `--interval year`."""
+    for fold in folds:
+        years = np.unique(table.year[np.concatenate([fold.train, fold.valid])])
+        if len(years) < LEAST_YEARS:
+            raise InputError(
+                f"--interval year: fold {fold.name} learns from {len(years)} years; at least {LEAST_YEARS} are needed "
+                "to tell how much worse a bad year is. Leave it out (--interval pooled), or choose another --split."
+            )
 
 
 def lesson(table: SeasonTable, rows: Rows, scale: AnomalyScale, anomaly: NDArray[np.float64], balance: bool) -> Lesson:
@@ -147,25 +233,29 @@ def lesson(table: SeasonTable, rows: Rows, scale: AnomalyScale, anomaly: NDArray
 
 def predictions(outcomes: Sequence[Forecast]) -> pd.DataFrame:
     """sample_id, place, year, split, y_true, y_pred, y_lo, y_hi in t/ha, for validation and test rows of every fold."""
-    frames = []
-    for outcome in outcomes:
-        table, fold = outcome.prepared.table, outcome.prepared.fold
-        for split, index, forecast in (("valid", fold.valid, outcome.valid), ("test", fold.test, outcome.test)):
-            frames.append(
-                pd.DataFrame(
-                    {
-                        "sample_id": table.sample_id[index],
-                        "place": table.place[index],
-                        "year": table.year[index],
-                        "split": split,
-                        "fold": fold.name,
-                        "y_true": table.target[index],
-                        "y_pred": forecast.pred,
-                        "y_lo": forecast.lo,
-                        "y_hi": forecast.hi,
-                    }
-                )
-            )
+    frames = [rows_of(outcome.prepared, outcome.valid, outcome.test) for outcome in outcomes]
+    return pd.concat(frames, ignore_index=True)
+
+
+def rows_of(prepared: Prepared, valid: Yields, test: Yields) -> pd.DataFrame:
+    """The columns of `predictions` for one fold."""
+    table, fold = prepared.table, prepared.fold
+    frames = [
+        pd.DataFrame(
+            {
+                "sample_id": table.sample_id[index],
+                "place": table.place[index],
+                "year": table.year[index],
+                "split": split,
+                "fold": fold.name,
+                "y_true": table.target[index],
+                "y_pred": forecast.pred,
+                "y_lo": forecast.lo,
+                "y_hi": forecast.hi,
+            }
+        )
+        for split, index, forecast in (("valid", fold.valid, valid), ("test", fold.test, test))
+    ]
     return pd.concat(frames, ignore_index=True)
 
 
@@ -175,10 +265,7 @@ def scores(
     """Metrics of the model and of each baseline, over the test rows of all folds together; and what each baseline says
     of every test row: sample_id, fold, name, y_pred in t/ha."""
     table = predictions(outcomes)
-    test = table[table["split"] == "test"]
-    truth = test["y_true"].to_numpy()
-    metrics = yield_metrics(truth, test["y_pred"].to_numpy())
-    metrics["coverage_90"] = float(((truth >= test["y_lo"]) & (truth <= test["y_hi"])).mean())
+    truth = table.loc[table["split"] == "test", "y_true"].to_numpy()
     guesses = [baselines(outcome, seed) for outcome in outcomes]
     pooled = {name: yield_metrics(truth, np.concatenate([guess[name] for guess in guesses])) for name in guesses[0]}
     rows = [
@@ -193,7 +280,15 @@ def scores(
         for outcome, guess in zip(outcomes, guesses, strict=True)
         for name, said in guess.items()
     ]
-    return metrics, pooled, pd.concat(rows, ignore_index=True)
+    return test_metrics(table), pooled, pd.concat(rows, ignore_index=True)
+
+
+def test_metrics(table: pd.DataFrame) -> dict[str, float]:
+    """Metrics over the test rows of a table such as `predictions` makes, and the share that its intervals hold."""
+    test = table[table["split"] == "test"]
+    truth = test["y_true"].to_numpy()
+    held = (truth >= test["y_lo"]) & (truth <= test["y_hi"])
+    return yield_metrics(truth, test["y_pred"].to_numpy()) | {"coverage_90": float(held.mean())}
 
 
 def baselines(outcome: Forecast, seed: int) -> dict[str, NDArray[np.float64]]:
@@ -219,10 +314,20 @@ def observed_shares(table: SeasonTable) -> NDArray[np.float64]:
     return np.stack([half.mean((1, 2)) for half in halves], axis=1)
 
 
+def least_observed(table: SeasonTable, rows: Rows) -> list[float]:
+    """The least of `observed_shares` among some samples: [2]."""
+    least: list[float] = observed_shares(table)[rows].min(0).tolist()
+    return least
+
+
 def fitted(outcome: Forecast) -> dict[str, Any]:
     """What a prediction needs beside the weights."""
     return {
-        "least_observed": observed_shares(outcome.prepared.table)[outcome.learnt].min(0).tolist(),
+        "least_observed": least_observed(outcome.prepared.table, outcome.learnt),
+        "least_observed_so_far": [
+            [step, least_observed(outcome.prepared.table.as_of(step), outcome.learnt)]
+            for step in outcome.prepared.steps
+        ],
         **outcome.prepared.scales.to_dict(),
         "framing": outcome.prepared.framing,
         "best_epoch": outcome.fit.best_epoch,
@@ -241,12 +346,22 @@ def weights(outcomes: Sequence[Forecast]) -> dict[str, Tensor]:
 
 
 def forecast_new(
-    run: RunFolder, table: SeasonTable, fold: str, record: Mapping[str, Any], pictures: Pictures | None
+    run: RunFolder,
+    table: SeasonTable,
+    fold: str,
+    record: Mapping[str, Any],
+    pictures: Pictures | None,
+    as_of: int | None = None,
 ) -> Yields:
-    """t/ha [N] with intervals for the samples of a new table, by the model of one fold."""
+    """t/ha [N] with intervals for the samples of a new table, by the model of one fold.
+
+    as_of: the number of steps that the table is known for; None for the whole season.
+    """
     everything = np.arange(len(table))
     nothing = everything[:0]
     where = Fold(fold, nothing, nothing, everything)
     prepared = assemble(table, where, Scales.from_dict(record), record["framing"], pictures)
     forecaster = Forecaster.load(run, fold)
-    return forecaster.forecast(forecaster.read(table, prepared.seasons[0]), everything)
+    forecaster = forecaster if as_of is None else forecaster.as_of(as_of)
+    season = prepared.seasons[0] if as_of is None else forecaster.continue_from(as_of, prepared.seasons[0])
+    return forecaster.forecast(forecaster.read(table, season), everything)

@@ -12,11 +12,11 @@ from torch import Tensor
 from model.completion import SeasonRows, fit_features
 from model.finetuning import FinetuningTask, LabelledSeason, SeasonForecaster
 from model.parts import TimesCLIPConfig
-from model.seasons import Season
+from model.seasons import Season, joined
 from model.timesclip import TimesCLIP
 from model.training.loop import Fit, Trainer
 from model.training.placement import placed
-from model.yields import HeadShape, YieldEnsemble, refit_head, train_head
+from model.yields import HeadShape, YieldEnsemble, YieldRows, refit_head, train_head
 from pipeline.table import SeasonTable
 from stages.forecaster import SeenSeasons
 from stages.offsets import Rows
@@ -45,7 +45,10 @@ class Learner(Protocol):
 
 
 class OnFrozen:
-    """Heads on the features of both windows by a stage-1 model (link `frozen`)."""
+    """Heads on the features of both windows by a stage-1 model (link `frozen`).
+
+    judged: in which of the seasons the validation rows are read; all of them count alike.
+    """
 
     keeps_scale = False
 
@@ -57,14 +60,15 @@ class OnFrozen:
         members: int,
         shape: HeadShape,
         trainer: Trainer,
+        judged: Sequence[int] = (0,),
     ) -> None:
-        self.encoder, self.members, self.shape, self.trainer = encoder, members, shape, trainer
+        self.encoder, self.members, self.shape, self.trainer, self.judged = encoder, members, shape, trainer, judged
         self.views = [SeenSeasons.of(encoder, table, season) for season in seasons]
 
     def fit(self, lesson: Lesson, valid: Lesson, phase: str) -> tuple[TimesCLIP, YieldEnsemble, Fit]:
         """As `Learner` says."""
         train = [view.rows(lesson.rows, lesson.anomaly) for view in self.views]
-        judged = self.views[0].rows(valid.rows, valid.anomaly)
+        judged = YieldRows.joined([self.views[view].rows(valid.rows, valid.anomaly) for view in self.judged])
         heads, fit = train_head(self.members, self.shape, train, judged, self.trainer, phase, lesson.weights)
         return self.encoder, heads, fit
 
@@ -77,7 +81,7 @@ class OnFrozen:
 class Jointly:
     """Encoder and heads learn on together from what `start` gives for the rows [n] that are learnt from.
 
-    completion: weight of the completion loss beside the yield loss; 0 for none.
+    completion: weight of the completion loss beside the yield loss; 0 for none. judged: as in `OnFrozen`.
     """
 
     def __init__(
@@ -87,9 +91,11 @@ class Jointly:
         trainer: Trainer,
         completion: float,
         pretrained: bool,
+        judged: Sequence[int] = (0,),
     ) -> None:
         self.start, self.trainer, self.completion, self.keeps_scale = start, trainer, completion, pretrained
         self.seasons = placed(seasons, trainer.processes.device)
+        self.judged = judged
 
     def fit(self, lesson: Lesson, valid: Lesson, phase: str) -> tuple[TimesCLIP, YieldEnsemble, Fit]:
         """As `Learner` says."""
@@ -112,7 +118,8 @@ class Jointly:
         judged = None
         if valid is not None:
             at = torch.from_numpy(valid.rows).to(device)
-            judged = LabelledSeason(self.seasons[0].rows(at), valid.anomaly.to(device))
+            read = joined([self.seasons[number].rows(at) for number in self.judged])
+            judged = LabelledSeason(read, valid.anomaly.repeat(len(self.judged)).to(device))
         return FinetuningTask(
             module,
             SeasonRows(self.seasons, rows, lesson.weights),

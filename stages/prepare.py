@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -61,12 +62,20 @@ class Scales:
 ControlName = Literal["none", "shuffled", "noise"]
 
 
+class Reading(NamedTuple):
+    """Seasons number `number` of those learnt from: known after `step` steps (None: all), then `completed` or open."""
+
+    number: int
+    step: int | None
+    completed: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """All N samples of a table, scaled by one fold's training rows.
 
     seasons  as measured, then one entry a view
-    so_far   as they were known after some steps, one entry a step
+    so_far   as they were known after `steps`, one entry a step
     """
 
     table: SeasonTable
@@ -75,6 +84,7 @@ class Prepared:
     framing: Framing
     seasons: tuple[Season, ...]
     so_far: tuple[Season, ...] = ()
+    steps: tuple[int, ...] = ()
 
     def to_complete(self) -> list[Season]:
         """What stage 1 learns from: a season that is known so far is completed to what was measured later."""
@@ -83,6 +93,19 @@ class Prepared:
     def to_forecast(self) -> list[Season]:
         """What stages 2 and 3 learn from."""
         return [*self.seasons, *self.so_far]
+
+    def readings(self, completed: bool = False) -> tuple[Reading, ...]:
+        """How held-out rows are read: as measured, as known after each step, and completed from each step on if so.
+
+        The completed seasons are taken to follow those of `to_forecast`.
+        """
+        numbers = itertools.count(len(self.seasons))
+        so_far = [Reading(next(numbers), step, False) for step in self.steps]
+        return (
+            Reading(0, None, False),
+            *so_far,
+            *(Reading(next(numbers), step, True) for step in self.steps if completed),
+        )
 
 
 @dataclass(frozen=True)
@@ -201,7 +224,8 @@ def assemble(
         return season_of(one, scales, framing, vectors)
 
     seasons = tuple(season(one) for one in (table, *views))
-    return Prepared(table, fold, scales, framing, seasons, tuple(season(table.as_of(step)) for step in steps))
+    so_far = tuple(season(table.as_of(step)) for step in steps)
+    return Prepared(table, fold, scales, framing, seasons, so_far, tuple(steps))
 
 
 def season_of(table: SeasonTable, scales: Scales, framing: Framing, vectors: NDArray[np.float16] | None) -> Season:

@@ -104,6 +104,11 @@ def keep_copy(run: RunFolder, pictures: Pictures | None, source: RunFolder | Non
         shutil.copytree(found, run.path / tuned.FOLDER, dirs_exist_ok=True)
 
 
+def encoder_for(run: Path, given: str | None) -> str | None:
+    """How the encoder of a run is named: as given, or as the run's own tuned tower; None: by the run's result."""
+    return given or (f"tuned:{run}" if has_tower(run) else None)
+
+
 def has_tower(run: Path) -> bool:
     """Whether a run folder holds a tuned tower."""
     return (run / tuned.FOLDER).is_dir()

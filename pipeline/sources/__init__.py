@@ -18,7 +18,7 @@ from pipeline.sources.long import grid, load_long
 from pipeline.sources.memory import Budget
 from pipeline.sources.plain import STEP_DAYS, plan_plain
 from pipeline.sources.radiometry import Level
-from pipeline.sources.rows import seasons
+from pipeline.sources.rows import Length, seasons
 from pipeline.sources.wide import load_rows, plan_by_card
 from pipeline.table import SeasonTable, Variate
 
@@ -32,6 +32,7 @@ def read(
     for_prediction: bool = False,
     memory_gb: float | None = None,
     season_steps: int | None = None,
+    unfinished: int | None = None,
 ) -> SeasonTable:
     """Read a season table. Values are float32 in each variate's unit, NaN where unobserved; yields are t/ha.
 
@@ -41,6 +42,8 @@ def read(
     for_prediction  the target may be absent or empty; such samples stay, with target NaN
     memory_gb       how much memory (1e9 bytes) may be used; 60 % of what is available by default
     season_steps    T, instead of the card's
+    unfinished      T of seasons that may still be going on, where nothing else tells it: steps that the table does not
+                    have yet are unobserved
 
     Rows of a long table that share a place, a date and a variate are averaged; samples with a yield of zero or below
     are dropped. Both are counted. Rows are sorted by sample_id. Raises `InputError` with file, row, value, limit and
@@ -52,14 +55,14 @@ def read(
         raise InputError(f"season_steps is {season_steps}; a season needs at least 2 steps.")
     found = locate(data)
     budget = Budget(memory_gb)
-    if found.card is None:
-        return _read_plain(found, year, for_prediction, budget, season_steps)
-    return _read_card(found.card, found.files, year, for_prediction, budget, season_steps)
+    card = found.card
+    length = Length(season_steps or (card.season_steps if card else None) or unfinished, unfinished is not None)
+    if card is None:
+        return _read_plain(found, year, for_prediction, budget, length)
+    return _read_card(card, found.files, year, for_prediction, budget, length)
 
 
-def _read_plain(
-    found: Located, year: int | None, for_prediction: bool, budget: Budget, season_steps: int | None
-) -> SeasonTable:
+def _read_plain(found: Located, year: int | None, for_prediction: bool, budget: Budget, length: Length) -> SeasonTable:
     cube = next((path for path in found.files if kind_of(path) in CUBES), None)
     if cube is not None:
         raise InputError(
@@ -70,7 +73,7 @@ def _read_plain(
     rows, earlier = load_rows(plans, [1.0] * len(bands), (), budget)
     source = str(found.files[0]) if len(found.files) == 1 else found.name
     history, counts = earlier_yields(earlier, source)
-    draft = seasons(rows, Calendar(STEP_DAYS), season_steps, source)
+    draft = seasons(rows, Calendar(STEP_DAYS), length, source)
     counts = (*counts, *compared(history, draft.place, draft.target, source, for_prediction))
     about = Description(found.name, source, tuple(map(Variate, bands)), STEP_DAYS, "01-01")
     draft = replace(draft, counts=(*draft.counts, *counts))
@@ -83,7 +86,7 @@ def _read_card(
     year: int | None,
     for_prediction: bool,
     budget: Budget,
-    season_steps: int | None,
+    length: Length,
 ) -> SeasonTable:
     _refuse_other_kinds(card, files)
     calendar = Calendar.of(card)
@@ -101,9 +104,10 @@ def _read_card(
         missing=tuple(card.missing),
         exclude=tuple(card.exclude),
         cut=card.cut,
+        harvest_days=None if card.harvest is None else calendar.days_until(card.harvest),
     )
     history, counts = history_of(card, budget)
-    draft = _draft(card, files, year, for_prediction, budget, season_steps or card.season_steps)
+    draft = _draft(card, files, year, for_prediction, budget, length)
     labels = draft.target * about.target_factor
     counts = (*counts, *compared(history, draft.place, labels, str(card.path), for_prediction))
     draft = replace(draft, counts=(*draft.counts, *counts))
@@ -116,14 +120,14 @@ def _draft(
     year: int | None,
     for_prediction: bool,
     budget: Budget,
-    steps: int | None,
+    length: Length,
 ) -> Draft:
     if card.format == "wide":
         plans = plan_by_card(card, files, year, for_prediction)
         rows, _ = load_rows(plans, [variate.scale for variate in card.series], card.missing, budget, Level.of(card))
-        return seasons(rows, Calendar.of(card), steps, str(card.path))
+        return seasons(rows, Calendar.of(card), length, str(card.path))
     load = load_long if card.format == "long" else load_cube
-    return grid(card, load(card, files, year, budget, for_prediction), steps)
+    return grid(card, load(card, files, year, budget, for_prediction), length.steps)
 
 
 def _refuse_other_kinds(card: DatasetCard, files: Sequence[Path]) -> None:

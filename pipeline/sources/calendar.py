@@ -58,6 +58,11 @@ class Calendar:
             return int(self._between(first, begin)[0])
         return round(float((begin - first).astype(np.int64)[0]) / self.days)
 
+    def days_until(self, month_day: str) -> float:
+        """Days from the start of a season to the next such day: 1 to 365."""
+        start, day = (_days(np.array([2001]), one)[0] for one in (self.season_start, month_day))
+        return float((day - start).astype(np.int64) % 365 or 365)
+
     def refuse_longer_than_a_year(self, steps: int, where: str) -> None:
         """Raise `InputError` where seasons of consecutive years would overlap."""
         # A last step that is cut short by the next season is fine: 23 x 16 days is how MODIS fills a year.

@@ -38,6 +38,7 @@ class Description:
     known: tuple[bool, ...] = ()
     missing: tuple[float, ...] = ()
     cut: int | None = None
+    harvest_days: float | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ def finish(about: Description, draft: Draft, history: YieldHistory, *, for_predi
         drivers_known=np.array(about.known, bool),
         history=history,
         cut=cut,
+        harvest_days=about.harvest_days,
         assigned=None if draft.assigned is None else draft.assigned[rows],
         counts=(
             *draft.counts,

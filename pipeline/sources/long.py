@@ -26,7 +26,7 @@ from pipeline.sources.marks import refuse_marks
 from pipeline.sources.memory import Budget
 from pipeline.sources.named_years import rows_of_other_seasons
 from pipeline.sources.radiometry import Level
-from pipeline.sources.rows import StoredRows, seasons
+from pipeline.sources.rows import Length, StoredRows, seasons
 from pipeline.sources.sides import side_a_sample
 from pipeline.table import Count
 
@@ -133,7 +133,7 @@ def _by_year_and_step(card: DatasetCard, calendar: Calendar, table: LongTable, s
         counts=levelled,
         assigned=_assigned(card, table, keys.sample, keys.labelled, keys.names),
     )
-    return seasons(rows, calendar, steps, str(card.path))
+    return seasons(rows, calendar, Length(steps), str(card.path))
 
 
 def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int | None) -> Draft:

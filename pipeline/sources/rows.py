@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,15 +32,27 @@ class StoredRows:
     assigned: NDArray[np.str_] | None = None
 
 
-def seasons(rows: StoredRows, calendar: Calendar, steps: int | None, source: str) -> Draft:
+@dataclass(frozen=True)
+class Length:
+    """T of a season; None takes as many steps as a row holds. `unfinished`: a row may end before its season does."""
+
+    steps: int | None = None
+    unfinished: bool = False
+
+
+def seasons(rows: StoredRows, calendar: Calendar, length: Length, source: str) -> Draft:
     """One season a row: that of the row's year. Half of it may come from the row of the year before (or after).
 
-    `steps` is T; None takes as many as a row holds. A row serves two seasons where they cross, as itself and as the
-    neighbour's other half; a season whose other half is not stored is marked incomplete.
+    Steps that an unfinished season does not have yet are unobserved. A row serves two seasons where they cross, as
+    itself and as the neighbour's other half; a season whose other half is not stored is marked incomplete.
     """
     stored = rows.values.shape[2]
     offset = calendar.offset
-    wanted = stored if steps is None else steps
+    wanted = length.steps or stored
+    if length.unfinished and stored < offset + wanted <= calendar.steps_a_year:
+        ahead = np.full((*rows.values.shape[:2], offset + wanted - stored), np.nan, np.float32)
+        rows = replace(rows, values=np.concatenate([rows.values, ahead], axis=2))
+        stored = offset + wanted
     if wanted > stored:
         raise InputError(
             f"{source}: `season_steps` is {wanted}, but a row holds {stored} steps; set it to {stored} or less."

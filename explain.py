@@ -1,0 +1,185 @@
+"""Why a run forecasts what it does: what its forecasts follow, by step, by variate and by sample.
+
+    python explain.py --run runs/x                          test rows of a stage-2 or stage-3 run, with its own data
+    python explain.py --run runs/x --samples "field3|2022"  with charts of these samples
+    python explain.py --run runs/x --pictures               steps vanish from the plots, too: drawn and embedded again
+
+Hides steps, variates and drivers from the model in turn and writes how far each forecast moves: occlusion.csv (means),
+samples.csv (every test sample), selection.csv (variate-selection weights) and explain.html.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tyro
+from numpy.typing import NDArray
+
+from cache.dataset import embeddings
+from cache.storage import CacheError, refuse_unless_cache
+from model.encoders import EncoderError
+from pipeline.errors import InputError
+from pipeline.render import Style
+from pipeline.series import series_blocks
+from pipeline.sources import read
+from pipeline.table import SeasonTable
+from report.output import write_whole
+from report.run import RunFolder
+from report.why import why_page
+from stages.explaining import HideName, Occlusion, Vectors, donors, effects, occlusions, selection, summary
+from stages.filling import fill
+from stages.offsets import Rows
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Explain the forecasts of a run."""
+
+    run: Path
+    """A complete run folder of stage 2 or 3."""
+    data: str | None = None
+    """The run's data, where it has moved; the card or file that the run names by default."""
+    out: Path | None = None
+    """The folder to write to; explain/ in the run folder by default. Files of an earlier run in it are replaced."""
+    width: int = 3
+    """Steps that are hidden at a time."""
+    hide: HideName = "exchanged"
+    """What stands in for what is hidden: that of other samples (exchanged), or nothing (unobserved)."""
+    samples: str | None = None
+    """Sample ids whose own charts are drawn, with commas between."""
+    pictures: bool = False
+    """Hide steps from the plots, too: draws and embeds the test seasons once more for each stretch of steps."""
+    cache: str | None = None
+    """The cache folder; the run's by default."""
+    encoder: str | None = None
+    """Where the run's encoder is, when its weights are in a file or folder of your own."""
+    workers: int = 2
+    """Drawing processes."""
+    memory_gb: float | None = None
+    """Refuse a table that needs more memory than this; 60 % of what is free by default."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    try:
+        args = tyro.cli(Arguments, args=arguments, description=__doc__)
+        return explain(args)
+    except (InputError, EncoderError) as error:
+        print(f"explain.py: {error}", file=sys.stderr)
+        return 2
+    except (CacheError, OSError) as error:
+        print(f"explain.py: {error}", file=sys.stderr)
+        return 1
+
+
+def explain(args: Arguments) -> int:
+    """Open the run, find its test rows, hide, forecast again, write: the whole program."""
+    run = RunFolder.open(args.run)
+    result, config = run.read_json("result.json"), run.read_json("config.json")
+    refuse_what_tells_nothing(args, result)
+    table = read(args.data or config["data"], year=config["year"], memory_gb=args.memory_gb)
+    if table.fingerprint() != result["data_fingerprint"]:
+        raise InputError(f"{args.data or config['data']} is not the data of {args.run}: their fingerprints differ. "
+                         "Name the run's data with --data.")  # fmt: skip
+    rows = tested(run, table)
+    samples = chosen(args.samples, table, rows)
+    hiding = list(occlusions(table, args.width))
+    vectors = pictures_of(args, config, result, run, table, rows, hiding) if result["cache_spec"] else None
+
+    changes = effects(run, table, rows, hiding, args.hide, vectors, args.pictures)
+    means, drawn_on = summary(changes), selection(run, table, rows, vectors)
+    out = args.out or run.path / "explain"
+    out.mkdir(parents=True, exist_ok=True)
+    frames = {"occlusion.csv": means, "samples.csv": changes}
+    for name, frame in frames.items():
+        write_whole(out / name, lambda path, frame=frame: frame.to_csv(path, index=False, float_format="%.5f"))
+    if drawn_on is not None:
+        write_whole(out / "selection.csv", lambda path: drawn_on.to_csv(path, index_label="variate"))
+    page = why_page(result, means, changes, drawn_on, samples, note(args, result))
+    write_whole(out / "explain.html", lambda path: path.write_text(page))
+    for kind, what in (("variate", "variate"), ("driver", "driver"), ("steps", "stretch of steps")):
+        if len(of := means[means["kind"] == kind]):
+            most = of.loc[of["mean_abs_change"].idxmax()]
+            print(f"the {what} that moves the forecasts most: {most['hidden']} ({most['mean_abs_change']:.3f} t/ha)")
+    print(f"{out / 'explain.html'}: {changes['sample_id'].nunique()} test samples. {note(args, result)}")
+    return 0
+
+
+def refuse_what_tells_nothing(args: Arguments, result: Mapping[str, Any]) -> None:
+    """Raises InputError where the run has no forecasts, or hiding numbers would change nothing."""
+    if result["stage"] < 2:
+        raise InputError(f"{args.run} is a stage-1 run; forecasts come from `python train.py --stage 2`.")
+    if not 1 <= args.width <= result["seasons"]["steps"]:
+        raise InputError(f"--width is {args.width}; it must be 1 to the season's {result['seasons']['steps']} steps.")
+    if not result["parts"]["use_language"] and not args.pictures:
+        raise InputError(f"{args.run} reads pictures alone, so that steps must be hidden from them: add --pictures.")
+    if args.pictures and not result["cache_spec"]:
+        raise InputError(f"--pictures: {args.run} reads no pictures. Leave it out.")
+
+
+def note(args: Arguments, result: Mapping[str, Any]) -> str:
+    """What is hidden from what, and what stands there instead."""
+    instead = "is unobserved instead" if args.hide == "unobserved" else "is that of other samples instead"
+    if args.pictures:
+        return f"What is hidden from numbers and pictures {instead}."
+    more = "; the pictures still show it (--pictures hides it there, too)" if result["cache_spec"] else ""
+    return f"What is hidden from the numbers {instead}{more}."
+
+
+def tested(run: RunFolder, table: SeasonTable) -> dict[str, Rows]:
+    """The positions of each fold's test samples."""
+    kept = pd.read_parquet(run.path / "predictions.parquet").query("split == 'test'")
+    at = {name: position for position, name in enumerate(table.sample_id.tolist())}
+    return {
+        str(fold): np.array([at[name] for name in part["sample_id"]], np.int64)
+        for fold, part in kept.groupby("fold", sort=False)
+    }
+
+
+def chosen(names: str | None, table: SeasonTable, rows: Mapping[str, Rows]) -> list[str]:
+    """The samples that --samples names. Raises InputError for one that is no test sample of the run."""
+    there = set(table.sample_id[np.concatenate(list(rows.values()))].tolist())
+    wanted = [] if names is None else [name.strip() for name in names.split(",")]
+    for name in wanted:
+        if name not in there:
+            some = ", ".join(sorted(there)[:3])
+            raise InputError(f"--samples names {name!r}, which is no test sample of this run; those are {some}, ...")
+    return wanted
+
+
+def pictures_of(
+    args: Arguments,
+    config: Mapping[str, Any],
+    result: Mapping[str, Any],
+    run: RunFolder,
+    table: SeasonTable,
+    rows: Mapping[str, Rows],
+    hiding: Sequence[Occlusion],
+) -> Vectors:
+    """Where the vectors of a table come from, once the cache holds all that will be asked for."""
+    style, fitted, root = Style(**result["style"]), run.read_json("fitted.json"), args.cache or config["cache"]
+    refuse_unless_cache(root)
+    framing = next(iter(fitted.values()))["framing"]
+    blocks = []
+    for fold, index in rows.items():
+        whole = table.rows(index)
+        stand_in = donors(table, index, args.hide) if args.pictures else []
+        looked_at = [whole, *(one.hide(whole, donor) for donor in stand_in for one in hiding)]
+        ranges = np.array(fitted[fold]["ranges"])
+        blocks += [block for one in looked_at for block in series_blocks(one, ranges, style, framing)]
+    reader = fill(root, args.workers, args.encoder, result, blocks).reader()
+
+    def vectors(one: SeasonTable, ranges: NDArray[np.float64]) -> NDArray[np.float16]:
+        return embeddings(reader, series_blocks(one, ranges, style, framing))
+
+    return vectors
+
+
+if __name__ == "__main__":
+    sys.exit(main())

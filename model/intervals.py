@@ -1,0 +1,64 @@
+"""How far a forecast may be trusted: margins whose calibration groups are years, and what intervals came to hold."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.yields import INTERVAL, conformal_margin
+
+IntervalName = Literal["pooled", "year"]
+LEAST_YEARS = 3  # to calibrate on: the worst of fewer says nothing
+RESAMPLES = 2000  # of the bootstrap
+Numbers = NDArray[np.float64]
+Years = NDArray[np.int64]
+
+
+def margin_over_years(shortfall: Numbers, year: Years) -> float:
+    """What an interval must grow by so that it holds in a *new* year, t/ha: every year counts alike, as one group.
+
+    shortfall [n] as in `conformal_margin`, of models that did not learn from the row's own year. With K years and n_k
+    rows in year k each row weighs 1 / ((K + 1) n_k), the new year 1 / (K + 1) at infinity, and the margin is the 90 %
+    quantile: hierarchical conformal prediction (Lee, Barber & Willett 2023, arXiv 2306.06342), which covers at least
+    90 % where years are exchangeable. That quantile is finite from 9 years on; with 3 to 8 it is the largest of
+    the years' own margins instead, so that the worst year seen counts. Raises ValueError with fewer.
+    """
+    years, count = np.unique(year, return_counts=True)
+    if len(years) < LEAST_YEARS:
+        raise ValueError(f"{len(years)} years to calibrate on; at least {LEAST_YEARS} are needed")
+    if len(years) / (len(years) + 1) < INTERVAL:
+        return max(conformal_margin(shortfall[year == one]) for one in years)
+    order = np.argsort(shortfall, kind="stable")
+    weight = 1 / ((len(years) + 1) * count[np.searchsorted(years, year[order])])
+    at = int(np.searchsorted(weight.cumsum(), INTERVAL - 1e-12))
+    return float(shortfall[order[min(at, len(order) - 1)]])
+
+
+def wilson(held: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """95 % interval of a share, `held` of `n` > 0 (Wilson 1927): holds for few n and shares near 1, where +- does not.
+
+    It takes rows as independent; within one year or place they are not, so it is too narrow there.
+    """
+    share, extra = held / n, z**2 / n
+    half = z * math.sqrt(share * (1 - share) / n + extra / (4 * n))
+    low, high = (share + extra / 2 - half) / (1 + extra), (share + extra / 2 + half) / (1 + extra)
+    return max(low, 0.0), min(high, 1.0)
+
+
+def share_over_groups(held: NDArray[np.bool_], group: Years) -> tuple[float, float] | None:
+    """95 % interval of the share of rows [n] that are held, from 2,000 draws of whole groups (years) with replacement.
+
+    The cluster bootstrap (Field & Welsh 2007): rows of a bad year fail together, which Wilson's interval does not know.
+    None with fewer than 3 groups.
+    """
+    groups, inverse = np.unique(group, return_inverse=True)
+    if len(groups) < LEAST_YEARS:
+        return None
+    hits, sizes = (np.bincount(inverse, weights=weights) for weights in (held.astype(float), np.ones(len(held))))
+    drawn = np.random.default_rng(0).integers(0, len(groups), (RESAMPLES, len(groups)))
+    shares = hits[drawn].sum(1) / sizes[drawn].sum(1)
+    low, high = np.quantile(shares, [0.025, 0.975])
+    return float(low), float(high)

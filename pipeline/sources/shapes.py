@@ -1,0 +1,132 @@
+"""Where samples lie, for maps alone: the card's `latitude` and `longitude` columns, or its `geometry` file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.card import DatasetCard
+from pipeline.errors import InputError
+from pipeline.sources.columns import Columns, Wanted, joined, load_columns
+from pipeline.sources.labels import refuse_bad_names
+from pipeline.sources.locate import files_of, locate
+from pipeline.sources.memory import Budget
+from pipeline.table import SeasonTable
+
+KINDS = ("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon")
+LIMITS = {"longitude": 180.0, "latitude": 90.0}
+
+
+@dataclass(frozen=True, eq=False)
+class Shapes:
+    """A GeoJSON geometry (RFC 7946: degrees, longitude first) by place, or by sample where the card names those."""
+
+    by_sample: bool
+    known: Mapping[str, Mapping[str, Any]]
+
+    def of(self, table: SeasonTable) -> list[Mapping[str, Any] | None]:
+        """The geometry of each sample [N]; None where there is none."""
+        names = table.sample_id if self.by_sample else table.place
+        return [self.known.get(name) for name in names.tolist()]
+
+
+def shapes_of(data: str | Path, memory_gb: float | None = None) -> Shapes:
+    """The geometries that the card behind `data` names. Raises `InputError` where there are none, or they cannot be."""
+    card = locate(data).card
+    if card is not None and card.geometry is not None:
+        (path,) = files_of(card, [card.geometry])
+        return Shapes(False, dict(_features(card, path)))
+    if card is None or card.latitude is None or card.longitude is None:
+        raise InputError(
+            f"{data} does not say where its samples lie. Name their columns in the dataset card, as in latitude = "
+            '"lat" and longitude = "lon", or a file, as in geometry = "fields.geojson".'
+        )
+    name = card.sample_id or card.place
+    wanted = Wanted(text=(name,), exact=(card.longitude, card.latitude))
+    files = files_of(card, card.files)
+    columns = joined(load_columns([(path, wanted) for path in files], Budget(memory_gb)))
+    refuse_bad_names(columns, name)
+    return Shapes(card.sample_id is not None, dict(_points(card, columns, name)))
+
+
+def _points(card: DatasetCard, columns: Columns, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(name, point) of every name that has coordinates; its rows must agree."""
+    assert card.longitude is not None
+    assert card.latitude is not None
+    at = np.stack([columns.exact[card.longitude], columns.exact[card.latitude]], axis=1)
+    for column, limit, numbers in zip((card.longitude, card.latitude), LIMITS.values(), at.T, strict=True):
+        _refuse_first(columns, column, np.abs(numbers) > limit, numbers, f"degrees, within {limit:g} of zero")
+    rows = np.flatnonzero(~np.isnan(at).any(axis=1))
+    codes = columns.text[name].codes[rows]
+    distinct, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    torn = (at[rows] != at[rows][first][inverse]).any(axis=1)
+    if torn.any():
+        row = int(rows[np.argmax(torn)])
+        raise InputError(
+            f"{columns.where(row)}: {name} {columns.text[name].names[codes[np.argmax(torn)]]} lies at "
+            f"{at[row, 1]:g}, {at[row, 0]:g} here and elsewhere in an earlier row; it has one position. Correct it, or "
+            "name the column that tells its parts apart as `sample_id` in the dataset card."
+        )
+    for code, row in zip(distinct, rows[first], strict=True):
+        yield str(columns.text[name].names[code]), {"type": "Point", "coordinates": at[row].tolist()}
+
+
+def _refuse_first(
+    columns: Columns, column: str, bad: NDArray[np.bool_], numbers: NDArray[np.float64], allowed: str
+) -> None:
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(
+            f"{columns.where(row)}, column {column}: {numbers[row]:g} is no position; it must be in {allowed}. Leave "
+            "the cell empty where it is not known."
+        )
+
+
+def _features(card: DatasetCard, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(place, geometry) of every feature; its place is the property that is called as the card's `place`."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: the `geometry` file cannot be read as GeoJSON ({error}).") from None
+    features = record.get("features") if isinstance(record, dict) else None
+    if not isinstance(features, list) or not features:
+        raise InputError(f"{path}: the `geometry` file is no GeoJSON FeatureCollection with features in it.")
+    seen: set[str] = set()
+    for number, feature in enumerate(features, 1):
+        where = f"{path}, feature {number}"
+        about = feature.get("properties") if isinstance(feature, dict) else None
+        geometry = feature.get("geometry") if isinstance(feature, dict) else None
+        if not isinstance(about, dict) or about.get(card.place) in (None, ""):
+            there = ", ".join(map(str, about)) if isinstance(about, dict) and about else "none"
+            raise InputError(
+                f"{where}: it has no property {card.place!r}, which names its place (`place` in {card.path}); its "
+                f"properties are {there}. Rename the one that holds the place."
+            )
+        place = str(about[card.place])
+        if place in seen:
+            raise InputError(f"{where}: place {place} has a geometry already; join the two into one.")
+        seen.add(place)
+        if not isinstance(geometry, dict) or geometry.get("type") not in KINDS:
+            raise InputError(f"{where}: the geometry of place {place} is none of {', '.join(KINDS)}.")
+        _refuse_other_degrees(where, geometry.get("coordinates"))
+        yield place, {"type": geometry["type"], "coordinates": geometry["coordinates"]}
+
+
+def _refuse_other_degrees(where: str, coordinates: Any) -> None:
+    """Raise `InputError` for what are no positions in degrees, such as metres of a map projection."""
+    level: Sequence[Any] = [coordinates]
+    while level and all(isinstance(one, list) and one and isinstance(one[0], list) for one in level):
+        level = [inner for one in level for inner in one]
+    for one in level:
+        numbers = isinstance(one, list) and len(one) > 1 and all(isinstance(n, int | float) for n in one[:2])
+        if not numbers or any(abs(n) > limit for n, limit in zip(one, LIMITS.values(), strict=False)):
+            raise InputError(
+                f"{where}: {str(one)[:60]} is no position in degrees, longitude first; GeoJSON has no other unit. "
+                "Convert the file to EPSG:4326 (WGS 84)."
+            )

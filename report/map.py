@@ -1,0 +1,55 @@
+"""python -m report.map --run runs/x --out map.geojson: test forecasts of a run beside the harvest, on a map."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import tyro
+
+from pipeline.errors import InputError
+from pipeline.sources import read
+from pipeline.sources.shapes import shapes_of
+from report.output import refuse_unless_possible
+from report.run import RunFolder
+from report.tables import write_table
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Write the test forecasts of a stage-2 or stage-3 run as GeoJSON, with their error."""
+
+    run: Path
+    """A complete run folder."""
+    out: Path = Path("map.geojson")
+    """The GeoJSON to write; refuses to replace one."""
+    data: str | None = None
+    """The run's data, where it has moved; its card says where samples lie."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    args = tyro.cli(Arguments, args=arguments)
+    try:
+        refuse_unless_possible(args.out, (".geojson",), replace=False)
+        run = RunFolder.open(args.run)
+        if run.read_json("result.json")["stage"] < 2:
+            raise InputError(f"{args.run} is a stage-1 run; forecasts come from `python train.py --stage 2`.")
+        data = args.data or run.read_json("config.json")["data"]
+        shapes, table = shapes_of(data), read(data, year=run.read_json("config.json")["year"])
+        known = dict(zip(table.sample_id.tolist(), shapes.of(table), strict=True))
+        test = pd.read_parquet(run.path / "predictions.parquet").query("split == 'test'").drop(columns="split")
+        test["error"] = test["y_pred"] - test["y_true"]
+        write_table(args.out, test, [known.get(name) for name in test["sample_id"]])
+    except InputError as error:
+        print(f"report.map: {error}", file=sys.stderr)
+        return 2
+    print(f"{args.out}: {len(test)} test forecasts with their error, t/ha")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

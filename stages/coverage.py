@@ -1,0 +1,35 @@
+"""What share of the test yields the 90 % intervals held, by year and by place, and how sure that share is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from model.intervals import share_over_groups, wilson
+from model.yields import INTERVAL
+
+
+def coverage(predictions: pd.DataFrame) -> dict[str, Any]:
+    """For result.json, from the test rows of predictions.parquet.
+
+    n, share, low, high  of all rows; low to high is Wilson's 95 % interval, which takes rows as independent
+    over_years           95 % interval from resampling whole years; None with fewer than 3
+    by_year, by_place    the same of each
+    """
+    test = predictions[predictions["split"] == "test"]
+    held = ((test["y_true"] >= test["y_lo"]) & (test["y_true"] <= test["y_hi"])).to_numpy()
+    over_years = share_over_groups(held, test["year"].to_numpy())
+    return {
+        "nominal": INTERVAL,
+        **_share(held),
+        "over_years": None if over_years is None else list(over_years),
+        "by_year": [{"year": int(year), **_share(held[at])} for year, at in test.groupby("year").indices.items()],
+        "by_place": [{"place": str(place), **_share(held[at])} for place, at in test.groupby("place").indices.items()],
+    }
+
+
+def _share(held: np.ndarray) -> dict[str, Any]:
+    low, high = wilson(int(held.sum()), len(held))
+    return {"n": len(held), "share": float(held.mean()), "low": low, "high": high}

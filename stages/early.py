@@ -1,0 +1,56 @@
+"""Forecasts in mid-season: what a run with `--steps` is worth after each of them, and how long before the harvest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from pipeline.table import SeasonTable
+from stages.forecasting import Forecast, rows_of, test_metrics
+
+LINES = ("place mean", "offset alone")  # baselines that see nothing of the season: the lines to beat
+
+
+def predictions(outcomes: Sequence[Forecast]) -> pd.DataFrame:
+    """The columns of predictions.parquet, `step` and `completed`: forecasts as known after so many steps.
+
+    completed: whether the rest of the season was filled by stage 1's completion, or left unobserved.
+    """
+    frames = [
+        rows_of(outcome.prepared, early.valid, early.test).assign(step=early.step, completed=early.completed)
+        for outcome in outcomes
+        for early in outcome.early
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def scores(
+    table: SeasonTable, early: pd.DataFrame, whole: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any]:
+    """For result.json: metrics of the test rows by step, the whole season last, and the baselines that see no step.
+
+    early: what `predictions` gives; whole: metrics of the whole season. lead_days: from the end of the step's last day
+    to the card's `harvest`, or to the end of the season where the card names none.
+    """
+    rows = [
+        (int(step), bool(completed), test_metrics(part))
+        for (step, completed), part in early.groupby(["step", "completed"])
+        if step < table.steps
+    ]
+    rows.append((table.steps, False, dict(whole)))
+    return {
+        "until": "the end of the season" if table.harvest_days is None else "harvest",
+        "steps": [
+            {"step": step, "lead_days": lead_days(table, step), "completed": completed, **metrics}
+            for step, completed, metrics in rows
+        ],
+        "lines": {name: dict(baselines[name]) for name in LINES},
+    }
+
+
+def lead_days(table: SeasonTable, step: int) -> float:
+    """Days from the end of the first `step` steps to the harvest; negative after it."""
+    until = table.steps * table.step_days if table.harvest_days is None else table.harvest_days
+    return float(until - step * table.step_days)
