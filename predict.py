@@ -35,6 +35,7 @@ from report.tables import ENDINGS, by_place, write_table
 from stages import forecasting
 from stages.filling import fill
 from stages.prepare import Pictures
+from stages.tuning import encoder_for
 
 MOST_SPREADS = 5.0  # of the training values may the median of a variate lie from their mean
 
