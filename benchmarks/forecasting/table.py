@@ -1,4 +1,4 @@
-"""docs/forecasting.md, from the kept results."""
+"""docs/long-term-benchmarks.md, from the kept results."""
 
 from __future__ import annotations
 
