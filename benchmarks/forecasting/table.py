@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.forecasting import cells
 from benchmarks.forecasting.data import BENCHMARKS, Benchmark
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "forecasting.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "long-term-benchmarks.md"
 TITLES = {
     "ili": "ILI: weekly influenza-like illness in the US, 7 variates",
     "etth1": "ETTh1: hourly transformer load, 7 variates",
