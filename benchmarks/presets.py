@@ -119,7 +119,7 @@ def forecasts(title: str, tables: dict[tuple[str, str], dict[Any, list[dict[str,
         lines = [
             f"## {title}: {data}, {split}",
             "",
-            f"{first[0]['n_test']} test samples in {len(first[0]['folds'])} folds, mean +- standard deviation over seeds.",
+            f"{first[0]['n_test']} test samples, {len(first[0]['folds'])} folds; mean +- standard deviation of seeds.",
             "",
             "| forecast | seeds | R2 | RMSE, t/ha | 90 % interval holds |",
             "|---|---|---|---|---|",

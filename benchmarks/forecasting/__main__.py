@@ -5,7 +5,8 @@
     python -m benchmarks.forecasting --benchmarks ili --models PatchTST DLinear --seeds 1
     python -m benchmarks.forecasting --models                                    only write the page again
 
-Finished results are kept in benchmarks/results/forecasting/ and not made again; the page is docs/long-term-benchmarks.md.
+Finished results are kept in benchmarks/results/forecasting/ and not made again. The page is
+docs/long-term-benchmarks.md.
 """
 
 from __future__ import annotations
