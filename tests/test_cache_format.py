@@ -190,7 +190,7 @@ def test_it_finds_the_picture_and_the_vector_of_every_series_of_an_entry(made):
             colour = palette[v % len(palette)]
             for w, key in enumerate(variate):
                 vector = vectors[key_of_vector(key, colour)]
-                np.testing.assert_array_equal(vector, expected[n, v, w])
+                np.testing.assert_array_equal(vector, expected[w, n, v])
                 np.testing.assert_array_equal(vector, encode(pictures[key][None], np.array([colour], "u1"))[0])
 
 

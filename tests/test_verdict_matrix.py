@@ -228,14 +228,14 @@ def test_the_kernel_that_knows_is_chosen():
 def test_maps_read_no_test_label_and_no_test_row_moves_another(small_card):
     table = read(small_card)
     fold = make_folds(table.year, table.place, table.sample_id, "year")[0]
-    vectors = np.random.default_rng(0).normal(size=(len(table), 2, 2, 8)).astype(np.float16)
+    vectors = np.random.default_rng(0).normal(size=(2, len(table), 2, 8)).astype(np.float16)
     said = maps_of(table, fold, vectors, 0)
     assert set(said) == {one.name for one in MAPS}
     target, values = table.target.copy(), table.values.copy()
     target[fold.test] = 99.0
     values[fold.test[1:]] += np.float32(3.0)
     spoiled = vectors.copy()
-    spoiled[fold.test[1:]] = 7
+    spoiled[:, fold.test[1:]] = 7
     other = maps_of(replace(table, target=target, values=values), fold, spoiled, 0)
     for name, forecast in said.items():
         assert np.isfinite(forecast).all()
