@@ -78,13 +78,14 @@ def _random_vectors(store: Store, keys: Any, rng: np.random.Generator) -> dict[s
 
 
 def _training_batches(rng: np.random.Generator) -> dict[str, Any]:
-    """What a training step gathers, from a table as the trainer holds it: [2,N,V,D], one window of it at a time."""
+    """What a training step gathers, from tables as the trainer holds them: numbers, masks and vectors of one window."""
     vectors = rng.normal(size=(2, 2048, 7, DIM)).astype(np.float16)
-    nothing = torch.zeros(2048, 7, 1)
-    window = Seen(nothing, nothing > 0, torch.from_numpy(vectors[1]))
+    values = rng.normal(size=(2048, 7, 18)).astype(np.float32)
+    arrays = (values, values > 0, vectors[1])
+    window = Seen(*map(torch.from_numpy, arrays))
     picks = [rng.integers(0, 2048, 256) for _ in range(REPEATS)]
     ours = _rate(lambda rows: window.rows(torch.from_numpy(rows)), picks)
-    memory = _rate(lambda rows: vectors[1][rows], picks)
+    memory = _rate(lambda rows: [array[rows] for array in arrays], picks)
     return _row("gather a training batch", ours, "samples/s", "numpy in memory", memory)
 
 
