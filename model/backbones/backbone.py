@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from model.dropout import Dropout
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """Mixes the tokens of each sequence: n sequences of L tokens in, as many out, none of which knows another sequence.
 
     A sequence is a set: tokens say themselves where they stand. So one backbone reads both the patches of a series,
@@ -22,13 +23,13 @@ class Backbone(nn.Module):
     pretrained: bool = False
     """Whether the parameters below `tower.` were trained before."""
 
+    @abstractmethod
     def forward(self, tokens: Tensor, empty: Tensor | None = None) -> Tensor:
         """tokens [n,L,E], empty [n,L] bool or None -> [n,L,E].
 
         No token attends to an empty one: whatever (finite) stands there changes nothing in the others, bit for bit.
         Every sequence needs a token that is not empty; attention over nothing is NaN.
         """
-        raise NotImplementedError
 
 
 class Adapted(Backbone):
