@@ -99,7 +99,7 @@ def cost(preset: Preset) -> tuple[int, float, float]:
     season = Season(first, second, cut if whole else None)
     if first.embeddings is not None:
         model.fit_features([first.embeddings])
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with FlopCounterMode(display=False) as counter:
         model(*first.inputs())
     task = CompletionTask(model, SeasonRows([season.to_complete()], torch.arange(BATCH)), torch.arange(0), BATCH)
     trainer = Trainer(Schedule(epochs=20, batch_size=BATCH))
