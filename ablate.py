@@ -27,11 +27,11 @@ from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.series import fold_ranges
 from pipeline.sources import read
-from pipeline.splits import Fold, SplitName, choose_folds, make_folds
+from pipeline.splits import EVERY, Fold, SplitName, make_folds
 from pipeline.table import SeasonTable
 from report.output import write_whole
 from report.run import commit, hardware
-from stages.flags import accepts
+from stages.command_line import accepts
 from verdict.arms import ARMS, WITH, Arm, Flags, choose, encoder_arm, lacking, render_flags
 from verdict.matrix import Failure, Job, Runner, claim, maps_plan, plan, slug
 from verdict.outcomes import Outcomes, as_record, collect, compare_all, cost, finite, spread, verdict_of
@@ -52,7 +52,7 @@ class Arguments:
     split: SplitName = "forward"
     """How rows are held out. The more years or places are held out, the more can be told."""
     folds: str | None = None
-    """Only these folds of the split, as in 2021,2022; all by default."""
+    """Only these folds of the split, as in 2021,2022; all by default: of forward, each year with two before it."""
     year: int | None = None
     """Label year, where a table without a card does not tell it."""
     seeds: int = 5
@@ -149,7 +149,7 @@ def prepare(args: Arguments) -> Matrix:
         )
     refuse_unless_cache(args.cache)
     table = read(args.data, year=args.year)
-    folds = choose_folds(make_folds(table.year, table.place, table.sample_id, args.split), args.folds)
+    folds = make_folds(table.year, table.place, table.sample_id, args.split, chosen=args.folds or EVERY)
     encoder, others = resolve(args.encoder), [resolve(name) for name in args.encoders]
     every = (*ARMS, *(encoder_arm(other.label) for other in others))
     chosen = choose(every, (*args.arms, *(f"encoder {other.label}" for other in others)) if args.arms else ())
@@ -157,7 +157,7 @@ def prepare(args: Arguments) -> Matrix:
     arms = tuple(arm for arm in chosen if missing[arm.name] is None)
 
     where: Flags = ("--data", args.data, "--cache", args.cache, "--split", args.split)
-    where += ("--folds", args.folds) if args.folds else ()
+    where += ("--folds", args.folds or EVERY)
     where += ("--year", str(args.year)) if args.year else ()
     how = ("--epochs", str(args.epochs)) if args.epochs else ()
     out = args.out or Path("runs") / f"verdict-{slug(table.name)}-{args.split}"
@@ -185,7 +185,8 @@ def prepare(args: Arguments) -> Matrix:
 
 def renders(args: Arguments, arms: Sequence[Arm], names: dict[str, str], encoder: str) -> list[tuple[str, Flags]]:
     """Every kind of pictures of the arms and a command that makes it; names: of encoders, by their labels."""
-    where: Flags = ("--data", args.data, "--cache", args.cache, "--split", args.split, "--workers", "2")
+    where: Flags = ("--data", args.data, "--cache", args.cache, "--split", args.split)
+    where += ("--folds", args.folds or EVERY, "--workers", "2")
     where += ("--year", str(args.year)) if args.year else ()
     seeds = range(args.seeds) if args.split == "place" else range(1)  # whose folds set y-ranges
     commands = []

@@ -68,6 +68,8 @@ class Arguments:
     """Address of the Dask scheduler (tcp://host:8786) or the Ray head; its processes run in a copy of this folder."""
     split: SplitName = "year"
     """Whose training rows set the y-range of variates that have no physical range on the card."""
+    folds: str | None = None
+    """The folds that train.py will be given; `all` for every year of a forward split, not only the last three."""
     seed: int = 0
     """Seed of the place and random splits."""
     year: int | None = None
@@ -141,7 +143,7 @@ def render(args: Arguments) -> int:
             encoder = replace(encoder, location=os.path.abspath(encoder.location))
 
     with clock(seconds, "key"):
-        folds = make_folds(table.year, table.place, table.sample_id, args.split, args.seed, table.assigned)
+        folds = make_folds(table.year, table.place, table.sample_id, args.split, args.seed, table.assigned, args.folds)
         # Each with the table that it is written down under; the whole season last, as `show` takes the newest entry.
         seasons = [(table, view) for view in view_tables(table, Views(args.views, args.noise, args.warp, args.mask))]
         seasons += [(early, early) for early in map(table.as_of, steps_named(args.steps))] + [(table, table)]

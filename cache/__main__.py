@@ -115,6 +115,8 @@ class Fsck:
     """For --sample: card or file of data that was rendered into this cache."""
     split: SplitName = "year"
     """For --sample: the split it was rendered for."""
+    folds: str | None = None
+    """For --sample: its folds, where --folds was given."""
     framing: Framing = "halves"
     """For --sample: the framing it was rendered with."""
     seed: int = 0
@@ -134,7 +136,8 @@ class Fsck:
         drawn = ""
         if self.sample and not problems:
             table = read(self.data)
-            folds = make_folds(table.year, table.place, table.sample_id, self.split, self.seed, table.assigned)
+            groups = (table.year, table.place, table.sample_id)
+            folds = make_folds(*groups, self.split, self.seed, table.assigned, self.folds)
             variants = fold_variants(table, folds, self.style, framing=self.framing)
             blocks = [block for variant in variants for block in variant]
             count, problems = draw_again(self.cache, self.style, blocks, self.sample, self.seed)

@@ -16,7 +16,8 @@ from pipeline.table import SIDES
 SplitName = Literal["year", "forward", "leave-year-out", "place", "random", "card"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 
-FORWARD_TESTS = 3  # the last years that the forward split tests in turn
+FORWARD_TESTS = 3  # the last years that the forward split tests in turn, unless more are asked for
+EVERY = "all"
 PLACE_FOLDS = 5
 LEAST = 2  # samples in each part
 
@@ -32,18 +33,6 @@ class Fold:
     valid: Index
     test: Index
     by_place: bool = False
-
-
-def choose_folds(folds: tuple[Fold, ...], names: str | None) -> tuple[Fold, ...]:
-    """The folds that `names` lists, as in "2021,2022", in their own order; None: all. Raises InputError for another."""
-    if names is None:
-        return folds
-    known = {fold.name: fold for fold in folds}
-    wanted = [name.strip() for name in names.split(",")]
-    for name in wanted:
-        if name not in known:
-            raise InputError(f"--folds names {name!r}; the folds of this split are {', '.join(known)}.")
-    return tuple(fold for fold in folds if fold.name in wanted)
 
 
 def thinned(folds: tuple[Fold, ...], share: float, seed: int) -> tuple[Fold, ...]:
@@ -65,18 +54,23 @@ def make_folds(
     split: SplitName,
     seed: int = 0,
     assigned: NDArray[np.str_] | None = None,
+    chosen: str | None = None,
 ) -> tuple[Fold, ...]:
     """The folds of a split over N samples; year, place, sample_id, assigned [N]. The order of rows does not matter.
 
+    chosen: the folds by name, as in "2021,2022", in their own order; "all": every one; None: every one, but of forward
+    the last three.
+
     year            the last year tests, the one before validates, the rest trains
-    forward         each of the last three years tests a model of the years before it, the latest of which validates
+    forward         each year with two before it tests a model of the years before it, the latest of which validates
     leave-year-out  each year tests once, the year before it validates (the first year: the last), all others train
     place           each of five groups of places tests once, the next group validates
     random          15 % test, 15 % validate: samples of one place and year on both sides, so an optimistic split
     card            the sides that the data names (`split` in the card). Whether a year, a place or the same field in
                     two rows stands on two sides is not looked at: who assigned them vouches for it
 
-    Raises InputError when there are too few years or places, fewer than two samples in a part, or no sides.
+    Raises InputError when there are too few years or places, fewer than two samples in a part, no sides, or no fold
+    that `chosen` names.
     """
     if split == "place":
         folds = list(_by_place(place, seed))
@@ -86,11 +80,25 @@ def make_folds(
         folds = [_as_assigned(assigned, place)]
     else:
         folds = list(_by_year(year, split))
+    folds = _choose(folds, chosen, split)
     for fold in folds:
         _refuse_if_small(fold, split)
         if split not in ("random", "card"):
             refuse_shared_groups(fold, place if split == "place" else year)
     return tuple(folds)
+
+
+def _choose(folds: list[Fold], names: str | None, split: SplitName) -> list[Fold]:
+    if names is None:
+        return folds[-FORWARD_TESTS:] if split == "forward" else folds
+    if names == EVERY:
+        return folds
+    known = {fold.name: fold for fold in folds}
+    wanted = [name.strip() for name in names.split(",")]
+    for name in wanted:
+        if name not in known:
+            raise InputError(f"--folds names {name!r}; the folds of this split are {', '.join(known)}, or {EVERY}.")
+    return [fold for fold in folds if fold.name in wanted]
 
 
 def refuse_shared_groups(fold: Fold, group: NDArray[np.generic]) -> None:
@@ -108,7 +116,7 @@ def _by_year(year: NDArray[np.int64], split: SplitName) -> Iterator[Fold]:
             f"--split {split} needs 3 different years (training, validation, test); the table has "
             f"{', '.join(map(str, years)) or 'none'}. Use --split place or --split random."
         )
-    tests = {"year": years[-1:], "forward": years[-FORWARD_TESTS:][-(len(years) - 2) :], "leave-year-out": years}[split]
+    tests = {"year": years[-1:], "forward": years[2:], "leave-year-out": years}[split]
     for test in tests:
         earlier = years[years < test]
         valid = earlier[-1] if len(earlier) else years[-1]

@@ -1,18 +1,11 @@
-"""The flags of train.py, in groups: from the command line, from `--config FILE`, or from a run that is resumed.
-
-A file says what flags say, by the same names, and goes through the same parser; what the command line says wins.
-"""
+"""The flags of train.py, in groups, and what they mean for a stage."""
 
 from __future__ import annotations
 
-import difflib
-import json
 import math
-import tomllib
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -43,7 +36,8 @@ class DataFlags:
     split: SplitName = "year"
     """How rows are held out."""
     folds: str | None = None
-    """Only these folds of the split, as in 2021,2022; all by default. `year`: every year in turn (leave-year-out)."""
+    """Only these folds of the split, as in 2021,2022; `all`: every one; by default, too, but of forward the last three.
+    `year`: every year in turn (leave-year-out)."""
     share: float = 1.0
     """Learn from this share of the training and validation rows, drawn by --seed: for learning curves."""
     control: ControlName = "none"
@@ -200,7 +194,6 @@ class Arguments:
     style: Style = field(default_factory=Style)
 
 
-PARTS = ("vision", "language", "tower", "select", "head", "yields")  # that --freeze may name, the last in stage 3
 GROUPS = ("input", "model", "learning", "sampling", "run")
 NOT_KEPT = ("out", "resume", "config", "seeds")  # in config.json: they say where, not what
 
@@ -213,48 +206,6 @@ DEFAULTS = {
 }
 
 
-def parse(given: Sequence[str], description: str) -> Arguments:
-    """The flags in effect. Raises InputError for a file that cannot be, an unknown key, or flags that contradict."""
-    given = list(given)
-    named = names_of(given)
-    resumed, config = value_of(given, "resume"), value_of(given, "config")
-    if resumed is not None and config is not None:
-        raise InputError("--resume and --config contradict each other: a resumed run has its own flags. Leave one out.")
-    path = Path(resumed) / "config.json" if resumed is not None else None if config is None else Path(config)
-    from_file: dict[str, Any] = {} if path is None else read_flags(path)
-    kept = {name: value for name, value in from_file.items() if name not in named}
-    args: Arguments = tyro.cli(Arguments, args=[*as_flags(kept), *given], description=description)
-    if resumed is not None:
-        refuse_changes(args, from_file, named)
-    refuse_contradictions(args, named | set(from_file))
-    if args.input.folds == "year":
-        args = replace(args, input=replace(args.input, split="leave-year-out", folds=None))
-    return args
-
-
-def read_flags(path: Path) -> dict[str, Any]:
-    """Flags by name (`batch-size`, `style.size`) from a TOML or JSON file; a key that is no flag is an InputError."""
-    try:
-        text = path.read_text()
-        record = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read as {'JSON' if path.suffix == '.json' else 'TOML'}: {error}."
-        ) from error
-    known, found = flag_names(), {}
-    for key, value in record.items():
-        inner = {f"{key}.{name}": one for name, one in value.items()} if isinstance(value, Mapping) else {key: value}
-        for name, one in inner.items():
-            name = name.replace("_", "-")
-            if name not in known:
-                near = difflib.get_close_matches(name, known, 1, 0.0)[0]
-                raise InputError(f"{path}: there is no flag {name}. The nearest is {near}; `python train.py --help` "
-                                 "lists all.")  # fmt: skip
-            if one is not None:
-                found[name] = one
-    return found
-
-
 def flag_names() -> list[str]:
     """Every flag that a file may name, without the dashes."""
     names = [f.name for f in fields(Arguments) if f.name not in (*GROUPS, "style")]
@@ -262,46 +213,6 @@ def flag_names() -> list[str]:
         names += [f.name for f in fields(group)]
     names = [name.rstrip("_") for name in names if name not in ("resume", "config")]
     return [name.replace("_", "-") for name in names + [f"style.{f.name}" for f in fields(Style)]]
-
-
-def accepts(name: str, value: str | None = None) -> bool:
-    """Whether train.py has a flag of this name (no dashes) and, where its values are listed, this value among them."""
-    if name.removeprefix("no-") not in flag_names():
-        return False
-    part = name.partition(".")[2] or name
-    for group in (Arguments, DataFlags, ModelFlags, LearningFlags, SamplingFlags, RunFlags, Style):
-        kind = get_type_hints(group).get(part.replace("-", "_"))
-        if kind is not None and get_origin(kind) is Literal:
-            return value in [str(one) for one in get_args(kind)]
-    return True
-
-
-def as_flags(record: Mapping[str, Any]) -> list[str]:
-    """Names and values as a command line would give them."""
-    flags = []
-    for name, value in record.items():
-        if isinstance(value, bool) and name != "tensorboard":
-            flags.append(f"--{name}" if value else f"--no-{name}")
-        else:
-            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-            flags += [f"--{name}", text]
-    return flags
-
-
-def names_of(given: Sequence[str]) -> set[str]:
-    """The flags that a command line names: `--no-mixup` is mixup."""
-    named = {flag[2:].partition("=")[0].replace("_", "-") for flag in given if flag.startswith("--")}
-    return named | {name.removeprefix("no-") for name in named}
-
-
-def value_of(given: Sequence[str], name: str) -> str | None:
-    """What the command line says after `--name`, if it does."""
-    for at, flag in enumerate(given):
-        if flag == f"--{name}" and at + 1 < len(given):
-            return given[at + 1]
-        if flag.startswith(f"--{name}="):
-            return flag.partition("=")[2]
-    return None
 
 
 def as_record(args: Arguments) -> dict[str, Any]:
@@ -361,84 +272,6 @@ def part_flags(args: Arguments) -> list[str]:
     return flags
 
 
-def refuse_changes(args: Arguments, before: Mapping[str, Any], named: set[str]) -> None:
-    """Raises InputError where a flag beside --resume would change the run."""
-    now = {name.replace("_", "-"): value for name, value in as_record(args).items()}
-    now |= {f"style.{name.replace('_', '-')}": value for name, value in asdict(args.style).items()}
-    for name in sorted(named & set(flag_names())):
-        if now.get(name) != before.get(name):
-            raise InputError(
-                f"--{name} {now.get(name)} contradicts --resume {args.run.resume}, which was started with "
-                f"{before.get(name)}. Leave it out, or start a new run with --config {args.run.resume}/config.json."
-            )
-
-
-def refuse_contradictions(args: Arguments, named: set[str]) -> None:
-    """Raises InputError where flags cannot be meant together; named: those given, in a file or on the command line."""
-    schedule = schedule_of(args)
-    if args.stage != 2:
-        for name in ("offset", "offset-years", "members", "quantiles", "interval", "fill", "link"):
-            if name in named and value_differs(args.model, name):
-                raise InputError(f"--{name} is for stage 2, this is stage {args.stage}. Leave it out or use --stage 2.")
-    if args.stage == 1 and args.model.from_:
-        raise InputError("--from names the run that a later stage builds on; stage 1 starts from nothing. Leave it out "
-                         "or use --stage 2.")  # fmt: skip
-    if args.stage == 3 and args.model.from_ is None:
-        raise InputError("--stage 3 fine-tunes a stage-2 run and needs it: --from runs/x. Make one with "
-                         "`python train.py --stage 2`.")  # fmt: skip
-    if args.stage == 2 and args.model.freeze:
-        raise InputError("--freeze in stage 2: the whole encoder is frozen there. Leave it out.")
-    preset = preset_of(args)
-    if args.model.finetune_vision is not None:
-        tuned_blocks(args)
-        if args.stage != 1:
-            raise InputError(
-                f"--finetune-vision is for stage 1, this is stage {args.stage}: later stages read the embeddings "
-                "of the tuned tower from the cache. Leave it out, or use --stage 1."
-            )
-        if not preset.use_vision:
-            raise InputError(
-                f"--finetune-vision: --preset {args.model.preset} reads no pictures. Leave one of the two out."
-            )
-        if args.input.control != "none":
-            raise InputError(
-                f"--control {args.input.control} replaces the embeddings of pictures, and --finetune-vision reads the "
-                "pictures themselves. Leave one of the two out."
-            )
-    if args.model.fill == "completed" and (preset.use_vision or preset.link != "frozen"):
-        raise InputError("--fill completed fills numbers for frozen features; pictures would still end at the step. "
-                         "Leave it out, or use --preset language-only (both stages) and --link frozen.")  # fmt: skip
-    if args.model.fill == "completed" and not args.sampling.steps:
-        raise InputError("--fill completed fills what comes after a step, and there is none. Add --steps, as in "
-                         "--steps 6,9,12.")  # fmt: skip
-    for part in (args.model.freeze or "").split(",") if args.model.freeze else ():
-        if part not in (known := PARTS if args.stage == 3 else PARTS[:-1]):
-            near = difflib.get_close_matches(part, known, 1, 0.0)[0]
-            raise InputError(f"--freeze names {part!r}; parts are {', '.join(known)}. The nearest is {near}.")
-    if args.model.unfreeze_at is not None and not args.model.freeze:
-        raise InputError(
-            "--unfreeze-at says when --freeze ends, and nothing is frozen. Add --freeze, as in --freeze vision."
-        )
-    if args.model.unfreeze_at is not None and not 1 < args.model.unfreeze_at <= schedule.epochs:
-        raise InputError(f"--unfreeze-at is {args.model.unfreeze_at}; it must be 2 to --epochs, {schedule.epochs}.")
-    if args.input.control != "none" and not PRESETS[args.model.preset].use_vision:
-        raise InputError(
-            f"--control {args.input.control} replaces pictures, and --preset {args.model.preset} reads none."
-        )
-    if not args.sampling.views and args.sampling.to_views() != Views():
-        raise InputError("--noise, --warp and --mask describe views, and there are none. Add --views, as in --views 3.")
-    if schedule.accumulate > schedule.batch_size:
-        raise InputError(f"--accumulate {schedule.accumulate} cuts a batch of {schedule.batch_size} samples "
-                         "(--batch-size) into more parts than it has samples.")  # fmt: skip
-    if args.run.seeds > 1 and args.run.resume:
-        raise InputError("--seeds and --resume contradict each other: resume one run after the other.")
-    if not 0 < args.input.share <= 1:
-        raise InputError(f"--share is {args.input.share}; it is a share of the training rows, above 0 and at most 1.")
-    if args.input.folds == "year" and args.input.split not in ("year", "leave-year-out"):
-        raise InputError(f"--folds year tests every year in turn and contradicts --split {args.input.split}.")
-
-
-def value_differs(group: Any, name: str) -> bool:
-    """Whether a flag of a group has another value than its default."""
-    (flag,) = (f for f in fields(group) if f.name == name.replace("-", "_"))
-    return bool(getattr(group, flag.name) != flag.default)
+def control_of(args: Arguments) -> str | None:
+    """What replaces the pictures, if anything does: runs with true pictures say nothing of it."""
+    return None if args.input.control == "none" else args.input.control

@@ -15,7 +15,7 @@ import train
 from model.encoders import load, resolve
 from model.metrics import yield_metrics
 from pipeline.splits import Fold
-from stages.flags import accepts
+from stages.command_line import accepts
 from stages.prepare import controlled
 
 PARTS = ("train", "valid", "test")

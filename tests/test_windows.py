@@ -19,6 +19,7 @@ from pipeline.series import outside, series_blocks
 from pipeline.sources import read
 from pipeline.table import SeasonTable, Variate
 from pipeline.windows import FRAMINGS, window_called, windows
+from stages.ground import find_pictures
 from tests.conftest import CARD, small_seasons
 from tests.reference import blocks_slowly
 
@@ -158,9 +159,9 @@ def test_the_trainer_names_the_framing_that_is_missing(tmp_path):
     data = season_card(tmp_path)
     args = train.parse(["--stage", "1", "--data", data, "--cache", str(tmp_path / "cache")], "")
     with pytest.raises(InputError, match=r"render_cache\.py .* --framing season"):
-        train.find_pictures(args, read(data), PRESETS["unified"])
+        find_pictures(args, read(data), PRESETS["unified"])
     with pytest.raises(InputError) as caught:
-        train.find_pictures(args, read(data), PRESETS["timesclip"])
+        find_pictures(args, read(data), PRESETS["timesclip"])
     assert "--framing" not in str(caught.value)
 
 

@@ -28,7 +28,7 @@ from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.series import fold_ranges
 from pipeline.sources import read
-from pipeline.splits import Fold, SplitName, choose_folds, make_folds
+from pipeline.splits import Fold, SplitName, make_folds
 from pipeline.table import SeasonTable
 from report.run import RunFolder, commit
 from stages.offsets import anomaly_of, known_in, rehearsals
@@ -59,7 +59,7 @@ class Arguments:
     split: SplitName = "year"
     """How rows are held out."""
     folds: str | None = None
-    """Only these folds of the split."""
+    """Only these folds of the split; `all`: every one."""
     year: int | None = None
     """Label year, where a table without a card does not tell it."""
     seed: int = 0
@@ -79,8 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def forecast(args: Arguments) -> None:
     """Read, split, forecast every fold, write maps.parquet and result.json."""
     table = read(args.data, year=args.year)
-    folds = make_folds(table.year, table.place, table.sample_id, args.split, args.seed, table.assigned)
-    folds = choose_folds(folds, args.folds)
+    folds = make_folds(table.year, table.place, table.sample_id, args.split, args.seed, table.assigned, args.folds)
     pictures = Pictures.find(args.cache, Style(), table, args.encoder, "python ablate.py")
     run = RunFolder.create(args.out, 2, "maps")
     frames = []

@@ -1,0 +1,88 @@
+"""The run that another builds on: the one that --from names, or the newest that fits."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import InputError
+from pipeline.splits import Fold
+from pipeline.table import SeasonTable
+from report.run import RunFolder, complete_runs
+from stages.flags import Arguments, control_of, part_flags, preset_of
+from stages.prepare import Pictures
+from stages.tuning import has_tower
+
+
+def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], pictures: Pictures | None) -> RunFolder | None:
+    """The run to build on: --from, or in stage 2 the newest stage-1 run of this table, split, seed, parts and pictures.
+
+    None where nothing is built on: stage 1, and a stage 2 that starts from scratch.
+    """
+    preset = preset_of(args)
+    if args.stage == 1 or (args.stage == 2 and preset.link == "scratch"):
+        return None
+    wanted = {
+        "stage": args.stage - 1,
+        "data_fingerprint": table.fingerprint(),
+        "split": args.input.split,
+        "preset": args.model.preset,
+        "parts": preset.parts(),
+        "seed": args.run.seed,
+        "share": args.input.share,
+        "control": control_of(args),
+        "cache_spec": pictures and pictures.store.spec.id,
+    } | ({"link": "frozen"} if args.stage == 3 else {})
+    flags = {"stage": args.stage - 1, "data": args.input.data, "split": args.input.split, "seed": args.run.seed}
+    given = [*(part for name in flags for part in (f"--{name}", str(flags[name]))), *part_flags(args)]
+    given += ["--folds", args.input.folds] if args.input.folds else []
+    given += ["--share", str(args.input.share)] if args.input.share != 1 else []
+    given += ["--control", control] if (control := control_of(args)) else []
+    command = shlex.join(["python", "train.py", *given])
+    names = {fold.name for fold in folds}
+    if args.model.from_ is None:
+        if run := newest_run(wanted, names):
+            return run
+        tuned = newest_run({name: value for name, value in wanted.items() if name != "cache_spec"}, names)
+        hint = f" {tuned.path}, which tuned its own tower, would: --from {tuned.path}." if tuned else ""
+        raise InputError(
+            f"no stage-1 run under runs/ fits this table, split, preset, its parts, seed and pictures.{hint} "
+            f"Run:\n    {command}"
+        )
+    run = RunFolder.open(named_run(args, args.model.from_))
+    result = run.read_json("result.json")
+    for name, value in wanted.items():
+        if name != "seed" and result.get(name) != value:
+            found, needed = differing(result.get(name), value)
+            raise InputError(f"--from {run.path} has {name} {found}, this run needs {needed}. Run:\n    {command}")
+    if not names <= set(result["folds"]):
+        raise InputError(
+            f"--from {run.path} has folds {result['folds']}, this run needs {sorted(names)}. Run:\n    {command}"
+        )
+    return run
+
+
+def newest_run(wanted: Mapping[str, Any], folds: set[str]) -> RunFolder | None:
+    """The newest run of these results and folds; where any embeddings will do, one with a tower of its own."""
+    for run in complete_runs():
+        result = run.read_json("result.json")
+        fits = folds <= set(result["folds"]) and all(result.get(name) == value for name, value in wanted.items())
+        if fits and ("cache_spec" in wanted or has_tower(run.path)):
+            return run
+    return None
+
+
+def differing(found: Any, wanted: Any) -> tuple[str, str]:
+    """Two values for a message; of two records only what differs."""
+    if isinstance(found, Mapping) and isinstance(wanted, Mapping):
+        names = [name for name in wanted if found.get(name) != wanted[name]]
+        return repr({name: found.get(name) for name in names}), repr({name: wanted[name] for name in names})
+    return repr(found), repr(wanted)
+
+
+def named_run(args: Arguments, path: Path) -> Path:
+    """The run that --from means: of a folder that --seeds made, the one of this seed."""
+    of_seed = path / f"seed{args.run.seed}"
+    return of_seed if of_seed.is_dir() else path
