@@ -29,6 +29,7 @@ from pipeline.series import fold_ranges
 from pipeline.sources import read
 from pipeline.splits import EVERY, Fold, SplitName, make_folds
 from pipeline.table import SeasonTable
+from pipeline.twins import refuse_twins
 from report.output import write_whole
 from report.run import commit, hardware
 from stages.command_line import accepts
@@ -150,6 +151,7 @@ def prepare(args: Arguments) -> Matrix:
     refuse_unless_cache(args.cache)
     table = read(args.data, year=args.year)
     folds = make_folds(table.year, table.place, table.sample_id, args.split, chosen=args.folds or EVERY)
+    refuse_twins(table, folds)
     encoder, others = resolve(args.encoder), [resolve(name) for name in args.encoders]
     every = (*ARMS, *(encoder_arm(other.label) for other in others))
     chosen = choose(every, (*args.arms, *(f"encoder {other.label}" for other in others)) if args.arms else ())

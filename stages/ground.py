@@ -15,6 +15,7 @@ from pipeline.render import Style
 from pipeline.sources import read
 from pipeline.splits import Fold, make_folds, thinned
 from pipeline.table import SeasonTable
+from pipeline.twins import refuse_twins
 from pipeline.views import view_tables
 from pipeline.windows import steps_named
 from report.run import RunFolder
@@ -53,6 +54,7 @@ def prepare_ground(args: Arguments) -> Ground:
     split, seed = args.input.split, args.run.seed
     folds = make_folds(table.year, table.place, table.sample_id, split, seed, table.assigned, args.input.folds)
     folds = thinned(folds, args.input.share, seed)
+    refuse_twins(table, folds)
     refuse_large_batches(args, folds)
     refuse_many_towers(args, folds)
     if args.model.interval == "year":

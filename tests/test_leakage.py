@@ -1,15 +1,22 @@
 """Test rows may say what they like: nothing that is trained moves."""
 
+from dataclasses import replace
+from typing import ClassVar
+
 import numpy as np
 import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
+import render_cache
 import train
 from pipeline.sources import read
 from pipeline.splits import make_folds
+from pipeline.twins import twins
 from report.run import RunFolder
-from stages.forecasting import known_in, rehearsals
+from stages.forecaster import Forecaster
+from stages.learners import Lesson
+from stages.offsets import known_in, rehearsals
 from tests.conftest import CARD, small_seasons
 
 
@@ -64,3 +71,130 @@ def test_no_rehearsal_and_no_offset_knows_a_label_that_is_held_out(small_card, s
             asked = set(zip(case.place.tolist(), case.year.tolist(), strict=True))
             assert not asked & set(zip(case.known.place.tolist(), case.known.year.tolist(), strict=True))
             assert not asked & held
+
+
+def with_copies(table: pd.DataFrame, place: str, year: int, other: str, in_year: int) -> pd.DataFrame:
+    """The season of `place` and `year` once more, under another name; its yield stays what it was there."""
+    copied = table.copy()
+    bands = [column for column in table if column.startswith(("ndvi_", "NIR_"))]
+    source = copied[(copied["place"] == place) & (copied["year"] == year)].index[0]
+    copy = copied[(copied["place"] == other) & (copied["year"] == in_year)].index[0]
+    copied.loc[copy, bands] = copied.loc[source, bands]
+    return copied
+
+
+@pytest.mark.parametrize("split", ["year", "leave-year-out", "place", "random"])
+def test_a_season_that_is_there_twice_is_never_learnt_from_and_tested(tmp_path, capsys, split):
+    """Copies in two years are refused by splits of years, those of two places by splits of places."""
+    by_year = with_copies(small_seasons(), "field0", 2022, "field0", 2017)
+    by_place = with_copies(small_seasons(), "field0", 2022, "field5", 2022)
+    (tmp_path / "card.toml").write_text(CARD)
+    flags = ["--stage", "1", "--data", str(tmp_path / "card.toml"), "--preset", "language-only", "--epochs", "1"]
+    codes = []
+    for number, data in enumerate((by_year, by_place)):
+        data.to_csv(tmp_path / "seasons.csv", index=False)
+        table = read(tmp_path / "card.toml")
+        group = twins(table)
+        folds = make_folds(table.year, table.place, table.sample_id, split)
+        apart = any(set(group[f.test]) & set(group[np.concatenate([f.train, f.valid])]) for f in folds)
+        codes.append(train.main([*flags, "--split", split, "--out", str(tmp_path / f"run{number}")]))
+        said = capsys.readouterr().err
+        assert codes[-1] == (2 if apart else 0)
+        assert ("hold the same numbers at every step" in said) == apart
+    assert codes == {"year": [2, 0], "leave-year-out": [2, 0], "place": [0, 2], "random": codes}[split]
+
+
+def test_flat_seasons_are_not_taken_for_copies(small_card):
+    table = read(small_card)
+    flat = table.values.copy()
+    flat[:9] = 0.0
+    flat[9:20] = np.nan
+    same = replace(table, values=flat, observed=~np.isnan(flat))
+    assert twins(same).tolist() == list(range(len(table)))
+    flat = flat.copy()
+    flat[:2] = table.values[30]
+    assert twins(replace(table, values=flat, observed=~np.isnan(flat)))[:2].tolist() == [0, 0]
+
+
+def test_permuted_yields_cannot_be_forecast(tmp_path):
+    """Whatever says more than the mean on held-out years of meaningless yields has seen them."""
+    flags = ["--split", "leave-year-out", "--folds", "2018,2020,2022", "--epochs", "15"]
+    pictures = ["--cache", str(tmp_path / "cache"), "--style.size", "32"]
+    scores = {}
+    for name, seed in (("true", None), ("permuted", 0), ("permuted again", 1)):
+        table = small_seasons()
+        if seed is not None:
+            table["yield_t_ha"] = np.random.default_rng(seed).permutation(table["yield_t_ha"])
+        folder = tmp_path / name.replace(" ", "-")
+        folder.mkdir()
+        (folder / "card.toml").write_text(CARD)
+        table.to_csv(folder / "seasons.csv", index=False)
+        data = ["--data", str(folder / "card.toml"), *pictures, "--split", "leave-year-out"]
+        assert render_cache.main([*data, "--workers", "1", "--encoder", "efficientnet-lite0"]) == 0
+        data = ["--data", str(folder / "card.toml"), *pictures, *flags]
+        assert train.main(["--stage", "1", *data, "--out", str(folder / "one")]) == 0
+        assert train.main(["--stage", "2", *data, "--from", str(folder / "one"), "--out", str(folder / "two")]) == 0
+        result = RunFolder(folder / "two").read_json("result.json")
+        scores[name] = {"model": result["metrics"]["r2"]} | {k: b["r2"] for k, b in result["baselines"].items()}
+    assert scores["true"]["model"] > 0.5  # the same model, where there is something to learn
+    for name in ("permuted", "permuted again"):
+        assert scores[name].pop("model") <= 0
+        assert np.mean(list(scores[name].values())) <= 0  # of ten baselines one may be lucky
+
+
+class Watched(np.ndarray):
+    """Yields that tell `log` which rows are looked at by their positions."""
+
+    log: ClassVar[list[tuple[str, set[int]]]] = []
+
+    def __getitem__(self, index):
+        if isinstance(index, np.ndarray) and index.dtype != bool:
+            self.log.append(("label", set(index.tolist())))
+        return np.asarray(self)[index]
+
+
+def test_test_rows_are_forecast_once_and_after_everything_is_learnt(small_card, tmp_path, monkeypatch):
+    log = Watched.log = []
+
+    def read_and_watch(*args, **kwargs):
+        table = read(*args, **kwargs)
+        return replace(table, target=table.target.view(Watched))
+
+    def taught(rows, *rest):
+        log.append(("learn", set(rows.tolist())))
+        return Lesson(rows, *rest)
+
+    def forecast(self, table, season, index):
+        log.append(("forecast", set(index.tolist())))
+        return of_rows(self, table, season, index)
+
+    of_rows = Forecaster.of_rows
+    monkeypatch.setattr("stages.ground.read", read_and_watch)
+    monkeypatch.setattr("stages.forecasting.Lesson", taught)
+    monkeypatch.setattr(Forecaster, "of_rows", forecast)
+    flags = ["--data", str(small_card), "--preset", "language-only", "--epochs", "2", "--split", "forward"]
+    one = str(tmp_path / "one")
+    assert train.main(["--stage", "1", *flags, "--out", one]) == 0
+    assert log == []  # stage 1 asks for no yield
+    assert train.main(["--stage", "2", *flags, "--from", one, "--out", str(tmp_path / "two")]) == 0
+    table = read(small_card)
+    folds = make_folds(table.year, table.place, table.sample_id, "forward")
+    kinds = [kind for kind, _ in log]
+    assert kinds.count("learn") == 3 * len(folds)
+    assert "label" in kinds
+    position = 0
+    for fold in folds:
+        test = set(fold.test.tolist())
+        asked = [at for at, (kind, rows) in enumerate(log) if kind == "forecast" and rows & test and at >= position]
+        first = asked[0]
+        learnt = [at for at, (kind, _) in enumerate(log) if kind == "learn" and position <= at]
+        mine = learnt[:3]
+        assert log[first] == ("forecast", test)
+        assert first > mine[-1]  # after the refit
+        seen = set().union(*(rows for kind, rows in log[position:first]))
+        assert not seen & test  # neither learnt from, nor forecast, nor its label looked at
+        position = first + 1
+    # A test year of one fold is validated on and learnt from by the next; the last year's is forecast once in all.
+    last = set(folds[-1].test.tolist())
+    assert [rows for kind, rows in log if kind == "forecast" and rows & last] == [last]
+    assert not any(kind == "learn" and rows & last for kind, rows in log)
