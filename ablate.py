@@ -35,7 +35,7 @@ from report.run import commit, hardware
 from stages.command_line import accepts
 from verdict.arms import ARMS, WITH, Arm, Flags, choose, encoder_arm, lacking, render_flags
 from verdict.matrix import Failure, Job, Runner, claim, maps_plan, plan, slug
-from verdict.outcomes import Outcomes, as_record, collect, compare_all, cost, finite, spread, verdict_of
+from verdict.outcomes import Outcomes, as_record, collect, compare_all, cost, finite, record_of, verdict_of
 from verdict.page import Contents, page
 from verdict.rendering import prices
 from verdict.rendering import render as render_once
@@ -257,11 +257,12 @@ def conclude(args: Arguments, matrix: Matrix, outcomes: Outcomes, failures: Sequ
             "sentence": verdict.sentence,
             "because": verdict.because,
             "held_out": outcomes.held,
-            "arms": {name: spread(said, outcomes.truth) for name, said in outcomes.said.items()},
+            "arms": {name: record_of(outcomes, name) for name in outcomes.said},
             "costs": costs,
             "rendering": {name: asdict(price) for name, price in rendering.items()},
             "left_out": matrix.left_out,
             "failures": broken,
+            "command": command,
             "facts": contents.facts,
         }
     )

@@ -1,83 +1,185 @@
-"""make tables: the results table of docs/results.md, from the real data sets, by the commands that a user would give.
+"""make tables: docs/results.md and the table of the README, from the verdicts on the real data sets and the demo.
 
-Each row is a stage-2 run over all folds of a split; runs that are complete are not made again. Where a data set is not
-there its rows are left out, and the page says so.
+Each section is a matrix of `ablate.py`, by the command that stands in it; runs that are complete are not made again.
+Where a data set is not there its sections are left out, and the page says so.
 """
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import tyro
 
-from benchmarks.runs import ROOT, Job, commits, results, spread
+import ablate
+from benchmarks.runs import CARDS, ROOT, command
 from report.run import hardware
+from verdict.arms import RBF, WITH, WITHOUT
+from verdict.matrix import slug
+
+LEAST = ("timesclip", "language-only", "controls")
+MOST = (*LEAST, "vision-only", "no-alignment", "baseline", "simple", "hierarchical", "unified", "alignment sample",
+        "alignment variate", "stage link", "y-range window", "augmentation")  # fmt: skip
+MARKS = "<!-- made by make tables: begin -->", "<!-- end -->"
+IN_README = (WITH, WITHOUT, "global mean", "place mean", "place mean + trend", "ridge", "random forest",
+             "gradient boosting", "ridge on residual", "offset alone", "ridge on the anomaly", RBF)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One verdict."""
+
+    data: str
+    split: str
+    arms: tuple[str, ...] = LEAST
+    seeds: int = 2
+
+    @property
+    def flags(self) -> list[str]:
+        """Of ablate.py."""
+        return ["--data", CARDS[self.data], "--split", self.split, "--seeds", str(self.seeds), "--arms", *self.arms]
+
+    @property
+    def shown(self) -> str:
+        """The command, as it is typed."""
+        return shlex.join(["python", "ablate.py", *self.flags])
+
+    def record(self) -> dict[str, Any]:
+        """verdict.json, which must be there."""
+        name = re.search(r'^name = "(.*)"', (ROOT / CARDS[self.data]).read_text(), re.M)
+        assert name is not None
+        path = ROOT / "runs" / f"verdict-{slug(name[1])}-{self.split}" / "verdict.json"
+        found: dict[str, Any] = json.loads(path.read_text())
+        return found
+
+
+MATRICES = (
+    Matrix("illinois_soybean", "forward"),
+    Matrix("illinois_soybean", "leave-year-out"),
+    Matrix("illinois_soybean", "place", MOST, seeds=3),
+    Matrix("zambia_maize", "forward"),
+    Matrix("zambia_maize", "leave-year-out"),
+    Matrix("demo", "forward"),
+)
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Which runs to make."""
+    """Which verdicts to take."""
 
-    seeds: int = 3
-    """Seeds a row."""
-    splits: tuple[str, ...] = ("leave-year-out", "place")
-    """Splits a data set."""
-    presets: tuple[str, ...] = ("timesclip", "language-only")
-    """Presets a split."""
-    cards: tuple[str, ...] = ("illinois_soybean", "zambia_maize")
+    data: tuple[str, ...] = tuple(dict.fromkeys(matrix.data for matrix in MATRICES))
     """Data sets."""
-    workers: int = 2
-    """Runs at a time."""
+    made: bool = False
+    """Only write the pages again, from verdicts that are there."""
 
 
 def main() -> None:
-    """Make what is missing, then write the page."""
+    """Make what is missing, then write the pages."""
     args = tyro.cli(Arguments, description=__doc__)
-    seeds = range(args.seeds)
-    grid = [(name, split) for name in args.cards for split in args.splits]
-    found = results([Job(*at, preset, seed) for at in grid for preset in args.presets for seed in seeds], args.workers)
-    sections = [
-        section(*at, {preset: [found[Job(*at, preset, seed)] for seed in seeds] for preset in args.presets})
-        for at in grid
-    ]
-    write(sections)  # at the end: a changed file would mark the commit of the runs after it
+    wanted = [matrix for matrix in MATRICES if matrix.data in args.data]
+    if not args.made:
+        for matrix in wanted:
+            command(ablate.main, *matrix.flags)
+    records = {matrix: matrix.record() for matrix in wanted}
+    write(records)  # at the end: a changed file would mark the commit of the runs after it
 
 
-def section(name: str, split: str, results: dict[str, list[dict[str, Any]]]) -> str:
-    """One Markdown table: every preset with its spread over seeds, then the baselines on the same folds."""
-    first = next(iter(results.values()))[0]
-    seeds = len(next(iter(results.values())))
+def section(matrix: Matrix, record: Mapping[str, Any]) -> str:
+    """The sentence, and one Markdown table: every arm and baseline, and by how much it differs from another."""
+    facts, held = record["facts"], record["held_out"]
+    other = "place" if held == "year" else "year"
     lines = [
-        f"## {name}, {split}",
+        f"## {matrix.data}, {matrix.split}",
         "",
-        f"{first['n_test']} test samples in {len(first['folds'])} folds ({', '.join(first['folds'])}), each once; "
-        f"{seeds} seeds, mean +- standard deviation. {first['counts']}",
+        f"> {record['sentence']}",
         "",
-        "| forecast | R2 | RMSE, t/ha | MAE, t/ha | 90 % interval holds |",
-        "|---|---|---|---|---|",
+        f"{record['because']} {facts['test rows']}. {facts['counts']}",
+        "",
+        "| forecast | seeds | RMSE, t/ha | R2 | MAE | 90 % interval holds | minus | difference, 95 % over "
+        f"{held}s | over {other}s | adjusted p |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for preset, runs in results.items():
-        cells = [spread([run["metrics"][metric] for run in runs]) for metric in ("r2", "rmse", "mae", "coverage_90")]
-        lines.append(f"| **{preset}** | {' | '.join(cells)} |")
-    for baseline in first["baselines"]:
-        runs = next(iter(results.values()))
-        cells = [spread([run["baselines"][baseline][metric] for run in runs]) for metric in ("r2", "rmse", "mae")]
-        lines.append(f"| {baseline} | {' | '.join(cells)} | |")
-    told = commits(run for runs in results.values() for run in runs)
-    lines += ["", f"Pictures seen by {first['encoder']}. Commit {told}. Command of the first run:", ""]
-    lines += ["    " + first["command"], ""]
+    compared = {one["arm"]: one for one in record["comparisons"]}
+    for name, scores in sorted(record["arms"].items(), key=lambda item: item[1]["rmse"]):
+        bold = "**" if name in (WITH, WITHOUT) else ""
+        holds = f"{scores['coverage_90']:.3f}" if "coverage_90" in scores else ""
+        cells = [f"{bold}{name}{bold}", str(scores["seeds"]), _with_sd(scores, "rmse"), _with_sd(scores, "r2"),
+                 f"{scores['mae']:.3f}", holds]  # fmt: skip
+        lines.append(f"| {' | '.join(cells + _difference(compared.get(name)))} |")
+    made = f"Pictures seen by {facts['encoder']}. Commit {facts['commit of the runs']}. {facts['hardware']}."
+    return "\n".join([*lines, "", made, "", f"    {matrix.shown}", ""])
+
+
+def _difference(one: Mapping[str, Any] | None) -> list[str]:
+    if one is None:
+        return ["", "", "", ""]
+    p = "" if one["holm"] is None else f"{one['holm']:.2g}"
+    return [one["against"], _interval(one["difference"]["rmse"]), _interval(one["over_other"]["rmse"]), p]
+
+
+def _interval(rmse: Mapping[str, float | None]) -> str:
+    if rmse["low"] is None or rmse["high"] is None:
+        return f"{rmse['value']:+.3f}"
+    return f"{rmse['value']:+.3f} ({rmse['low']:+.3f} to {rmse['high']:+.3f})"
+
+
+def _with_sd(scores: Mapping[str, float], name: str) -> str:
+    deviation = scores[f"{name}_sd"]
+    return f"{scores[name]:.3f}" + (f" ± {deviation:.3f}" if deviation >= 0.0005 else "")
+
+
+def readme_table(records: Mapping[Matrix, Mapping[str, Any]]) -> str:
+    """R2 and RMSE of the real data sets, a column a verdict, the sentence's word below."""
+    real = {matrix: record for matrix, record in records.items() if matrix.data != "demo"}
+    rows = [f"{record['facts']['test rows'].split(' ')[0]}" for record in real.values()]
+    head = [f"{m.data.split('_')[0].title()}, {m.split} (n = {n})" for m, n in zip(real, rows, strict=True)]
+    lines = [f"| R2 / RMSE, t/ha | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
+    for name in IN_README:
+        bold = "**" if name in (WITH, WITHOUT) else ""
+        cells = []
+        for record in real.values():
+            scores = record["arms"][name]
+            cells.append(f"{_with_sd(scores, 'r2')} / {scores['rmse']:.3f}")
+        lines.append(f"| {bold}{name}{bold} | {' | '.join(cells)} |")
+    lines.append(f"| do pictures pay? | {' | '.join(record['verdict'] for record in real.values())} |")
     return "\n".join(lines)
 
 
-def write(sections: list[str]) -> None:
-    """docs/results.md."""
-    head = (
-        "# Results on real data\n\nMade by `make tables`; do not edit. Hardware: "
-        f"{hardware()}. No number here was got with CLIP: its weights could not be reached, and the pictures were "
-        "seen by efficientnet-lite0 (ImageNet).\n"
-    )
-    (ROOT / "docs" / "results.md").write_text("\n".join([head, *sections]))
+def write(records: Mapping[Matrix, Mapping[str, Any]]) -> None:
+    """docs/results.md, and what stands between the marks of the README where all real data sets are there."""
+    absent = [m for m in MATRICES if m not in records]
+    head = [
+        "# Results",
+        "",
+        "Made by `make tables`; do not edit. Every section is one run of `ablate.py`, by the command below it, and its "
+        "verdict on pictures by the rule of `docs/verdict.md`. "
+        f"Hardware: {hardware()}. **No number here was got with CLIP**: its weights could not be reached, and the "
+        "pictures were seen by EfficientNet-Lite0 (ImageNet weights in a package). So a verdict here is one on this "
+        "encoder: what CLIP would add is not known; `--encoder` takes it where its weights are.",
+        "",
+        "± is the standard deviation over seeds. Differences are RMSE of the row minus RMSE of the named other, below "
+        "zero where the row is better; their intervals are over what was held out, and over the other kind of group. "
+        "`forward` learns from earlier years alone; `leave-year-out` knows later ones, which a forecast never does: "
+        "the two are not to be mixed.",
+        "",
+        *(f"Not made: {m.data}, {m.split}." for m in absent),
+    ]  # fmt: skip
+    sections = [section(matrix, record) for matrix, record in records.items()]
+    (ROOT / "docs" / "results.md").write_text("\n".join([*head, *sections]))
+    if not absent:
+        put_between(ROOT / "README.md", readme_table(records))
+
+
+def put_between(path: Path, table: str) -> None:
+    """Replace what stands between the marks of a page."""
+    text, (begin, end) = path.read_text(), MARKS
+    before, after = text.index(begin) + len(begin), text.index(end)
+    path.write_text(f"{text[:before]}\n{table}\n{text[after:]}")
 
 
 if __name__ == "__main__":

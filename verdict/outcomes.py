@@ -177,7 +177,7 @@ def _rule(one: Comparison) -> float:
 
 
 def spread(said: Said, truth: Numbers) -> dict[str, float]:
-    """RMSE and R2, their mean over seeds, standard deviation over seeds and, of the RMSE, over folds."""
+    """RMSE and R2, their mean over seeds, standard deviation over seeds and, of the RMSE, over folds; MAE and bias."""
     error = said.forecasts - truth
     rmse = np.sqrt((error**2).mean(1))
     r2 = 1 - (error**2).sum(1) / ((truth - truth.mean()) ** 2).sum()
@@ -190,9 +190,19 @@ def spread(said: Said, truth: Numbers) -> dict[str, float]:
         "rmse_sd": float(rmse.std(ddof=1)) if len(rmse) > 1 else 0.0,
         "r2": float(r2.mean()),
         "r2_sd": float(r2.std(ddof=1)) if len(r2) > 1 else 0.0,
+        "mae": float(np.abs(error).mean()),
         "rmse_sd_folds": float(np.mean(of_folds)),
         "bias": float(error.mean()),
     }
+
+
+def record_of(outcomes: Outcomes, name: str) -> dict[str, Any]:
+    """What verdict.json says of one arm: its group, seeds and scores, and what its 90 % intervals hold where it has."""
+    said = outcomes.said[name]
+    record: dict[str, Any] = {"group": said.arm.group, "seeds": len(said.seeds), **spread(said, outcomes.truth)}
+    if held := [result["metrics"]["coverage_90"] for result in outcomes.results.get(name, ())]:
+        record["coverage_90"] = float(np.mean(held))
+    return record
 
 
 def rmse_by_group(outcomes: Outcomes, name: str) -> dict[str, float]:
