@@ -223,6 +223,7 @@ def train_fold(args: Arguments, ready: Prepared, ground: Ground, trainer: Traine
         args.sampling.balance,
         given.interval,
         given.fill,
+        given.shrink,
     )
     return forecasting.run_stage_2(ready, preset, completer, setup, trainer)
 

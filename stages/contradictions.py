@@ -41,7 +41,7 @@ def refuse_contradictions(args: Arguments, named: set[str]) -> None:
 def refuse_another_stage(args: Arguments, named: set[str]) -> None:
     """Raises InputError for what another stage takes."""
     if args.stage != 2:
-        for name in ("offset", "offset-years", "members", "quantiles", "interval", "fill", "link"):
+        for name in ("offset", "offset-years", "members", "quantiles", "interval", "fill", "shrink", "link"):
             if name in named and value_differs(args.model, name):
                 raise InputError(f"--{name} is for stage 2, this is stage {args.stage}. Leave it out or use --stage 2.")
     if args.stage == 1 and args.model.from_:

@@ -98,6 +98,8 @@ class ModelFlags:
     """Stage 2: heads tell the 5, 50 and 95 % quantiles, too, and the interval is made of them (CQR)."""
     fill: Literal["nothing", "completed"] = "nothing"
     """Stage 2 with --steps: also fill what comes after a step with stage 1's completion, where validation rows gain."""
+    shrink: bool = True
+    """Stage 2 on frozen features: of what is learnt beyond the offset keep only what holds in years left out."""
     interval: IntervalName = "pooled"
     """Stage 2: the 90 % interval from the residuals of all validation rows, or of every learnt year by turns (year)."""
 

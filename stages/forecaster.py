@@ -74,7 +74,8 @@ class Forecaster:
 
     completer  where the encoder reads the completion's errors beside the season: the stage-1 model that makes them
     margin     t/ha that the interval grows by on both sides: of the point forecast, or of its quantiles
-    early      (step, margin) of seasons as known after so many steps, where such were learnt from
+    kept       share of the learnt anomaly that is forecast; quantiles move with it and keep their distance
+    early      (step, margin, kept) of seasons as known after so many steps, where such were learnt from
     completes  whether what comes after such a step is completed by the encoder, as that was better on validation rows
     """
 
@@ -85,12 +86,14 @@ class Forecaster:
     known: KnownYields
     margin: float
     completer: TimesCLIP | None = None
-    early: tuple[tuple[int, float], ...] = ()
+    early: tuple[tuple[int, float, float], ...] = ()
     completes: bool = False
+    kept: float = 1.0
 
     def as_of(self, step: int) -> Forecaster:
-        """The same with the margin of the last step, of those it learnt to forecast from, that is not after `step`."""
-        return replace(self, margin=max(pair for pair in self.early if pair[0] <= step)[1])
+        """The same as of the last step, of those it learnt to forecast from, that is not after `step`."""
+        _, margin, kept = max(known for known in self.early if known[0] <= step)
+        return replace(self, margin=margin, kept=kept)
 
     def read(self, table: SeasonTable, season: Season) -> SeenSeasons:
         """What the encoder knows of every sample; season: as the completer or the encoder is trained to see it."""
@@ -111,8 +114,9 @@ class Forecaster:
         """Of the samples of `index` [n]; their labels are not read."""
         place, year = seen.table.place[index], seen.table.year[index]
         base = self.offset.predict(self.known, place, year, leave_own_year_out=False)
-        anomaly = predict(self.heads, seen.rows(index, torch.zeros(len(index))))
-        told = np.maximum(base[:, None] + self.scale.inverse(anomaly), 0.0)
+        anomaly = self.scale.inverse(predict(self.heads, seen.rows(index, torch.zeros(len(index)))))
+        anomaly = anomaly - (1 - self.kept) * anomaly[:, :1]
+        told = np.maximum(base[:, None] + anomaly, 0.0)
         pred, (low, high) = (
             told[:, 0],
             (told[:, 1:].min(1), told[:, 1:].max(1)) if told.shape[1] > 1 else told[:, [0, 0]].T,
@@ -126,7 +130,8 @@ class Forecaster:
             "offset": self.offset.to_dict(),
             "known": self.known.to_dict(),
             "margin": self.margin,
-            "early": [list(pair) for pair in self.early],
+            "kept": self.kept,
+            "early": [list(known) for known in self.early],
             "completes": self.completes,
             "members": len(self.heads.heads),
             "shape": asdict(self.heads.shape),
@@ -158,8 +163,9 @@ class Forecaster:
             KnownYields.from_dict(record["known"]),
             record["margin"],
             None if told is None else load_encoder(run, fold, told, "completer"),
-            tuple((step, margin) for step, margin in record.get("early", ())),  # runs from before it have none
-            record.get("completes", False),
+            tuple((step, margin, kept) for step, margin, kept in record["early"]),
+            record["completes"],
+            record["kept"],
         )
 
 

@@ -22,6 +22,7 @@ from model.offset import Offset, OffsetName, choose_offset
 from model.parts import TimesCLIPConfig
 from model.presets import Preset
 from model.seasons import Season
+from model.shrinkage import kept_share, parts_of
 from model.timesclip import TimesCLIP
 from model.training.loop import Fit, Trainer
 from model.training.sampling import balancing_weights
@@ -33,7 +34,7 @@ from report.run import RunFolder
 from stages.completing import model_config
 from stages.forecaster import FEATURE_BATCH, AsOf, Forecaster, Yields
 from stages.learners import Jointly, Learner, Lesson, OnFrozen, new_forecaster
-from stages.offsets import Rows, anomaly_of, known_in, rehearsals
+from stages.offsets import Rows, anomaly_of, groups_of, known_in, rehearsals
 from stages.prepare import Pictures, Prepared, Reading, Scales, assemble
 
 QUANTILES = (0.05, 0.5, 0.95)
@@ -51,6 +52,7 @@ class ForecastSetup:
     balance: bool = False
     interval: IntervalName = "pooled"
     fill: FillName = "nothing"
+    shrink: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +88,8 @@ def run_stage_2(
             seasons = [*seasons, *(continued(completer, one, step, FEATURE_BATCH) for one, step in pairs)]
         judged = [one.number for one in readings]
         learner: Learner = OnFrozen(completer, prepared.table, seasons, setup.members, shape, trainer, judged)
-        return learn(prepared, seasons, readings, learner, offset, setup.balance, interval=setup.interval)
+        shrink = setup.shrink
+        return learn(prepared, seasons, readings, learner, offset, setup.balance, None, setup.interval, shrink)
     season = seasons[0]
     start = partial(new_forecaster, config, season, members=setup.members, shape=shape)
     learner = Jointly(start, seasons, trainer, 0.0, False, [one.number for one in readings])
@@ -127,6 +130,7 @@ def learn(
     balance: bool,
     completer: TimesCLIP | None = None,
     interval: IntervalName = "pooled",
+    shrink: bool = False,
 ) -> Forecast:
     """Learn from the training rows; the validation rows choose epoch and interval; then learn again from both.
 
@@ -135,9 +139,10 @@ def learn(
     read both completed and left open, the one with the least mean squared error on validation rows is the forecaster's.
     The test rows are read after that, once in each of the `readings`, the first of which is the whole season.
 
-    interval `year`: margins come instead from every year that is learnt from, each forecast by heads that did not learn
-    it (they learn again once a year, for the chosen number of epochs); only offset, epoch and a frozen encoder know it.
-    A run that is interrupted before stays `pooled`.
+    shrink: the rows that are learnt from are forecast, too, in five parts of whole years or places by heads that did
+    not learn them (they learn again for the chosen number of epochs); of the anomaly that share is kept which holds for
+    them, for each step its own. interval `year`: the parts are single years, and margins come from these forecasts
+    instead; only offset, epoch and a frozen encoder know the year. A run that is interrupted before does neither.
     """
     table, fold = prepared.table, prepared.fold
     known = known_in(table, fold, fold.train)
@@ -158,25 +163,51 @@ def learn(
         encoder, heads = learner.refit(taught, f"{phase}/refit", fit.best_epoch)
         return Forecaster(encoder, heads, unit, offset, known, 0.0, completer)
 
-    if interval == "year" and not fit.interrupted:
-        margins = margins_by_year(table, learnt, read, lambda rows, year: again(rows, f"{fold.name} without {year}"))
-    else:
-        margins = [conformal_margin(chosen.of_rows(table, one, fold.valid).shortfall(target)) for one in read]
-    valids = told(chosen, table, read, margins, fold.valid)
+    if fit.interrupted:
+        interval, shrink = "pooled", False
+    margins, kept = trust(chosen, table, fold, read, interval, shrink, again)
+    valids = told(chosen, table, read, margins, kept, fold.valid)
     forecaster = replace(chosen, known=known_in(table, fold, learnt)) if fit.interrupted else again(learnt, fold.name)
     early = [
         AsOf(one.step, one.completed, v, v) for one, v in zip(readings, valids, strict=True) if one.step is not None
     ]
     completes = completing_helps(early, target)
     steps = tuple(
-        (one.step, margin)
-        for one, margin in zip(readings, margins, strict=True)
+        (one.step, margin, share)
+        for one, margin, share in zip(readings, margins, kept, strict=True)
         if one.step is not None and one.completed == completes
     )
-    forecaster = replace(forecaster, margin=margins[0], early=steps, completes=completes)
-    tests = told(forecaster, table, read, margins, fold.test)
+    forecaster = replace(forecaster, margin=margins[0], early=steps, completes=completes, kept=kept[0])
+    tests = told(forecaster, table, read, margins, kept, fold.test)
     early = [one._replace(test=test) for one, test in zip(early, tests[1:], strict=True)]
     return Forecast(prepared, forecaster, fit, learnt, valids[0], tests[0], heads, tuple(early))
+
+
+def trust(
+    chosen: Forecaster,
+    table: SeasonTable,
+    fold: Fold,
+    seasons: Sequence[Season],
+    interval: IntervalName,
+    shrink: bool,
+    again: Callable[[Rows, str], Forecaster],
+) -> tuple[list[float], list[float]]:
+    """Of each of the seasons the margin, t/ha, and the share of the anomaly to keep, as `learn` says.
+
+    chosen: what has learnt the training rows alone; again: learns from other rows, in a phase of this name.
+    """
+    learnt, by_year = np.sort(np.concatenate([fold.train, fold.valid])), interval == "year"
+    kept = [1.0] * len(seasons)
+    if by_year or shrink:
+        parts = table.year[learnt] if by_year else parts_of(groups_of(table, fold, learnt))
+        name = f"{fold.name} without {'' if by_year else 'part '}"
+        left_out = forecasts_left_out(table, learnt, parts, seasons, lambda rows, part: again(rows, f"{name}{part}"))
+        kept = left_out.kept() if shrink else kept
+    if by_year:
+        return [margin_over_years(row, table.year[learnt]) for row in left_out.shortfall(kept)], kept
+    target = table.target[fold.valid]
+    valids = told(chosen, table, seasons, [0.0] * len(seasons), kept, fold.valid)
+    return [conformal_margin(one.shortfall(target)) for one in valids], kept
 
 
 def completing_helps(early: Sequence[AsOf], target: NDArray[np.float64]) -> bool:
@@ -192,27 +223,60 @@ def completing_helps(early: Sequence[AsOf], target: NDArray[np.float64]) -> bool
 
 
 def told(
-    forecaster: Forecaster, table: SeasonTable, seasons: Sequence[Season], margins: Sequence[float], rows: Rows
+    forecaster: Forecaster,
+    table: SeasonTable,
+    seasons: Sequence[Season],
+    margins: Sequence[float],
+    kept: Sequence[float],
+    rows: Rows,
 ) -> list[Yields]:
-    """Forecasts of some rows from each of the seasons, with the margin of each."""
-    pairs = zip(seasons, margins, strict=True)
-    return [replace(forecaster, margin=margin).of_rows(table, season, rows) for season, margin in pairs]
+    """Forecasts of some rows from each of the seasons, with the margin and the kept share of each."""
+    each = zip(seasons, margins, kept, strict=True)
+    return [replace(forecaster, margin=m, kept=share).of_rows(table, season, rows) for season, m, share in each]
 
 
-def margins_by_year(
-    table: SeasonTable, learnt: Rows, seasons: Sequence[Season], teach: Callable[[Rows, int], Forecaster]
-) -> list[float]:
-    """A margin for each of the seasons, t/ha: every learnt year forecast by what `teach` makes of the others."""
-    years = table.year[learnt]
-    shortfall = np.empty((len(seasons), len(learnt)))
-    for year in np.unique(years).tolist():
-        asked = years == year
-        taught = teach(learnt[~asked], year)
-        for number, season in enumerate(seasons):
-            shortfall[number, asked] = taught.of_rows(table, season, learnt[asked]).shortfall(
-                table.target[learnt[asked]]
-            )
-    return [margin_over_years(row, years) for row in shortfall]
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """Forecasts of n learnt rows by heads that did not learn them; t/ha.
+
+    target, base [n]: yields, and the offsets without the rows' own part. said: pred, lo, hi [n] from each season, with
+    all of the anomaly and no margin.
+    """
+
+    target: NDArray[np.float64]
+    base: NDArray[np.float64]
+    said: Sequence[Yields]
+
+    def kept(self) -> list[float]:
+        """Of each season the share of the anomaly that holds."""
+        return [kept_share(self.target - self.base, one.pred - self.base) for one in self.said]
+
+    def shortfall(self, kept: Sequence[float]) -> list[NDArray[np.float64]]:
+        """[n] of each season, as in `conformal_margin`, where such shares are kept."""
+        away = [(1 - share) * (one.pred - self.base) for share, one in zip(kept, self.said, strict=True)]
+        moved = [Yields(*(side - less for side in one)) for one, less in zip(self.said, away, strict=True)]
+        return [one.shortfall(self.target) for one in moved]
+
+
+def forecasts_left_out(
+    table: SeasonTable,
+    learnt: Rows,
+    parts: NDArray[np.int64],
+    seasons: Sequence[Season],
+    teach: Callable[[Rows, int], Forecaster],
+) -> LeftOut:
+    """Every learnt row [n] forecast by what `teach` makes of the rows of other parts [n]."""
+    base = np.empty(len(learnt))
+    said = [Yields(*np.empty((3, len(learnt)))) for _ in seasons]
+    for part in np.unique(parts).tolist():
+        asked = parts == part
+        rows = learnt[asked]
+        taught = teach(learnt[~asked], part)
+        base[asked] = taught.offset.predict(taught.known, table.place[rows], table.year[rows], leave_own_year_out=False)
+        for one, season in zip(said, seasons, strict=True):
+            for side, found in zip(one, taught.of_rows(table, season, rows), strict=True):
+                side[asked] = found
+    return LeftOut(table.target[learnt], base, said)
 
 
 def refuse_few_years(table: SeasonTable, folds: Sequence[Fold]) -> None:

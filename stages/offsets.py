@@ -35,6 +35,15 @@ def known_in(table: SeasonTable, fold: Fold, learnt: Rows) -> KnownYields:
     )
 
 
+def groups_of(table: SeasonTable, fold: Fold, index: Rows) -> NDArray[np.generic]:
+    """What is held out together in this fold, of the rows of `index` [n]: their places, their years, or themselves."""
+    if fold.by_place:
+        return table.place[index]
+    if set(table.year[fold.train]) & set(table.year[fold.valid]):
+        return index
+    return table.year[index]
+
+
 def rehearsals(table: SeasonTable, fold: Fold) -> list[Rehearsal]:
     """Cases to choose the offset on, none with a test label: each forecasts rows that its known yields omit.
 

@@ -79,7 +79,7 @@ def test_every_step_is_scored_beside_the_lines_to_beat(runs):
 def test_each_step_has_the_margin_of_its_own_validation_rows(runs):
     run = RunFolder.open(runs[0] / "two")
     forecaster = run.read_json("fitted.json")["2022"]["forecaster"]
-    margins = dict(map(tuple, forecaster["early"]))
+    margins = {step: margin for step, margin, _ in forecaster["early"]}
     assert list(margins) == [3, 6, 9]
     assert len({*margins.values(), forecaster["margin"]}) == 4
     kept = pd.read_parquet(run.path / "early.parquet")
@@ -118,7 +118,8 @@ def test_predict_forecasts_the_run_s_own_test_rows_as_of_a_step(runs, tmp_path):
         np.testing.assert_allclose(told[column], kept[column], atol=2e-4)
     assert ask(folder, "two", tmp_path / "eight.csv", "--as-of", "8") == 0  # in between: the margin of step 6
     eight = pd.read_csv(tmp_path / "eight.csv").query("y_lo > 0")
-    margin = dict(RunFolder(folder / "two").read_json("fitted.json")["2022"]["forecaster"]["early"])[6]
+    early = RunFolder(folder / "two").read_json("fitted.json")["2022"]["forecaster"]["early"]
+    (margin,) = (margin for step, margin, _ in early if step == 6)
     np.testing.assert_allclose(eight["y_hi"] - eight["y_pred"], margin, atol=2e-4)
 
 
@@ -238,7 +239,7 @@ def test_a_season_of_which_nothing_is_known_is_refused(runs, tmp_path, capsys):
 
 def test_what_is_not_there_yet_may_be_completed_and_both_ways_are_shown(runs, tmp_path, capsys):
     folder, built = runs
-    filled = ["--steps", "3,6,9", "--fill", "completed", "--out", str(tmp_path / "filled")]
+    filled = ["--steps", "3,6,9", "--fill", "completed", "--no-shrink", "--out", str(tmp_path / "filled")]
     assert train.main([*built, *filled]) == 0
     run = RunFolder.open(tmp_path / "filled")
     steps = run.read_json("result.json")["early"]["steps"]
