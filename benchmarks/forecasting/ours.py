@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.forecasting.data import PARTS, Numbers, PartName, Series
+from verdict.matrix import slug
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path("runs", "forecasting")  # relative: the commands are kept in the results
@@ -34,6 +35,8 @@ class Setup:
     """Of train.py, beside data, split, seed and folder."""
     pictures: bool = True
     """Whether it reads them."""
+    style: tuple[str, ...] = ()
+    """Of render_cache.py."""
     note: str = ""
     """For the table."""
 
@@ -53,8 +56,12 @@ class Strides:
 STRIDES = {"ili": Strides(), "etth1": Strides(train=8, valid=8)}
 SETUPS = {
     "timesclip": Setup(("--preset", "timesclip", "--epochs", "30")),
+    "timesclip, y-range window": Setup(
+        ("--preset", "timesclip", "--epochs", "30", "--style.y-range", "window"), style=("--style.y-range", "window")
+    ),
     "language-only": Setup(("--preset", "language-only", "--epochs", "30"), pictures=False),
 }
+RATES = {"ili": ("--batch-size", "8", "--lr", "3e-4")}  # chosen on validation windows (docs/log.md)
 
 
 def forecast(name: str, series: Series, horizon: int, seed: int) -> tuple[Numbers, dict[str, Any]]:
@@ -64,10 +71,11 @@ def forecast(name: str, series: Series, horizon: int, seed: int) -> tuple[Number
     shared = ["--data", str(card.relative_to(ROOT)), "--cache", str(FOLDER / "cache"), "--split", "card"]
     began = time.perf_counter()
     if setup.pictures:
-        _run("render_cache.py", *shared, "--encoder", ENCODER)
+        _run("render_cache.py", *shared, *setup.style, "--encoder", ENCODER)
     drawn = time.perf_counter()
-    run = FOLDER / f"{series.benchmark.name}-{horizon}-{name}-seed{seed}"
-    command = ["train.py", "--stage", "1", *shared, *setup.flags, "--seed", str(seed), "--out", str(run)]
+    run = FOLDER / f"{series.benchmark.name}-{horizon}-{slug(name)}-seed{seed}"
+    flags = (*setup.flags, *RATES.get(series.benchmark.name, ()))
+    command = ["train.py", "--stage", "1", *shared, *flags, "--seed", str(seed), "--out", str(run)]
     if not (ROOT / run / "result.json").is_file():
         _run(*command)
     made = read_predictions(ROOT / run / "predictions.parquet", series, horizon)
