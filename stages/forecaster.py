@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
@@ -167,6 +167,19 @@ class Forecaster:
             record["completes"],
             record["kept"],
         )
+
+
+def told(
+    forecaster: Forecaster,
+    table: SeasonTable,
+    seasons: Sequence[Season],
+    margins: Sequence[float],
+    kept: Sequence[float],
+    rows: Rows,
+) -> list[Yields]:
+    """Forecasts of some rows from each of the seasons, with the margin and the kept share of each."""
+    each = zip(seasons, margins, kept, strict=True)
+    return [replace(forecaster, margin=m, kept=share).of_rows(table, season, rows) for season, m, share in each]
 
 
 def load_encoder(run: RunFolder, fold: str, record: Mapping[str, Any], name: str) -> TimesCLIP:

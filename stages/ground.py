@@ -19,10 +19,11 @@ from pipeline.twins import refuse_twins
 from pipeline.views import view_tables
 from pipeline.windows import steps_named
 from report.run import RunFolder
-from stages import completing, forecasting
+from stages import completing
 from stages.base_run import base_run, named_run
 from stages.flags import Arguments, preset_of, tuned_blocks
 from stages.prepare import Pictures, Prepared, prepare
+from stages.trust import refuse_few_years
 from stages.tuning import find_tower, has_tower, refuse_learnt_rows
 
 
@@ -58,7 +59,7 @@ def prepare_ground(args: Arguments) -> Ground:
     refuse_large_batches(args, folds)
     refuse_many_towers(args, folds)
     if args.model.interval == "year":
-        forecasting.refuse_few_years(table, folds)
+        refuse_few_years(table, folds)
     print(
         f"{table.name}: {len(table)} samples, split {args.input.split}, folds {', '.join(fold.name for fold in folds)}"
     )

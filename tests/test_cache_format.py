@@ -321,7 +321,7 @@ def test_an_older_and_a_newer_format_is_refused_by_name(whole, capsys, kind, fil
 @pytest.mark.parametrize("number", [None, "1", 1.5, [1]])
 def test_a_format_that_is_no_number_is_refused_by_what_it_is(whole, file, number):
     rewrite(min((whole / "images").rglob(file)), format=number)
-    both_refuse(whole, "images", f"format {number}, this ", f"reads {FORMAT}")
+    assert both_refuse(whole, "images", f"format {number}, this ", f"reads {FORMAT}")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -353,7 +353,7 @@ def test_a_namespace_of_a_newer_program_lies_beside_ours_and_its_rows_never_in_o
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_commit_record_that_the_page_refuses_is_refused(whole, kind, damage):
     rewrite(min((whole / kind).rglob("commit.json")), **damage)
-    both_refuse(whole, kind)
+    assert both_refuse(whole, kind)
 
 
 @pytest.mark.parametrize(
@@ -388,7 +388,7 @@ def test_damaged_rows_are_refused(whole, kind, file, harm):
     )
     if harm == "delete":
         one.unlink()
-    both_refuse(whole, kind)
+    assert both_refuse(whole, kind)
 
 
 def test_a_row_of_another_size_is_refused_before_it_is_unpacked(whole):
@@ -410,7 +410,7 @@ def test_a_chunk_that_leads_out_of_the_file_is_refused(whole):
     for pair in ((len(data), 100), (2**64 - 1, 2**64 - 1), (2**64 - 50, 100)):
         struct.pack_into("<QQ", index, 0, *pair)
         path.write_bytes(data[: -(16 * n + 4)] + index + struct.pack("<I", google_crc32c.value(bytes(index))))
-        both_refuse(whole, "images")
+        assert both_refuse(whole, "images")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -418,7 +418,7 @@ def test_a_link_that_leads_out_is_refused(whole, tmp_path, kind):
     path = min((whole / kind).rglob("rows.bin"))
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
-    both_refuse(whole, kind, "a link that leads out of the cache")
+    assert both_refuse(whole, kind, "a link that leads out of the cache")
 
 
 def test_hidden_names_are_never_looked_into(whole):
