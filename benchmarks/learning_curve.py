@@ -5,6 +5,7 @@ Writes docs/learning-curve.png and docs/learning-curve.md. Few samples are this 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ from report.run import hardware
 
 SHARES = (0.1, 0.25, 0.5, 1.0)
 PRESETS = ("timesclip", "simple")
+UNLABELLED = "timesclip"
+ALL_SEASONS = f"{UNLABELLED}, stage 1 on all seasons"
 BASELINES = ("ridge", "gradient boosting", "place mean", "ridge on the anomaly")
 
 
@@ -35,21 +38,19 @@ class Arguments:
 def main() -> None:
     """Make what is missing, then draw and write."""
     args = tyro.cli(Arguments, description=__doc__)
-    jobs = {
-        (data, share, preset): [
-            Job(data, args.split, preset, seed, () if share == 1 else ("--share", str(share)))
-            for seed in range(args.seeds)
-        ]
-        for data in args.cards
-        for share in SHARES
-        for preset in PRESETS
-    }
+    seeds = range(args.seeds)
+    jobs = {}
+    for data, share, preset in itertools.product(args.cards, SHARES, PRESETS):
+        flags = () if share == 1 else ("--share", str(share))
+        jobs[data, share, preset] = [Job(data, args.split, preset, seed, flags) for seed in seeds]
+        if preset == UNLABELLED:
+            jobs[data, share, ALL_SEASONS] = [Job(data, args.split, preset, seed, late=flags) for seed in seeds]
     found = results((job for group in jobs.values() for job in group), args.workers)
     curves: dict[str, dict[str, list[list[float]]]] = {}
     for data in args.cards:
-        curves[data] = {name: [] for name in (*PRESETS, *BASELINES)}
+        curves[data] = {name: [] for name in (*PRESETS, ALL_SEASONS, *BASELINES)}
         for share in SHARES:
-            for preset in PRESETS:
+            for preset in (ALL_SEASONS, *PRESETS):
                 runs = [found[job] for job in jobs[data, share, preset]]
                 curves[data][preset].append([run["metrics"]["rmse"] for run in runs])
             for name in BASELINES:
@@ -69,7 +70,7 @@ def draw(curves: dict[str, dict[str, list[list[float]]]]) -> None:
     for panel, (data, lines) in zip(panels[0], curves.items(), strict=True):
         for name, points in lines.items():
             mean, deviation = np.mean(points, axis=1), np.std(points, axis=1)
-            style = "-" if name in PRESETS else "--"
+            style = "--" if name in BASELINES else "-"
             panel.errorbar([100 * share for share in SHARES], mean, deviation, label=name, linestyle=style, capsize=2)
         panel.set(title=data, xlabel="training rows, %", ylabel="RMSE of the test year, t/ha", xscale="log")
         panel.set_xticks([100 * share for share in SHARES], [f"{100 * share:.0f}" for share in SHARES])
@@ -86,7 +87,8 @@ def write(curves: dict[str, dict[str, list[list[float]]]], args: Arguments, comm
         "",
         "Made by `python -m benchmarks.learning_curve`; do not edit. RMSE in t/ha on the test rows of split "
         f"{args.split}, {args.seeds} seeds, mean +- standard deviation; the seed draws the rows that are kept. "
-        f"Baselines learn from the same rows. Pictures seen by {ENCODER}, not by CLIP. {hardware()}, commit {commit}.",
+        f"Baselines learn from the same rows; *{ALL_SEASONS}*: it reads no yield. Pictures seen by {ENCODER}, not by "
+        f"CLIP. {hardware()}, commit {commit}.",
         "",
         "![RMSE against the share of training rows](learning-curve.png)",
         "",

@@ -73,6 +73,8 @@ def make(job: Job) -> None:
     one, two = str(job.folder / "stage1"), str(job.folder / "stage2")
     base = []
     if "scratch" not in job.late and PRESETS[job.preset].link != "scratch":  # type: ignore[index]
+        if "--share" in job.late:  # stage 1 of all seasons, whose yields it does not read
+            one = str(Job(job.data, job.split, job.preset, job.seed, job.more).folder / "stage1")
         if not (ROOT / one / "result.json").is_file():
             command(train.main, "--stage", "1", *job.common, "--out", one)
         base = ["--from", one]

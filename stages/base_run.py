@@ -31,7 +31,6 @@ def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], picture
         "preset": args.model.preset,
         "parts": preset.parts(),
         "seed": args.run.seed,
-        "share": args.input.share,
         "control": control_of(args),
         "cache_spec": pictures and pictures.store.spec.id,
     } | ({"link": "frozen"} if args.stage == 3 else {})
@@ -41,11 +40,12 @@ def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], picture
     given += ["--share", str(args.input.share)] if args.input.share != 1 else []
     given += ["--control", control] if (control := control_of(args)) else []
     command = shlex.join(["python", "train.py", *given])
-    names = {fold.name for fold in folds}
+    names, share = {fold.name for fold in folds}, args.input.share
     if args.model.from_ is None:
-        if run := newest_run(wanted, names):
+        alike = wanted | {"share": share}
+        if run := newest_run(alike, names):
             return run
-        tuned = newest_run({name: value for name, value in wanted.items() if name != "cache_spec"}, names)
+        tuned = newest_run({name: value for name, value in alike.items() if name != "cache_spec"}, names)
         hint = f" {tuned.path}, which tuned its own tower, would: --from {tuned.path}." if tuned else ""
         raise InputError(
             f"no stage-1 run under runs/ fits this table, split, preset, its parts, seed and pictures.{hint} "
@@ -57,6 +57,12 @@ def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], picture
         if name != "seed" and result.get(name) != value:
             found, needed = differing(result.get(name), value)
             raise InputError(f"--from {run.path} has {name} {found}, this run needs {needed}. Run:\n    {command}")
+    # Stage 1 reads no yield, so it may have learnt from more seasons of the same sides than have one that counts here.
+    if result["share"] < share:
+        raise InputError(
+            f"--from {run.path} has learnt from a share of {result['share']} of the training rows, less than --share "
+            f"{share} of this run. Run:\n    {command}"
+        )
     if not names <= set(result["folds"]):
         raise InputError(
             f"--from {run.path} has folds {result['folds']}, this run needs {sorted(names)}. Run:\n    {command}"

@@ -176,3 +176,17 @@ def test_a_resumed_run_keeps_its_flags(small, tmp_path, capsys):
 
 def test_defaults_live_in_the_dataclasses():
     assert parse(["--stage", "2"], "") == Arguments(stage=2)
+
+
+def test_stage_1_may_learn_from_more_seasons_than_have_a_yield_but_not_from_fewer(small_card, tmp_path, capsys):
+    flags = ["--data", str(small_card), "--preset", "language-only", "--epochs", "2"]
+    for name, share in (("all", "1"), ("half", "0.5")):
+        assert train.main(["--stage", "1", *flags, "--share", share, "--out", str(tmp_path / name)]) == 0
+    two = ["--stage", "2", *flags, "--out", str(tmp_path / "two")]
+    assert train.main([*two, "--share", "0.5", "--from", str(tmp_path / "all")]) == 0
+    result, first = (RunFolder.open(tmp_path / name).read_json("result.json") for name in ("two", "all"))
+    assert (result["share"], result["n_train"], result["n_test"]) == (0.5, 30, first["n_test"])
+    two[-1] = str(tmp_path / "three")
+    assert train.main([*two, "--from", str(tmp_path / "half")]) == 2
+    assert "a share of 0.5 of the training rows, less than --share 1.0" in capsys.readouterr().err
+    assert not (tmp_path / "three").exists()
