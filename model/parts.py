@@ -125,12 +125,12 @@ class TimesCLIPConfig(Parts):
         return (max(steps, self.patch) - self.patch) // self.stride + 1 + (self.padding == "end")
 
     @property
-    def level_dim(self) -> int:
-        """How many features, the last ones, tell the level: mean and log spread of the window, if numbers are read."""
-        return 2 * self.use_language
+    def plain_dim(self) -> int:
+        """How many features, the last ones, are plain numbers: those of the window, their mean and log spread."""
+        return (self.window + 2) * self.use_language
 
     @property
     def feature_dim(self) -> int:
         """F, what `TimesCLIP.features` tells of one variate in one window."""
         tokens = self.use_vision + self.use_language * (1 + self.selection)
-        return tokens * self.width + self.level_dim
+        return tokens * self.width + self.plain_dim

@@ -150,12 +150,14 @@ class TimesCLIP(nn.Module):
     ) -> Tensor:
         """What stage 2 reads, inputs as in `forward` -> [B,V,F]: text, selected and vision token (those in use).
 
-        With language also mean and log spread of the window, because the level carries yield. Absent variates: zero.
+        With language also the numbers themselves (zero where not observed or beyond the window), their mean and log
+        spread: tokens lose what a linear map of the numbers would find. Absent variates: zero.
         """
         e = self._encode(values, observed, embeddings, drivers, start)
         parts = [part for part in (e.text, e.selected, e.vision) if part is not None]
         if self.language is not None:
-            parts += [e.mean[..., None], e.std.log()[..., None]]
+            numbers = functional.pad(torch.where(observed, values, 0), (0, self.config.window - values.shape[-1]))
+            parts += [numbers, e.mean[..., None], e.std.log()[..., None]]
         return torch.where(e.present[..., None], torch.cat(parts, -1), 0)
 
     def _read(self, e: _Encoded) -> list[Tensor]:

@@ -28,8 +28,8 @@ class HeadShape:
 
     features   F of one window (`TimesCLIPConfig.feature_dim`); the head reads `windows` of them side by side
     variates   V
-    level      how many of the last features of each window are its level (mean and log spread): they have a way of
-               their own to the output, since they alone beat all tokens together where samples are few (docs/log.md)
+    plain      how many of the last features of each window are plain numbers (its values, their mean and log spread):
+               they have a way of their own to the output, a linear map, and another past the bottleneck (docs/log.md)
     static     S, numbers of a sample that do not change within a season: soil, elevation
     quantiles  levels of the quantiles told beside the point forecast
     """
@@ -37,7 +37,7 @@ class HeadShape:
     features: int
     variates: int
     windows: int = 2
-    level: int = 2
+    plain: int = 2
     static: int = 0
     quantiles: tuple[float, ...] = ()
 
@@ -64,8 +64,8 @@ class YieldHead(nn.Module):
 
     def __init__(self, shape: HeadShape, bottleneck: int = 8, hidden: int = 32, dropout: float = 0.3) -> None:
         super().__init__()
-        level, last = shape.level, [shape.features * (window + 1) for window in range(shape.windows)]
-        ends = [at for end in last for at in range(end - level, end)]
+        last = [shape.features * (window + 1) for window in range(shape.windows)]
+        ends = [at for end in last for at in range(end - shape.plain, end)]
         self.register_buffer("ends", torch.tensor(ends, dtype=torch.long), persistent=False)
         self.norm = FeatureNorm(shape.variates, shape.width)
         self.squeeze = nn.Linear(shape.width, bottleneck)

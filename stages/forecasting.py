@@ -78,7 +78,7 @@ def run_stage_2(
     if preset.link == "error" and completer is not None:
         seasons = [with_errors(completer, season, FEATURE_BATCH) for season in seasons]
         config = error_config(prepared, preset)
-    shape = HeadShape(config.feature_dim, config.variates, len(seasons[0].windows), config.level_dim, static, quantiles)
+    shape = HeadShape(config.feature_dim, config.variates, len(seasons[0].windows), config.plain_dim, static, quantiles)
     offset = choose_offset(rehearsals(prepared.table, prepared.fold), setup.offset, setup.window)
     readings = prepared.readings(setup.fill == "completed")
     if preset.link == "frozen" and completer is not None:

@@ -405,11 +405,17 @@ def test_a_shifted_and_scaled_season_is_completed_shifted_and_scaled_alike(shift
     )
 
 
-def test_the_level_of_the_season_reaches_the_features_of_stage_2():
+def test_the_numbers_of_the_season_reach_the_features_of_stage_2():
     model, (values, observed, _) = built(LANGUAGE), season(LANGUAGE)
-    plain, moved = model.features(values, observed), model.features(values + 2, observed)
-    torch.testing.assert_close(moved[1:, :, :-2], plain[1:, :, :-2], atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(moved[1:, :, -2], plain[1:, :, -2] + 2, atol=1e-5, rtol=1e-5)
+    before, moved = model.features(values, observed), model.features(values + 2, observed)
+    first = before.shape[-1] - LANGUAGE.plain_dim
+    torch.testing.assert_close(moved[1:, :, :first], before[1:, :, :first], atol=1e-4, rtol=1e-4)  # tokens: no level
+    torch.testing.assert_close(moved[1:, :, -2], before[1:, :, -2] + 2, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(moved[1:, :, -1], before[1:, :, -1], atol=1e-4, rtol=1e-4)
+    assert torch.equal(moved[..., first:-2], torch.where(observed, values + 2, 0))
+    short = model.features(values[..., :6], observed[..., :6])
+    assert torch.equal(short[..., first : first + 6], torch.where(observed, values, 0)[..., :6])
+    assert not short[..., first + 6 : -2].any()
 
 
 def test_vision_only_reads_no_number():

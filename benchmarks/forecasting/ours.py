@@ -37,6 +37,8 @@ class Setup:
     """Whether it reads them."""
     style: tuple[str, ...] = ()
     """Of render_cache.py."""
+    members: int = 1
+    """Runs, of seeds of their own, whose mean is the forecast."""
     note: str = ""
     """For the table."""
 
@@ -54,12 +56,14 @@ class Strides:
 
 
 STRIDES = {"ili": Strides(), "etth1": Strides(train=8, valid=8)}
+LANGUAGE = ("--preset", "language-only", "--epochs", "30")
 SETUPS = {
     "timesclip": Setup(("--preset", "timesclip", "--epochs", "30")),
     "timesclip, y-range window": Setup(
         ("--preset", "timesclip", "--epochs", "30", "--style.y-range", "window"), style=("--style.y-range", "window")
     ),
-    "language-only": Setup(("--preset", "language-only", "--epochs", "30"), pictures=False),
+    "language-only": Setup(LANGUAGE, pictures=False),
+    "language-only, mean of three": Setup(LANGUAGE, pictures=False, members=3, note="the forecasts of three seeds"),
 }
 RATES = {"ili": ("--batch-size", "8", "--lr", "3e-4")}  # chosen on validation windows (docs/log.md)
 
@@ -73,21 +77,27 @@ def forecast(name: str, series: Series, horizon: int, seed: int) -> tuple[Number
     if setup.pictures:
         _run("render_cache.py", *shared, *setup.style, "--encoder", ENCODER)
     drawn = time.perf_counter()
-    run = FOLDER / f"{series.benchmark.name}-{horizon}-{slug(name)}-seed{seed}"
-    flags = (*setup.flags, *RATES.get(series.benchmark.name, ()))
-    command = ["train.py", "--stage", "1", *shared, *flags, "--seed", str(seed), "--out", str(run)]
-    if not (ROOT / run / "result.json").is_file():
-        _run(*command)
-    made = read_predictions(ROOT / run / "predictions.parquet", series, horizon)
-    history = [json.loads(line) for line in (ROOT / run / "metrics.jsonl").read_text().splitlines()]
-    result = json.loads((ROOT / run / "result.json").read_text())
-    return made, {
-        "steps": history[-1]["step"],
+    alone = name.partition(", mean of")[0]  # whose runs its members are
+    made, rows = [], []
+    for member in range(setup.members * seed, setup.members * (seed + 1)):
+        run = FOLDER / f"{series.benchmark.name}-{horizon}-{slug(alone)}-seed{member}"
+        flags = (*setup.flags, *RATES.get(series.benchmark.name, ()))
+        command = ["train.py", "--stage", "1", *shared, *flags, "--seed", str(member), "--out", str(run)]
+        if not (ROOT / run / "result.json").is_file():
+            _run(*command)
+        made.append(read_predictions(ROOT / run / "predictions.parquet", series, horizon))
+        history = [json.loads(line) for line in (ROOT / run / "metrics.jsonl").read_text().splitlines()]
+        result = json.loads((ROOT / run / "result.json").read_text())
+        rows.append((history[-1]["step"], min(line["valid"]["score"] for line in history), result["encoder"], command))
+    steps, valid, encoders, commands = zip(*rows, strict=True)
+    told: Numbers = np.mean(made, axis=0)
+    return told, {
+        "steps": sum(steps),
         "stride": strides.train,
-        "valid_mse": min(line["valid"]["score"] for line in history),
+        "valid_mse": float(np.mean(valid)),
         "seconds_render": round(drawn - began, 2),
-        "encoder": result["encoder"],
-        "command": " ".join(["python", *command]),
+        "encoder": encoders[0],
+        "command": " ".join(["python", *commands[0]]),
         "note": setup.note,
         "ours": True,
     }
