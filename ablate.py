@@ -34,6 +34,7 @@ from report.output import write_whole
 from report.run import commit, hardware
 from stages.command_line import accepts
 from verdict.arms import ARMS, WITH, Arm, Flags, choose, encoder_arm, lacking, render_flags
+from verdict.elsewhere import run_elsewhere
 from verdict.matrix import Failure, Job, Runner, claim, maps_plan, plan, slug
 from verdict.outcomes import Outcomes, as_record, collect, compare_all, cost, finite, record_of, verdict_of
 from verdict.page import Contents, page
@@ -68,6 +69,8 @@ class Arguments:
     """Most epochs of both stages; what train.py takes by default."""
     workers: int = 1
     """Runs side by side; they share the cores."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler (tcp://host:8786) on whose workers the runs are made; they see this folder, too."""
     out: Path | None = None
     """The folder of the matrix; runs/verdict-<data>-<split> by default."""
     draws: int = DRAWS
@@ -130,7 +133,10 @@ def ablate(args: Arguments, command: str) -> int:
     print(f"{matrix.out}: {len(matrix.jobs)} jobs, {len(matrix.jobs) - len(waiting)} done before")
     if waiting and (code := render(args.cache, matrix)):
         return code
-    failures = Runner().run_all(matrix.jobs, args.workers)
+    if args.scheduler is None:
+        failures = Runner().run_all(matrix.jobs, args.workers)
+    else:
+        failures = run_elsewhere(matrix.jobs, args.scheduler)
     outcomes = collect(matrix.jobs, "place" if args.split == "place" else "year")
     conclude(args, matrix, outcomes, failures, command)
     return 1 if failures else 0
@@ -143,6 +149,8 @@ def prepare(args: Arguments) -> Matrix:
             raise InputError(f"--{name} is {getattr(args, name)}; at least {least} is needed.")
     if args.epochs is not None and args.epochs < 1:
         raise InputError(f"--epochs is {args.epochs}; at least 1 is needed.")
+    if args.scheduler is not None and args.workers != 1:
+        raise InputError("--workers counts runs on this machine, --scheduler has workers of its own. Leave one out.")
     if args.split == "random":
         raise InputError(
             "--split random holds out rows, not years or places: rows of one year and place are on both sides, and no "

@@ -17,9 +17,12 @@ from cache.fill import ImageWork
 from cache.pool import Pool
 from cache.store import Store, content_digest
 from pipeline.errors import InputError
+from tests.jobs import WRITES, job
 from tests.servers import ROOT, dask_cluster, free_port, slow_pid, tiny_card, wait_until
 from tests.test_fill import STYLE, block
 from tests.test_pool import work as failing_work
+from verdict.elsewhere import run_elsewhere
+from verdict.matrix import costs_of
 
 pytest.importorskip("distributed")
 ENCODER = "efficientnet-lite0"
@@ -286,3 +289,25 @@ def test_dask_without_its_package_is_bad_input(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "distributed", None)
     with pytest.raises(InputError, match="pip install distributed"):
         Pool(2, "dask", "tcp://127.0.0.1:1").refuse_unless_ready()
+
+
+KILLS_ITS_WORKER_ONCE = (
+    "import os, signal, time; killed = out.parent / 'killed'; first = not killed.exists(); killed.touch(); "
+    "first and os.kill(os.getppid(), signal.SIGKILL); time.sleep(1); " + WRITES
+)
+
+
+def test_runs_of_a_verdict_are_made_elsewhere_through_failures_and_killed_workers(tmp_path, dask):
+    good = job(tmp_path / "good", WRITES, WRITES)
+    bad = job(tmp_path / "bad", "print('the last line\\n'); raise SystemExit(3)", WRITES)
+    deadly = job(tmp_path / "deadly", KILLS_ITS_WORKER_ONCE, WRITES)
+    (failure,) = run_elsewhere([bad, good, deadly], dask.address)
+    assert (failure.code, failure.line, failure.job.arm) == (3, "the last line", bad.arm)
+    assert good.done
+    assert deadly.done
+    assert [cost["step"] for cost in costs_of(good)] == ["stage1", "stage2"]
+    assert (tmp_path / "deadly" / "killed").exists()
+    assert run_elsewhere([good, deadly], dask.address) == []  # nothing is left to do
+    nowhere = f"tcp://127.0.0.1:{free_port()}"
+    with pytest.raises(ConnectionError, match="no Dask scheduler answers"):
+        run_elsewhere([bad], nowhere)
