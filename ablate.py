@@ -35,7 +35,7 @@ from report.run import commit, hardware
 from stages.command_line import accepts
 from verdict.arms import ARMS, WITH, Arm, Flags, choose, encoder_arm, lacking, render_flags
 from verdict.elsewhere import run_elsewhere
-from verdict.matrix import Failure, Job, Runner, claim, maps_plan, plan, slug
+from verdict.matrix import Failure, Job, Runner, claim, maps_plan, plan, refuse_another, slug
 from verdict.outcomes import Outcomes, as_record, collect, compare_all, cost, finite, record_of, verdict_of
 from verdict.page import Contents, page
 from verdict.rendering import prices
@@ -126,6 +126,7 @@ def ablate(args: Arguments, command: str) -> int:
     """Plan, render, run, compare, write: the whole program."""
     matrix = prepare(args)
     if args.dry_run:
+        refuse_another(matrix.out, matrix.shared)
         describe(matrix)
         return 0
     claim(matrix.out, matrix.shared)
@@ -184,9 +185,9 @@ def prepare(args: Arguments) -> Matrix:
         jobs,
         renders(args, arms, names, encoder.label),
         {
-            "data": table.fingerprint(),
+            "data": f"{table.name} {table.fingerprint()}",
             "split": args.split,
-            "folds": args.folds,
+            "folds": ",".join(fold.name for fold in folds),
             "epochs": args.epochs,
             "encoder": f"{encoder.label} {encoder.weights_digest}",
         },

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import tyro
 from numpy.typing import NDArray
 
@@ -35,6 +34,9 @@ from report.why import why_page
 from stages.explaining import HideName, Occlusion, Vectors, donors, effects, occlusions, selection, summary
 from stages.filling import fill
 from stages.offsets import Rows
+from stages.tuning import encoder_for
+
+LEAST_CHANGE = 0.0005  # t/ha: what is printed as 0.000
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def explain(args: Arguments) -> int:
     """Open the run, find its test rows, hide, forecast again, write: the whole program."""
-    run = RunFolder.open(args.run)
+    run, out = RunFolder.open(args.run), args.out or args.run / "explain"
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file; name a folder.")
     result, config = run.read_json("result.json"), run.read_json("config.json")
     refuse_what_tells_nothing(args, result)
     table = read(args.data or config["data"], year=config["year"], memory_gb=args.memory_gb)
@@ -94,7 +98,6 @@ def explain(args: Arguments) -> int:
 
     changes = effects(run, table, rows, hiding, args.hide, vectors, args.pictures)
     means, drawn_on = summary(changes), selection(run, table, rows, vectors)
-    out = args.out or run.path / "explain"
     out.mkdir(parents=True, exist_ok=True)
     frames = {"occlusion.csv": means, "samples.csv": changes}
     for name, frame in frames.items():
@@ -106,6 +109,9 @@ def explain(args: Arguments) -> int:
     for kind, what in (("variate", "variate"), ("driver", "driver"), ("steps", "stretch of steps")):
         if len(of := means[means["kind"] == kind]):
             most = of.loc[of["mean_abs_change"].idxmax()]
+            if most["mean_abs_change"] < LEAST_CHANGE:
+                print(f"no {what} moves the forecasts: they are those of the offset, which reads nothing of the season")
+                continue
             print(f"the {what} that moves the forecasts most: {most['hidden']} ({most['mean_abs_change']:.3f} t/ha)")
     print(f"{out / 'explain.html'}: {changes['sample_id'].nunique()} test samples. {note(args, result)}")
     return 0
@@ -134,7 +140,7 @@ def note(args: Arguments, result: Mapping[str, Any]) -> str:
 
 def tested(run: RunFolder, table: SeasonTable) -> dict[str, Rows]:
     """The positions of each fold's test samples."""
-    kept = pd.read_parquet(run.path / "predictions.parquet").query("split == 'test'")
+    kept = run.read_predictions().query("split == 'test'")
     at = {name: position for position, name in enumerate(table.sample_id.tolist())}
     return {
         str(fold): np.array([at[name] for name in part["sample_id"]], np.int64)
@@ -173,7 +179,7 @@ def pictures_of(
         looked_at = [whole, *(one.hide(whole, donor) for donor in stand_in for one in hiding)]
         ranges = np.array(fitted[fold]["ranges"])
         blocks += [block for one in looked_at for block in series_blocks(one, ranges, style, framing)]
-    reader = fill(root, args.workers, args.encoder, result, blocks).reader()
+    reader = fill(root, args.workers, encoder_for(args.run, args.encoder), result, blocks).reader()
 
     def vectors(one: SeasonTable, ranges: NDArray[np.float64]) -> NDArray[np.float16]:
         return embeddings(reader, series_blocks(one, ranges, style, framing))

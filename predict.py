@@ -84,6 +84,8 @@ def forecast(args: Arguments) -> int:
     refuse_unless_possible(args.out, ENDINGS, replace=False)
     if args.by_place is not None:
         refuse_unless_possible(args.by_place, (".csv",), replace=False, flag="--by-place")
+        if args.by_place.resolve() == args.out.resolve():
+            raise InputError(f"--out and --by-place both name {args.out}; the one would replace the other.")
     shapes = shapes_of(args.data, args.memory_gb) if args.out.suffix.lower() == ".geojson" else None
     refuse_unless_cache(args.cache)
     run = RunFolder.open(args.run)

@@ -81,7 +81,7 @@ class Arguments:
     steps: str | None = None
     """Also draw every season as it is known after so many steps, as in 6,9,12; the whole season is always drawn."""
     dry_run: bool = False
-    """Print the plan and touch nothing."""
+    """Print the plan and touch nothing (but preview.png, with --preview)."""
     preview: bool = False
     """First draw the plots of three samples beside their numbers into preview.png (try it with --dry-run)."""
     views: int = 0

@@ -175,6 +175,6 @@ def _refuse_if_small(fold: Fold, split: SplitName) -> None:
         found = len(getattr(fold, part))
         if found < LEAST:
             raise InputError(
-                f"--split {split}: fold {fold.name} has {found} samples to {part}; at least {LEAST} are needed. "
-                "Use another split or add data."
+                f"--split {split}: fold {fold.name} has {found} sample{'s' * (found != 1)} to {part}; at least {LEAST} "
+                "are needed. Use another split or add data."
             )

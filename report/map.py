@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 import tyro
 
 from pipeline.errors import InputError
@@ -41,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         data = args.data or run.read_json("config.json")["data"]
         shapes, table = shapes_of(data), read(data, year=run.read_json("config.json")["year"])
         known = dict(zip(table.sample_id.tolist(), shapes.of(table), strict=True))
-        test = pd.read_parquet(run.path / "predictions.parquet").query("split == 'test'").drop(columns="split")
+        if table.fingerprint() != run.read_json("result.json")["data_fingerprint"]:
+            raise InputError(f"{data} is not the data of {args.run}: their fingerprints differ. Name the run's data.")
+        test = run.read_predictions().query("split == 'test'").drop(columns="split")
         test["error"] = test["y_pred"] - test["y_true"]
         write_table(args.out, test, [known.get(name) for name in test["sample_id"]])
     except InputError as error:

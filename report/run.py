@@ -18,11 +18,14 @@ from typing import Any
 
 import pandas as pd
 import torch
+from pyarrow import ArrowInvalid
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from pipeline.errors import InputError
 from report.output import write_whole
 
+WEIGHTS = "model.safetensors"
 HERE = Path(__file__).resolve().parents[1]
 
 
@@ -71,7 +74,25 @@ class RunFolder:
                 f"{path} is not a complete run (it has no result.json). Those that are: `ls runs/*/result.json`; "
                 "make one with `python train.py --stage 1` and then `--stage 2`."
             )
-        return RunFolder(path)
+        run = RunFolder(path)
+        if (path / WEIGHTS).is_file():
+            run.refuse_damaged_weights()
+        return run
+
+    def refuse_damaged_weights(self) -> None:
+        """Raises InputError where model.safetensors is not whole; looks at its first and last bytes only."""
+        try:
+            with safe_open(self.path / WEIGHTS, "pt"):
+                pass
+        except (OSError, SafetensorError) as error:
+            raise self._damaged(WEIGHTS, error) from error
+
+    def _damaged(self, name: str, error: Exception) -> InputError:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        return InputError(
+            f"{self.path / name} cannot be read ({why}), so {self.path} is not the run it was. Bring the file back, or "
+            "delete that folder and run its command again."
+        )
 
     def write_json(self, name: str, record: Mapping[str, Any]) -> None:
         """Write `name` (config.json, fitted.json, result.json)."""
@@ -82,9 +103,9 @@ class RunFolder:
         try:
             record = json.loads((self.path / name).read_text())
         except (OSError, ValueError) as error:
-            raise InputError(f"{self.path / name} cannot be read ({error}); train the run again.") from error
+            raise self._damaged(name, error) from error
         if not isinstance(record, dict):
-            raise InputError(f"{self.path / name} is not an object; train the run again.")
+            raise self._damaged(name, ValueError("it is not an object"))
         return record
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
@@ -111,6 +132,17 @@ class RunFolder:
         """predictions.parquet (or early.parquet), by the contract of docs/architecture.md."""
         self._replace(name, lambda path: predictions.to_parquet(path, index=False))
 
+    def read_predictions(self, name: str = "predictions.parquet") -> pd.DataFrame:
+        """Inverse of `write_predictions`, and of `write_baselines`. Raises InputError where the file is not whole."""
+        if not (self.path / name).exists():
+            raise InputError(
+                f"{self.path} has no {name}; an exported model has no test forecasts. Name the folder of the run."
+            )
+        try:
+            return pd.read_parquet(self.path / name)
+        except (OSError, ArrowInvalid) as error:
+            raise self._damaged(name, error) from error
+
     def write_baselines(self, guesses: pd.DataFrame) -> None:
         """baselines.parquet: what each baseline says of every test row."""
         self._replace("baselines.parquet", lambda path: guesses.to_parquet(path, index=False))
@@ -118,11 +150,14 @@ class RunFolder:
     def write_weights(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """model.safetensors; names start with the fold, as in `2022/encoder.cls`."""
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        self._replace("model.safetensors", lambda path: save_file(contiguous, path))
+        self._replace(WEIGHTS, lambda path: save_file(contiguous, path))
 
     def read_weights(self, prefix: str) -> dict[str, torch.Tensor]:
         """The tensors whose names start with `prefix`, without it."""
-        tensors = load_file(self.path / "model.safetensors")
+        try:
+            tensors = load_file(self.path / WEIGHTS)
+        except (OSError, SafetensorError) as error:
+            raise self._damaged(WEIGHTS, error) from error
         return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
     def write_text(self, name: str, text: str) -> None:

@@ -12,6 +12,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.errors import InputError
 from report.page import metric_rows, verdict
 from report.run import RunFolder, complete_runs
 
@@ -45,6 +46,8 @@ def print_scores(run: RunFolder) -> None:
     screen.print(score_table(run))
     screen.print(verdict(result))
     screen.print(f"pictures seen by: {result['encoder'] or 'nothing'}")
+    if result["control"]:
+        screen.print(f"a control: its pictures are {result['control']}, and say nothing of their season")
     screen.print("seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in result["seconds"].items()))
     screen.print(f"report: {run.path / 'report.html'}\n")
 
@@ -83,7 +86,10 @@ def main() -> int:
     args = tyro.cli(Arguments)
     newest: dict[int, RunFolder] = {}
     for run in complete_runs(args.runs):
-        newest.setdefault(run.read_json("result.json")["stage"], run)
+        try:
+            newest.setdefault(run.read_json("result.json")["stage"], run)
+        except InputError as error:
+            print(f"left out: {error}", file=sys.stderr)
     if not newest:
         print(f"no complete run under {args.runs}; start with `python render_cache.py`", file=sys.stderr)
         return 2

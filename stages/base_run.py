@@ -44,7 +44,7 @@ def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], picture
     if args.model.from_ is None:
         alike = wanted | {"share": share}
         if run := newest_run(alike, names):
-            return run
+            return RunFolder.open(run.path)
         tuned = newest_run({name: value for name, value in alike.items() if name != "cache_spec"}, names)
         hint = f" {tuned.path}, which tuned its own tower, would: --from {tuned.path}." if tuned else ""
         raise InputError(

@@ -42,6 +42,8 @@ def parse(given: Sequence[str], description: str) -> Arguments:
 
 def read_flags(path: Path) -> dict[str, Any]:
     """Flags by name (`batch-size`, `style.size`) from a TOML or JSON file; a key that is no flag is an InputError."""
+    if not path.is_file():
+        raise InputError(f"there is no {path}. Runs that can be resumed or repeated have one: `ls runs/*/config.json`.")
     try:
         text = path.read_text()
         record = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)

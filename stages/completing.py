@@ -94,8 +94,9 @@ def refuse_short_seasons(table: SeasonTable, preset: Preset) -> None:
     """Raises InputError when what stage 1 sees is shorter than a patch."""
     first, _ = windows(table.steps, table.cut, preset.framing)
     if preset.use_language and first.length < preset.patch:
+        cut = "" if table.cut == table.steps // 2 else f", as `cut` in the dataset card is {table.cut}"
         raise InputError(
-            f"{table.name} has {table.steps} steps a season, so {first.length} in its {first.name}; a patch needs "
+            f"{table.name} has {table.steps} steps a season, so {first.length} in its {first.name}{cut}; a patch needs "
             f"{preset.patch}. Use --patch {first.length}, finer steps (season_steps of at least "
             f"{2 * preset.patch}), or --preset vision-only."
         )

@@ -101,12 +101,20 @@ def test_lead_time_counts_to_the_end_of_the_season_where_the_card_names_no_harve
     small_seasons().to_csv(tmp_path / "seasons.csv", index=False)
     (tmp_path / "card.toml").write_text(CARD)
     assert [lead_days(read(tmp_path / "card.toml"), step) for step in (3, 12)] == [90, 0]
-    across = CARD.replace("step_days = 10", 'step_days = 10\nseason_start = "01-01"\nharvest = "01-01"')
+    across = CARD.replace("step_days = 10", 'step_days = 30\nseason_start = "01-01"\nharvest = "01-01"')
     (tmp_path / "card.toml").write_text(across)
     table = read(tmp_path / "card.toml")
     assert table.harvest_days == 365
-    (tmp_path / "card.toml").write_text(CARD)
-    assert table.fingerprint() == read(tmp_path / "card.toml").fingerprint()
+    far = CARD.replace("step_days = 10", 'step_days = 10\nseason_start = "01-01"\nharvest = "12-01"')
+    (tmp_path / "card.toml").write_text(far)
+    with pytest.raises(InputError, match="`harvest` is 12-01, 214 days after the end"):
+        read(tmp_path / "card.toml")
+    cards = (CARD, CARD.replace("step_days = 10", 'step_days = 10\nharvest = "05-31"'))
+    prints = []
+    for card in cards:
+        (tmp_path / "card.toml").write_text(card)
+        prints.append(read(tmp_path / "card.toml").fingerprint())
+    assert prints[0] == prints[1]
 
 
 def test_predict_forecasts_the_run_s_own_test_rows_as_of_a_step(runs, tmp_path):

@@ -103,7 +103,7 @@ def test_too_few_years_places_or_samples_are_refused_with_advice():
     with pytest.raises(InputError, match=r"5 different places.* has 2"):
         make_folds(*grid, "place")
     year = np.array([2019, 2019, 2020, 2020, 2021])
-    with pytest.raises(InputError, match="fold 2021 has 1 samples to test; at least 2"):
+    with pytest.raises(InputError, match="fold 2021 has 1 sample to test; at least 2"):
         make_folds(year, np.array(list("ababa")), np.array(list("vwxyz")), "year")
 
 

@@ -29,6 +29,7 @@ from typing import Any
 from joblib import Parallel, delayed
 
 from pipeline.errors import InputError
+from report.run import RunFolder
 from verdict.arms import Arm, Flags
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,8 +48,8 @@ class Step:
     @property
     def done(self) -> bool:
         """Whether the run is complete."""
-        result = self.folder / "result.json"
-        return result.is_file() and not json.loads(result.read_text()).get("interrupted", False)
+        run = RunFolder(self.folder)
+        return (self.folder / "result.json").is_file() and not run.read_json("result.json").get("interrupted", False)
 
     @property
     def to_run(self) -> Flags:
@@ -197,19 +198,25 @@ def maps_plan(out: Path, seeds: Sequence[int], common: Flags, encoder: str) -> l
     return jobs
 
 
-def claim(out: Path, shared: Mapping[str, Any]) -> None:
-    """Make the matrix folder, or go on with it. Raises InputError where its runs were made with something else."""
-    path = out / "matrix.json"
-    if path.is_file():
-        for name, before in json.loads(path.read_text()).items():
+def refuse_another(out: Path, shared: Mapping[str, Any]) -> None:
+    """Raises InputError where the folder holds something else, or a matrix whose runs were made with something else."""
+    if (out / "matrix.json").is_file():
+        for name, before in RunFolder(out).read_json("matrix.json").items():
             if before != shared.get(name):
                 raise InputError(
                     f"--out {out} holds a matrix with {name} {before}; this one has {shared.get(name)}. Runs of both "
                     "cannot be compared: name another --out, or give the same."
                 )
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"--out {out} exists, is not empty and is no matrix (no matrix.json); name another folder.")
+
+
+def claim(out: Path, shared: Mapping[str, Any]) -> None:
+    """Make the matrix folder, or go on with it. Raises InputError as `refuse_another` does."""
+    refuse_another(out, shared)
+    path = out / "matrix.json"
+    if path.is_file():
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"--out {out} exists, is not empty and is no matrix; name another folder.")
     out.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(shared, indent=1) + "\n")

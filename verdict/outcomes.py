@@ -79,14 +79,14 @@ def collect(jobs: Sequence[Job], held: str) -> Outcomes:
         if not job.done:
             continue
         last = job.steps[-1].folder
-        predictions = last / "predictions.parquet"
-        if predictions.is_file():
-            test = pd.read_parquet(predictions).query("split == 'test'")
+        forecasts = (last / "predictions.parquet").is_file()
+        if forecasts:
+            test = RunFolder(last).read_predictions().query("split == 'test'")
             truth = test if truth is None else truth
             tables.setdefault(job.arm, {})[job.seed] = test[["sample_id", "fold", "y_pred"]]
             results.setdefault(job.arm, []).append(RunFolder(last).read_json("result.json"))
-        if job.arm == WITHOUT or not predictions.is_file():
-            for name, rows in pd.read_parquet(last / "baselines.parquet").groupby("name", sort=False):
+        if job.arm == WITHOUT or not forecasts:
+            for name, rows in RunFolder(last).read_predictions("baselines.parquet").groupby("name", sort=False):
                 tables.setdefault(str(name), {})[job.seed] = rows
     for needed in (WITH, WITHOUT):
         if needed not in tables:

@@ -59,8 +59,8 @@ def export(args: Arguments) -> int:
     run = RunFolder.open(args.run)
     if args.onnx:
         refuse_unless_installed()
+    result, fitted, _ = (run.read_json(name) for name in ("result.json", "fitted.json", "config.json"))
     target = RunFolder.create(args.out or args.run / "export", 0, "export")
-    result, fitted = run.read_json("result.json"), run.read_json("fitted.json")
     for name in FILES:
         shutil.copyfile(run.path / name, target.path / name)
     if has_tower(run.path):

@@ -25,6 +25,9 @@ from pipeline.table import SeasonTable, Variate
 __all__ = ["read"]
 
 
+MOST_DAYS_TO_HARVEST = 183  # after the last step
+
+
 def read(
     data: str | Path | Sequence[str | Path],
     *,
@@ -111,7 +114,20 @@ def _read_card(
     labels = draft.target * about.target_factor
     counts = (*counts, *compared(history, draft.place, labels, str(card.path), for_prediction))
     draft = replace(draft, counts=(*draft.counts, *counts))
-    return finish(about, draft, history, for_prediction=for_prediction)
+    table = finish(about, draft, history, for_prediction=for_prediction)
+    _refuse_far_harvest(card, table)
+    return table
+
+
+def _refuse_far_harvest(card: DatasetCard, table: SeasonTable) -> None:
+    """Raise `InputError` where the harvest is more than half a year after the last step: lead times count from it."""
+    late = (table.harvest_days or 0) - table.steps * table.step_days
+    if late > MOST_DAYS_TO_HARVEST:
+        raise InputError(
+            f"{card.path}: `harvest` is {card.harvest}, {late:.0f} days after the end of a season of {table.steps} "
+            f"steps from {table.season_start} on; at most {MOST_DAYS_TO_HARVEST} are taken. Is another day, "
+            "`season_start` or `step_days` meant?"
+        )
 
 
 def _draft(

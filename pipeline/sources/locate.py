@@ -47,8 +47,8 @@ def locate(data: str | Path | Sequence[str | Path]) -> Located:
     return Located(card.name, files_of(card, card.files), card)
 
 
-def files_of(card: DatasetCard, patterns: Iterable[str]) -> tuple[Path, ...]:
-    """The files of a card's list, relative to the card; each entry is a file or a glob."""
+def files_of(card: DatasetCard, patterns: Iterable[str], key: str = "files") -> tuple[Path, ...]:
+    """The files that a key of a card lists, relative to the card; each entry is a file or a glob."""
     found: list[Path] = []
     for pattern in patterns:
         path = card.path.parent / pattern
@@ -57,7 +57,7 @@ def files_of(card: DatasetCard, patterns: Iterable[str]) -> tuple[Path, ...]:
             origin = f" It comes from {card.source}." if card.source else ""
             raise InputError(
                 f"{path}: the file that the dataset card {card.path} lists as {pattern!r} is not there.{origin} Put it "
-                "in that place, or correct `files` in the card (paths start from the card's folder)."
+                f"in that place, or correct `{key}` in the card (paths start from the card's folder)."
             )
         found += matches
     return tuple(dict.fromkeys(found))

@@ -110,5 +110,5 @@ def _refuse_rows_shorter_than_a_year(stored: int, calendar: Calendar, source: st
     raise InputError(
         f"{source}: the season starts on {calendar.season_start} and runs into the next row, which needs rows of a "
         f"whole year, but {stored} steps of {calendar.days:g} days make {stored * calendar.days:g} days; correct "
-        "`step_days`, `season_start` or `season_steps`."
+        "`step_days`, `season_start` or `season_steps`, or say on which day the rows begin: `calendar_start`."
     )

@@ -40,7 +40,7 @@ def shapes_of(data: str | Path, memory_gb: float | None = None) -> Shapes:
     """The geometries that the card behind `data` names. Raises `InputError` where there are none, or they cannot be."""
     card = locate(data).card
     if card is not None and card.geometry is not None:
-        (path,) = files_of(card, [card.geometry])
+        (path,) = files_of(card, [card.geometry], "geometry")
         return Shapes(False, dict(_features(card, path)))
     if card is None or card.latitude is None or card.longitude is None:
         raise InputError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
-from pipeline.sources.columns import Columns, Wanted, column_names, joined_where, load_columns, merged, require
+from pipeline.sources.columns import Columns, Wanted, column_names, joined_where, load_columns, merged
 from pipeline.sources.labels import (
     default_ids,
     refuse_bad_names,
@@ -119,8 +120,16 @@ def _steps_of(path: Path, header: Sequence[str], pattern: str) -> dict[int, str]
         if match := fits.fullmatch(name):
             add_step(path, found, int(match[1]), name)
     if not found:
-        # Ask for the first column it could have been, so that the nearest one is named.
-        require(path, header, [pattern.replace("{step}", "1")])
+        wanted, present = (
+            pattern.replace("{step}", "<step>"),
+            [re.sub(r"\d+", "<step>", name, count=1) for name in header],
+        )
+        near = get_close_matches(wanted, dict.fromkeys(present), n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"its columns are {', '.join(header[:12])}, ..."
+        raise InputError(
+            f"{path}: no column is called {wanted}, as in {pattern.replace('{step}', '00')}; {hint} Correct the names "
+            "in the file, or `column` in the dataset card."
+        )
     return found
 
 
