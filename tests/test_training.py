@@ -59,6 +59,12 @@ def test_ctrl_c_keeps_the_best_weights_so_far():
     assert task.module.weight.item() != pytest.approx(Line().module.weight.item())
 
 
+def test_ctrl_c_in_a_refit_ends_the_run_for_fewer_epochs_were_not_asked_for():
+    task = Line()
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(SCHEDULE, listener=Heard(task, interrupt_at=3)).refit(task, "a/refit", 5)
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_naming_epoch_and_step():
     task, calls = Line(), []
 

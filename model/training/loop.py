@@ -103,7 +103,7 @@ class Trainer:
         return _Course(self, task, phase).run(self.schedule.epochs, choose=True)
 
     def refit(self, task: Task, phase: str, epochs: int) -> None:
-        """Train exactly `epochs` epochs of the schedule, without a validation score."""
+        """Train exactly `epochs` epochs of the schedule, without a validation score; Ctrl-C ends the program's run."""
         _Course(self, task, phase).run(epochs, choose=False)
 
 
@@ -154,7 +154,9 @@ class _Course:
                 if self.is_due():
                     self.save()
         except KeyboardInterrupt:
-            if self.processes.size > 1:  # each would stop at a step of its own, and wait for the others for ever
+            # Of several each would stop at a step of its own, and wait for the others for ever; fewer epochs than were
+            # asked for are no refit.
+            if self.processes.size > 1 or not choose:
                 raise
             self.fit.interrupted = True
         if not choose:
