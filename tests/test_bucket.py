@@ -18,6 +18,8 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from joblib.externals.loky import get_reusable_executor
 
 import render_cache
@@ -33,6 +35,7 @@ from cache.storage import RECORD, Bucket, CacheError, Folder, open_storage
 from cache.store import Store, content_digest, slabs_of
 from tests.servers import ROOT, free_port, process, s3_server, s3_settings, tiny_card, wait_until
 from tests.test_fill import STYLE, block
+from tests.test_gc import INSTANTS, SLAB_ROWS, STEPS, collect_garbage, meeting, refuse_unless_whole, run_in_steps
 from tests.test_store import some_keys, some_rows
 
 pytest.importorskip("obstore")
@@ -324,3 +327,14 @@ def test_a_folder_needs_no_obstore(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
     assert isinstance(open_storage(str(tmp_path)), Folder)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(0, INSTANTS), min_size=STEPS, max_size=STEPS).map(sorted))
+def test_gc_beside_a_run_takes_nothing_of_a_bucket_that_the_run_has_claimed(server, cache, instants):
+    """As in a folder (test_gc.py): the slabs are there from before, and nobody has claimed them."""
+    root, series = new_bucket(server), block(samples=8)
+    ImageWork.of(root, STYLE, [series], SLAB_ROWS).run(Pool(1, "sequential"), lambda rows: None)
+    with meeting(run_in_steps(root, series), instants):
+        collect_garbage(root)
+    refuse_unless_whole(root, series)
