@@ -42,8 +42,8 @@ class Seen:
         return replace(self, embeddings=None)
 
     def rows(self, index: Tensor) -> Seen:
-        """The samples of `index` [b]. Flat, which is 6 times faster than tensor[index] (docs/log.md)."""
-        return self._each(lambda tensor: tensor.flatten(1).index_select(0, index).view(-1, *tensor.shape[1:]))
+        """The samples of `index` [b]."""
+        return self._each(lambda tensor: gathered(tensor, index))
 
     def part(self, start: int, stop: int) -> Seen:
         """The samples from `start` to `stop`, without a copy."""
@@ -79,6 +79,18 @@ class Seen:
 
     def __len__(self) -> int:
         return len(self.values)
+
+
+def gathered(tensor: Tensor, index: Tensor) -> Tensor:
+    """tensor[index] for tensor [n,...] and index [b]: flat, which is 6 times faster, and halves in words of eight bytes,
+    which is a fifth faster again (docs/log.md).
+    """
+    flat = tensor.flatten(1)
+    words = flat.dtype == torch.float16 and flat.shape[1] % 4 == 0 and flat.is_contiguous()
+    if words:
+        flat = flat.view(torch.int64)
+    chosen = flat.index_select(0, index)
+    return (chosen.view(torch.float16) if words else chosen).view(len(index), *tensor.shape[1:])
 
 
 @dataclass(frozen=True, eq=False)

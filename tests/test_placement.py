@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
+from model.seasons import gathered
 from model.training import placement
 from model.training.errors import Refused
 from model.training.placement import ROOM_TO_WORK, free_bytes, placed, tensors_of
@@ -47,3 +48,12 @@ def test_on_a_cpu_nothing_is_asked_and_nothing_copied():
     assert free_bytes(CPU) is None
     (season,) = placed([SEASON], CPU)
     assert season.first.values.data_ptr() == SEASON.first.values.data_ptr()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.bool])
+@pytest.mark.parametrize("shape", [(9, 3, 8), (9, 3, 5), (9, 1, 1), (9, 4, 0)])
+def test_gathered_rows_are_those_of_plain_indexing(dtype, shape):
+    table = torch.randn(shape).to(dtype)
+    index = torch.tensor([3, 0, 8, 3])
+    for one in (table, table.transpose(1, 2), table[1:]):
+        assert torch.equal(gathered(one, index.clamp(max=len(one) - 1)), one[index.clamp(max=len(one) - 1)])
