@@ -151,7 +151,7 @@ def test_a_job_that_hangs_is_given_up_and_its_worker_is_free_again(dask, tmp_pat
     wait_until(lambda: len(dask.worker_pids()) == 2, 20, "two workers")
     results = []
     jobs = [(str(tmp_path), number, fate) for number, fate in enumerate(["", "hangs", ""])]
-    given_up = Pool(2, "dask", dask.address, timeout=0.7).run(failing_work, jobs, results.append)
+    given_up = Pool(2, "dask", dask.address, timeout=3).run(failing_work, jobs, results.append)
     assert sorted(results) == [0, 2]
     assert [one.reason for one in given_up] == ["it did not end in time"]
     assert Pool(2, "dask", dask.address, timeout=20).run(slow_pid, [None] * 4, results.append) == []
