@@ -179,6 +179,8 @@ def render(args: Arguments) -> int:
     wanted = [Entry.of(owner, variant, *namespaces) for owner, variant in variants]
     try:
         before = claim(cache, wanted, {})
+    except FileNotFoundError:
+        raise  # gc --min-age 0 took the claim while it was written: nothing would spare these pictures
     except OSError as error:
         if len(images.plan.missing) or (vectors and len(vectors.plan.missing)):
             raise

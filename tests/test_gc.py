@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import cache.fill
 import cache.gc
+import render_cache
 from cache.catalog import Entry, entries
 from cache.fill import ImageWork, NotShared, draw_slab
 from cache.fsck import check
@@ -19,6 +20,7 @@ from cache.pool import Pool
 from cache.spec import image_spec
 from cache.store import Store
 from pipeline.render import draw
+from tests.servers import tiny_card
 from tests.test_fill import STYLE, block
 
 SLAB_ROWS = 8
@@ -187,3 +189,19 @@ def test_claims_are_names_and_times(tmp_path):
     ((name, modified),) = claims(tmp_path)
     assert name == entries(tmp_path)[0].file
     assert modified > before
+
+
+def test_a_run_whose_claim_gc_took_while_it_was_written_does_not_say_that_all_is_well(tmp_path, monkeypatch, capsys):
+    """gc --min-age 0 takes half-written files. Without its claim a run's pictures may go, so it must not end with 0."""
+    card = tiny_card(tmp_path / "data")
+    flags = ["--data", str(card), "--cache", str(tmp_path / "cache"), "--encoder", "none", "--workers", "1"]
+    assert render_cache.main(flags) == 0
+
+    def gone(self, root):
+        raise FileNotFoundError(2, "No such file or directory", self.file)
+
+    monkeypatch.setattr(Entry, "save", gone)
+    assert render_cache.main(flags) == 1
+    said = capsys.readouterr()
+    assert "the same command goes on" in said.err
+    assert "everything is in the cache" not in said.out
