@@ -110,7 +110,7 @@ def explain(args: Arguments) -> int:
         if len(of := means[means["kind"] == kind]):
             most = of.loc[of["mean_abs_change"].idxmax()]
             if most["mean_abs_change"] < LEAST_CHANGE:
-                print(f"no {what} moves the forecasts: they are those of the offset, which reads nothing of the season")
+                print(f"no {what} moves the forecasts by {LEAST_CHANGE} t/ha or more")
                 continue
             print(f"the {what} that moves the forecasts most: {most['hidden']} ({most['mean_abs_change']:.3f} t/ha)")
     print(f"{out / 'explain.html'}: {changes['sample_id'].nunique()} test samples. {note(args, result)}")

@@ -58,9 +58,10 @@ def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], picture
             found, needed = differing(result.get(name), value)
             raise InputError(f"--from {run.path} has {name} {found}, this run needs {needed}. Run:\n    {command}")
     # Stage 1 reads no yield, so it may have learnt from more seasons of the same sides than have one that counts here.
-    if result["share"] < share:
+    if result["share"] != share and (args.stage == 3 or result["share"] < share):
+        than = "less than" if result["share"] < share else "more than"
         raise InputError(
-            f"--from {run.path} has learnt from a share of {result['share']} of the training rows, less than --share "
+            f"--from {run.path} has learnt from a share of {result['share']} of the training rows, {than} --share "
             f"{share} of this run. Run:\n    {command}"
         )
     if not names <= set(result["folds"]):

@@ -26,6 +26,7 @@ import render_cache
 import train
 from cache.__main__ import collect
 from cache.__main__ import main as cache_main
+from cache.catalog import entries
 from cache.fill import ImageWork, wanted_keys
 from cache.fsck import check
 from cache.gc import garbage, sweep
@@ -338,3 +339,4 @@ def test_gc_beside_a_run_takes_nothing_of_a_bucket_that_the_run_has_claimed(serv
     with meeting(run_in_steps(root, series), instants):
         collect_garbage(root)
     refuse_unless_whole(root, series)
+    assert len(entries(root)) == 1

@@ -189,4 +189,17 @@ def test_stage_1_may_learn_from_more_seasons_than_have_a_yield_but_not_from_fewe
     two[-1] = str(tmp_path / "three")
     assert train.main([*two, "--from", str(tmp_path / "half")]) == 2
     assert "a share of 0.5 of the training rows, less than --share 1.0" in capsys.readouterr().err
+    three = [
+        "--stage",
+        "3",
+        *flags,
+        "--share",
+        "0.25",
+        "--from",
+        str(tmp_path / "two"),
+        "--out",
+        str(tmp_path / "three"),
+    ]
+    assert train.main(three) == 2  # stage 2 has read the yields of more rows than are to count
+    assert "more than --share 0.25" in capsys.readouterr().err
     assert not (tmp_path / "three").exists()
