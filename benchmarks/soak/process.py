@@ -47,7 +47,12 @@ class Child:
 
     def workers(self) -> list[int]:
         """The living worker processes of loky among them."""
-        return [pid for pid in self.members() if b"popen_loky" in _read(pid, "cmdline")]
+        found = []
+        for pid in self.members():
+            with contextlib.suppress(OSError):  # it ended since it was listed
+                if b"popen_loky" in _read(pid, "cmdline"):
+                    found.append(pid)
+        return found
 
     def signal_group(self, number: signal.Signals) -> None:
         """To the leader and everything that it started."""
