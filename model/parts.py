@@ -56,6 +56,9 @@ class Parts:
     """Attention heads."""
     dropout: float = 0.1
     """Share of activations dropped in training."""
+    picture_dropout: float = 0.0
+    """Share of samples whose completion does without the picture in training; 1: it never reads pictures (alignment and
+    yield do)."""
     std_floor: float = 0.05
     """Least spread that the instance norm divides by, in units of the training spread."""
 
@@ -70,9 +73,12 @@ class Parts:
             ("temperature", 0, math.inf),
             ("alignment_weight", -1e-9, math.inf),
             ("dropout", -1e-9, 1),
+            ("picture_dropout", -1e-9, 1 + 1e-9),
         ):
             if not low < getattr(self, name) < high:
-                raise ValueError(f"{name} {getattr(self, name)} is out of its range ({max(low, 0)} to {high})")
+                raise ValueError(f"{name} {getattr(self, name)} is out of its range ({max(low, 0)} to {high:g})")
+        if self.picture_dropout and not (self.use_vision and self.use_language):
+            raise ValueError("picture_dropout needs pictures, and numbers to complete from without them")
 
     @property
     def aligned(self) -> bool:

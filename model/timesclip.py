@@ -162,7 +162,7 @@ class TimesCLIP(nn.Module):
 
     def _read(self, e: _Encoded) -> list[Tensor]:
         """What the completion reads of a variate: patches, the selected token in place of the last, the picture."""
-        tokens = [] if e.vision is None else [e.vision]
+        tokens = [] if e.vision is None else [self._shown(e.vision)]
         if e.text is None or e.patches is None:
             return tokens
         if self.config.pool == "mean":
@@ -170,6 +170,15 @@ class TimesCLIP(nn.Module):
         if e.selected is None:
             return [e.patches.flatten(2), *tokens]
         return [e.patches[:, :, :-1].flatten(2), e.selected, *tokens]
+
+    def _shown(self, vision: Tensor) -> Tensor:
+        """Vision tokens [B,V,E] as the completion reads them: those of some samples are hidden in training, or all."""
+        hidden = self.config.picture_dropout
+        if hidden == 1:
+            return torch.zeros_like(vision)
+        if hidden == 0 or not self.training:
+            return vision
+        return vision * (torch.rand(len(vision), 1, 1, device=vision.device) >= hidden) / (1 - hidden)
 
     def _encode(
         self, values: Tensor, observed: Tensor, embeddings: Tensor | None, drivers: Tensor | None, start: int

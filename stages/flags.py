@@ -78,6 +78,8 @@ class ModelFlags:
     """Attention heads."""
     dropout: float | None = None
     """Share of activations dropped in training."""
+    picture_dropout: float | None = None
+    """Share of samples that stage 1 completes without their picture in training; 1: the completion never reads it."""
     link: LinkName | None = None
     """Stage 2 takes from stage 1: its frozen features, its completion error as extra channels, or nothing (scratch)."""
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
@@ -99,9 +101,9 @@ class ModelFlags:
     fill: Literal["nothing", "completed"] = "nothing"
     """Stage 2 with --steps: also fill what comes after a step with stage 1's completion, where validation rows gain."""
     shrink: bool = True
-    """Stage 2 on frozen features: of what is learnt beyond the offset keep only what holds in years left out."""
+    """Stage 2 on frozen features: learn as long, and keep as much of it, as holds in years or places left out."""
     interval: IntervalName = "pooled"
-    """Stage 2: the 90 % interval from the residuals of all validation rows, or of every learnt year by turns (year)."""
+    """Stage 2: the 90 % interval from residuals of single rows, or of years: so that it holds in nine of ten years."""
 
 
 @dataclass(frozen=True)

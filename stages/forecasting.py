@@ -18,23 +18,23 @@ from model.completion import continued, with_errors
 from model.finetuning import COMPLETION_WEIGHT, SeasonForecaster
 from model.intervals import IntervalName
 from model.metrics import yield_metrics
-from model.offset import Offset, OffsetName, choose_offset
+from model.offset import OffsetName, choose_offset
 from model.parts import TimesCLIPConfig
 from model.presets import Preset
 from model.seasons import Season
 from model.timesclip import TimesCLIP
 from model.training.loop import Fit, Trainer
-from model.training.sampling import balancing_weights
-from model.yields import AnomalyScale, HeadShape, YieldEnsemble
+from model.yields import HeadShape, YieldEnsemble
 from pipeline.splits import Fold
 from pipeline.table import SeasonTable
 from report.run import RunFolder
 from stages.completing import model_config
 from stages.forecaster import FEATURE_BATCH, AsOf, Forecaster, Yields, told
-from stages.learners import Jointly, Learner, Lesson, OnFrozen, new_forecaster
-from stages.offsets import Rows, anomaly_of, known_in, rehearsals
+from stages.learners import Jointly, Learner, OnFrozen, new_forecaster
+from stages.offsets import Rows, known_in, rehearsals
 from stages.prepare import Pictures, Prepared, Reading, Scales, assemble
-from stages.trust import trust
+from stages.teaching import Teaching
+from stages.trust import epochs_that_hold, trust
 
 QUANTILES = (0.05, 0.5, 0.95)
 FillName = Literal["nothing", "completed"]
@@ -87,13 +87,14 @@ def run_stage_2(
             seasons = [*seasons, *(continued(completer, one, step, FEATURE_BATCH) for one, step in pairs)]
         judged = [one.number for one in readings]
         learner: Learner = OnFrozen(completer, prepared.table, seasons, setup.members, shape, trainer, judged)
-        shrink = setup.shrink
-        return learn(prepared, seasons, readings, learner, offset, setup.balance, None, setup.interval, shrink)
+        teaching = Teaching(prepared.table, prepared.fold, learner, offset, setup.balance)
+        return learn(prepared, seasons, readings, teaching, setup.interval, setup.shrink)
     season = seasons[0]
     start = partial(new_forecaster, config, season, members=setup.members, shape=shape)
     learner = Jointly(start, seasons, trainer, 0.0, False, [one.number for one in readings])
     completer = completer if preset.link == "error" else None
-    return learn(prepared, seasons, readings, learner, offset, setup.balance, completer, setup.interval)
+    teaching = Teaching(prepared.table, prepared.fold, learner, offset, setup.balance, completer)
+    return learn(prepared, seasons, readings, teaching, setup.interval)
 
 
 def run_stage_3(prepared: Prepared, source: RunFolder, trainer: Trainer, balance: bool) -> Forecast:
@@ -105,7 +106,7 @@ def run_stage_3(prepared: Prepared, source: RunFolder, trainer: Trainer, balance
     readings = prepared.readings()
     judged = [one.number for one in readings]
     learner = Jointly(lambda rows: copy.deepcopy(start), seasons, trainer, COMPLETION_WEIGHT, True, judged)
-    return learn(prepared, seasons, readings, learner, before.offset, balance)
+    return learn(prepared, seasons, readings, Teaching(prepared.table, prepared.fold, learner, before.offset, balance))
 
 
 def error_config(prepared: Prepared, preset: Preset) -> TimesCLIPConfig:
@@ -124,10 +125,7 @@ def learn(
     prepared: Prepared,
     seasons: Sequence[Season],
     readings: Sequence[Reading],
-    learner: Learner,
-    offset: Offset,
-    balance: bool,
-    completer: TimesCLIP | None = None,
+    teaching: Teaching,
     interval: IntervalName = "pooled",
     shrink: bool = False,
 ) -> Forecast:
@@ -138,39 +136,30 @@ def learn(
     read both completed and left open, the one with the least mean squared error on validation rows is the forecaster's.
     The test rows are read after that, once in each of the `readings`, the first of which is the whole season.
 
-    shrink: the rows that are learnt from are forecast, too, in five parts of whole years or places by heads that did
-    not learn them (they learn again for the chosen number of epochs); of the anomaly that share is kept which holds for
-    them, for each step its own. interval `year`: the parts are single years, and margins come from these forecasts
-    instead; only offset, epoch and a frozen encoder know the year. A run that is interrupted before does neither.
+    shrink: one validation year is a poor judge of the years to come, so all rows that are learnt from judge: in five
+    parts of whole years or places, each by heads that did not learn it. They choose the epoch, and of the anomaly that
+    share is kept which holds for them, for each step its own. interval `year`: margins come from such forecasts, too,
+    in parts of single years; only offset, epoch and a frozen encoder know the year. A run that is interrupted before
+    does neither.
     """
     table, fold = prepared.table, prepared.fold
-    known = known_in(table, fold, fold.train)
-    anomaly = anomaly_of(table, fold.train, offset, known, own=True)
-    scale = AnomalyScale.fit(anomaly)
-    valid = Lesson(fold.valid, scale.apply(anomaly_of(table, fold.valid, offset, known, own=False)))
-    encoder, heads, fit = learner.fit(lesson(table, fold.train, scale, anomaly, balance), valid, f"{fold.name}/train")
-    chosen = Forecaster(encoder, heads, scale, offset, known, 0.0, completer)
-    read = [seasons[one.number] for one in readings]
-    target = table.target[fold.valid]
     learnt = np.sort(np.concatenate([fold.train, fold.valid]))
-
-    def again(rows: Rows, phase: str) -> Forecaster:
-        known = known_in(table, fold, rows)
-        anomaly = anomaly_of(table, rows, offset, known, own=True)
-        unit = scale if learner.keeps_scale else AnomalyScale.fit(anomaly)
-        taught = lesson(table, rows, unit, anomaly, balance)
-        encoder, heads = learner.refit(taught, f"{phase}/refit", fit.best_epoch)
-        return Forecaster(encoder, heads, unit, offset, known, 0.0, completer)
-
+    chosen, fit = teaching.fit(fold.train, fold.valid, "/train")
     if fit.interrupted:
         interval, shrink = "pooled", False
+    if shrink:
+        epochs = epochs_that_hold(teaching, learnt)
+        if epochs != fit.best_epoch:
+            chosen, fit = teaching.refit(fold.train, " chosen", epochs, chosen.scale), replace(fit, best_epoch=epochs)
+    again = partial(teaching.refit, epochs=fit.best_epoch, unit=chosen.scale)
+    read = [seasons[one.number] for one in readings]
     margins, kept = trust(chosen, table, fold, read, interval, shrink, again)
     valids = told(chosen, table, read, margins, kept, fold.valid)
-    forecaster = replace(chosen, known=known_in(table, fold, learnt)) if fit.interrupted else again(learnt, fold.name)
+    forecaster = replace(chosen, known=known_in(table, fold, learnt)) if fit.interrupted else again(learnt, "")
     early = [
         AsOf(one.step, one.completed, v, v) for one, v in zip(readings, valids, strict=True) if one.step is not None
     ]
-    completes = completing_helps(early, target)
+    completes = completing_helps(early, table.target[fold.valid])
     steps = tuple(
         (one.step, margin, share)
         for one, margin, share in zip(readings, margins, kept, strict=True)
@@ -179,7 +168,7 @@ def learn(
     forecaster = replace(forecaster, margin=margins[0], early=steps, completes=completes, kept=kept[0])
     tests = told(forecaster, table, read, margins, kept, fold.test)
     early = [one._replace(test=test) for one, test in zip(early, tests[1:], strict=True)]
-    return Forecast(prepared, forecaster, fit, learnt, valids[0], tests[0], heads, tuple(early))
+    return Forecast(prepared, forecaster, fit, learnt, valids[0], tests[0], chosen.heads, tuple(early))
 
 
 def completing_helps(early: Sequence[AsOf], target: NDArray[np.float64]) -> bool:
@@ -192,11 +181,6 @@ def completing_helps(early: Sequence[AsOf], target: NDArray[np.float64]) -> bool
         for kind in (False, True)
     }
     return bool(errors[True] and np.mean(errors[True]) < np.mean(errors[False]))
-
-
-def lesson(table: SeasonTable, rows: Rows, scale: AnomalyScale, anomaly: NDArray[np.float64], balance: bool) -> Lesson:
-    """Rows with their anomalies in the units of the scale, drawn by their yields' density where asked for."""
-    return Lesson(rows, scale.apply(anomaly), balancing_weights(table.target[rows]) if balance else None)
 
 
 def predictions(outcomes: Sequence[Forecast]) -> pd.DataFrame:

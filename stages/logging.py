@@ -11,19 +11,22 @@ from report.tracking import Trackers
 
 
 class EpochLog:
-    """Told of every step and epoch in the main process; epochs of a refit, which nothing judges, move the bar only."""
+    """Told of every step and epoch in the main process.
+
+    Epochs of a refit, which nothing judges, and of models that leave a part out move the bar only.
+    """
 
     def __init__(self, run: RunFolder, display: TrainingDisplay, trackers: Trackers) -> None:
         self.run, self.display, self.trackers = run, display, trackers
 
     def on_step(self, phase: str, epoch: int, step: int, steps: int) -> None:
-        """After each optimizer step; `phase` is <fold>/train or <fold>/refit."""
+        """After each optimizer step; `phase` is <fold>/train, <fold>/parts or <fold>/refit."""
         self.display.step(phase, epoch, step, steps)
 
     def on_epoch(self, phase: str, epoch: Epoch) -> None:
         """After each epoch."""
         fold, _, part = phase.rpartition("/")
-        if part == "refit":
+        if part != "train":
             return
         row = asdict(epoch)
         self.run.append_metrics({"fold": fold, **row})

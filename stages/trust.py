@@ -1,4 +1,7 @@
-"""How far a forecast may be trusted: which share of the learnt anomaly holds, and how wide its interval must be."""
+"""How far learning may be trusted, told by rows that it left out.
+
+For how many epochs it holds, which share of what it says holds, and how wide the interval must be.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.intervals import LEAST_YEARS, IntervalName, margin_over_years
+from model.left_out import best_epoch_of_all, kept_share, parts_of
 from model.seasons import Season
-from model.shrinkage import kept_share, parts_of
 from model.yields import conformal_margin
 from pipeline.errors import InputError
 from pipeline.splits import Fold
 from pipeline.table import SeasonTable
 from stages.forecaster import Forecaster, Yields, told
 from stages.offsets import Rows, groups_of
+from stages.teaching import Teaching
+
+
+def epochs_that_hold(teaching: Teaching, learnt: Rows) -> int:
+    """For how many epochs to learn: as many as are best for rows left out, in parts of whole years or places."""
+    parts = parts_of(groups_of(teaching.table, teaching.fold, learnt))
+    curves, rows = [], np.bincount(parts)
+    for part in range(len(rows)):
+        out, phase = parts == part, f" without part {part}/parts"
+        forecaster, fit = teaching.fit(learnt[~out], learnt[out], phase)
+        if fit.interrupted:
+            raise KeyboardInterrupt
+        curves.append(forecaster.scale.spread**2 * np.array(fit.scores))
+    return best_epoch_of_all(curves, rows)
 
 
 def trust(
@@ -34,16 +51,17 @@ def trust(
     """
     learnt, by_year = np.sort(np.concatenate([fold.train, fold.valid])), interval == "year"
     kept = [1.0] * len(seasons)
-    if by_year or shrink:
-        parts = table.year[learnt] if by_year else parts_of(groups_of(table, fold, learnt))
-        name = f"{fold.name} without {'' if by_year else 'part '}"
-        left_out = forecasts_left_out(table, learnt, parts, seasons, lambda rows, part: again(rows, f"{name}{part}"))
-        kept = left_out.kept() if shrink else kept
+    if not (by_year or shrink):
+        valids = told(chosen, table, seasons, [0.0] * len(seasons), kept, fold.valid)
+        return [conformal_margin(one.shortfall(table.target[fold.valid])) for one in valids], kept
+    parts = table.year[learnt] if by_year else parts_of(groups_of(table, fold, learnt))
+    name = f" without {'' if by_year else 'part '}"
+    left_out = forecasts_left_out(table, learnt, parts, seasons, lambda rows, part: again(rows, f"{name}{part}"))
+    kept = left_out.kept() if shrink else kept
+    shortfalls = left_out.shortfall(kept)
     if by_year:
-        return [margin_over_years(row, table.year[learnt]) for row in left_out.shortfall(kept)], kept
-    target = table.target[fold.valid]
-    valids = told(chosen, table, seasons, [0.0] * len(seasons), kept, fold.valid)
-    return [conformal_margin(one.shortfall(target)) for one in valids], kept
+        return [margin_over_years(row, table.year[learnt]) for row in shortfalls], kept
+    return [conformal_margin(row) for row in shortfalls], kept
 
 
 @dataclass(frozen=True, eq=False)

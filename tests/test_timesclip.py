@@ -243,11 +243,36 @@ def test_a_config_survives_json():
         ({"drivers": 1}, "steps is 0"),
         ({"temperature": 0.0}, "temperature 0.0 is out of its range"),
         ({"dropout": 1.0}, "dropout 1.0 is out of its range"),
+        ({"picture_dropout": 1.1}, r"picture_dropout 1.1 is out of its range \(0 to 1\)"),
+        ({"picture_dropout": 0.5, "use_vision": False}, "numbers to complete from without them"),
     ],
 )
 def test_sizes_that_cannot_work_are_refused_with_their_numbers(change, message):
     with pytest.raises(ValueError, match=message):
         replace(SMALL, **change)
+
+
+@pytest.mark.parametrize("hidden", [0.0, 0.5, 1.0])
+def test_the_completion_does_without_hidden_pictures(hidden):
+    """In training a share of samples does not read its picture; afterwards all do, unless none ever does."""
+    model, (values, observed, embeddings) = (
+        built(replace(SMALL, dropout=0.0, picture_dropout=hidden)),
+        season(SMALL, samples=400),
+    )
+    other = torch.randn_like(embeddings)
+
+    def reads() -> torch.Tensor:
+        outs = []
+        for seen in (embeddings, other):
+            torch.manual_seed(7)
+            outs.append(model(values, observed, seen).completion)
+        return (outs[0] != outs[1]).flatten(1).any(1).float().mean()
+
+    model.eval()
+    assert reads() == (hidden < 1)
+    assert model(values, observed, embeddings).vision.any()  # alignment and yield see them all the same
+    model.train()
+    assert reads() == pytest.approx(1 - hidden, abs=0.08)
 
 
 def test_inputs_of_the_wrong_shape_are_refused():

@@ -54,8 +54,14 @@ class Fit:
 
     best_epoch: int
     best_score: float
+    first_score: float  # before the first epoch
     epochs: list[Epoch] = field(default_factory=list)
     interrupted: bool = False
+
+    @property
+    def scores(self) -> list[float]:
+        """The validation score before the first epoch and after each."""
+        return [self.first_score, *(epoch.valid["score"] for epoch in self.epochs)]
 
 
 class Listener(Protocol):
@@ -127,12 +133,12 @@ class _Course:
         self.terms: list[Tensor] = []  # of each step of this epoch, this process's share times the rows of the step
         self.names_of_terms: list[str] = []
         self.done_steps, self.finished = 0, False  # of this epoch; the phase
-        self.fit = Fit(0, math.inf)
+        self.fit = Fit(0, math.inf, math.inf)
 
     def run(self, epochs: int, choose: bool) -> Fit:
         if not self.restore():
             if choose:
-                self.fit.best_score = self.score()["score"]
+                self.fit.first_score = self.fit.best_score = self.score()["score"]
             self.best = copied(self.module)
             if self.processes.rank:  # the others draw dropout of their own; the first draws that of a single process
                 torch.manual_seed(self.trainer.seed + 1_000_003 * self.processes.rank)
@@ -255,6 +261,7 @@ class _Course:
             numbers = {
                 "best_epoch": self.fit.best_epoch,
                 "best_score": self.fit.best_score if math.isfinite(self.fit.best_score) else None,
+                "first_score": self.fit.first_score if math.isfinite(self.fit.first_score) else None,
                 "epochs": [asdict(epoch) for epoch in self.fit.epochs],
                 "interrupted": self.fit.interrupted,
                 "done_steps": self.done_steps,
@@ -274,12 +281,11 @@ class _Course:
         if saved is None:
             return False
         numbers, self.finished = saved.numbers, saved.finished
-        self.fit = Fit(
-            numbers["best_epoch"],
-            math.inf if numbers["best_score"] is None else numbers["best_score"],
-            [Epoch(**epoch) for epoch in numbers["epochs"]],
-            numbers["interrupted"],
+        best, first = (
+            math.inf if score is None else score for score in (numbers["best_score"], numbers["first_score"])
         )
+        epochs = [Epoch(**epoch) for epoch in numbers["epochs"]]
+        self.fit = Fit(numbers["best_epoch"], best, first, epochs, numbers["interrupted"])
         self.best = {name: tensor.to(self.processes.device) for name, tensor in saved.best.items()}
         if saved.finished:
             self.module.load_state_dict(self.best)

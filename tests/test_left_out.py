@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import train
-from model.shrinkage import kept_share, parts_of
+from model.left_out import best_epoch_of_all, kept_share, parts_of
 from report.run import RunFolder
 from tests.conftest import CARD, small_seasons
 
@@ -25,6 +25,21 @@ def test_the_kept_share_is_the_one_with_the_least_squared_error(seed, scale, noi
 def test_nothing_is_kept_of_what_points_the_wrong_way_and_all_of_nothing():
     assert kept_share(np.array([1.0, -1.0]), np.array([-1.0, 1.0])) == 0
     assert kept_share(np.array([1.0, -1.0]), np.zeros(2)) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 9), st.lists(st.floats(0, 4, width=32), min_size=1, max_size=6)),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_the_epoch_is_the_one_with_the_least_squared_error_over_the_rows_of_all_parts(parts):
+    reached = min(len(curve) for _, curve in parts)
+    totals = [sum(rows * curve[epoch] for rows, curve in parts) for epoch in range(reached)]
+    rows, curves = np.array([rows for rows, _ in parts]), [np.array(curve) for _, curve in parts]
+    assert totals[best_epoch_of_all(curves, rows)] == pytest.approx(min(totals))
 
 
 @settings(max_examples=40, deadline=None)

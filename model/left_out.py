@@ -1,6 +1,8 @@
-"""How much of a learnt anomaly to keep: as much as holds for groups that were not learnt from."""
+"""What groups that were left out of learning tell: how long to learn, and how much of what was learnt to keep."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,17 @@ def kept_share(anomaly: Numbers, forecast: Numbers) -> float:
     """
     power = float(forecast @ forecast)
     return float(np.clip((anomaly @ forecast) / power, 0.0, 1.0)) if power > 0 else 1.0
+
+
+def best_epoch_of_all(curves: Sequence[Numbers], rows: NDArray[np.int64]) -> int:
+    """The epoch with the least squared error over all parts.
+
+    curves: of each part [1 + epochs], from epoch 0 (nothing learnt) on, the mean squared error of its left-out rows,
+    of which there are `rows` [parts]. Only epochs that every part came to count. (Cross-validation: Stone 1974, J. R.
+    Stat. Soc. B 36, 111-147.)
+    """
+    reached = min(len(curve) for curve in curves)
+    return int((rows @ np.stack([curve[:reached] for curve in curves])).argmin())
 
 
 def parts_of(group: NDArray[np.generic], parts: int = PARTS) -> NDArray[np.int64]:
