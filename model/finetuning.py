@@ -25,7 +25,7 @@ class SeasonForecaster(nn.Module):
         self.encoder, self.yields = encoder, yields
 
     def forward(self, season: Season) -> Tensor:
-        """b seasons -> standardised anomalies [M,b,O], one row a member; O as in `YieldHead`."""
+        """b seasons -> standardised anomalies [M,b,O], one row a member; O as in `HeadShape`."""
         seen = torch.cat([self.features(window) for window in season.windows], -1)
         anomalies: Tensor = self.yields(seen, season.present, season.static)
         return anomalies

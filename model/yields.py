@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,63 +57,69 @@ class HeadShape:
         return HeadShape(**{**record, "quantiles": tuple(record["quantiles"])})
 
 
-class YieldHead(nn.Module):
-    """Frozen features of what was seen -> yield anomaly. Small, for 10^2-10^4 samples; starts at exactly zero."""
+class Linears(nn.Module):
+    """One linear layer a member: weight [M,I,O], bias [M,1,O]; first weights as those of nn.Linear."""
+
+    def __init__(self, members: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(inputs)
+        self.weight = nn.Parameter(torch.empty(members, inputs, outputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(members, 1, outputs).uniform_(-bound, bound))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """[M,n,I] -> [M,n,O]."""
+        return torch.baddbmm(self.bias, values, self.weight)
+
+
+class YieldEnsemble(nn.Module):
+    """Frozen features of what was seen -> yield anomalies by M small heads, whose mean is the forecast.
+
+    For 10^2-10^4 samples; starts at exactly zero. Heads differ in their first weights and what dropout hides from them.
+    They are computed side by side: the first dimension of every parameter is the head.
+    """
 
     ends: Tensor
 
-    def __init__(self, shape: HeadShape, bottleneck: int = 8, hidden: int = 32, dropout: float = 0.3) -> None:
+    def __init__(
+        self, members: int, shape: HeadShape, bottleneck: int = 8, hidden: int = 32, dropout: float = 0.3
+    ) -> None:
         super().__init__()
+        self.members, self.shape = members, shape
         last = [shape.features * (window + 1) for window in range(shape.windows)]
         ends = [at for end in last for at in range(end - shape.plain, end)]
         self.register_buffer("ends", torch.tensor(ends, dtype=torch.long), persistent=False)
         self.norm = FeatureNorm(shape.variates, shape.width)
-        self.squeeze = nn.Linear(shape.width, bottleneck)
-        self.variates = nn.Parameter(0.02 * torch.randn(shape.variates, bottleneck))
+        self.squeeze = Linears(members, shape.width, bottleneck)
+        self.variates = nn.Parameter(0.02 * torch.randn(members, 1, shape.variates, bottleneck))
         self.dropout = Dropout(dropout)
         straight = shape.variates * len(ends) + shape.static
-        self.mix = nn.Linear(shape.variates * bottleneck + straight, hidden)
-        self.out = nn.Linear(hidden, shape.outputs)
+        self.mix = Linears(members, shape.variates * bottleneck + straight, hidden)
+        self.out = Linears(members, hidden, shape.outputs)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
-        self.straight = nn.Parameter(torch.zeros(straight, shape.outputs))
+        self.straight = nn.Parameter(torch.zeros(members, straight, shape.outputs))
 
     def fit_features(self, features: Tensor, present: Tensor) -> None:
         """Fits the feature norm on training rows: features [n,V,windows * F], present [n,V] bool."""
         self.norm.fit([features], [present])
 
     def forward(self, features: Tensor, present: Tensor, static: Tensor | None = None) -> Tensor:
-        """features [B,V,windows * F], present [B,V] bool, static [B,S] -> anomaly [B,O], in training spreads.
+        """features [B,V,windows * F], present [B,V] bool, static [B,S] -> anomalies [M,B,O], in training spreads.
 
-        The first output is the point forecast, the others are quantiles.
+        Of O the first is the point forecast, the others are quantiles.
         """
         known = present[..., None]
         normed = torch.where(known, self.norm(torch.where(known, features, 0)), 0)
-        squeezed = torch.where(known, functional.gelu(self.squeeze(self.dropout(normed)) + self.variates), 0)
+        hidden = self.dropout(normed.flatten(0, 1).expand(self.members, -1, -1))
+        squeezed = functional.gelu(self.squeeze(hidden).unflatten(1, present.shape) + self.variates)
         plain = normed[..., self.ends].flatten(1)
         if static is not None:
             plain = torch.cat([plain, static], -1)
-        mixed = functional.gelu(self.mix(self.dropout(torch.cat([squeezed.flatten(1), plain], -1))))
-        anomaly: Tensor = self.out(self.dropout(mixed)) + plain @ self.straight
-        return anomaly
-
-
-class YieldEnsemble(nn.Module):
-    """`members` yield heads that differ in their first weights; the prediction is their mean."""
-
-    def __init__(self, members: int, shape: HeadShape) -> None:
-        super().__init__()
-        self.shape = shape
-        self.heads = nn.ModuleList(YieldHead(shape) for _ in range(members))
-
-    def fit_features(self, features: Tensor, present: Tensor) -> None:
-        """Fits the norm of every head on the rows it is trained on."""
-        for head in self.heads:
-            cast(YieldHead, head).fit_features(features, present)
-
-    def forward(self, features: Tensor, present: Tensor, static: Tensor | None = None) -> Tensor:
-        """features [B,V,windows * F], present [B,V] bool, static [B,S] -> anomalies [M,B,O], one row a member."""
-        return torch.stack([head(features, present, static) for head in self.heads])
+        plain = plain.expand(self.members, -1, -1)
+        read = torch.cat([torch.where(known, squeezed, 0).flatten(2), plain], -1)
+        mixed = functional.gelu(self.mix(self.dropout(read)))
+        anomalies: Tensor = self.out(self.dropout(mixed)) + plain @ self.straight
+        return anomalies
 
 
 @dataclass(frozen=True, eq=False)

@@ -133,7 +133,7 @@ class Forecaster:
             "kept": self.kept,
             "early": [list(known) for known in self.early],
             "completes": self.completes,
-            "members": len(self.heads.heads),
+            "members": self.heads.members,
             "shape": asdict(self.heads.shape),
             "encoder": self.encoder.describe(),
             "completer": None if self.completer is None else self.completer.describe(),

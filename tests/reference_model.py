@@ -150,3 +150,22 @@ def false_negatives(values: Floats, observed: Bools, tolerance: float) -> tuple[
             if i != j and common and math.sqrt(sum((a[w] - b[w]) ** 2 for w in common) / len(common)) < tolerance:
                 near += 1
     return near, len(series) * (len(series) - 1)
+
+
+def yield_head(
+    weights: dict[str, Floats], normed: Floats, present: Bools, static: Floats | None, plain: int
+) -> list[float]:
+    """One head on one sample of two windows: normed [V,2F], present [V] -> anomaly [O]; `plain`: as in HeadShape."""
+    gelu = lambda x: 0.5 * x * (1 + math.erf(x / math.sqrt(2)))  # noqa: E731
+    width = normed.shape[1] // 2
+    squeezed, past = [], []
+    for v in range(len(present)):
+        row = normed[v] if present[v] else np.zeros(2 * width)
+        one = row @ weights["squeeze.weight"] + weights["squeeze.bias"][0] + weights["variates"][0, v]
+        squeezed += [gelu(x) if present[v] else 0.0 for x in one]
+        past += [*row[width - plain : width], *row[2 * width - plain :]]
+    past += [] if static is None else list(static)
+    mixed = np.array([*squeezed, *past]) @ weights["mix.weight"] + weights["mix.bias"][0]
+    hidden = np.array([gelu(x) for x in mixed])
+    out = hidden @ weights["out.weight"] + weights["out.bias"][0] + np.array(past) @ weights["straight"]
+    return [float(x) for x in out]

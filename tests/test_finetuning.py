@@ -86,9 +86,8 @@ def joint_task():
     season = part.train.seasons[0]
     with torch.no_grad():
         both = torch.cat([model.features(window) for window in season.windows], -1)
-    for head in heads.heads:
-        head.fit_features(both, torch.ones(both.shape[:2], dtype=torch.bool))
-        torch.nn.init.normal_(head.out.weight)
+    heads.fit_features(both, torch.ones(both.shape[:2], dtype=torch.bool))
+    torch.nn.init.normal_(heads.out.weight)
     anomaly = torch.randn(24)
     valid = LabelledSeason(season.rows(part.valid), anomaly[part.valid])
     return FinetuningTask(model, part.train, anomaly[:18], valid, 8)
@@ -114,4 +113,4 @@ def test_frozen_parts_keep_every_bit_until_they_are_unfrozen(until):
     moved = {name for name in frozen if not torch.equal(before[name], after[name])}
     assert bool(moved) == (until is not None)
     assert not torch.equal(before["encoder.head.1.weight"], after["encoder.head.1.weight"])
-    assert not torch.equal(before["yields.heads.0.squeeze.weight"], after["yields.heads.0.squeeze.weight"])
+    assert not torch.equal(before["yields.squeeze.weight"], after["yields.squeeze.weight"])

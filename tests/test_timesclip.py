@@ -18,7 +18,7 @@ from model.norms import FeatureNorm, instance_norm
 from model.parts import TimesCLIPConfig
 from model.presets import PRESETS
 from model.timesclip import TimesCLIP, TimesCLIPOutput
-from model.yields import HeadShape, YieldEnsemble, YieldHead, anomaly_loss
+from model.yields import HeadShape, YieldEnsemble, anomaly_loss
 
 SMALL = TimesCLIPConfig(variates=3, window=9, horizon=9, vision_dim=10, width=16, heads=2, layers=1)
 LANGUAGE = replace(SMALL, use_vision=False)
@@ -316,10 +316,9 @@ def test_any_prefix_goes_through_one_model_and_later_values_change_nothing(steps
 
 def test_the_model_for_seven_bands_stays_small():
     config = TimesCLIPConfig(variates=7, window=18, horizon=18, vision_dim=1280)
-    model, head = TimesCLIP(config), YieldHead(HeadShape(config.feature_dim, 7))
+    model, head = TimesCLIP(config), YieldEnsemble(1, HeadShape(config.feature_dim, 7))
     count = sum(p.numel() for p in model.parameters())
     head_count = sum(p.numel() for p in head.parameters())
-    print(f"TimesCLIP {count:,} parameters, YieldHead {head_count:,}")
     assert count < 700_000
     assert head_count < 15_000
 
@@ -507,16 +506,36 @@ def test_one_seed_gives_the_same_weights_and_the_same_step_bit_for_bit():
 # The yield head
 
 
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 9999), members=st.integers(1, 3), static=st.integers(0, 2))
+def test_yield_heads_side_by_side_are_their_slow_twin(seed, members, static):
+    torch.manual_seed(seed)
+    shape = HeadShape(6, 3, plain=2, static=static, quantiles=(0.5,))
+    heads, features, present = YieldEnsemble(members, shape), torch.randn(5, 3, 12), torch.rand(5, 3) < 0.8
+    heads.fit_features(features, present)
+    for parameter in heads.parameters():
+        torch.nn.init.normal_(parameter)
+    more = torch.randn(5, static) if static else None
+    found = heads.eval()(features, present, more)
+    for member in range(members):
+        weights = {name: value[member].detach().double().numpy() for name, value in heads.named_parameters()}
+        for sample in range(5):
+            normed, known = heads.norm(features)[sample].double().numpy(), present[sample].numpy()
+            extra = None if more is None else more[sample].double().numpy()
+            told = reference_model.yield_head(weights, normed, known, extra, plain=2)
+            assert found[member, sample].tolist() == pytest.approx(told, rel=1e-4, abs=1e-4)
+
+
 def test_an_untrained_yield_head_predicts_exactly_the_offset():
-    head, present = YieldHead(HeadShape(10, 3)), torch.ones(6, 3, dtype=torch.bool)
+    head, present = YieldEnsemble(2, HeadShape(10, 3)), torch.ones(6, 3, dtype=torch.bool)
     features = torch.randn(6, 3, 20, generator=torch.Generator().manual_seed(0))
     head.fit_features(features, present)
-    assert torch.equal(head(features, present), torch.zeros(6, 1))
+    assert torch.equal(head(features, present), torch.zeros(2, 6, 1))
 
 
 def test_a_yield_head_ignores_absent_variates_and_keeps_variates_apart():
     torch.manual_seed(0)
-    head = YieldHead(HeadShape(10, 3)).eval()
+    head = YieldEnsemble(1, HeadShape(10, 3)).eval()
     torch.nn.init.normal_(head.out.weight)
     features, present = torch.randn(6, 3, 20), torch.ones(6, 3, dtype=torch.bool)
     head.fit_features(features, present)
@@ -529,31 +548,31 @@ def test_a_yield_head_ignores_absent_variates_and_keeps_variates_apart():
 
 def test_a_yield_head_learns_a_linear_yield_and_beats_its_start():
     torch.manual_seed(0)
-    head, features = YieldHead(HeadShape(10, 3)), torch.randn(200, 3, 20)
+    head, features = YieldEnsemble(1, HeadShape(10, 3)), torch.randn(200, 3, 20)
     present = torch.ones(200, 3, dtype=torch.bool)
     head.fit_features(features, present)
     anomaly = features[:, 0, :5].sum(1) / 5**0.5
     optimizer = torch.optim.AdamW(head.parameters(), lr=1e-2)
     for _ in range(150):
-        loss = (head(features, present)[:, 0] - anomaly).square().mean()
+        loss = (head(features, present)[0, :, 0] - anomaly).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert (head.eval()(features, present)[:, 0] - anomaly).square().mean() < 0.2 * anomaly.square().mean()
+    assert (head.eval()(features, present)[0, :, 0] - anomaly).square().mean() < 0.2 * anomaly.square().mean()
 
 
 def test_static_numbers_reach_the_yield():
     torch.manual_seed(0)
-    head, features = YieldHead(HeadShape(10, 3, static=2)), torch.zeros(200, 3, 20)
+    head, features = YieldEnsemble(1, HeadShape(10, 3, static=2)), torch.zeros(200, 3, 20)
     present, static = torch.ones(200, 3, dtype=torch.bool), torch.randn(200, 2)
     head.fit_features(features, present)
     optimizer = torch.optim.AdamW(head.parameters(), lr=1e-2)
     for _ in range(150):
-        loss = (head(features, present, static)[:, 0] - static[:, 0]).square().mean()
+        loss = (head(features, present, static)[0, :, 0] - static[:, 0]).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert (head.eval()(features, present, static)[:, 0] - static[:, 0]).square().mean() < 0.2
+    assert (head.eval()(features, present, static)[0, :, 0] - static[:, 0]).square().mean() < 0.2
 
 
 def test_quantiles_are_learnt_where_the_spread_depends_on_the_season():
