@@ -57,10 +57,17 @@ class Strides:
 
 STRIDES = {"ili": Strides(), "etth1": Strides(train=8, valid=8)}
 LANGUAGE = ("--preset", "language-only", "--epochs", "30")
+WINDOW = ("--style.y-range", "window")
+PICTURES = ("--preset", "timesclip", "--epochs", "30", *WINDOW)
+ALIGNED = (*PICTURES, "--picture-dropout", "1")
 SETUPS = {
     "timesclip": Setup(("--preset", "timesclip", "--epochs", "30")),
-    "timesclip, y-range window": Setup(
-        ("--preset", "timesclip", "--epochs", "30", "--style.y-range", "window"), style=("--style.y-range", "window")
+    "timesclip, y-range window": Setup(PICTURES, style=WINDOW),
+    "timesclip, aligned only": Setup(
+        ALIGNED, style=WINDOW, note="the completion learns beside pictures, not from them"
+    ),
+    "timesclip, aligned only, mean of three": Setup(
+        ALIGNED, style=WINDOW, members=3, note="the forecasts of three seeds"
     ),
     "language-only": Setup(LANGUAGE, pictures=False),
     "language-only, mean of three": Setup(LANGUAGE, pictures=False, members=3, note="the forecasts of three seeds"),
