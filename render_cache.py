@@ -37,7 +37,8 @@ from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.series import SeriesBlock, fold_ranges, fold_variants, outside
 from pipeline.sources import read
-from pipeline.splits import SplitName, make_folds
+from pipeline.splits import Fold, SplitName, make_folds
+from pipeline.table import SeasonTable
 from pipeline.views import Views, view_tables
 from pipeline.windows import Framing, steps_named
 from report.output import write_whole
@@ -144,14 +145,7 @@ def render(args: Arguments) -> int:
 
     with clock(seconds, "key"):
         folds = make_folds(table.year, table.place, table.sample_id, args.split, args.seed, table.assigned, args.folds)
-        # Each with the table that it is written down under; the whole season last, as `show` takes the newest entry.
-        seasons = [(table, view) for view in view_tables(table, Views(args.views, args.noise, args.warp, args.mask))]
-        seasons += [(early, early) for early in map(table.as_of, steps_named(args.steps))] + [(table, table)]
-        variants = [
-            (owner, variant)
-            for owner, one in seasons
-            for variant in fold_variants(table, folds, args.style, one, args.framing)
-        ]
+        variants = to_draw(args, table, folds)
         blocks = [block for _, variant in variants for block in variant]
         spec = embedding_spec(args.style, encoder.to_dict()) if encoder else None
         images, vectors = plans(cache, args.style, spec, blocks)
@@ -177,14 +171,8 @@ def render(args: Arguments) -> int:
     pool.refuse_unless_ready()
     namespaces = images.store.spec.id, vectors.store.spec.id if vectors else ""
     wanted = [Entry.of(owner, variant, *namespaces) for owner, variant in variants]
-    try:
-        before = claim(cache, wanted, {})
-    except FileNotFoundError:
-        raise  # gc --min-age 0 took the claim while it was written: nothing would spare these pictures
-    except OSError as error:
-        if len(images.plan.missing) or (vectors and len(vectors.plan.missing)):
-            raise
-        print(f"everything is in the cache; this run is not written down, as it cannot be written to ({error})")
+    before = claim_or_tell(cache, wanted, len(images.plan.missing) + (len(vectors.plan.missing) if vectors else 0))
+    if before is None:
         return 0
     images, vectors = plans(cache, args.style, spec, blocks)  # again: gc may have taken what nobody had claimed
     with stage_progress("draw", len(images.plan.missing)) as advance:
@@ -194,6 +182,35 @@ def render(args: Arguments) -> int:
         with stage_progress("embed", len(vectors.plan.missing)) as advance:
             embedded = vectors.run(pool, look, advance)
     return record(cache, wanted, before, seconds, drawn, embedded)
+
+
+def to_draw(
+    args: Arguments, table: SeasonTable, folds: Sequence[Fold]
+) -> list[tuple[SeasonTable, tuple[SeriesBlock, ...]]]:
+    """Every variant of every season, with the table that it is written down under.
+
+    Views, seasons so far, and the whole season last, as `show` takes the newest entry.
+    """
+    seasons = [(table, view) for view in view_tables(table, Views(args.views, args.noise, args.warp, args.mask))]
+    seasons += [(early, early) for early in map(table.as_of, steps_named(args.steps))] + [(table, table)]
+    return [
+        (owner, variant)
+        for owner, one in seasons
+        for variant in fold_variants(table, folds, args.style, one, args.framing)
+    ]
+
+
+def claim_or_tell(cache: str, wanted: Sequence[Entry], missing: int) -> Mapping[str, float] | None:
+    """As `claim`; None where nothing is missing in a cache that cannot be written to."""
+    try:
+        return claim(cache, wanted, {})
+    except FileNotFoundError:
+        raise  # gc --min-age 0 took the claim while it was written: nothing would spare these pictures
+    except OSError as error:
+        if missing:
+            raise
+        print(f"everything is in the cache; this run is not written down, as it cannot be written to ({error})")
+        return None
 
 
 def refuse_wrong_flags(args: Arguments) -> None:

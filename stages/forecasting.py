@@ -137,10 +137,10 @@ def learn(
     The test rows are read after that, once in each of the `readings`, the first of which is the whole season.
 
     shrink: one validation year is a poor judge of the years to come, so all rows that are learnt from judge: in five
-    parts of whole years or places, each by heads that did not learn it. They choose the epoch, and of the anomaly that
-    share is kept which holds for them, for each step its own. interval `year`: margins come from such forecasts, too,
-    in parts of single years; only offset, epoch and a frozen encoder know the year. A run that is interrupted before
-    does neither.
+    parts of whole years or places, each by heads that did not learn it. They tell epoch and margins, and of the anomaly
+    that share is kept which holds for them, for each step its own. interval `year`: margins come from such forecasts,
+    too, in parts of single years; only offset, epoch and a frozen encoder know the year. A run that is interrupted
+    before does neither.
     """
     table, fold = prepared.table, prepared.fold
     learnt = np.sort(np.concatenate([fold.train, fold.valid]))
