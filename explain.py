@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def explain(args: Arguments) -> int:
     out.mkdir(parents=True, exist_ok=True)
     frames = {"occlusion.csv": means, "samples.csv": changes}
     for name, frame in frames.items():
-        write_whole(out / name, lambda path, frame=frame: frame.to_csv(path, index=False, float_format="%.5f"))
+        write_whole(out / name, partial(frame.to_csv, index=False, float_format="%.5f"))
     if drawn_on is not None:
         write_whole(out / "selection.csv", lambda path: drawn_on.to_csv(path, index_label="variate"))
     page = why_page(result, means, changes, drawn_on, samples, note(args, result))
