@@ -58,10 +58,12 @@ def no_pickle(*args, **kwargs):
     raise AssertionError("a pickle was loaded")
 
 
-# 2020 tests first: 36 training rows, so 3 steps an epoch. 14: fold 2021, second epoch. Stage 2, 12: the first refit.
+# 2020 tests first: 36 training rows, so 3 steps an epoch. 14: fold 2021, second epoch. Stage 2, 12: while
+# the first part is left out to choose the epoch; 60: a refit.
 # SIGTERM is told where to go on, SIGKILL is told nothing: both leave the same.
 @pytest.mark.parametrize(
-    ("stage", "steps", "number"), [(1, 14, signal.SIGKILL), (2, 12, signal.SIGKILL), (1, 8, signal.SIGTERM)]
+    ("stage", "steps", "number"),
+    [(1, 14, signal.SIGKILL), (2, 12, signal.SIGKILL), (2, 60, signal.SIGKILL), (1, 8, signal.SIGTERM)],
 )
 def test_a_run_killed_in_mid_epoch_ends_in_the_same_bytes(undisturbed, tmp_path, monkeypatch, stage, steps, number):
     folder, stages = undisturbed
