@@ -122,9 +122,9 @@ def test_the_peers_are_told_every_value_in_the_order_of_variates_and_time(tmp_pa
 
 
 def test_every_benchmark_has_a_recipe_for_every_peer_and_strides_for_this_model():
-    assert set(peers.RECIPES) == set(ours.STRIDES) == set(BENCHMARKS)
+    assert set(peers.RECIPES) == set(ours.DRAWN) == set(ours.READ) == set(ours.FLAGS) == set(BENCHMARKS)
     assert all(set(recipes) == set(peers.PEERS) for recipes in peers.RECIPES.values())
-    assert all(strides.of("test") == 1 for strides in ours.STRIDES.values())
+    assert all(strides.of("test") == 1 for strides in (*ours.DRAWN.values(), *ours.READ.values()))
 
 
 def test_results_are_kept_and_the_last_of_a_cell_counts(tmp_path):

@@ -55,13 +55,18 @@ class Strides:
         return {"train": self.train, "valid": self.valid, "test": 1}[part]
 
 
-STRIDES = {"ili": Strides(), "etth1": Strides(train=8, valid=8)}
-LANGUAGE = ("--preset", "language-only", "--epochs", "30")
+DRAWN = {"ili": Strides(), "etth1": Strides(train=8, valid=8)}
+READ = {"ili": Strides(), "etth1": Strides(valid=8)}  # by setups without pictures
+FLAGS = {  # chosen on validation windows (docs/log.md)
+    "ili": ("--epochs", "30", "--batch-size", "8", "--lr", "3e-4"),
+    "etth1": ("--epochs", "8", "--patch", "16", "--stride", "8", "--lr", "5e-4", "--dropout", "0.3"),
+}
+LANGUAGE = ("--preset", "language-only")
 WINDOW = ("--style.y-range", "window")
-PICTURES = ("--preset", "timesclip", "--epochs", "30", *WINDOW)
+PICTURES = ("--preset", "timesclip", *WINDOW)
 ALIGNED = (*PICTURES, "--picture-dropout", "1")
 SETUPS = {
-    "timesclip": Setup(("--preset", "timesclip", "--epochs", "30")),
+    "timesclip": Setup(("--preset", "timesclip")),
     "timesclip, y-range window": Setup(PICTURES, style=WINDOW),
     "timesclip, aligned only": Setup(
         ALIGNED, style=WINDOW, note="the completion learns beside pictures, not from them"
@@ -72,13 +77,14 @@ SETUPS = {
     "language-only": Setup(LANGUAGE, pictures=False),
     "language-only, mean of three": Setup(LANGUAGE, pictures=False, members=3, note="the forecasts of three seeds"),
 }
-RATES = {"ili": ("--batch-size", "8", "--lr", "3e-4")}  # chosen on validation windows (docs/log.md)
 
 
 def forecast(name: str, series: Series, horizon: int, seed: int) -> tuple[Numbers, dict[str, Any]]:
     """Train one setup; returns its forecast of every test window [N,V,H] and what a result row tells of it."""
-    setup, strides = SETUPS[name], STRIDES[series.benchmark.name]
-    card = write_card(series, horizon, strides, ROOT / FOLDER / f"{series.benchmark.name}-{horizon}")
+    setup, benchmark = SETUPS[name], series.benchmark.name
+    strides = (DRAWN if setup.pictures else READ)[benchmark]
+    every = f"-every-{strides.train}" if strides.train > 1 else ""
+    card = write_card(series, horizon, strides, ROOT / FOLDER / f"{benchmark}-{horizon}{every}")
     shared = ["--data", str(card.relative_to(ROOT)), "--cache", str(FOLDER / "cache"), "--split", "card"]
     began = time.perf_counter()
     if setup.pictures:
@@ -87,9 +93,19 @@ def forecast(name: str, series: Series, horizon: int, seed: int) -> tuple[Number
     alone = name.partition(", mean of")[0]  # whose runs its members are
     made, rows = [], []
     for member in range(setup.members * seed, setup.members * (seed + 1)):
-        run = FOLDER / f"{series.benchmark.name}-{horizon}-{slug(alone)}-seed{member}"
-        flags = (*setup.flags, *RATES.get(series.benchmark.name, ()))
-        command = ["train.py", "--stage", "1", *shared, *flags, "--seed", str(member), "--out", str(run)]
+        run = FOLDER / f"{benchmark}-{horizon}-{slug(alone)}-seed{member}"
+        command = [
+            "train.py",
+            "--stage",
+            "1",
+            *shared,
+            *setup.flags,
+            *FLAGS[benchmark],
+            "--seed",
+            str(member),
+            "--out",
+            str(run),
+        ]
         if not (ROOT / run / "result.json").is_file():
             _run(*command)
         made.append(read_predictions(ROOT / run / "predictions.parquet", series, horizon))
