@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -39,9 +40,9 @@ class Arguments:
     """The folder to write; give it as `--encoder transformers:<folder>`."""
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    args = tyro.cli(Arguments, description=__doc__)
+    args = tyro.cli(Arguments, args=arguments, description=__doc__)
     try:
         network = file()
         model = tower(network)

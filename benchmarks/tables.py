@@ -17,14 +17,17 @@ from typing import Any
 import tyro
 
 import ablate
+from benchmarks import focus
 from benchmarks.runs import CARDS, ROOT, command
 from report.run import hardware
 from verdict.arms import RBF, WITH, WITHOUT
 from verdict.matrix import slug
 
-LEAST = ("timesclip", "language-only", "controls")
+PAIR = ("timesclip", "language-only")
+LEAST = (*PAIR, "controls")
 MOST = (*LEAST, "vision-only", "no-alignment", "baseline", "simple", "hierarchical", "unified", "alignment sample",
         "alignment variate", "stage link", "y-range window", "augmentation")  # fmt: skip
+FOCUS = "runs/focus-vit-s"
 MARKS = "<!-- made by make tables: begin -->", "<!-- end -->"
 IN_README = (WITH, WITHOUT, "global mean", "place mean", "place mean + trend", "ridge", "random forest",
              "gradient boosting", "ridge on residual", "offset alone", "ridge on the anomaly", RBF)  # fmt: skip
@@ -37,12 +40,14 @@ class Matrix:
     data: str
     split: str
     arms: tuple[str, ...] = LEAST
+    encoders: tuple[str, ...] = ()
     seeds: int = 2
 
     @property
     def flags(self) -> list[str]:
         """Of ablate.py."""
-        return ["--data", CARDS[self.data], "--split", self.split, "--seeds", str(self.seeds), "--arms", *self.arms]
+        flags = ["--data", CARDS[self.data], "--split", self.split, "--seeds", str(self.seeds), "--arms", *self.arms]
+        return [*flags, *(("--encoders", *self.encoders) if self.encoders else ())]
 
     @property
     def shown(self) -> str:
@@ -64,11 +69,11 @@ class Matrix:
 
 MATRICES = (
     Matrix("illinois_soybean", "forward"),
-    Matrix("illinois_soybean", "leave-year-out"),
+    Matrix("illinois_soybean", "leave-year-out", encoders=(f"transformers:{FOCUS}",)),
     Matrix("illinois_soybean", "place", MOST),
-    Matrix("zambia_maize", "forward"),
-    Matrix("zambia_maize", "leave-year-out"),
-    Matrix("demo", "forward"),
+    Matrix("zambia_maize", "forward", PAIR),
+    Matrix("zambia_maize", "leave-year-out", PAIR),
+    Matrix("demo", "forward", PAIR),
 )
 
 
@@ -87,6 +92,8 @@ def main() -> None:
     args = tyro.cli(Arguments, description=__doc__)
     wanted = [matrix for matrix in MATRICES if matrix.data in args.data]
     if not args.made:
+        if not (ROOT / FOCUS).is_dir():
+            command(focus.main, "--out", FOCUS)
         for matrix in wanted:
             command(ablate.main, *matrix.flags)
     records = {matrix: matrix.record() for matrix in wanted if matrix.file.is_file()}
@@ -163,7 +170,8 @@ def write(records: Mapping[Matrix, Mapping[str, Any]]) -> None:
         "Made by `make tables`; do not edit. Every section is one run of `ablate.py`, by the command below it, and its "
         "verdict on pictures by the rule of `docs/verdict.md`. "
         f"Hardware: {hardware()}. **No number here was got with CLIP**: its weights could not be reached, and the "
-        "pictures were seen by EfficientNet-Lite0 (ImageNet weights in a package). So a verdict here is one on this "
+        "pictures were seen by EfficientNet-Lite0 (ImageNet weights in a package); `transformers:runs/focus-vit-s` is "
+        "the vision transformer that `python -m benchmarks.focus` makes. So a verdict here is one on this "
         "encoder: what CLIP would add is not known; `--encoder` takes it where its weights are.",
         "",
         "± is the standard deviation over seeds. Differences are RMSE of the row minus RMSE of the named other, below "

