@@ -75,10 +75,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CacheError, OSError, Diverged, Lost) as error:
         return failed(error, 1)
     except (Terminated, KeyboardInterrupt) as stop:
-        print(
-            "train.py: stopped. `python train.py --resume <run folder>` goes on from the last checkpoint.",
-            file=sys.stderr,
+        run = getattr(stop, "run", None)
+        goes_on = (
+            f"`python train.py --resume {run}` goes on from the last checkpoint." if run else "Nothing was written."
         )
+        print(f"train.py: stopped. {goes_on}", file=sys.stderr)
         return 143 if isinstance(stop, Terminated) else 130
     except Exception as error:
         tell_launcher(f"{type(error).__name__}: {error}")
@@ -133,7 +134,7 @@ def train(args: Arguments, processes: Processes, command: str) -> None:
     run, keeper = open_run(args, ground, processes)
     outcomes: list[Any] = []
     began = time.perf_counter()
-    with listening(args, run, trackers) as listener:
+    with naming(run), listening(args, run, trackers) as listener:
         trainer = trainer_of(args, processes, precision, keeper, listener)
         for ready in ground.prepared:
             outcomes.append(train_fold(args, ready, ground, trainer))
@@ -150,6 +151,16 @@ def train(args: Arguments, processes: Processes, command: str) -> None:
         keeper.remove()
     print_scores(run)
     processes.wait()
+
+
+@contextlib.contextmanager
+def naming(run: RunFolder | None) -> Iterator[None]:
+    """What stops a run from outside knows where it is."""
+    try:
+        yield
+    except (Terminated, KeyboardInterrupt) as stop:
+        stop.run = run and run.path  # type: ignore[union-attr]
+        raise
 
 
 def open_run(args: Arguments, ground: Ground, processes: Processes) -> tuple[RunFolder | None, Checkpoints]:
@@ -236,7 +247,10 @@ def write_run(
     stage = completing if args.stage == 1 else forecasting
     metrics, baselines, guesses = stage.scores(outcomes, args.run.seed)
     predictions = stage.predictions(outcomes)
-    more: dict[str, Any] = {"coverage": coverage(predictions)} if args.stage > 1 else {}
+    more: dict[str, Any] = {}
+    if args.stage > 1:
+        more["coverage"] = coverage(predictions)
+        more["learnt"] = {outcome.prepared.fold.name: forecasting.learnt(outcome) for outcome in outcomes}
     if args.stage > 1 and ground.prepared[0].steps:
         so_far = early.predictions(outcomes)
         more["early"] = early.scores(ground.table, so_far, metrics, baselines)

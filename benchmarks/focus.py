@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = tyro.cli(Arguments, args=arguments, description=__doc__)
     try:
         network = file()
+        make(args.out)
         model = tower(network)
         difference = compare(network, model)
     except InputError as error:
@@ -68,6 +69,15 @@ def file() -> Path:
     if found != SHA256:
         raise InputError(f"{path} has sha256 {found}; version 0.1.1 has {SHA256}.")
     return path
+
+
+def make(folder: Path) -> None:
+    """Raises InputError where nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").touch()
+    except OSError as error:
+        raise InputError(f"--out {folder} cannot be written to ({error.strerror}); name another folder.") from error
 
 
 def tower(path: Path) -> Dinov2Model:

@@ -171,10 +171,10 @@ def _as_assigned(assigned: NDArray[np.str_] | None, place: NDArray[np.str_]) -> 
 
 
 def _refuse_if_small(fold: Fold, split: SplitName) -> None:
-    for part in ("train", "valid", "test"):
+    for part, verb in (("train", "learn from"), ("valid", "validate on"), ("test", "test on")):
         found = len(getattr(fold, part))
         if found < LEAST:
             raise InputError(
-                f"--split {split}: fold {fold.name} has {found} sample{'s' * (found != 1)} to {part}; at least {LEAST} "
+                f"--split {split}: fold {fold.name} has {found} sample{'s' * (found != 1)} to {verb}; at least {LEAST} "
                 "are needed. Use another split or add data."
             )

@@ -10,6 +10,11 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+PHASES = {  # of which no epochs are shown
+    "parts": "learning for as long as it may take, to be judged by what is left out",
+    "refit": "learning for the chosen number of epochs",
+}
+
 
 class TrainingDisplay:
     """Shows one fold after the other; `close` leaves the terminal as it was."""
@@ -26,6 +31,10 @@ class TrainingDisplay:
     def step(self, phase: str, epoch: int, step: int, steps: int) -> None:
         """A step of an epoch is done."""
         if not self.console.is_terminal:
+            fold, _, part = phase.rpartition("/")
+            if phase != self.phase and part in PHASES:
+                print(f"fold {fold}: {PHASES[part]}", flush=True)
+            self.phase = phase
             return
         if self.live is None:
             self.live = Live(self._shown(), console=self.console, refresh_per_second=8, transient=True)

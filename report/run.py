@@ -50,7 +50,9 @@ class RunFolder:
                 "another folder."
             )
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise InputError(f"--out {path} exists and is not empty; name another folder.")
+            alone = path.is_dir() and [entry.name for entry in path.iterdir()] == ["config.json"]
+            known = ", a run that was stopped before it learnt anything; delete it, or" if alone else ";"
+            raise InputError(f"--out {path} exists and is not empty{known} name another folder.")
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -63,6 +65,11 @@ class RunFolder:
         if (path / "result.json").is_file() and not RunFolder(path).read_json("result.json")["interrupted"]:
             raise InputError(f"--resume {path}: this run is complete; its results are in {path / 'report.html'}.")
         if not (path / "checkpoints" / "started.json").exists():
+            if (path / "config.json").is_file():
+                raise InputError(
+                    f"--resume {path} was stopped before its first checkpoint, and holds nothing but its flags. Start "
+                    f"it again:\n    python train.py --config {path / 'config.json'} --out {path}-again"
+                )
             raise InputError(f"--resume {path} is not a run that was stopped (it has no checkpoints/started.json).")
         return RunFolder(path)
 

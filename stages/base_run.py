@@ -11,7 +11,7 @@ from pipeline.errors import InputError
 from pipeline.splits import Fold
 from pipeline.table import SeasonTable
 from report.run import RunFolder, complete_runs
-from stages.flags import Arguments, control_of, part_flags, preset_of
+from stages.flags import CACHE, Arguments, control_of, part_flags, preset_of
 from stages.prepare import Pictures
 from stages.tuning import has_tower
 
@@ -39,6 +39,8 @@ def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], picture
     given += ["--folds", args.input.folds] if args.input.folds else []
     given += ["--share", str(args.input.share)] if args.input.share != 1 else []
     given += ["--control", control] if (control := control_of(args)) else []
+    given += ["--encoder", args.input.encoder] if args.input.encoder else []
+    given += ["--cache", args.input.cache] if args.input.cache != CACHE else []
     command = shlex.join(["python", "train.py", *given])
     names, share = {fold.name for fold in folds}, args.input.share
     if args.model.from_ is None:
@@ -56,7 +58,8 @@ def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], picture
     for name, value in wanted.items():
         if name != "seed" and result.get(name) != value:
             found, needed = differing(result.get(name), value)
-            raise InputError(f"--from {run.path} has {name} {found}, this run needs {needed}. Run:\n    {command}")
+            way = "Give this run the flags of that one, or run" if name == "parts" else "Run"
+            raise InputError(f"--from {run.path} has {name} {found}, this run needs {needed}. {way}:\n    {command}")
     # Stage 1 reads no yield, so it may have learnt from more seasons of the same sides than have one that counts here.
     if result["share"] != share and (args.stage == 3 or result["share"] < share):
         than = "less than" if result["share"] < share else "more than"

@@ -43,6 +43,11 @@ def parse(given: Sequence[str], description: str) -> Arguments:
 def read_flags(path: Path) -> dict[str, Any]:
     """Flags by name (`batch-size`, `style.size`) from a TOML or JSON file; a key that is no flag is an InputError."""
     if not path.is_file():
+        if runs := sorted(path.parent.glob("seed*/config.json")):
+            raise InputError(
+                f"{path.parent} holds {len(runs)} runs, of a seed each. Go on with each that was stopped:\n"
+                f"    python train.py --resume {runs[-1].parent}"
+            )
         raise InputError(f"there is no {path}. Runs that can be resumed or repeated have one: `ls runs/*/config.json`.")
     try:
         text = path.read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,6 +23,8 @@ from pipeline.splits import SplitName
 from pipeline.views import Views
 from stages.prepare import ControlName
 
+CACHE = "image_cache"
+
 
 @dataclass(frozen=True)
 class DataFlags:
@@ -29,7 +32,7 @@ class DataFlags:
 
     data: str = "demo/card.toml"
     """Dataset card, data file, folder or glob."""
-    cache: str = "image_cache"
+    cache: str = CACHE
     """The cache that render_cache.py filled."""
     encoder: str | None = None
     """Whose embeddings to read; those that render_cache.py made last for this data by default."""
@@ -254,7 +257,11 @@ def preset_of(args: Arguments) -> Preset:
     try:
         return replace(PRESETS[args.model.preset], **given)
     except ValueError as error:
-        raise InputError(f"--preset {args.model.preset} with these flags: {error}.") from error
+        said = re.sub(r"\b[a-z]+_[a-z_]+\b", lambda name: "--" + name[0].replace("_", "-"), str(error))
+        raise InputError(
+            f"--preset {args.model.preset} with these flags: {said}. Change that flag or leave it out, or take another "
+            "preset (docs/models.md)."
+        ) from error
 
 
 def tuned_blocks(args: Arguments) -> int | None:

@@ -66,6 +66,7 @@ class Forecast:
     test: Yields
     first: YieldEnsemble  # the heads before the refit, which know no validation label: stage 3 starts from them
     early: tuple[AsOf, ...] = ()  # one a step of `prepared.steps`, and one more where it is completed
+    judges: str = "validation rows"  # what chose epoch and interval
 
 
 def run_stage_2(
@@ -168,7 +169,8 @@ def learn(
     forecaster = replace(forecaster, margin=margins[0], early=steps, completes=completes, kept=kept[0])
     tests = told(forecaster, table, read, margins, kept, fold.test)
     early = [one._replace(test=test) for one, test in zip(early, tests[1:], strict=True)]
-    return Forecast(prepared, forecaster, fit, learnt, valids[0], tests[0], chosen.heads, tuple(early))
+    judges = "validation rows" if not shrink else f"{len(learnt)} rows left out in turn"
+    return Forecast(prepared, forecaster, fit, learnt, valids[0], tests[0], chosen.heads, tuple(early), judges)
 
 
 def completing_helps(early: Sequence[AsOf], target: NDArray[np.float64]) -> bool:
@@ -293,8 +295,19 @@ def weights(outcomes: Sequence[Forecast]) -> dict[str, Tensor]:
     for outcome in outcomes:
         fold = outcome.prepared.fold.name
         named |= {f"{fold}/{name}": tensor for name, tensor in outcome.forecaster.weights().items()}
-        named |= {f"{fold}/first.{name}": tensor for name, tensor in outcome.first.state_dict().items()}
+        # Copies: a run that was interrupted forecasts by these very heads.
+        named |= {f"{fold}/first.{name}": tensor.clone() for name, tensor in outcome.first.state_dict().items()}
     return named
+
+
+def learnt(outcome: Forecast) -> dict[str, Any]:
+    """How long was learnt and how much of it is forecast, for result.json."""
+    return {
+        "epochs": outcome.fit.best_epoch,
+        "kept": outcome.forecaster.kept,
+        "margin": outcome.forecaster.margin,
+        "judges": outcome.judges,
+    }
 
 
 def forecast_new(

@@ -38,5 +38,11 @@ def test_a_network_that_is_not_there_or_another_is_refused(tmp_path, monkeypatch
             return tmp_path / "other.onnx"
 
     monkeypatch.setattr(focus, "distribution", lambda name: Package())
+    for place in (tmp_path / "other.onnx", tmp_path / "other.onnx" / "below"):
+        monkeypatch.setattr(focus, "file", lambda: tmp_path / "other.onnx")
+        assert focus.main(["--out", str(place)]) == 2
+        assert "cannot be written to" in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.setattr(focus, "distribution", lambda name: Package())
     with pytest.raises(InputError, match=r"sha256 .*; version 0\.1\.1 has"):
         focus.file()

@@ -84,6 +84,42 @@ def test_a_run_killed_in_mid_epoch_ends_in_the_same_bytes(undisturbed, tmp_path,
     assert not (out / "checkpoints").exists()
 
 
+@pytest.mark.parametrize(("stage", "steps"), [(1, 4), (2, 4)])
+def test_ctrl_c_keeps_the_best_weights_so_far_and_the_run_can_be_resumed(undisturbed, tmp_path, stage, steps):
+    folder, stages = undisturbed
+    out = tmp_path / "stopped"
+    command = [sys.executable, "-c", KILLED, str(steps), str(int(signal.SIGINT)), *stages[stage], "--out", str(out)]
+    stopped = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert stopped.returncode == 0, stopped.stderr
+    assert RunFolder.open(out).read_json("result.json")["interrupted"]
+    assert train.main(["--resume", str(out)]) == 0
+    for name in ("model.safetensors", "predictions.parquet", "fitted.json"):
+        assert (out / name).read_bytes() == (folder / str(stage) / name).read_bytes(), name
+
+
+def test_what_stops_a_run_names_it(undisturbed, tmp_path):
+    _, stages = undisturbed
+    out = tmp_path / "stopped"  # in mid-learning of what was chosen, where fewer epochs would be another model
+    command = [sys.executable, "-c", KILLED, "60", str(int(signal.SIGINT)), *stages[2], "--out", str(out)]
+    stopped = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert stopped.returncode == 130
+    assert f"`python train.py --resume {out}` goes on" in stopped.stderr
+
+
+def test_a_folder_that_cannot_be_resumed_says_what_to_do(undisturbed, tmp_path, capsys):
+    folder, stages = undisturbed
+    (tmp_path / "one").mkdir()
+    shutil.copy(folder / "1" / "config.json", tmp_path / "one")
+    assert train.main(["--resume", str(tmp_path / "one")]) == 2
+    assert f"--config {tmp_path / 'one' / 'config.json'}" in capsys.readouterr().err
+    assert train.main([*stages[1], "--out", str(tmp_path / "one")]) == 2
+    assert "stopped before it learnt anything; delete it" in capsys.readouterr().err
+    (tmp_path / "many" / "seed3").mkdir(parents=True)
+    (tmp_path / "many" / "seed3" / "config.json").write_text("{}")
+    assert train.main(["--resume", str(tmp_path / "many")]) == 2
+    assert f"--resume {tmp_path / 'many' / 'seed3'}" in capsys.readouterr().err
+
+
 def stopped(folder, keep=2, task=None, stop_at=(3, 1)):
     """A run folder whose training stopped after an epoch and some steps, with a checkpoint each step."""
     run = RunFolder(folder)
