@@ -237,7 +237,7 @@ def record(
     seconds |= {name: stage.seconds for name, stage in stages.items()}
     claim(cache, wanted, {name: before.get(name, 0.0) + spent for name, spent in seconds.items()})
     given_up = [line for stage in stages.values() for line in stage.given_up]
-    Run.of(stages, given_up).save(open_storage(cache))
+    Run.of(stages, given_up, wanted[0].embeddings).save(open_storage(cache))
     print(summary(drawn, embedded, seconds))
     for line in given_up:
         print(f"given up after {MOST_RETRIES} retries: {line}", file=sys.stderr)

@@ -24,15 +24,16 @@ class Run:
 
     stages: Mapping[str, Mapping[str, float]]  # draw, embed -> wanted, distinct, reused, written, bytes, seconds
     errors: Mapping[str, int] = field(default_factory=dict)
+    embeddings: str = ""  # the namespace of the vectors: whose rate it is
 
     @staticmethod
-    def of(stages: Mapping[str, Filled], errors: Sequence[str]) -> Run:
+    def of(stages: Mapping[str, Filled], errors: Sequence[str], embeddings: str = "") -> Run:
         """What the stages did; an error's kind is what stands behind its colon."""
         numbers = {
             name: {key: getattr(done, key) for key in ("wanted", "distinct", "reused", "written", "bytes", "seconds")}
             for name, done in stages.items()
         }
-        return Run(numbers, dict(Counter(line.partition(": ")[2] for line in errors)))
+        return Run(numbers, dict(Counter(line.partition(": ")[2] for line in errors)), embeddings)
 
     @staticmethod
     def load(storage: Storage, name: str) -> Run:
@@ -45,7 +46,7 @@ class Run:
             numbers = [number for stage in record["stages"].values() for number in stage.values()]
             if not all(isinstance(number, int | float) for number in [*numbers, *record["errors"].values()]):
                 raise ValueError("not numbers")
-            return Run(record["stages"], record["errors"])
+            return Run(record["stages"], record["errors"], str(record.get("embeddings", "")))
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise CacheError(f"{storage.where(name)} is damaged ({error}); nothing needs it, delete it.") from error
 

@@ -25,11 +25,12 @@ FILE = "rendering.json"
 
 @dataclass(frozen=True)
 class Rendered:
-    """Of one kind of pictures: how many there are, how many vectors this matrix made, and its seconds."""
+    """Of one kind of pictures: how many there are, how many vectors this matrix made, its seconds, and their place."""
 
     pictures: int = 0
     embedded: int = 0
     seconds: float = 0.0
+    embeddings: str = ""
 
     def and_(self, run: Run) -> Rendered:
         """With what one run of render_cache.py did."""
@@ -38,6 +39,7 @@ class Rendered:
             max(self.pictures, int(done["distinct"])),
             self.embedded + int(done["written"]),
             self.seconds + (float(done["seconds"]) if done["written"] else 0.0),
+            run.embeddings,
         )
 
 
@@ -78,12 +80,13 @@ def prices(out: Path, kinds: Mapping[str, str], cache: str, samples: int) -> dic
     """The price of each arm's pictures, by their kind; where all was cached before, by the cache's history."""
     storage = open_storage(cache)
     runs: Sequence[Run] = [Run.load(storage, one.name) for one in run_files(storage)] if storage.exists() else []
-    rate: Mapping[str, float] = totals(runs)["rate"]
+    drawn: Mapping[str, float] = totals(runs)["rate"]
     record = read_record(out)
     found = {}
     for arm, kind in kinds.items():
         one = record.get(kind, Rendered())
-        own = one.embedded / one.seconds if one.seconds else rate.get("embed", math.nan)
-        draw, embed = one.pictures / rate.get("draw", math.nan), one.pictures / own
+        before = totals([run for run in runs if run.embeddings == one.embeddings])["rate"]  # by the same encoder
+        own = one.embedded / one.seconds if one.seconds else before.get("embed", math.nan)
+        draw, embed = one.pictures / drawn.get("draw", math.nan), one.pictures / own
         found[arm] = Price(one.pictures, draw, embed, 1000 * (draw + embed) / samples, bool(one.seconds))
     return found
