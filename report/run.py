@@ -61,16 +61,14 @@ class RunFolder:
 
     @staticmethod
     def unfinished(path: Path) -> RunFolder:
-        """A run that was stopped. Raises InputError when it is complete or none."""
+        """A run, known by its config.json, that was stopped. Raises InputError when it is complete or never began."""
         if (path / "result.json").is_file() and not RunFolder(path).read_json("result.json")["interrupted"]:
             raise InputError(f"--resume {path}: this run is complete; its results are in {path / 'report.html'}.")
         if not (path / "checkpoints" / "started.json").exists():
-            if (path / "config.json").is_file():
-                raise InputError(
-                    f"--resume {path} was stopped before its first checkpoint, and holds nothing but its flags. Start "
-                    f"it again:\n    python train.py --config {path / 'config.json'} --out {path}-again"
-                )
-            raise InputError(f"--resume {path} is not a run that was stopped (it has no checkpoints/started.json).")
+            raise InputError(
+                f"--resume {path} was stopped before its first checkpoint, and holds nothing but its flags. Start it "
+                f"again:\n    python train.py --config {path / 'config.json'} --out {path}-again"
+            )
         return RunFolder(path)
 
     @staticmethod

@@ -86,7 +86,7 @@ def test_a_table_without_sides_has_no_card_split():
     grid = (np.array([2020, 2020]), np.array(["a", "b"]), np.array(["v", "w"]))
     with pytest.raises(InputError, match=r"the table has none: name the column .* at the top of the dataset card"):
         make_folds(*grid, "card")
-    with pytest.raises(InputError, match="--split card: fold card has 0 samples to valid"):
+    with pytest.raises(InputError, match="--split card: fold card has 0 samples to validate on"):
         make_folds(*(np.repeat(part, 2) for part in grid), "card", assigned=np.array(["train", "test"] * 2))
 
 
@@ -103,7 +103,7 @@ def test_too_few_years_places_or_samples_are_refused_with_advice():
     with pytest.raises(InputError, match=r"5 different places.* has 2"):
         make_folds(*grid, "place")
     year = np.array([2019, 2019, 2020, 2020, 2021])
-    with pytest.raises(InputError, match="fold 2021 has 1 sample to test; at least 2"):
+    with pytest.raises(InputError, match="fold 2021 has 1 sample to test on; at least 2"):
         make_folds(year, np.array(list("ababa")), np.array(list("vwxyz")), "year")
 
 
