@@ -40,7 +40,7 @@ class Job:
     @property
     def folder(self) -> Path:
         """Where its runs are; relative, since commands are printed."""
-        flags = [part.strip("-") for part in (*self.more, *self.late)]
+        flags = [part.strip("-") for part in (*self.more, *(("late", *self.late) if self.late else ()))]
         return Path("runs", "tables", "-".join([self.data, self.split, self.preset, *flags, f"seed{self.seed}"]))
 
     @property
