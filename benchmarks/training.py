@@ -32,6 +32,7 @@ from model.seasons import Season, Seen, seen_through
 from model.timesclip import TimesCLIP
 from model.training.loop import Trainer
 from model.training.schedule import Schedule
+from model.yields import HeadShape, YieldEnsemble, YieldRows, anomaly_loss, new_heads
 from pipeline.keys import colour_keys
 from pipeline.render import Style, draw
 from pipeline.series import fold_ranges, series_blocks
@@ -40,6 +41,7 @@ from pipeline.splits import make_folds
 
 SAMPLES, VARIATES, STEPS, DIM = 512, 7, 36, 1280  # as the demo: seven variates seen by EfficientNet-Lite0
 ROUNDS = 5
+MEMBERS = 5  # yield heads of an ensemble
 MANY, FEW_VARIATES, WIDE = 100_000, 5, 512  # 10^5 samples and 10^6 series of 512-d embeddings
 # Anonymous memory: the pages of mapped slab files are the kernel's to drop. torch.optim imports torch._dynamo late.
 PROGRAM = """
@@ -70,9 +72,9 @@ sys.exit(code)
 
 
 def measure() -> list[Row]:
-    """The six lines of the trainer."""
+    """The lines of the trainer."""
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder:
-        return [*epochs(), *large_table(Path(folder))]
+        return [*epochs(), heads(), *large_table(Path(folder))]
 
 
 def epochs() -> list[Row]:
@@ -98,6 +100,26 @@ def epochs() -> list[Row]:
         row("stage-1 epoch, both modalities", from_cache, "s", "language only, same size", language),
         *inside,
     ]
+
+
+def heads() -> Row:
+    """A step of stage 2: five heads side by side, and one after the other as ensembles of one."""
+    torch.manual_seed(0)
+    shape = HeadShape(3 * 64 + STEPS // 2 + 2, VARIATES, plain=STEPS // 2 + 2)
+    present, anomaly = torch.ones(64, VARIATES, dtype=torch.bool), torch.randn(64)
+    rows = YieldRows(torch.randn(64, VARIATES, shape.width), present, anomaly)
+    together, alone = (new_heads(members, shape, rows, Trainer(Schedule())).train() for members in (MEMBERS, 1))
+
+    def step(module: YieldEnsemble, times: int) -> None:
+        for _ in range(times):
+            module.zero_grad()
+            anomaly_loss(module(rows.features, present).transpose(0, 1), anomaly, 64).backward()
+
+    one_by_one, side_by_side = _interleaved([lambda: step(alone, 20 * MEMBERS), lambda: step(together, 20)])
+    return row(
+        f"{MEMBERS} yield heads, forward and backward", side_by_side / 20 * 1e3, "ms", "one after the other",
+        one_by_one / 20 * 1e3,
+    )  # fmt: skip
 
 
 def encoders(values: NDArray[np.float32], observed: NDArray[np.bool_]) -> list[tuple[str, float]]:
