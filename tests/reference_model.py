@@ -161,11 +161,11 @@ def yield_head(
     squeezed, past = [], []
     for v in range(len(present)):
         row = normed[v] if present[v] else np.zeros(2 * width)
-        one = row @ weights["squeeze.weight"] + weights["squeeze.bias"][0] + weights["variates"][0, v]
+        one = row @ weights["squeeze.weight"].T + weights["squeeze.bias"] + weights["variates"][0, v]
         squeezed += [gelu(x) if present[v] else 0.0 for x in one]
         past += [*row[width - plain : width], *row[2 * width - plain :]]
     past += [] if static is None else list(static)
-    mixed = np.array([*squeezed, *past]) @ weights["mix.weight"] + weights["mix.bias"][0]
+    mixed = np.array([*squeezed, *past]) @ weights["mix.weight"].T + weights["mix.bias"]
     hidden = np.array([gelu(x) for x in mixed])
-    out = hidden @ weights["out.weight"] + weights["out.bias"][0] + np.array(past) @ weights["straight"]
+    out = hidden @ weights["out.weight"].T + weights["out.bias"] + np.array(past) @ weights["straight"]
     return [float(x) for x in out]
