@@ -60,7 +60,7 @@ class HeadShape:
 class Linears(nn.Module):
     """One linear layer a member: weight [M,O,I], bias [M,O]; first weights as those of nn.Linear.
 
-    A product each: one batched product takes more than twice the time on a CPU, as O is small (`make bench`).
+    A product each: one batched product takes more than twice the time on a CPU, as O is small (docs/log.md).
     """
 
     def __init__(self, members: int, inputs: int, outputs: int) -> None:

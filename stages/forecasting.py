@@ -66,7 +66,7 @@ class Forecast:
     test: Yields
     first: YieldEnsemble  # the heads before the refit, which know no validation label: stage 3 starts from them
     early: tuple[AsOf, ...] = ()  # one a step of `prepared.steps`, and one more where it is completed
-    judges: str = "validation rows"  # what chose epoch and interval
+    judges: str = "validation rows"  # what chose the epoch
 
 
 def run_stage_2(
