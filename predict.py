@@ -141,7 +141,7 @@ def forecast(args: Arguments) -> int:
 
 def refuse_unless_learnt(run: Path, as_of: int, steps: int, fitted: Mapping[str, Any]) -> None:
     """Raises InputError where the run has no interval for seasons of which so many steps are known."""
-    learnt = [step for step, *_ in next(iter(fitted.values()))["forecaster"].get("early", ())]
+    learnt = forecasting.steps_of(next(iter(fitted.values()))["forecaster"])
     if not 1 <= as_of <= steps:
         raise InputError(f"--as-of is {as_of}; seasons of this run have {steps} steps, so it must be 1 to {steps}.")
     if not learnt or as_of < min(learnt):

@@ -32,6 +32,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from cache.spec import embedding_spec
 from cache.storage import CacheError
 from model.encoders import EncoderError, TunedOn
@@ -51,7 +53,7 @@ from stages import completing, early, forecasting
 from stages.checkpoints import Checkpoints
 from stages.command_line import parse
 from stages.coverage import coverage
-from stages.flags import Arguments, as_record, preset_of, schedule_of
+from stages.flags import Arguments, as_record, blocks_named, preset_of, schedule_of
 from stages.ground import Ground, prepare_ground, render_command
 from stages.identity import identity, rendering_seconds
 from stages.logging import EpochLog
@@ -138,16 +140,16 @@ def train(args: Arguments, processes: Processes, command: str) -> None:
         trainer = trainer_of(args, processes, precision, keeper, listener)
         for ready in ground.prepared:
             outcomes.append(train_fold(args, ready, ground, trainer))
-            if outcomes[-1].fit.interrupted:
+            if outcomes[-1].interrupted:
                 break
-    if outcomes[-1].fit.interrupted:
+    if outcomes[-1].interrupted:
         print("interrupted: the best weights so far are kept, further folds are left out; --resume goes on")
     seconds = {"read": ground.seconds, "train": time.perf_counter() - began}
     if run is None or not processes.is_main:
         processes.wait()
         return
     write_run(args, run, ground, outcomes, command, seconds)
-    if not outcomes[-1].fit.interrupted:
+    if not outcomes[-1].interrupted:
         keeper.remove()
     print_scores(run)
     processes.wait()
@@ -225,18 +227,23 @@ def train_fold(args: Arguments, ready: Prepared, ground: Ground, trainer: Traine
     if args.stage == 3 and source is not None:
         return forecasting.run_stage_3(ready, source, trainer, args.sampling.balance)
     completer = None if source is None else completing.load_model(source, ready.fold.name).to(trainer.processes.device)
+    return forecasting.run_stage_2(ready, preset, completer, setup_of(args), trainer)
+
+
+def setup_of(args: Arguments) -> forecasting.ForecastSetup:
+    """How stage 2 forecasts, by its flags."""
     given = args.model
-    setup = forecasting.ForecastSetup(
-        given.offset,
-        given.offset_years,
-        given.members,
-        given.quantiles,
-        args.sampling.balance,
-        given.interval,
-        given.fill,
-        given.shrink,
+    return forecasting.ForecastSetup(
+        offset=given.offset,
+        window=given.offset_years,
+        learner=given.learner,
+        blocks=blocks_named(given.blocks),
+        members=given.members,
+        quantiles=given.quantiles,
+        balance=args.sampling.balance,
+        interval=given.interval,
+        fill=given.fill,
     )
-    return forecasting.run_stage_2(ready, preset, completer, setup, trainer)
 
 
 def write_run(
@@ -250,6 +257,7 @@ def write_run(
     more: dict[str, Any] = {}
     if args.stage > 1:
         more["coverage"] = coverage(predictions)
+        more["learners"] = forecasting.learners(outcomes)
         more["learnt"] = {outcome.prepared.fold.name: forecasting.learnt(outcome) for outcome in outcomes}
     if args.stage > 1 and ground.prepared[0].steps:
         so_far = early.predictions(outcomes)
@@ -257,6 +265,11 @@ def write_run(
         run.write_predictions(so_far, "early.parquet")
     seconds["evaluate"] = time.perf_counter() - began
     run.write_predictions(predictions)
+    if args.stage > 1 and all(outcome.members for outcome in outcomes):
+        members = forecasting.by_name(outcomes, [outcome.members for outcome in outcomes])
+        run.write_predictions(members, "members.parquet")
+    if args.stage > 1 and (tables := [one.left_out for one in outcomes if one.left_out is not None]):
+        run.write_predictions(pd.concat(tables, ignore_index=True), "left_out.parquet")
     if guesses is not None:
         run.write_baselines(guesses)
     run.write_weights(stage.weights(outcomes))

@@ -40,6 +40,11 @@ class OnSeasons:
     train: SeasonRows
 
     @property
+    def judged(self) -> Tensor | None:
+        """No forecast of every epoch is kept."""
+        return None
+
+    @property
     def samples(self) -> int:
         """Number of training rows."""
         return len(self.train.rows)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-OffsetName = Literal["none", "mean", "last", "place", "place-shrunk", "place-trend"]
+from model import mixed_effects
+from model.mixed_effects import Variances
+
+OffsetName = Literal["none", "mean", "last", "place", "place-shrunk", "place-trend", "mixed"]
 OFFSETS: tuple[OffsetName, ...] = get_args(OffsetName)
+WITH_WINDOW = ("place", "place-shrunk", "place-trend")
 WINDOWS = (None, 15, 10, 5)  # years; None: all that is known
 
 TREND_YEARS = 3  # fewer known years than this have no trend
@@ -68,11 +72,15 @@ def known_yields(
 
 @dataclass(frozen=True)
 class Offset:
-    """A kind of offset, its window in years, and the RMSE (t/ha) of every candidate in rehearsal."""
+    """A kind of offset, its window in years, and the RMSE (t/ha) of every candidate in rehearsal.
+
+    variances: of the mixed-effects model, for kind `mixed`.
+    """
 
     kind: OffsetName
     window: int | None
     candidates: tuple[tuple[OffsetName, int | None, float], ...] = ()
+    variances: Variances | None = None
 
     def predict(self, known: KnownYields, place: Names, year: Years, *, leave_own_year_out: bool) -> Yields:
         """The offset in t/ha of each (place, year) [n].
@@ -84,14 +92,18 @@ class Offset:
         place-shrunk the same, shrunk towards the mean of all labels: of n years it keeps n / (n + k) (see `shrinkage`)
         place-trend  least-squares line through the place's known yields, its slope shrunk (SLOPE_RIDGE), read at the
                      year; with fewer than three known years as `place`
+        mixed        partially pooled place means and trends, and what places share in a year (`mixed_effects`)
 
         Labels count whichever year they are of (leave-year-out looks into the future; forward splits have no later
         labels), history only before the year that is predicted. `window`: only yields at most so many years away.
         `leave_own_year_out`: a (place, year) does not see its own label, so that anomalies of rows that are learnt from
-        are as large as those of new rows: a mean that contains the row itself shrinks them.
+        are as large as those of new rows: a mean that contains the row itself shrinks them. `mixed` leaves out the
+        labels of all places in that year, since they share its shock.
         """
         if self.kind == "none":
             return np.zeros(len(place))
+        if self.kind == "mixed":
+            return self._mixed(known, place, year, leave_own_year_out)
         overall = float(known.target[known.label].mean())
         offset = np.full(len(place), overall)
         if self.kind == "mean":
@@ -110,6 +122,18 @@ class Offset:
                     leave_own_year_out,
                     prior,
                 )
+        return offset
+
+    def _mixed(self, known: KnownYields, place: Names, year: Years, leave_own: bool) -> Yields:
+        """The mixed-effects model's expectation [n], from what is known of each year's point of view."""
+        assert self.variances is not None
+        offset = np.full(len(place), float(known.target[known.label].mean()))
+        for one in np.unique(year):
+            asked = year == one
+            usable = np.where(known.label, (known.year != one) | (not leave_own), known.year < one)
+            if usable.any():
+                yields = known.place[usable], known.year[usable], known.target[usable]
+                offset[asked] = mixed_effects.forecast(self.variances, yields, place[asked], year[asked])
         return offset
 
     def _of_place(
@@ -142,12 +166,23 @@ class Offset:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {"kind": self.kind, "window": self.window, "candidates": [list(c) for c in self.candidates]}
+        return {
+            "kind": self.kind,
+            "window": self.window,
+            "candidates": [list(c) for c in self.candidates],
+            "variances": None if self.variances is None else self.variances.to_dict(),
+        }
 
     @staticmethod
     def from_dict(record: Mapping[str, Any]) -> Offset:
         """Inverse of `to_dict`."""
-        return Offset(record["kind"], record["window"], tuple(tuple(c) for c in record["candidates"]))
+        variances = record.get("variances")
+        return Offset(
+            record["kind"],
+            record["window"],
+            tuple(tuple(c) for c in record["candidates"]),
+            None if variances is None else Variances.from_dict(variances),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,25 +213,34 @@ def shrinkage(known: KnownYields) -> float:
 
 
 def choose_offset(
-    rehearsals: Sequence[Rehearsal], kind: Literal["auto"] | OffsetName = "auto", window: int | None = None
+    rehearsals: Sequence[Rehearsal],
+    kind: Literal["auto"] | OffsetName = "auto",
+    window: int | None = None,
+    mixed: KnownYields | None = None,
 ) -> Offset:
     """The candidate with the lowest RMSE over the rows of all rehearsals; the simpler one where they tie.
 
-    kind and window narrow the candidates; a window that leaves nothing out is not a candidate of its own.
+    kind and window narrow the candidates; a window that leaves nothing out is not a candidate of its own. mixed: the
+    yields that the variances of the mixed-effects model are estimated from; None: that model is no candidate.
     """
     kinds = OFFSETS if kind == "auto" else (kind,)
     span = max(int(np.ptp(r.known.year)) + 1 for r in rehearsals)
     windows = [w for w in WINDOWS if w is None or w < span] if window is None else [window]
     scored = []
     for name in kinds:
-        for years in windows if name.startswith("place") else [None]:
+        variances = None
+        if name == "mixed":
+            if mixed is None:
+                continue
+            variances = mixed_effects.fit_variances(mixed.place, mixed.year, mixed.target)
+        for years in windows if name in WITH_WINDOW else [None]:
+            candidate = Offset(name, years, variances=variances)
             errors = [
-                Offset(name, years).predict(r.known, r.place, r.year, leave_own_year_out=False) - r.target
-                for r in rehearsals
+                candidate.predict(r.known, r.place, r.year, leave_own_year_out=False) - r.target for r in rehearsals
             ]
-            scored.append((name, years, float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))))
-    best = min(scored, key=lambda candidate: candidate[2])
-    return Offset(best[0], best[1], tuple(scored))
+            scored.append((candidate, float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))))
+    best, _ = min(scored, key=lambda one: one[1])
+    return replace(best, candidates=tuple((one.kind, one.window, error) for one, error in scored))
 
 
 def _by_place(place: Names) -> dict[str, NDArray[np.int64]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,6 @@ from model.norms import FeatureNorm
 from model.training.loop import Fit, Trainer
 from model.training.processes import Processes
 from model.training.task import Draw, Outputs, Terms
-
-INTERVAL = 0.90  # nominal coverage of [y_lo, y_hi]
 
 
 @dataclass(frozen=True)
@@ -202,13 +200,24 @@ class AnomalyScale:
 
 @dataclass(frozen=True, eq=False)
 class YieldTask:
-    """Yield heads on frozen features. train: one entry a view, the first as measured; valid None: nothing chooses."""
+    """Yield heads on frozen features.
+
+    train     one entry per view, the first as measured
+    valid     rows that choose the epoch; None: nothing does
+    latest    the forecasts [m,O] that `validate` made of the valid rows last
+    """
 
     module: YieldEnsemble
     train: Sequence[YieldRows]
     valid: YieldRows | None
     weights: Tensor | None = None
     pretrained: tuple[str, ...] = ()
+    latest: list[Tensor] = field(default_factory=list)
+
+    @property
+    def judged(self) -> Tensor | None:
+        """As `Task` says."""
+        return self.latest[-1] if self.latest else None
 
     @property
     def samples(self) -> int:
@@ -239,9 +248,13 @@ class YieldTask:
         """MSE of the mean over the members."""
         if self.valid is None:
             raise ValueError("nothing to validate on")
-        mine = self.valid.part(*processes.share(len(self.valid)))
-        error = self.module(mine.features, mine.present, mine.static).mean(0)[:, 0] - mine.anomaly
-        return {"score": float(processes.sum(error.double().square().sum())) / len(self.valid)}
+        start, stop = processes.share(len(self.valid))
+        mine = self.valid.part(start, stop)
+        found = mine.anomaly.new_zeros(len(self.valid), self.module.shape.outputs)
+        found[start:stop] = self.module(mine.features, mine.present, mine.static).mean(0)
+        found = processes.sum(found)
+        self.latest[:] = [found.cpu()]
+        return {"score": float((found[:, 0] - self.valid.anomaly).double().square().mean())}
 
     def _in_views(self, rows: Tensor, views: Tensor | None) -> YieldRows:
         if views is None:
@@ -312,16 +325,3 @@ def predict(head: YieldEnsemble, rows: YieldRows) -> Tensor:
     rows = rows.to(next(head.parameters()).device)
     anomalies: Tensor = head(rows.features, rows.present, rows.static).mean(0).cpu()
     return anomalies
-
-
-def conformal_margin(shortfall: NDArray[np.float64]) -> float:
-    """What an interval must grow by on both sides: the ceil((n+1) * 0.9)-th smallest of the shortfalls [n], in t/ha.
-
-    A shortfall is how far a yield lies outside of its interval, negative inside. Of intervals without width it is the
-    absolute residual (split-conformal: Lei et al. 2018); of quantiles, max(lo - y, y - hi) (CQR: Romano et al. 2019),
-    and the margin may be negative. With fewer than 9 samples that rank does not exist and the largest shortfall stands
-    in for it, which covers less than promised; the caller reports n.
-    """
-    ordered = np.sort(shortfall)
-    rank = math.ceil((len(ordered) + 1) * INTERVAL)
-    return float(ordered[min(rank, len(ordered)) - 1])

@@ -69,14 +69,16 @@ class Checkpoints:
         folder = self.root / phase
         done = folder / "finished"
         if done.is_dir():
-            return Saved({}, _tensors(done, "best"), {}, _read_json(done / "numbers.json"), finished=True)
+            best, numbers = _tensors(done, "best"), _read_json(done / "numbers.json")
+            return Saved({}, best, {}, numbers, finished=True, forecasts=_forecasts(done))
         states = _states(folder)
         if not states:
             return None
         self._tidy(folder)
         numbers = _read_json(states[-1] / "numbers.json")
         best = _tensors(folder / numbers["best"], "weights")
-        return Saved(_tensors(states[-1], "weights"), best, _tensors(states[-1], "optimizer"), numbers)
+        weights, optimizer = _tensors(states[-1], "weights"), _tensors(states[-1], "optimizer")
+        return Saved(weights, best, optimizer, numbers, forecasts=_forecasts(states[-1]))
 
     def due(self) -> bool:
         """Whether enough seconds have passed since the last one."""
@@ -87,14 +89,15 @@ class Checkpoints:
         folder = self.root / phase
         try:
             numbers = {**saved.numbers, "metrics_bytes": self.run.sync_metrics()}
+            told = {} if saved.forecasts is None else {"forecasts": {"each": saved.forecasts}}
             if saved.finished:
-                _commit(folder / "finished", {"best": saved.best}, numbers)
+                _commit(folder / "finished", {"best": saved.best, **told}, numbers)
                 _delete_all_but(folder, {"finished"})
             else:
                 best = f"best-{numbers['best_epoch']:06d}"
                 if not (folder / best).is_dir():
                     _commit(folder / best, {"weights": saved.best}, {})
-                tensors = {"weights": saved.weights, "optimizer": saved.optimizer}
+                tensors = {"weights": saved.weights, "optimizer": saved.optimizer, **told}
                 name = f"{len(numbers['epochs']):06d}-{numbers['done_steps']:08d}"
                 _commit(folder / name, tensors, numbers | {"best": best})
                 self._tidy(folder)
@@ -160,6 +163,11 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _forecasts(folder: Path) -> Tensor | None:
+    """Of the rows that judge, if the phase keeps them."""
+    return _tensors(folder, "forecasts")["each"] if (folder / "forecasts.safetensors").is_file() else None
 
 
 def _tensors(folder: Path, name: str) -> dict[str, Tensor]:

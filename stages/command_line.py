@@ -20,6 +20,11 @@ from pipeline.render import Style
 from stages.contradictions import refuse_changes, refuse_contradictions
 from stages.flags import Arguments, DataFlags, LearningFlags, ModelFlags, RunFlags, SamplingFlags, flag_names
 
+# Flags of runs made before, their default, and what to do where they had another value.
+RETIRED = {
+    "shrink": (True, "forecasts are always weighed on rows that were left out. Leave the key out."),
+}
+
 
 def parse(given: Sequence[str], description: str) -> Arguments:
     """The flags in effect. Raises InputError for a file that cannot be, an unknown key, or flags that contradict."""
@@ -61,6 +66,10 @@ def read_flags(path: Path) -> dict[str, Any]:
         inner = {f"{key}.{name}": one for name, one in value.items()} if isinstance(value, Mapping) else {key: value}
         for name, one in inner.items():
             name = name.replace("_", "-")
+            if name in RETIRED:
+                if one != RETIRED[name][0]:
+                    raise InputError(f"{path}: {name} = {json.dumps(one)}: {RETIRED[name][1]}")
+                continue
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1, 0.0)[0]
                 raise InputError(f"{path}: there is no flag {name}. The nearest is {near}; `python train.py --help` "

@@ -48,6 +48,11 @@ class Completed:
     selection: NDArray[np.float64] | None
     tower: Tower | None = None
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether training was stopped before its end."""
+        return self.fit.interrupted
+
 
 def run_fold(
     prepared: Prepared, preset: Preset, trainer: Trainer, balance: bool, seeing: Seeing | None = None

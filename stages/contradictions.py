@@ -10,7 +10,7 @@ from typing import Any
 from model.presets import PRESETS
 from pipeline.errors import InputError
 from pipeline.views import Views
-from stages.flags import Arguments, as_record, flag_names, preset_of, schedule_of, tuned_blocks
+from stages.flags import Arguments, as_record, blocks_named, flag_names, preset_of, schedule_of, tuned_blocks
 
 PARTS = ("vision", "language", "tower", "select", "head", "yields")  # that --freeze may name, the last in stage 3
 
@@ -32,6 +32,7 @@ def refuse_contradictions(args: Arguments, named: set[str]) -> None:
     refuse_another_stage(args, named)
     refuse_pictures(args)
     refuse_filling(args)
+    refuse_learners(args)
     refuse_freezing(args)
     refuse_sampling(args)
     if args.run.seeds > 1 and args.run.resume:
@@ -41,7 +42,7 @@ def refuse_contradictions(args: Arguments, named: set[str]) -> None:
 def refuse_another_stage(args: Arguments, named: set[str]) -> None:
     """Raises InputError for what another stage takes."""
     if args.stage != 2:
-        for name in ("offset", "offset-years", "members", "quantiles", "interval", "fill", "shrink", "link"):
+        for name in ("offset", "offset-years", "members", "quantiles", "interval", "fill", "learner", "blocks", "link"):
             if name in named and value_differs(args.model, name):
                 raise InputError(f"--{name} is for stage 2, this is stage {args.stage}. Leave it out or use --stage 2.")
     if args.stage == 1 and args.model.from_:
@@ -85,6 +86,25 @@ def refuse_filling(args: Arguments) -> None:
     if args.model.fill == "completed" and not args.sampling.steps:
         raise InputError("--fill completed fills what comes after a step, and there is none. Add --steps, as in "
                          "--steps 6,9,12.")  # fmt: skip
+
+
+def refuse_learners(args: Arguments) -> None:
+    """Raises InputError where --learner or --blocks ask for what the preset or another flag rules out."""
+    preset, given = preset_of(args), args.model
+    blocks = blocks_named(given.blocks) or ()
+    if given.learner != "ensemble" and given.learner != "neural" and preset.link != "frozen":
+        raise InputError(f"--learner {given.learner} reads frozen features, and --link is {preset.link}. Use --learner "
+                         "neural, or --link frozen.")  # fmt: skip
+    if "pictures" in blocks and not preset.use_vision:
+        raise InputError(f"--blocks names pictures, and --preset {given.preset} reads none. Leave one of the two out.")
+    if blocks and given.learner == "neural":
+        raise InputError("--blocks is for gp, trees and ensemble, and --learner is neural. Leave one of the two out.")
+    if given.fill == "completed" and given.learner not in ("ensemble", "neural"):
+        raise InputError(f"--fill completed is for the neural heads, and --learner is {given.learner}. Leave it out, or "
+                         "use --learner neural.")  # fmt: skip
+    if given.quantiles and given.learner == "trees":
+        raise InputError("--quantiles needs a learner with a spread, and trees have none. Use --learner ensemble, gp or "
+                         "neural.")  # fmt: skip
 
 
 def refuse_freezing(args: Arguments) -> None:

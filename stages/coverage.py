@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from model.intervals import share_over_groups, wilson
-from model.yields import INTERVAL
+from model.calibration import INTERVAL, share_over_groups, wilson
 
 
 def coverage(predictions: pd.DataFrame) -> dict[str, Any]:

@@ -152,12 +152,13 @@ def selection(
     total = np.zeros((len(table.variates), len(table.variates)))
     for fold, index in rows.items():
         forecaster, scales = Forecaster.load(run, fold), Scales.from_dict(fitted[fold])
-        if forecaster.completer is not None or forecaster.encoder.select is None:
+        neural = forecaster.neural
+        if neural is None or neural.completer is not None or neural.encoder.select is None:
             return None
         some = table.rows(index)
         seen = None if vectors is None else vectors(some, scales.ranges)
         season = season_of(some, scales, fitted[fold]["framing"], seen)
-        _, weights = complete(forecaster.encoder, season.first, FEATURE_BATCH)
+        _, weights = complete(neural.encoder, season.first, FEATURE_BATCH)
         assert weights is not None  # the encoder selects
         total, count = total + weights.numpy().astype(np.float64) * len(index), count + len(index)
     names = list(table.variate_names)
@@ -167,6 +168,5 @@ def selection(
 def _forecast(
     forecaster: Forecaster, table: SeasonTable, scales: Scales, framing: Any, vectors: NDArray[np.float16] | None
 ) -> NDArray[np.float64]:
-    season = season_of(table, scales, framing, vectors)
     with torch.inference_mode():
-        return forecaster.forecast(forecaster.read(table, season), np.arange(len(table))).pred
+        return forecaster.forecast(table, season_of(table, scales, framing, vectors)).pred

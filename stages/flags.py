@@ -6,11 +6,12 @@ import math
 import re
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
-from model.intervals import IntervalName
+from model.calibration import IntervalName
+from model.learners.features import BlockName
 from model.offset import OffsetName
 from model.parts import AlignmentName, PaddingName, Parts, PositionName
 from model.presets import PRESETS, LinkName, Preset, PresetName
@@ -22,6 +23,7 @@ from pipeline.render import Style
 from pipeline.splits import SplitName
 from pipeline.views import Views
 from stages.prepare import ControlName
+from stages.yield_learners import LearnerName
 
 CACHE = "image_cache"
 
@@ -97,14 +99,16 @@ class ModelFlags:
     """Stage 2: what the yield anomaly is measured from; auto takes what is best on validation years."""
     offset_years: int | None = None
     """Stage 2: years that the offset looks back or around; chosen on validation years by default."""
+    learner: LearnerName = "ensemble"
+    """Stage 2 on frozen features: neural heads, Gaussian processes (gp), trees, or all of them, weighed (ensemble)."""
+    blocks: str | None = None
+    """Stage 2: what gp and trees read, of numbers,pictures,tokens,convolutions; numbers and pictures by default."""
     members: int = 5
-    """Stage 2: yield heads whose mean is the forecast."""
+    """Stage 2: yield heads whose mean is the neural forecast."""
     quantiles: bool = False
     """Stage 2: heads tell the 5, 50 and 95 % quantiles, too, and the interval is made of them (CQR)."""
     fill: Literal["nothing", "completed"] = "nothing"
     """Stage 2 with --steps: also fill what comes after a step with stage 1's completion, where validation rows gain."""
-    shrink: bool = True
-    """Stage 2 on frozen features: learn as long, and keep as much of it, as holds in years or places left out."""
     interval: IntervalName = "pooled"
     """Stage 2: the 90 % interval from residuals of single rows, or of years: so that it holds in nine of ten years."""
 
@@ -271,6 +275,18 @@ def tuned_blocks(args: Arguments) -> int | None:
         raise InputError(f"--finetune-vision is {given}; it must be a number of blocks from 1 on, as in "
                          "--finetune-vision 2, or all.")  # fmt: skip
     return None if given == "all" else int(given)
+
+
+def blocks_named(names: str | None) -> tuple[BlockName, ...] | None:
+    """The blocks that --blocks names; None: those of the preset. Raises InputError for a name that is none."""
+    if names is None:
+        return None
+    found = tuple(name.strip() for name in names.split(","))
+    known: tuple[BlockName, ...] = get_args(BlockName)
+    for name in found:
+        if name not in known:
+            raise InputError(f"--blocks names {name!r}; there are {', '.join(known)}, with commas between.")
+    return tuple(name for name in known if name in found)
 
 
 def part_flags(args: Arguments) -> list[str]:

@@ -1,8 +1,8 @@
-"""What turns a season into t/ha: a run of stage 2 or 3 keeps one of each fold, and predict.py loads it."""
+"""What turns a season into t/ha: a run of stage 2 or 3 keeps one per fold, and predict.py loads it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.completion import continued, features, with_errors
+from model.learners.tabular import Tabular, TabularInputs
 from model.offset import KnownYields, Offset
 from model.seasons import Season
 from model.timesclip import TimesCLIP
@@ -21,6 +22,7 @@ from report.run import RunFolder
 from stages.offsets import Rows
 
 FEATURE_BATCH = 256
+NEURAL = "neural"
 
 Tonnes = NDArray[np.float64]  # t/ha
 
@@ -37,149 +39,222 @@ class Yields(NamedTuple):
         return np.maximum(self.lo - target, target - self.hi)
 
 
-class AsOf(NamedTuple):
-    """Forecasts of a fold's validation and test rows as known after `step` steps, the rest `completed` or left open."""
-
-    step: int
-    completed: bool
-    valid: Yields
-    test: Yields
-
-
 @dataclass(frozen=True, eq=False)
-class SeenSeasons:
-    """What an encoder knows of all N samples: features [N,V,windows * F], present [N,V] bool, static [N,S] or None."""
+class Anomalies:
+    """Forecast deviations from the offset, t/ha [n]: the point, and a low and a high quantile (the point itself
+    where a learner has no spread)."""
 
-    table: SeasonTable
-    features: Tensor
-    present: Tensor
-    static: Tensor | None
+    point: Tonnes
+    low: Tonnes
+    high: Tonnes
 
     @staticmethod
-    def of(encoder: TimesCLIP, table: SeasonTable, season: Season) -> SeenSeasons:
-        """Encode every window that a yield is read from, and put them side by side."""
-        seen = torch.cat([features(encoder, window, FEATURE_BATCH) for window in season.windows], dim=-1)
-        static = None if season.static is None else season.static.cpu()
-        return SeenSeasons(table, seen, season.present.cpu(), static)
+    def of(columns: Tonnes) -> Anomalies:
+        """From the point and any quantiles [n,O]."""
+        point = columns[:, 0]
+        if columns.shape[1] == 1:
+            return Anomalies(point, point, point)
+        return Anomalies(point, columns[:, 1:].min(1), columns[:, 1:].max(1))
 
-    def rows(self, index: Rows, anomaly: Tensor) -> YieldRows:
-        """The samples of `index` [n] as the head reads them."""
-        static = None if self.static is None else self.static[index]
-        return YieldRows(self.features[index], self.present[index], anomaly, static)
+
+def combined(offset: Tonnes, members: Mapping[str, Anomalies], weights: Mapping[str, float], margin: float) -> Yields:
+    """The weighted mean of the members above the offset [n], t/ha; what the weights leave to 1 is the offset's.
+
+    Quantiles keep their mean distance from the point; `margin` is added on both sides.
+    """
+    point = offset + sum((weights[name] * one.point for name, one in members.items()), np.zeros(len(offset)))
+    spread = [one for one in members.values() if not np.array_equal(one.low, one.high)]
+    below = np.mean([one.point - one.low for one in spread], axis=0) if spread else 0.0
+    above = np.mean([one.high - one.point for one in spread], axis=0) if spread else 0.0
+    pred = np.maximum(point, 0.0)
+    low, high = np.maximum(point - below - margin, 0.0), np.maximum(point + above + margin, 0.0)
+    return Yields(pred, np.minimum(low, pred), np.maximum(high, pred))
 
 
 @dataclass(frozen=True)
-class Forecaster:
-    """An encoder, yield heads and what they are measured from; fitted on one fold.
+class ReadingFit:
+    """How one reading of the season becomes a forecast: after `step` steps (None: all), completed or left open.
 
+    margin   t/ha that the interval grows by on both sides
+    weights  of the members by name; what they leave to 1 is the offset's
+    """
+
+    step: int | None
+    completed: bool
+    margin: float
+    weights: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "weights": dict(self.weights)}
+
+
+@dataclass(frozen=True, eq=False)
+class Neural:
+    """Yield heads on an encoder.
+
+    scale      mean and spread of the training anomalies
     completer  where the encoder reads the completion's errors beside the season: the stage-1 model that makes them
-    margin     t/ha that the interval grows by on both sides: of the point forecast, or of its quantiles
-    kept       share of the learnt anomaly that is forecast; quantiles move with it and keep their distance
-    early      (step, margin, kept) of seasons as known after so many steps, where such were learnt from
-    completes  whether what comes after such a step is completed by the encoder, as that was better on validation rows
     """
 
     encoder: TimesCLIP
     heads: YieldEnsemble
     scale: AnomalyScale
-    offset: Offset
-    known: KnownYields
-    margin: float
     completer: TimesCLIP | None = None
-    early: tuple[tuple[int, float, float], ...] = ()
-    completes: bool = False
-    kept: float = 1.0
 
-    def as_of(self, step: int) -> Forecaster:
-        """The same as of the last step, of those it learnt to forecast from, that is not after `step`."""
-        _, margin, kept = max(known for known in self.early if known[0] <= step)
-        return replace(self, margin=margin, kept=kept)
-
-    def read(self, table: SeasonTable, season: Season) -> SeenSeasons:
-        """What the encoder knows of every sample; season: as the completer or the encoder is trained to see it."""
+    def forecast(self, season: Season) -> Anomalies:
+        """Of every sample; season: as the completer or the encoder is trained to see it."""
         if self.completer is not None:
             season = with_errors(self.completer, season, FEATURE_BATCH)
-        return SeenSeasons.of(self.encoder, table, season)
+        seen = encoded(self.encoder, season)
+        rows = YieldRows(seen, season.present.cpu(), torch.zeros(len(seen)), static_of(season))
+        return Anomalies.of(self.scale.inverse(predict(self.heads, rows)))
 
-    def continue_from(self, step: int, season: Season) -> Season:
-        """A season known after `step` steps as this forecaster reads it."""
-        return continued(self.encoder, season, step, FEATURE_BATCH) if self.completes else season
-
-    def of_rows(self, table: SeasonTable, season: Season, index: Rows) -> Yields:
-        """Of the samples of `index` [n], and no other is encoded; season: as the encoder is trained to see it."""
-        seen = SeenSeasons.of(self.encoder, table.rows(index), season.rows(torch.from_numpy(index)))
-        return self.forecast(seen, np.arange(len(index)))
-
-    def forecast(self, seen: SeenSeasons, index: Rows) -> Yields:
-        """Of the samples of `index` [n]; their labels are not read."""
-        place, year = seen.table.place[index], seen.table.year[index]
-        base = self.offset.predict(self.known, place, year, leave_own_year_out=False)
-        anomaly = self.scale.inverse(predict(self.heads, seen.rows(index, torch.zeros(len(index)))))
-        anomaly = anomaly - (1 - self.kept) * anomaly[:, :1]
-        told = np.maximum(base[:, None] + anomaly, 0.0)
-        pred, (low, high) = (
-            told[:, 0],
-            (told[:, 1:].min(1), told[:, 1:].max(1)) if told.shape[1] > 1 else told[:, [0, 0]].T,
-        )
-        return Yields(pred, np.clip(low - self.margin, 0.0, pred), np.maximum(high + self.margin, pred))
+    def modules(self) -> dict[str, TimesCLIP | YieldEnsemble]:
+        """By the names that their weights are kept under."""
+        modules: dict[str, TimesCLIP | YieldEnsemble] = {"encoder": self.encoder, "head": self.heads}
+        return modules if self.completer is None else modules | {"completer": self.completer}
 
     def to_dict(self) -> dict[str, Any]:
         """All but the weights, for fitted.json."""
         return {
             "scale": asdict(self.scale),
-            "offset": self.offset.to_dict(),
-            "known": self.known.to_dict(),
-            "margin": self.margin,
-            "kept": self.kept,
-            "early": [list(known) for known in self.early],
-            "completes": self.completes,
             "members": self.heads.members,
             "shape": asdict(self.heads.shape),
             "encoder": self.encoder.describe(),
             "completer": None if self.completer is None else self.completer.describe(),
         }
 
+    @staticmethod
+    def load(run: RunFolder, fold: str, record: Mapping[str, Any], heads: str) -> Neural:
+        """Of one fold of a run; `heads` names which of the kept ones."""
+        ensemble = YieldEnsemble(record["members"], HeadShape.from_dict(record["shape"]))
+        ensemble.load_state_dict(run.read_weights(f"{fold}/{heads}."))
+        completer = record["completer"]
+        return Neural(
+            load_encoder(run, fold, record["encoder"], "encoder"),
+            ensemble,
+            AnomalyScale(**record["scale"]),
+            None if completer is None else load_encoder(run, fold, completer, "completer"),
+        )
+
+
+def encoded(encoder: TimesCLIP, season: Season) -> Tensor:
+    """Stage-1 features of every window that a yield is read from, side by side: [n,V,windows * F]."""
+    return torch.cat([features(encoder, window, FEATURE_BATCH) for window in season.windows], dim=-1)
+
+
+def static_of(season: Season) -> Tensor | None:
+    """[n,S] on the CPU, or None."""
+    return None if season.static is None else season.static.cpu()
+
+
+@dataclass(frozen=True, eq=False)
+class Forecaster:
+    """Offset, fitted learners and how they are weighed; of one fold.
+
+    neural    encoder and yield heads, if they are a member
+    tabular   learners on features of the season, one per step of `readings` in their order; empty if none is a member
+    readings  the whole season first, then as known after each step
+    at        which of the readings forecasts now
+    """
+
+    offset: Offset
+    known: KnownYields
+    neural: Neural | None
+    tabular: tuple[Tabular, ...] = ()
+    readings: tuple[ReadingFit, ...] = ()
+    at: int = 0
+
+    @property
+    def reading(self) -> ReadingFit:
+        """The one that forecasts now."""
+        return self.readings[self.at]
+
+    def as_of(self, step: int) -> Forecaster:
+        """The same as of the last step, of those it learnt to forecast from, that is not after `step`."""
+        at = max(
+            (one.step, number) for number, one in enumerate(self.readings) if one.step is not None and one.step <= step
+        )
+        return replace(self, at=at[1])
+
+    def forecast(self, table: SeasonTable, season: Season, index: Rows | None = None) -> Yields:
+        """Of the samples of `index` [n] (all by default); their labels are not read, other samples not encoded.
+
+        season: of the whole table, as known now.
+        """
+        if index is not None:
+            table, season = table.rows(index), season.rows(torch.from_numpy(index))
+        base = self.offset.predict(self.known, table.place, table.year, leave_own_year_out=False)
+        return combined(base, self.members(table, season, base), self.reading.weights, self.reading.margin)
+
+    def members(self, table: SeasonTable, season: Season, base: Tonnes) -> dict[str, Anomalies]:
+        """What each member forecasts of every sample above the offset `base` [n], t/ha."""
+        found: dict[str, Anomalies] = {}
+        if self.neural is not None:
+            step, seen = self.reading.step, season
+            if self.reading.completed and step is not None:
+                seen = continued(self.neural.encoder, season, step, FEATURE_BATCH)
+            found[NEURAL] = self.neural.forecast(seen)
+        if self.tabular:
+            tabular = self.tabular[self.at]
+            tokens = None
+            if tabular.reads_tokens and self.neural is not None:
+                tokens = encoded(self.neural.encoder, season)
+            inputs = TabularInputs(season, table.place, table.year, base, tokens)
+            found |= {name: Anomalies.of(columns) for name, columns in tabular.forecast(inputs).items()}
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the weights, for fitted.json."""
+        return {
+            "offset": self.offset.to_dict(),
+            "known": self.known.to_dict(),
+            "readings": [one.to_dict() for one in self.readings],
+            "tabular": [one.record() for one in self.tabular],
+            **({} if self.neural is None else self.neural.to_dict()),
+        }
+
     def weights(self) -> dict[str, Tensor]:
         """By the names that `load` asks for."""
-        modules = {"encoder": self.encoder, "head": self.heads}
-        if self.completer is not None:
-            modules["completer"] = self.completer
-        return {
+        modules = {} if self.neural is None else self.neural.modules()
+        kept = {
             f"{name}.{key}": tensor for name, module in modules.items() for key, tensor in module.state_dict().items()
+        }
+        return kept | {
+            f"tabular.{number}.{key}": tensor
+            for number, one in enumerate(self.tabular)
+            for key, tensor in one.state().items()
         }
 
     @staticmethod
     def load(run: RunFolder, fold: str, heads: str = "head") -> Forecaster:
         """The forecaster of one fold of a run; `heads` names which of the kept ones."""
         record = run.read_json("fitted.json")[fold]["forecaster"]
-        ensemble = YieldEnsemble(record["members"], HeadShape.from_dict(record["shape"]))
-        ensemble.load_state_dict(run.read_weights(f"{fold}/{heads}."))
-        told = record["completer"]
         return Forecaster(
-            load_encoder(run, fold, record["encoder"], "encoder"),
-            ensemble,
-            AnomalyScale(**record["scale"]),
             Offset.from_dict(record["offset"]),
             KnownYields.from_dict(record["known"]),
-            record["margin"],
-            None if told is None else load_encoder(run, fold, told, "completer"),
-            tuple((step, margin, kept) for step, margin, kept in record["early"]),
-            record["completes"],
-            record["kept"],
+            Neural.load(run, fold, record, heads) if "encoder" in record else None,
+            tuple(
+                Tabular.from_state(one, run.read_weights(f"{fold}/tabular.{number}."))
+                for number, one in enumerate(record.get("tabular", ()))
+            ),
+            tuple(ReadingFit(**one) for one in record.get("readings") or readings_before(record)),
         )
 
 
-def told(
-    forecaster: Forecaster,
-    table: SeasonTable,
-    seasons: Sequence[Season],
-    margins: Sequence[float],
-    kept: Sequence[float],
-    rows: Rows,
-) -> list[Yields]:
-    """Forecasts of some rows from each of the seasons, with the margin and the kept share of each."""
-    each = zip(seasons, margins, kept, strict=True)
-    return [replace(forecaster, margin=m, kept=share).of_rows(table, season, rows) for season, m, share in each]
+def readings_before(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """`readings` of a run that was made when the heads were the only learner."""
+    every = [(None, record["margin"], record["kept"]), *record["early"]]
+    return [
+        {
+            "step": step,
+            "completed": bool(record["completes"] and step is not None),
+            "margin": margin,
+            "weights": {NEURAL: share},
+        }
+        for step, margin, share in every
+    ]
 
 
 def load_encoder(run: RunFolder, fold: str, record: Mapping[str, Any], name: str) -> TimesCLIP:

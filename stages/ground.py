@@ -21,9 +21,9 @@ from pipeline.windows import steps_named
 from report.run import RunFolder
 from stages import completing
 from stages.base_run import base_run, named_run
+from stages.calibration import refuse_few_years
 from stages.flags import Arguments, preset_of, tuned_blocks
 from stages.prepare import Pictures, Prepared, prepare
-from stages.trust import refuse_few_years
 from stages.tuning import find_tower, has_tower, refuse_learnt_rows
 
 

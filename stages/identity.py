@@ -30,7 +30,7 @@ def identity(args: Arguments, ground: Ground, outcomes: Sequence[Any], command: 
         "n_train": sum(len(fold.train) for fold in folds),
         "n_valid": sum(len(fold.valid) for fold in folds),
         "n_test": sum(len(fold.test) for fold in folds),
-        "interrupted": any(outcome.fit.interrupted for outcome in outcomes),
+        "interrupted": any(outcome.interrupted for outcome in outcomes),
         "counts": table.describe_counts(),
         "style": asdict(args.style),
         "control": control_of(args),

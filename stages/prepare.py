@@ -107,6 +107,14 @@ class Prepared:
             *(Reading(next(numbers), step, True) for step in self.steps if completed),
         )
 
+    def position(self, reading: Reading) -> int:
+        """The place of a reading's season among the whole one and those so far, completed or not."""
+        return 0 if reading.step is None else 1 + self.steps.index(reading.step)
+
+    def as_read(self, reading: Reading) -> Season:
+        """The season of a reading as it was measured: nothing is completed."""
+        return self.seasons[0] if reading.step is None else self.so_far[self.steps.index(reading.step)]
+
 
 @dataclass(frozen=True)
 class Pictures:

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 import train
-from model.intervals import margin_over_years, share_over_groups, wilson
-from model.yields import conformal_margin
+from model.calibration import conformal_margin, margin_over_years, share_over_groups, wilson
 from report.page import coverage_told
 from report.run import RunFolder
 from stages.coverage import coverage

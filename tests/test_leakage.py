@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from safetensors.numpy import load_file
+from stages.learners import Lesson
 
 import render_cache
 import train
@@ -15,7 +16,6 @@ from pipeline.splits import make_folds
 from pipeline.twins import twins
 from report.run import RunFolder
 from stages.forecaster import Forecaster
-from stages.learners import Lesson
 from stages.offsets import known_in, rehearsals
 from tests.conftest import CARD, small_seasons
 

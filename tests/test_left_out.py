@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import train
-from model.left_out import best_epoch_of_all, kept_share, parts_of
+from model.cross_fitting import best_epoch_of_all, kept_share, parts_of
 from report.run import RunFolder
 from tests.conftest import CARD, small_seasons
 

@@ -80,13 +80,18 @@ def load_part(run: RunFolder, fold: str, stage: int) -> Forecasting | Completion
     """What comes after the embeddings in one fold's model."""
     if stage == 1:
         return Completion(load_model(run, fold))
-    forecaster = Forecaster.load(run, fold)
-    if forecaster.completer is not None:
+    neural = Forecaster.load(run, fold).neural
+    if neural is None:
+        raise Refused(
+            f"{run.path} has no neural heads, and Gaussian processes and trees are not exported as ONNX; leave it out "
+            "with --no-onnx: predict.py reads the folder."
+        )
+    if neural.completer is not None:
         raise Refused(
             f"{run.path} reads the errors of a completion (--link error), which are made outside of the part that can "
             "be exported; leave ONNX out with --no-onnx."
         )
-    return Forecasting(SeasonForecaster(forecaster.encoder, forecaster.heads))
+    return Forecasting(SeasonForecaster(neural.encoder, neural.heads))
 
 
 if __name__ == "__main__":

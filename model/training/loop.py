@@ -57,6 +57,7 @@ class Fit:
     first_score: float  # before the first epoch
     epochs: list[Epoch] = field(default_factory=list)
     interrupted: bool = False
+    forecasts: Tensor | None = None  # [1 + epochs, ...] of the rows that judge, where the task keeps them
 
     @property
     def scores(self) -> list[float]:
@@ -134,6 +135,7 @@ class _Course:
         self.names_of_terms: list[str] = []
         self.done_steps, self.finished = 0, False  # of this epoch; the phase
         self.fit = Fit(0, math.inf, math.inf)
+        self.judged: list[Tensor] = []
 
     def run(self, epochs: int, choose: bool) -> Fit:
         if not self.restore():
@@ -171,7 +173,12 @@ class _Course:
         self.module.eval()
         if not self.fit.interrupted:
             self.save(finished=True)
+        self.fit.forecasts = self.forecasts()
         return self.fit
+
+    def forecasts(self) -> Tensor | None:
+        """What the rows that judge were forecast, before the first epoch and after each."""
+        return torch.stack(self.judged) if self.judged else None
 
     def epoch(self, number: int, choose: bool) -> Epoch:
         """One pass over the training rows, then the validation score."""
@@ -236,6 +243,8 @@ class _Course:
         self.module.eval()
         with torch.inference_mode():
             metrics = self.task.validate(self.processes)
+        if self.task.judged is not None:
+            self.judged.append(self.task.judged)
         if not math.isfinite(metrics["score"]):
             raise Diverged(f"the validation score is not finite: {metrics}")
         return metrics
@@ -272,7 +281,8 @@ class _Course:
                 "processes": self.processes.size,
             }
             self.trainer.keeper.save(
-                self.phase, Saved(self.module.state_dict(), self.best, optimizer, numbers, finished)
+                self.phase,
+                Saved(self.module.state_dict(), self.best, optimizer, numbers, finished, self.forecasts()),
             )
 
     def restore(self) -> bool:
@@ -287,7 +297,9 @@ class _Course:
         epochs = [Epoch(**epoch) for epoch in numbers["epochs"]]
         self.fit = Fit(numbers["best_epoch"], best, first, epochs, numbers["interrupted"])
         self.best = {name: tensor.to(self.processes.device) for name, tensor in saved.best.items()}
+        self.judged = [] if saved.forecasts is None else list(saved.forecasts)
         if saved.finished:
+            self.fit.forecasts = saved.forecasts
             self.module.load_state_dict(self.best)
             return True
         if numbers["processes"] != self.processes.size:

@@ -21,7 +21,8 @@ class Saved:
     best       of the module at its best epoch
     optimizer  AdamW's moments by parameter, random number generators, and the terms of the epoch so far
     numbers    everything else, fit for JSON
-    finished   whether the phase is over; then only `best` and `numbers` are kept
+    finished   whether the phase is over; then only `best`, `forecasts` and `numbers` are kept
+    forecasts  of the rows that judge, before the first epoch and after each, where the task has any: [1 + epochs, ...]
     """
 
     weights: Mapping[str, Tensor]
@@ -29,6 +30,7 @@ class Saved:
     optimizer: Mapping[str, Tensor]
     numbers: Mapping[str, Any]
     finished: bool = False
+    forecasts: Tensor | None = None
 
 
 class Keeper(Protocol):

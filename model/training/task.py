@@ -85,6 +85,11 @@ class Task(Protocol):
         """Beginnings of the names of parameters that were trained before and learn at a rate of their own."""
         ...
 
+    @property
+    def judged(self) -> Tensor | None:
+        """What `validate` forecast last of its rows, on the CPU, where that is to be kept of every epoch."""
+        ...
+
     def batch(self, draw: Draw) -> Batch:
         """Gather the samples of a draw."""
         ...

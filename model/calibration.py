@@ -1,4 +1,4 @@
-"""How far a forecast may be trusted: margins whose calibration groups are years, and what intervals came to hold."""
+"""Calibration of intervals: margins from rows that were left out, by row or by year, and the coverage of intervals."""
 
 from __future__ import annotations
 
@@ -8,13 +8,25 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from model.yields import INTERVAL, conformal_margin
-
+INTERVAL = 0.90  # nominal coverage of [y_lo, y_hi]
 IntervalName = Literal["pooled", "year"]
 LEAST_YEARS = 3  # to calibrate on: the worst of fewer says nothing
 RESAMPLES = 2000  # of the bootstrap
 Numbers = NDArray[np.float64]
 Years = NDArray[np.int64]
+
+
+def conformal_margin(shortfall: Numbers) -> float:
+    """How much an interval must grow on both sides: the ceil((n + 1) * 0.9)-th smallest shortfall [n], t/ha.
+
+    A shortfall is how far a yield lies outside of its interval, negative inside. Of intervals without width it is the
+    absolute residual (split-conformal: Lei et al. 2018); of quantiles, max(lo - y, y - hi) (CQR: Romano et al. 2019),
+    and the margin may be negative. With fewer than 9 samples that rank does not exist and the largest shortfall stands
+    in for it, which covers less than promised; the caller reports n.
+    """
+    ordered = np.sort(shortfall)
+    rank = math.ceil((len(ordered) + 1) * INTERVAL)
+    return float(ordered[min(rank, len(ordered)) - 1])
 
 
 def margin_over_years(shortfall: Numbers, year: Years) -> float:

@@ -1,0 +1,119 @@
+"""Random convolution features of a season: the strongest cheap map of a series that draws no picture.
+
+After ROCKET (Dempster, Petitjean & Webb 2020, Data Min. Knowl. Discov. 34, 1454-1495): kernels of random length,
+weights, dilation and subset of variates; of each response the share above a threshold (PPV) and the maximum. Values are
+standardised per step by training rows, so that an unobserved step is the usual one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+KERNELS = 1500
+LENGTHS = (3, 5, 7)
+BATCH = 1024  # samples convolved at a time
+
+Series = tuple[Tensor, Tensor]  # values, observed [N,V,T]
+
+
+@dataclass(frozen=True, eq=False)
+class Convolutions:
+    """Fitted kernels.
+
+    weight     [K,V,L] float64, L the longest length; shorter kernels end in zeros, unused variates are zero
+    shape      [K,3] int64: length, dilation, whether the series is padded
+    threshold  [K] of the PPV
+    mean, scale [V,T] of each step
+    """
+
+    weight: Tensor
+    shape: Tensor
+    threshold: Tensor
+    mean: Tensor
+    scale: Tensor
+
+    @staticmethod
+    def fit(series: Series, rows: Tensor, seed: int = 0, kernels: int = KERNELS) -> Convolutions:
+        """Draw kernels by the seed; thresholds and standardisation come from the training rows [n]."""
+        values, observed = (one[rows] for one in series)
+        count = observed.sum(0).clamp(min=1)
+        mean = torch.where(observed, values, 0).sum(0) / count
+        spread = (torch.where(observed, values - mean, 0).square().sum(0) / count).sqrt()
+        scale = torch.where(spread > 1e-9, spread, torch.inf)  # a step that never moves is 0
+        drawn = torch.Generator().manual_seed(seed)
+        weight, shape = _draw(drawn, kernels, *mean.shape)
+        untuned = Convolutions(weight, shape, torch.zeros(kernels, dtype=torch.float64), mean, scale)
+        donors = torch.randint(len(rows), (kernels,), generator=drawn)
+        levels = torch.rand(kernels, generator=drawn, dtype=torch.float64)
+        threshold = torch.zeros(kernels, dtype=torch.float64)
+        z = untuned._standardised((values, observed))
+        for at, response in untuned._responses(z[:1]):  # sizes only
+            for one in range(len(at)):
+                kernel = at[one]
+                sample = untuned._response(z[donors[kernel]][None], at[one : one + 1], response.shape[-1])
+                threshold[kernel] = torch.quantile(sample.flatten(), levels[kernel])
+        return Convolutions(weight, shape, threshold, mean, scale)
+
+    def apply(self, series: Series) -> Tensor:
+        """values, observed [N,V,T] -> [N,2K]: PPV of every kernel, then its maximum."""
+        z = self._standardised(series)
+        return torch.cat([self._features(part) for part in torch.split(z, BATCH)])
+
+    def state(self) -> dict[str, Tensor]:
+        """For safetensors."""
+        return {name: getattr(self, name) for name in ("weight", "shape", "threshold", "mean", "scale")}
+
+    @staticmethod
+    def from_state(state: Mapping[str, Tensor]) -> Convolutions:
+        """Inverse of `state`."""
+        return Convolutions(**state)
+
+    def _standardised(self, series: Series) -> Tensor:
+        values, observed = series
+        return torch.where(observed, (values - self.mean) / self.scale, 0).clamp(-5, 5)
+
+    def _features(self, z: Tensor) -> Tensor:
+        share, most = torch.empty(2, len(z), len(self.weight), dtype=torch.float64)
+        for at, response in self._responses(z):
+            share[:, at] = (response > self.threshold[at][:, None]).double().mean(-1)
+            most[:, at] = response.amax(-1)
+        return torch.cat([share, most], 1)
+
+    def _responses(self, z: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Kernels of one shape [k] and their responses [n,k,W], shape by shape."""
+        for shape in torch.unique(self.shape, dim=0):
+            at = (self.shape == shape).all(1).nonzero()[:, 0]
+            yield at, self._response(z, at, None)
+
+    def _response(self, z: Tensor, at: Tensor, width: int | None) -> Tensor:
+        length, dilation, padded = self.shape[at[0]].tolist()
+        padding = dilation * (length - 1) // 2 if padded else 0
+        found = functional.conv1d(z, self.weight[at][:, :, :length], padding=padding, dilation=dilation)
+        assert width is None or found.shape[-1] == width
+        return found
+
+
+def _draw(drawn: torch.Generator, kernels: int, variates: int, steps: int) -> tuple[Tensor, Tensor]:
+    """Weights [K,V,L] with mean 0 over each variate's taps, and shapes [K,3]."""
+    lengths = [length for length in LENGTHS if length <= steps] or [1]
+    weight = torch.zeros(kernels, variates, lengths[-1], dtype=torch.float64)
+    shape = torch.zeros(kernels, 3, dtype=torch.int64)
+
+    def uniform() -> float:
+        return float(torch.rand(1, generator=drawn, dtype=torch.float64))
+
+    for kernel in range(kernels):
+        length = lengths[int(uniform() * len(lengths))]
+        longest = max(1, (steps - 1) // max(1, length - 1))
+        dilation = min(longest, int(2 ** (uniform() * torch.log2(torch.tensor(longest + 1.0)).item())))
+        some = torch.randperm(variates, generator=drawn)
+        some = some[: max(1, int(2 ** (uniform() * torch.log2(torch.tensor(variates + 1.0)).item())))]
+        taps = torch.randn(len(some), length, generator=drawn, dtype=torch.float64)
+        weight[kernel, some, :length] = taps - taps.mean(1, keepdim=True) * (length > 1)
+        shape[kernel] = torch.tensor([length, max(1, dilation), int(uniform() < 0.5)])
+    return weight, shape

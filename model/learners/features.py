@@ -1,0 +1,213 @@
+"""Features of a season for learners that need no gradient: numbers, pictures, stage-1 tokens, random convolutions.
+
+Means, spreads, picture components and convolution thresholds come from training rows only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.learners.convolutions import Convolutions
+from model.seasons import Season
+
+BlockName = Literal["numbers", "pictures", "tokens", "convolutions", "numbers-again"]
+CLIP = 5.0  # standardised values beyond are cut off
+PICTURE_COMPONENTS = 64  # kept of each picture's vector
+TREE_COMPONENTS = 8  # kept of all pictures of a season together, for trees
+MOST_VECTORS = 20_000  # training vectors that the components are computed from
+FLOOR = 0.1  # of the median spread: channels that hardly move are not blown up (docs/log.md)
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What learners read of n samples.
+
+    blocks   by name [n,d] float32, scaled so that the mean squared length of training rows is about 1
+    columns  [n,C] float64 for trees: numbers, drivers, static numbers, picture components; NaN where not observed
+    """
+
+    blocks: Mapping[str, Tensor]
+    columns: NDArray[np.float64]
+
+    def rows(self, index: NDArray[np.int64]) -> Features:
+        """The samples of `index` [m]."""
+        at = torch.from_numpy(index)
+        return Features({name: block[at] for name, block in self.blocks.items()}, self.columns[index])
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureMap:
+    """Turns seasons into `Features`; `fit` reads training rows, `state` and `from_state` keep it with a run."""
+
+    names: tuple[str, ...]
+    tensors: Mapping[str, Tensor]
+    convolutions: Convolutions | None = None
+
+    @staticmethod
+    def fit(
+        season: Season, rows: NDArray[np.int64], names: Sequence[str], tokens: Tensor | None = None, seed: int = 0
+    ) -> FeatureMap:
+        """Fit on the training rows [n] of a season of N samples. tokens [N,V,F]: stage-1 features, if they are read.
+
+        Blocks that the season does not have are left out.
+        """
+        at = torch.from_numpy(rows)
+        tensors: dict[str, Tensor] = {}
+        kept = [name for name in names if _has(season, name, tokens)]
+        convolutions = None
+        if "numbers" in kept:
+            tensors |= _named("numbers", _spread(_numbers(season)[at]))
+        if "numbers-again" in kept:  # a control: more kernels, nothing new to read
+            tensors |= _named("numbers-again", _spread(_numbers(season)[at]))
+        if "pictures" in kept:
+            vectors = _pictures(season, at)
+            mean, scale = _spread_of_vectors(vectors)
+            basis = _components(((vectors - mean) / scale).clamp(-CLIP, CLIP).flatten(0, 2), PICTURE_COMPONENTS, seed)
+            tensors |= {"pictures.mean": mean, "pictures.scale": scale, "pictures.basis": basis}
+            scores = _scores(vectors, tensors)
+            tensors["pictures.trees"] = _components(scores, TREE_COMPONENTS, seed)
+        if "tokens" in kept:
+            assert tokens is not None
+            tensors |= _named("tokens", _spread(tokens[at].flatten(1).double()))
+        if "convolutions" in kept:
+            convolutions = Convolutions.fit(_series(season), at, seed)
+            tensors |= _named("convolutions", _spread(convolutions.apply(_series(season))[at]))
+        return FeatureMap(tuple(kept), tensors, convolutions)
+
+    def apply(self, season: Season, tokens: Tensor | None = None) -> Features:
+        """The features of all samples of a season; tokens as in `fit`."""
+        blocks: dict[str, Tensor] = {}
+        columns: list[NDArray[np.float64]] = []
+        if "numbers" in self.names:
+            numbers = _numbers(season)
+            blocks["numbers"] = self._standardised("numbers", numbers)
+            columns.append(numbers.numpy())
+        if "numbers-again" in self.names:
+            blocks["numbers-again"] = self._standardised("numbers-again", _numbers(season))
+        if "pictures" in self.names:
+            parts = torch.split(torch.arange(len(season)), 512)
+            scores = torch.cat([_scores(_pictures(season, part), self.tensors) for part in parts])
+            blocks["pictures"] = scores
+            columns.append((scores @ self.tensors["pictures.trees"]).double().numpy())
+        if "tokens" in self.names:
+            assert tokens is not None
+            blocks["tokens"] = self._standardised("tokens", tokens.flatten(1).double())
+        if "convolutions" in self.names:
+            assert self.convolutions is not None
+            blocks["convolutions"] = self._standardised("convolutions", self.convolutions.apply(_series(season)))
+        return Features(blocks, np.concatenate(columns, 1) if columns else np.empty((len(season), 0)))
+
+    def state(self) -> dict[str, Tensor]:
+        """For safetensors."""
+        own = {} if self.convolutions is None else self.convolutions.state()
+        return {**self.tensors, **{f"kernels.{name}": tensor for name, tensor in own.items()}}
+
+    def record(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"blocks": list(self.names)}
+
+    @staticmethod
+    def from_state(record: Mapping[str, Any], state: Mapping[str, Tensor]) -> FeatureMap:
+        """Inverse of `state` and `record`."""
+        kernels = {n.removeprefix("kernels."): t for n, t in state.items() if n.startswith("kernels.")}
+        tensors = {name: tensor for name, tensor in state.items() if not name.startswith("kernels.")}
+        return FeatureMap(tuple(record["blocks"]), tensors, Convolutions.from_state(kernels) if kernels else None)
+
+    def _standardised(self, name: str, values: Tensor) -> Tensor:
+        """[n,C] -> [n,d], columns without spread left out; 0 where not observed."""
+        mean, scale = self.tensors[f"{name}.mean"], self.tensors[f"{name}.scale"]
+        moves = scale > 0
+        z = (values[:, moves] - mean[moves]) / scale[moves]
+        scaled: Tensor = z.nan_to_num(0.0).clamp(-CLIP, CLIP) / math.sqrt(max(1, int(moves.sum())))
+        return scaled.float()
+
+
+def _has(season: Season, name: str, tokens: Tensor | None) -> bool:
+    if name == "pictures":
+        return season.first.embeddings is not None
+    return name != "tokens" or tokens is not None
+
+
+def _series(season: Season) -> tuple[Tensor, Tensor]:
+    """Standardised values and masks of the whole season: [N,V,T] float64 and bool."""
+    if season.cut is not None:
+        return season.second.values.double(), season.second.observed
+    values = torch.cat([season.first.values, season.second.values], -1)
+    return values.double(), torch.cat([season.first.observed, season.second.observed], -1)
+
+
+def _numbers(season: Season) -> Tensor:
+    """[N, V*T + R*T + S] float64 of series, drivers and static numbers; NaN where not observed."""
+    values, observed = _series(season)
+    parts = [torch.where(observed, values, torch.nan).flatten(1)]
+    if season.second.drivers is not None:
+        drivers = season.second.drivers.double()
+        steps = drivers.shape[-1] // 2
+        parts.append(torch.where(drivers[..., steps:] > 0, drivers[..., :steps], torch.nan).flatten(1))
+    if season.static is not None:
+        parts.append(season.static.double().cpu())
+    return torch.cat([part.cpu() for part in parts], 1)
+
+
+def _pictures(season: Season, at: Tensor) -> Tensor:
+    """[n,2,V,D] float32 of some samples; zero where a window shows nothing of a variate."""
+    halves = []
+    for window in (season.first, season.second):
+        assert window.embeddings is not None
+        vectors = window.embeddings[at].float().cpu()
+        halves.append(torch.where(window.present[at].cpu()[..., None], vectors, 0))
+    return torch.stack(halves, 1)
+
+
+def _scores(vectors: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
+    """[n,2,V,D] -> [n,2*V*r] float32: components of each picture, scaled by the number of channels."""
+    mean, scale, basis = (tensors[f"pictures.{name}"] for name in ("mean", "scale", "basis"))
+    z = ((vectors - mean) / scale).clamp(-CLIP, CLIP)
+    z = torch.where(vectors.any(-1, keepdim=True), z, 0)
+    scores: Tensor = (z @ basis).flatten(1) / math.sqrt(mean.numel())
+    return scores
+
+
+def _spread(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each column [n,C] -> [C], [C]; a column that does not move has scale 0."""
+    known = ~values.isnan()
+    count = known.sum(0).clamp(min=1)
+    mean = values.nan_to_num(0.0).sum(0) / count
+    away = torch.where(known, values - mean, 0)
+    scale = (away.square().sum(0) / count).sqrt()
+    return mean, torch.where(scale > 1e-9, scale, 0)
+
+
+def _spread_of_vectors(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and floored standard deviation over samples [n,2,V,D] -> [2,V,D] each."""
+    mean, scale = vectors.mean(0), vectors.std(0, unbiased=False)
+    floor = FLOOR * scale.median(-1, keepdim=True).values
+    return mean, torch.maximum(scale, floor).clamp(min=1e-4)
+
+
+def _components(rows: Tensor, count: int, seed: int) -> Tensor:
+    """The leading principal directions of rows [n,D] -> [D,count]; their signs are fixed."""
+    if len(rows) > MOST_VECTORS:
+        some = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:MOST_VECTORS]
+        rows = rows[some]
+    rows = rows.double()
+    _, vectors = torch.linalg.eigh(rows.T @ rows)
+    leading = vectors.flip(1)[:, : min(count, *rows.shape)]
+    at = leading.abs().argmax(0, keepdim=True)
+    signed: Tensor = leading * leading.gather(0, at).sign()
+    return signed.float().contiguous()
+
+
+def _named(block: str, pair: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    return {f"{block}.mean": pair[0], f"{block}.scale": pair[1]}

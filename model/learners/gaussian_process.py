@@ -1,0 +1,303 @@
+"""A Gaussian process on yield anomalies: additive kernels over blocks of features, year and place as random effects.
+
+    k = sum over blocks of  a * x.x' + b * exp(-|x - x'|^2 / (2 l^2)),  plus  c * [same year] + d * [same place] + noise
+
+The shock that all places of a year share is an effect of its own, so slopes are learnt within years. Variances and
+lengths have the highest posterior density given the training rows (Rasmussen & Williams 2006, section 5.4), under
+log-normal priors. Up to MOST_EXACT rows the posterior is exact; beyond, it is the projected process on INDUCING rows
+(Seeger, Williams & Lawrence 2003; Quinonero-Candela & Rasmussen 2005), whose cost grows linearly with the rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from torch import Tensor
+
+MOST_FITTED = 1000  # rows that the variances are estimated from; of more, so many are drawn
+MOST_EXACT = 3000
+INDUCING = 1500
+BLOCK_ROWS = 4096  # rows whose covariances are held at a time
+VARIANCE, LENGTH, NOISE = (-2.0, 3.0), (0.0, 1.0), (-1.0, 2.0)  # priors: mean and spread of the logarithm
+BOUNDS = (-12.0, 6.0)
+JITTER = 1e-6
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class GPRows:
+    """n samples: blocks by name [n,d] float32 (see `Features`), year and place codes [n] int64."""
+
+    blocks: Mapping[str, Tensor]
+    year: Tensor
+    place: Tensor
+
+    def rows(self, index: Tensor) -> GPRows:
+        """The samples of `index` [m]."""
+        blocks = {name: block[index] for name, block in self.blocks.items()}
+        return GPRows(blocks, self.year[index], self.place[index])
+
+    def state(self) -> dict[str, Tensor]:
+        """For safetensors."""
+        blocks = {f"block.{name}": block for name, block in self.blocks.items()}
+        return {**blocks, "year": self.year, "place": self.place}
+
+    @staticmethod
+    def from_state(state: Mapping[str, Tensor]) -> GPRows:
+        """Inverse of `state`."""
+        blocks = {name.removeprefix("block."): one for name, one in state.items() if name.startswith("block.")}
+        return GPRows(blocks, state["year"], state["place"])
+
+    def to(self, device: torch.device) -> GPRows:
+        """The same samples on a device."""
+        blocks = {name: block.to(device) for name, block in self.blocks.items()}
+        return GPRows(blocks, self.year.to(device), self.place.to(device))
+
+    def __len__(self) -> int:
+        return len(self.year)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The covariance: logarithms of variance and length of each block, and of each random effect.
+
+    linear, smooth, length: by block; effects: `year` and `place`, those in use; all logarithms, in units of the
+    training anomalies' variance.
+    """
+
+    linear: Mapping[str, float]
+    smooth: Mapping[str, float]
+    length: Mapping[str, float]
+    effects: Mapping[str, float]
+    noise: float
+
+    @staticmethod
+    def start(blocks: Mapping[str, Tensor], effects: tuple[str, ...]) -> Kernel:
+        """Before anything is learnt."""
+        names = list(blocks)
+        return Kernel(
+            dict.fromkeys(names, -2.0), dict.fromkeys(names, -2.0), dict.fromkeys(names, 0.0),
+            dict.fromkeys(effects, -2.0), -1.0,
+        )  # fmt: skip
+
+    def covariance(self, a: GPRows, b: GPRows) -> Tensor:
+        """[n,m] of the true anomalies, without noise."""
+        found = torch.zeros(len(a), len(b), dtype=torch.float64, device=a.year.device)
+        for name, block in a.blocks.items():
+            inner, apart = _products(block, b.blocks[name])
+            found += math.exp(self.linear[name]) * inner
+            found += math.exp(self.smooth[name]) * torch.exp(apart * (-0.5 * math.exp(-2 * self.length[name])))
+        for name, log in self.effects.items():
+            found += math.exp(log) * (getattr(a, name)[:, None] == getattr(b, name)[None, :]).double()
+        return found
+
+    def variances(self, rows: GPRows) -> Tensor:
+        """[n]: the diagonal of `covariance` of rows with themselves."""
+        total = torch.full((len(rows),), sum(math.exp(log) for log in self.effects.values()), dtype=torch.float64)
+        total = total.to(rows.year.device)
+        for name, block in rows.blocks.items():
+            total += math.exp(self.linear[name]) * block.double().square().sum(1) + math.exp(self.smooth[name])
+        return total
+
+    def shares(self, rows: GPRows) -> dict[str, float]:
+        """The share of the variance of an anomaly that each block, effect and the noise has, over some rows."""
+        parts = {
+            name: math.exp(self.linear[name]) * float(block.double().square().sum(1).mean())
+            + math.exp(self.smooth[name])
+            for name, block in rows.blocks.items()
+        }
+        parts |= {name: math.exp(log) for name, log in self.effects.items()} | {"noise": math.exp(self.noise)}
+        total = sum(parts.values())
+        return {name: part / total for name, part in parts.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        named = {name: dict(getattr(self, name)) for name in ("linear", "smooth", "length", "effects")}
+        return {**named, "noise": self.noise}
+
+    def to_vector(self) -> Numbers:
+        """All logarithms in one order."""
+        parts = (self.linear, self.smooth, self.length, self.effects)
+        return np.array([*(log for part in parts for log in part.values()), self.noise])
+
+    def with_vector(self, vector: Numbers) -> Kernel:
+        """The same parts with other logarithms."""
+        values = iter(vector.tolist())
+        linear, smooth, length, effects = (
+            {name: next(values) for name in part} for part in (self.linear, self.smooth, self.length, self.effects)
+        )
+        return Kernel(linear, smooth, length, effects, next(values))
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianProcess:
+    """The posterior given training rows.
+
+    base      rows [m] that a forecast is measured against: all training rows, or the inducing ones
+    weights   [m] of the mean: a forecast is its covariance with the base rows times these
+    inner     [m,m] Cholesky factor of the projected process; None where the posterior is exact
+    evidence  log marginal likelihood of the rows that the kernel was estimated from
+    """
+
+    kernel: Kernel
+    base: GPRows
+    weights: Tensor
+    inner: Tensor | None
+    evidence: float
+
+    @staticmethod
+    def fit(
+        rows: GPRows,
+        anomaly: Tensor,
+        effects: tuple[str, ...],
+        start: Kernel | None = None,
+        steps: int = 30,
+        seed: int = 0,
+    ) -> GaussianProcess:
+        """Estimate the kernel by at most `steps` iterations of L-BFGS from `start`, then condition on all rows.
+
+        anomaly [n] float64, standardised; effects: `year`, `place`, both or none.
+        """
+        kernel = start or Kernel.start(rows.blocks, effects)
+        drawn = torch.Generator().manual_seed(seed)
+        some = torch.randperm(len(rows), generator=drawn)[:MOST_FITTED].sort().values.to(anomaly.device)
+        likelihood = _Likelihood(rows.rows(some), anomaly[some], kernel)
+        found = minimize(
+            likelihood,
+            kernel.to_vector(),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[BOUNDS] * len(kernel.to_vector()),
+            options={"maxiter": steps},
+        )
+        kernel = kernel.with_vector(found.x)
+        evidence = -likelihood.negative(found.x)
+        if len(rows) <= MOST_EXACT:
+            weights = torch.cholesky_solve(anomaly[:, None], _factor(kernel, rows, noise=True))[:, 0]
+            return GaussianProcess(kernel, rows, weights, None, evidence)
+        some = torch.randperm(len(rows), generator=drawn)[:INDUCING].sort().values.to(anomaly.device)
+        base = rows.rows(some)
+        weights, inner = _projected(kernel, base, rows, anomaly)
+        return GaussianProcess(kernel, base, weights, inner, evidence)
+
+    def predict(self, new: GPRows) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of a new observation (noise included) of m rows, standardised: [m], [m]."""
+        parts = [self._predict(new.rows(at)) for at in torch.split(torch.arange(len(new)), BLOCK_ROWS)]
+        mean, spread = (torch.cat(one) for one in zip(*parts, strict=True))
+        return mean, spread
+
+    def _predict(self, new: GPRows) -> tuple[Tensor, Tensor]:
+        new = new.to(self.weights.device)
+        across = self.kernel.covariance(new, self.base)
+        half = torch.linalg.solve_triangular(self._lower, across.T, upper=False)
+        variance = self.kernel.variances(new) - half.square().sum(0)
+        if self.inner is not None:
+            variance = variance + torch.linalg.solve_triangular(self.inner, across.T, upper=False).square().sum(0)
+        spread = (variance.clamp(min=0) + math.exp(self.kernel.noise)).sqrt()
+        return (across @ self.weights).cpu(), spread.cpu()
+
+    @cached_property
+    def _lower(self) -> Tensor:
+        """Cholesky factor of the covariance of the base rows, with noise where the posterior is exact."""
+        return _factor(self.kernel, self.base, noise=self.inner is None)
+
+    def state(self) -> dict[str, Tensor]:
+        """For safetensors; the base rows are kept apart, as processes share them."""
+        state = {"weights": self.weights}
+        return state if self.inner is None else state | {"inner": self.inner}
+
+    def record(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"kernel": self.kernel.to_dict(), "evidence": self.evidence}
+
+    @staticmethod
+    def from_state(record: Mapping[str, Any], state: Mapping[str, Tensor], base: GPRows) -> GaussianProcess:
+        """Inverse of `state` and `record`."""
+        kernel = Kernel(**record["kernel"])
+        return GaussianProcess(kernel, base, state["weights"], state.get("inner"), record["evidence"])
+
+
+def _factor(kernel: Kernel, rows: GPRows, noise: bool) -> Tensor:
+    """Cholesky factor [m,m] of the covariance of rows with themselves."""
+    covariance = kernel.covariance(rows, rows)
+    covariance.diagonal().add_(JITTER + (math.exp(kernel.noise) if noise else 0.0))
+    lower: Tensor = torch.linalg.cholesky(covariance)
+    return lower
+
+
+def _projected(kernel: Kernel, base: GPRows, rows: GPRows, anomaly: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights [m] and factor [m,m] of the projected process: all n rows, seen through the m base rows."""
+    noise = math.exp(kernel.noise)
+    total = kernel.covariance(base, base)
+    total.diagonal().add_(JITTER)
+    right = torch.zeros_like(total[0])
+    for at in torch.split(torch.arange(len(rows), device=anomaly.device), BLOCK_ROWS):
+        across = kernel.covariance(base, rows.rows(at))
+        total += across @ across.T / noise
+        right += across @ anomaly[at] / noise
+    inner = torch.linalg.cholesky(total)
+    return torch.cholesky_solve(right[:, None], inner)[:, 0], inner
+
+
+class _Likelihood:
+    """The negative log posterior density of the kernel's logarithms, and its gradient."""
+
+    def __init__(self, rows: GPRows, anomaly: Tensor, kernel: Kernel) -> None:
+        self.anomaly, self.kernel = anomaly, kernel
+        self.products = {name: _products(block, block) for name, block in rows.blocks.items()}
+        codes = {name: getattr(rows, name) for name in kernel.effects}
+        self.same = {name: (code[:, None] == code[None, :]).double() for name, code in codes.items()}
+        count = len(rows.blocks)
+        priors = [VARIANCE] * 2 * count + [LENGTH] * count + [VARIANCE] * len(kernel.effects) + [NOISE]
+        self.mean, self.spread = np.array(priors).T
+
+    def __call__(self, vector: Numbers) -> tuple[float, Numbers]:
+        parts = list(self.parts(vector))
+        total = sum(part for part, _ in parts)
+        assert isinstance(total, Tensor)
+        noise = math.exp(vector[-1])
+        total.diagonal().add_(noise + JITTER)
+        lower = torch.linalg.cholesky(total)
+        weights = torch.cholesky_solve(self.anomaly[:, None], lower)[:, 0]
+        slope = torch.outer(weights, weights) - torch.cholesky_inverse(lower)
+        data = 0.5 * float(self.anomaly @ weights) + float(lower.diagonal().log().sum())
+        away = (vector - self.mean) / self.spread
+        variances = [-0.5 * float((slope * part).sum()) for part, _ in parts]
+        lengths = [-0.5 * float((slope * of_length).sum()) for _, of_length in parts if of_length is not None]
+        count = len(self.products)
+        gradient = [*variances[: 2 * count], *lengths, *variances[2 * count :], -0.5 * noise * float(slope.trace())]
+        return data + 0.5 * float(away @ away), np.array(gradient) + away / self.spread
+
+    def parts(self, vector: Numbers) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Each term of the covariance, and its derivative by the logarithm of its length where it has one."""
+        kernel = self.kernel.with_vector(vector)
+        for name, (inner, _) in self.products.items():
+            yield math.exp(kernel.linear[name]) * inner, None
+        for name, (_, apart) in self.products.items():
+            shrink = math.exp(-2 * kernel.length[name])
+            term = math.exp(kernel.smooth[name]) * torch.exp(apart * (-0.5 * shrink))
+            yield term, term * apart * shrink
+        for name, same in self.same.items():
+            yield math.exp(kernel.effects[name]) * same, None
+
+    def negative(self, vector: Numbers) -> float:
+        """The negative log marginal likelihood alone, constants included."""
+        away = (vector - self.mean) / self.spread
+        return self(vector)[0] - 0.5 * float(away @ away) + 0.5 * len(self.anomaly) * math.log(2 * math.pi)
+
+
+def _products(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Inner products and squared distances of rows [n,d] and [m,d]: [n,m] each."""
+    a, b = a.double(), b.double()
+    inner = a @ b.T
+    lengths = a.square().sum(1)[:, None] + b.square().sum(1)[None, :]
+    return inner, (lengths - 2 * inner).clamp_(min=0)

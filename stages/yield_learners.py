@@ -1,0 +1,213 @@
+"""Learners of a yield anomaly on one fold: each fits rows, and forecasts rows that it did not fit.
+
+Neural heads on frozen stage-1 features, and the learners of `model/learners`. Heads and encoder that learn together
+(stage 3, and stage 2 without a frozen encoder) are in `stages/joint_training.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.cross_fitting import best_epoch_of_all
+from model.learners.features import BlockName, FeatureMap, Features
+from model.learners.tabular import BOOSTING, EXTRA_TREES, GP, GP_NO_YEAR, Tabular, TabularInputs, TabularRows
+from model.seasons import Season
+from model.timesclip import TimesCLIP
+from model.training.loop import Trainer
+from model.training.sampling import balancing_weights
+from model.yields import AnomalyScale, HeadShape, YieldRows, refit_head, train_head
+from pipeline.table import SeasonTable
+from stages.forecaster import NEURAL, Anomalies, Neural, encoded, static_of
+from stages.offsets import Rows
+
+LearnerName = Literal["ensemble", "neural", "gp", "trees"]
+MEMBERS: dict[LearnerName, tuple[str, ...]] = {
+    "ensemble": (NEURAL, GP, GP_NO_YEAR, EXTRA_TREES, BOOSTING),
+    "neural": (NEURAL,),
+    "gp": (GP, GP_NO_YEAR),
+    "trees": (EXTRA_TREES, BOOSTING),
+}
+KINDS = {NEURAL: "neural", GP: "gp", GP_NO_YEAR: "gp", EXTRA_TREES: "trees", BOOSTING: "trees"}
+
+
+def prior_weights(names: Sequence[str]) -> NDArray[np.float64]:
+    """Equal weights for every kind of learner, shared equally by the learners of a kind: [L], summing to 1."""
+    kinds = [KINDS[name] for name in names]
+    return np.array([1 / len(set(kinds)) / kinds.count(kind) for kind in kinds])
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledRows:
+    """Rows [n] of the table, the offset [n] without their own labels, and the anomaly from it [n], both t/ha."""
+
+    rows: Rows
+    offset: NDArray[np.float64]
+    anomaly: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Rows to fit, and whole groups of rows that are left out; `part` is its number.
+
+    The offset of the left-out rows knows the yields of the fitted rows alone.
+    """
+
+    part: int
+    fit: LabelledRows
+    left_out: LabelledRows
+
+
+class YieldLearner(Protocol):
+    """One kind of learner, for all readings of the season."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the forecasts that it makes."""
+        ...
+
+    def cross_fit(self, splits: Sequence[Split]) -> list[list[dict[str, Anomalies]]]:
+        """For each split and each reading, by learner: forecasts of the left-out rows, t/ha."""
+        ...
+
+
+class NeuralHeads:
+    """Heads on the features of both windows by a stage-1 model that stays as it is.
+
+    seasons  what is learnt from: as measured, views, then so far; `readings` says which of them are forecast from
+    """
+
+    names = (NEURAL,)
+
+    def __init__(
+        self,
+        encoder: TimesCLIP,
+        table: SeasonTable,
+        seasons: Sequence[Season],
+        readings: Sequence[int],
+        members: int,
+        shape: HeadShape,
+        trainer: Trainer,
+        balance: bool,
+        fold: str,
+    ) -> None:
+        self.encoder, self.table, self.readings = encoder, table, readings
+        self.members, self.shape, self.trainer, self.balance, self.fold = members, shape, trainer, balance, fold
+        self.tokens = [encoded(encoder, season) for season in seasons]
+        self.present = [season.present.cpu() for season in seasons]
+        self.static = static_of(seasons[0])
+        self.epochs = 0
+
+    def cross_fit(self, splits: Sequence[Split]) -> list[list[dict[str, Anomalies]]]:
+        """As `YieldLearner` says; the number of epochs is the one with the least error over all splits."""
+        curves, forecasts, scales = [], [], []
+        for split in splits:
+            scale = AnomalyScale.fit(split.fit.anomaly)
+            train = [self.rows_of(number, split.fit, scale) for number in range(len(self.tokens))]
+            judged = YieldRows.joined([self.rows_of(number, split.left_out, scale) for number in self.readings])
+            phase = f"{self.fold} without part {split.part}/parts"
+            _, fit = train_head(self.members, self.shape, train, judged, self.trainer, phase, self.weights(split.fit))
+            if fit.interrupted:
+                raise KeyboardInterrupt
+            assert fit.forecasts is not None
+            curves.append(scale.spread**2 * np.array(fit.scores))
+            forecasts.append(fit.forecasts)
+            scales.append(scale)
+        self.epochs = best_epoch_of_all(curves, np.array([len(split.left_out.rows) for split in splits]))
+        found = []
+        for split, forecast, scale in zip(splits, forecasts, scales, strict=True):
+            parts = torch.split(forecast[self.epochs], len(split.left_out.rows))
+            found.append([{NEURAL: Anomalies.of(scale.inverse(part))} for part in parts])
+        return found
+
+    def fit(self, rows: LabelledRows, phase: str) -> Neural:
+        """Fit the rows for the chosen number of epochs."""
+        scale = AnomalyScale.fit(rows.anomaly)
+        train = [self.rows_of(number, rows, scale) for number in range(len(self.tokens))]
+        name, weights = f"{self.fold}{phase}/refit", self.weights(rows)
+        heads = refit_head(self.members, self.shape, train, self.trainer, name, self.epochs, weights)
+        return Neural(self.encoder, heads, scale)
+
+    def rows_of(self, number: int, rows: LabelledRows, scale: AnomalyScale) -> YieldRows:
+        """Some rows in one of the seasons, as the heads read them."""
+        at = torch.from_numpy(rows.rows)
+        static = None if self.static is None else self.static[at]
+        return YieldRows(self.tokens[number][at], self.present[number][at], scale.apply(rows.anomaly), static)
+
+    def weights(self, rows: LabelledRows) -> Tensor | None:
+        """How often each row is drawn, in proportion."""
+        return balancing_weights(self.table.target[rows.rows]) if self.balance else None
+
+
+class TabularLearners:
+    """Gaussian processes and trees on features of the season, fitted for each reading apart.
+
+    Means, spreads and components of the features come from all training rows of the fold, labels left aside; what is
+    learnt from labels is learnt anew in every split.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        table: SeasonTable,
+        seasons: Sequence[Season],
+        blocks: Sequence[BlockName],
+        encoder: TimesCLIP | None,
+        rows: Rows,
+        seed: int,
+        quantiles: bool,
+        device: torch.device,
+    ) -> None:
+        self.names, self.table, self.seed = tuple(names), table, seed
+        self.quantiles, self.device = quantiles, device
+        self.maps: list[FeatureMap] = []
+        self.features: list[Features] = []
+        for season in seasons:
+            tokens = encoded(encoder, season) if "tokens" in blocks and encoder is not None else None
+            self.maps.append(FeatureMap.fit(season, rows, blocks, tokens, seed))
+            self.features.append(self.maps[-1].apply(season, tokens))
+        self.seasons = seasons
+        self.fitted: list[Tabular] = []
+
+    def cross_fit(self, splits: Sequence[Split]) -> list[list[dict[str, Anomalies]]]:
+        """As `YieldLearner` says."""
+        return [[self._left_out(number, split) for number in range(len(self.seasons))] for split in splits]
+
+    def _left_out(self, number: int, split: Split) -> dict[str, Anomalies]:
+        fitted = self._fit(number, split.fit)
+        out = split.left_out
+        at = torch.from_numpy(out.rows)
+        inputs = TabularInputs(
+            self.seasons[number].rows(at), self.table.place[out.rows], self.table.year[out.rows], out.offset
+        )
+        found = fitted.forecast(inputs, self.features[number].rows(out.rows))
+        return {name: Anomalies.of(columns) for name, columns in found.items()}
+
+    def fit(self, rows: LabelledRows) -> tuple[Tabular, ...]:
+        """Fit the rows, for each reading."""
+        self.fitted = [self._fit(number, rows) for number in range(len(self.seasons))]
+        return tuple(self.fitted)
+
+    def _fit(self, number: int, rows: LabelledRows) -> Tabular:
+        read = TabularRows(
+            self.features[number].rows(rows.rows),
+            self.table.place[rows.rows],
+            self.table.year[rows.rows],
+            rows.offset,
+            rows.anomaly,
+        )
+        return Tabular.fit(
+            self.maps[number],
+            read,
+            self.names,
+            seed=self.seed,
+            quantiles=self.quantiles,
+            device=self.device,
+            start=self.fitted[number] if self.fitted else None,
+        )
