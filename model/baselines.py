@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.model_selection import KFold
 
-from model.grouped_ridge import GroupedRidge
+from model.grouped_ridge import grouped_ridge
 from model.offset import KnownYields, Offset
 
 ALPHAS = np.logspace(0, 5, 11)
@@ -87,7 +87,7 @@ def _ridge(x: Numbers, y: Numbers, groups: NDArray[np.int64], new: Numbers) -> N
         groups = np.empty(len(y), np.int64)
         for number, (_, held) in enumerate(KFold(min(5, len(y)), shuffle=True, random_state=0).split(y)):
             groups[held] = number
-    return GroupedRidge.of(x, groups).fit(y, ALPHAS).predict(new)
+    return grouped_ridge(x, y, groups, ALPHAS).predict(new)
 
 
 def boosting(seed: int) -> HistGradientBoostingRegressor:
