@@ -60,7 +60,7 @@ class Arguments:
     """auto, none (draw only), efficientnet-lite0, open_clip:ARCH/TAG-or-path, transformers:ID-or-folder, timm:NAME,
     tuned:RUN (a tower that `train.py --finetune-vision` tuned)."""
     engine: EngineName = "auto"
-    """What embeds: torch (on a GPU where there is one), or OpenVINO on a CPU (requirements-fast.txt)."""
+    """What embeds: torch on a GPU; on a CPU OpenVINO, or torch where OpenVINO is not installed."""
     workers: int = 2
     """Drawing processes; never more than there are slabs to draw, and none for fewer than some 16,000 pictures."""
     backend: Backend = "loky"

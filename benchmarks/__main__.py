@@ -6,7 +6,7 @@ import json
 import time
 from pathlib import Path
 
-from benchmarks import drawing, embedding, reading, training, whole
+from benchmarks import baselines, drawing, embedding, reading, training, whole
 from report.run import commit, hardware
 
 RESULTS = Path(__file__).parent / "results"
@@ -17,8 +17,9 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     identity = {"hardware": hardware(), "commit": commit()}
     path = RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.jsonl"
-    for measure in (drawing.measure, reading.measure, embedding.measure, training.measure, whole.measure):
-        for row in measure():
+    parts = (drawing, reading, baselines, embedding, training, whole)
+    for part in parts:
+        for row in part.measure():
             line = json.dumps(row | identity)
             print(line, flush=True)
             with path.open("a") as file:

@@ -4,8 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from model.baselines import climatology, filled, persistence, yield_baselines
+from model.baselines import ALPHAS, _ridge, climatology, filled, persistence, yield_baselines
+from model.grouped_ridge import grouped_ridge
 from model.metrics import yield_metrics
 from model.offset import KnownYields, Offset
 from pipeline.sources import read
@@ -81,6 +86,76 @@ def test_baselines_read_no_test_label():
         )
     for name in results[0]:
         np.testing.assert_allclose(results[0][name], results[1][name])  # forests add in any order
+
+
+def ridge_by_refitting(x, y, groups, new):
+    """The slow twin: each penalty is fitted again without each group, on columns standardised without that group."""
+    model, folds = make_pipeline(StandardScaler(), Ridge()), GroupKFold(len(np.unique(groups)))
+    search = GridSearchCV(model, {"ridge__alpha": ALPHAS}, cv=folds, scoring="neg_mean_squared_error")
+    search.fit(x, y, groups=groups)
+    return -search.cv_results_["mean_test_score"], search.best_params_["ridge__alpha"], search.predict(new)
+
+
+def columns(rows, number, groups, seed):
+    """Correlated columns of unlike spread, one of them constant, a target and new rows."""
+    rng = np.random.default_rng(seed)
+    group = rng.permutation(np.arange(rows) % groups)
+    mixed = rng.normal(size=(rows + 9, 4)) @ rng.normal(size=(4, number))
+    x = (mixed + rng.normal(size=mixed.shape)) * 10.0 ** rng.uniform(-2, 2, number) + rng.normal(size=number)
+    x[:, 0] = 3.0
+    x[:rows, 1] += group
+    y = 5 + mixed[:rows] @ rng.normal(size=number) * 0.1 + rng.normal(size=rows) + rng.normal(size=groups)[group]
+    return x[:rows], y, group, x[rows:]
+
+
+# Groups with fewer and with more rows than there are columns, more columns than rows, groups of one row, two groups.
+@pytest.mark.parametrize(
+    ("rows", "number", "groups"), [(120, 30, 8), (120, 10, 3), (50, 90, 6), (24, 10, 24), (40, 8, 2)]
+)
+@pytest.mark.parametrize("seed", range(4))
+def test_the_ridge_chooses_and_forecasts_as_one_that_refits_every_penalty_and_year(rows, number, groups, seed):
+    x, y, group, new = columns(rows, number, groups, seed)
+    x[group != 1, 2] = 0.5  # varies in one group alone
+    errors, alpha, forecast = ridge_by_refitting(x, y, group, new)
+    fit = grouped_ridge(x, y, group, ALPHAS)
+    np.testing.assert_allclose(fit.errors, errors, rtol=1e-9)
+    assert fit.alpha == alpha
+    np.testing.assert_allclose(fit.predict(new), forecast, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("rows", "number", "groups"), [(120, 30, 8), (120, 10, 3), (50, 90, 6), (24, 10, 24)])
+def test_the_errors_of_left_out_groups_are_exact_on_columns_that_are_standardised_once(rows, number, groups):
+    x, y, group, _ = columns(rows, number, groups, seed=0)
+    x = (x - x.mean(0)) / np.where(np.arange(number) == 0, 1, x.std(0))
+    errors = []
+    for alpha in ALPHAS:
+        left_out = [
+            np.mean(
+                (y[group == one] - Ridge(alpha).fit(x[group != one], y[group != one]).predict(x[group == one])) ** 2
+            )
+            for one in np.unique(group)
+        ]
+        errors.append(np.mean(left_out))
+    np.testing.assert_allclose(grouped_ridge(x, y, group, ALPHAS, "once").errors, errors, rtol=1e-8)
+
+
+@pytest.mark.parametrize(("card", "steps"), [("illinois_soybean", 26), ("zambia_maize", 12)])
+def test_the_ridge_forecasts_as_its_slow_twin_on_real_tables(card, steps):
+    if not DATA.is_dir():
+        pytest.skip("../shared/data is not here")
+    table = read(ROOT / "cards" / f"{card}.toml", season_steps=steps)
+    for fold in make_folds(table.year, table.place, table.sample_id, "forward"):
+        learnt = np.sort(np.concatenate([fold.train, fold.valid]))
+        x = filled(table.values, table.observed, learnt)
+        y, year = table.target[learnt], table.year[learnt]
+        if len(np.unique(year)) > 1:
+            forecast = ridge_by_refitting(x[learnt], y, year, x[fold.test])[2]
+            np.testing.assert_allclose(_ridge(x[learnt], y, year, x[fold.test]), forecast, rtol=1e-9)
+
+
+def test_one_year_is_cut_into_five_parts_to_choose_the_penalty():
+    x, y, _, new = columns(30, 6, 2, seed=0)
+    assert np.isfinite(_ridge(x, y, np.full(30, 2020), new)).all()
 
 
 def test_missing_steps_are_filled_from_learnt_rows_only():

@@ -10,16 +10,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from packaging.requirements import Requirement
 
+import render_cache
+from cache.catalog import entries
+from cache.spec import embedding_spec
+from cache.store import Store
 from model.encoders import EncoderError, choose, load, resolve
 from model.encoders.encoder import CPU_BATCH
 from model.encoders.engine import converted
 from model.encoders.kept import is_whole, keep, place
+from pipeline.keys import colour_keys
+from pipeline.render import PALETTE, Style
 from tests.test_encoders import colours, sine_ink
 
 ROOT = Path(__file__).resolve().parents[1]
 HAS_OPENVINO = importlib.util.find_spec("openvino") is not None
-needs_openvino = pytest.mark.skipif(not HAS_OPENVINO, reason="OpenVINO is not installed (requirements-fast.txt)")
+needs_openvino = pytest.mark.skipif(not HAS_OPENVINO, reason="OpenVINO has no wheel for this platform")
 
 
 @needs_openvino
@@ -116,13 +123,56 @@ def test_what_decides_the_network_is_in_its_place(monkeypatch):
     assert len(places | {place(spec)}) == 4
 
 
-def test_openvino_without_its_package_is_an_error_and_auto_says_what_is_missing(monkeypatch):
-    monkeypatch.setattr("model.encoders.engine.importlib.util.find_spec", lambda name: None)
-    with pytest.raises(EncoderError, match=r"requirements-fast\.txt"):
+@pytest.mark.parametrize("blocked", [False, True])
+def test_rendering_embeds_alike_with_openvino_and_with_its_import_blocked(monkeypatch, small_card, capsys, blocked):
+    if not blocked and not HAS_OPENVINO:
+        pytest.skip("OpenVINO has no wheel for this platform")
+    monkeypatch.setattr("model.encoders.engine.GPU_FILES", ())
+    monkeypatch.setattr("model.encoders.engine.WORTH_IT", 1)
+    if blocked:
+        monkeypatch.setitem(sys.modules, "openvino", None)
+    cache, spec = small_card.parent / "cache", resolve("efficientnet-lite0")
+    given = ["--data", str(small_card), "--cache", str(cache), "--workers", "1", "--encoder", "efficientnet-lite0"]
+    assert render_cache.main(given) == 0
+    said = capsys.readouterr().out
+    assert f"engine: {'torch' if blocked else 'OpenVINO'}" in said
+    assert ("pip install -r requirements.txt" in said) == blocked
+    (pictures,), (vectors,) = Store.open_all(cache, "images"), Store.open_all(cache, "embeddings")
+    (entry,) = entries(cache)
+    keys = entry.keys[:2].reshape(-1)
+    rgb = np.ascontiguousarray(np.broadcast_to(PALETTE[: entry.keys.shape[1], None], (2, *entry.keys.shape[1:], 3)))
+    rgb = rgb.reshape(-1, 3)
+    assert vectors.spec == embedding_spec(Style(), spec.to_dict())  # one namespace, whichever engine runs
+    expected = load(spec, "torch").encode(pictures.reader().read(keys), rgb).astype(np.float32)
+    found = vectors.reader().read(colour_keys(keys, rgb)).astype(np.float32)
+    np.testing.assert_allclose(found, expected, atol=1e-3, rtol=1e-3)
+
+
+@needs_openvino
+def test_openvino_is_imported_without_its_telemetry(tmp_path):
+    """With it the import leaves the folder ~/intel, with an identifier."""
+    code = "from model.encoders.engine import silent_openvino; silent_openvino().Core()"
+    environment = os.environ | {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, check=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_openvino_without_its_package_is_an_error_and_auto_reports_what_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(EncoderError, match=r"pip install -r requirements\.txt.*--engine torch"):
         choose("openvino")
     engine, _, why = choose("auto")
     assert engine == "torch"
-    assert torch.cuda.is_available() or "requirements-fast.txt" in why
+    assert torch.cuda.is_available() or "pip install -r requirements.txt" in why
+
+
+def test_openvino_is_a_requirement_wherever_it_has_a_wheel():
+    (line,) = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line.startswith("openvino")]
+    requirement = Requirement(line)
+    platforms = {("linux", "x86_64"): True, ("darwin", "arm64"): True, ("win32", "AMD64"): True,
+                 ("linux", "aarch64"): False, ("darwin", "x86_64"): False}  # fmt: skip
+    for (system, machine), expected in platforms.items():
+        assert requirement.marker.evaluate({"sys_platform": system, "platform_machine": machine}) == expected
 
 
 def test_a_gpu_is_taken_where_there_is_one(monkeypatch):

@@ -1,4 +1,4 @@
-"""What runs an image tower: torch, or OpenVINO on a CPU where it is installed (2 to 3 times as fast there).
+"""What runs an image tower on a CPU: OpenVINO, or torch where OpenVINO has no wheel. A GPU always runs torch.
 
 Both compute in float32 and differ by about 1e-5, less than float16 keeps, so their vectors share a namespace.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 EngineName = Literal["auto", "torch", "openvino"]
 WORTH_IT = 1000  # pictures; converting a tower takes three to six seconds, once
-INSTALL = "pip install -r requirements-fast.txt"
+INSTALL = "pip install -r requirements.txt"
 GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvhost-gpu")  # of NVIDIA, AMD, Windows' Linux, Jetson
 
 
@@ -36,12 +37,15 @@ def choose(
     """
     there = importlib.util.find_spec("openvino") is not None
     if name == "openvino" and not there:
-        raise EncoderError(f"--engine openvino needs the package. Run: {INSTALL}")
+        raise EncoderError(
+            f"--engine openvino needs the package openvino, which is not installed. Run: {INSTALL}. It leaves OpenVINO "
+            "out on platforms without a wheel (Linux on ARM, macOS on Intel): use --engine torch there."
+        )
     if name != "openvino" and (gpu := gpu_name()):
         return "torch", "cuda", f"torch on {gpu}"
     ready = there and spec is not None and is_whole(place(spec))
     if name == "torch" or not there or (name == "auto" and rows < WORTH_IT and not ready):
-        hint = f"; OpenVINO is faster on a CPU: {INSTALL}" if not there and rows >= WORTH_IT else ""
+        hint = f"; OpenVINO is faster but not installed ({INSTALL})" if not there and rows >= WORTH_IT else ""
         return "torch", "cpu", f"torch on the CPU, {threads()} threads{hint}"
     first = "" if ready else "; the first time it converts the network, which takes some seconds"
     return "openvino", "cpu", f"OpenVINO {version('openvino')} on the CPU, {threads()} threads{first}"
@@ -59,6 +63,18 @@ def gpu_name() -> str:
 def threads() -> int:
     """How many of them compute: OMP_NUM_THREADS as everywhere, or one for each processor that this process may use."""
     return int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0] or len(os.sched_getaffinity(0)))
+
+
+def silent_openvino() -> Any:
+    """The module openvino, imported without its telemetry.
+
+    By default the import sends usage statistics to the vendor and writes an identifier below the home folder. Without
+    the package openvino_telemetry OpenVINO takes its own stub.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None makes the import fail
+    import openvino
+
+    return openvino
 
 
 def by_torch(spec: EncoderSpec, device: str) -> Look:
@@ -83,8 +99,7 @@ def by_openvino(spec: EncoderSpec) -> Look:
 
     Raises EncoderError where OpenVINO cannot convert it.
     """
-    import openvino
-
+    openvino = silent_openvino()
     core, folder = openvino.Core(), place(spec)
     network = core.read_model(folder / FILES[0]) if is_whole(folder) else _converted(spec, folder)
     settings = {
@@ -117,10 +132,9 @@ def _resized(plane: NDArray[np.float32], side: int) -> NDArray[np.float32]:
 
 def _converted(spec: EncoderSpec, folder: Path) -> Any:
     """OpenVINO's network of this encoder, made from torch's and kept for the next run."""
-    import openvino
-
     from model.encoders.sight import sight
 
+    openvino = silent_openvino()
     network = converted(sight(spec), spec.size)
     keep(folder, lambda file: openvino.save_model(network, file, compress_to_fp16=False))
     return network
@@ -128,9 +142,9 @@ def _converted(spec: EncoderSpec, folder: Path) -> Any:
 
 def converted(module: Any, size: int) -> Any:
     """A torch module of (ink [n,S,S], colours [n,3]), float32, as a network of OpenVINO. Raises EncoderError."""
-    import openvino
     import torch
 
+    openvino = silent_openvino()
     shapes = [(-1, size, size), (-1, 3)]
     example = tuple(torch.zeros(2, *shape[1:]) for shape in shapes)
     with warnings.catch_warnings():
