@@ -36,7 +36,17 @@ from stages.command_line import accepts
 from verdict.arms import ARMS, WITH, Arm, Flags, choose, encoder_arm, lacking, render_flags
 from verdict.elsewhere import run_elsewhere
 from verdict.matrix import Failure, Job, Runner, claim, maps_plan, plan, refuse_another, slug
-from verdict.outcomes import Outcomes, as_record, collect, compare_all, cost, finite, record_of, verdict_of
+from verdict.outcomes import (
+    Outcomes,
+    as_record,
+    collect,
+    compare_all,
+    cost,
+    evidence,
+    finite,
+    record_of,
+    verdict_of,
+)
 from verdict.page import Contents, page
 from verdict.rendering import prices
 from verdict.rendering import render as render_once
@@ -258,6 +268,7 @@ def conclude(args: Arguments, matrix: Matrix, outcomes: Outcomes, failures: Sequ
             "commit of the runs": ", ".join(sorted({r["commit"] for r in results})),
             "commit of this page": commit(),
             "hardware": ", ".join(sorted({r["hardware"] for r in results})) or hardware(),
+            **evidence_facts(outcomes),
         },
     )
     record = finite(
@@ -266,6 +277,7 @@ def conclude(args: Arguments, matrix: Matrix, outcomes: Outcomes, failures: Sequ
             "sentence": verdict.sentence,
             "because": verdict.because,
             "held_out": outcomes.held,
+            "evidence": evidence(outcomes),
             "arms": {name: record_of(outcomes, name) for name in outcomes.said},
             "costs": costs,
             "rendering": {name: asdict(price) for name, price in rendering.items()},
@@ -282,6 +294,17 @@ def conclude(args: Arguments, matrix: Matrix, outcomes: Outcomes, failures: Sequ
     print(f"{verdict.sentence}\n{verdict.because}\nreport: {matrix.out / 'verdict.html'}")
     for line in broken:
         print(f"failed: {line}", file=sys.stderr)
+
+
+def evidence_facts(outcomes: Outcomes) -> dict[str, str]:
+    """For the page: what the Gaussian process says of the pictures' kernels."""
+    found = evidence(outcomes)
+    if not found:
+        return {}
+    return {
+        "evidence of the Gaussian process": f"{found['gain']:+.1f} (log, mean over folds) with the pictures' kernels; "
+        f"they have {found['share']:.0%} of the anomaly's variance"
+    }
 
 
 def sheets(matrix: Matrix) -> dict[str, Image]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.model_selection import KFold
 
-from model.grouped_ridge import grouped_ridge
+from model.grouped_ridge import Scales, grouped_ridge
+from model.learners.features import FeatureMap, Features
+from model.learners.gaussian_process import GaussianProcess, GPRows
+from model.learners.trees import Forest
 from model.offset import KnownYields, Offset
+from model.seasons import Season, Seen
 
 ALPHAS = np.logspace(0, 5, 11)
 Rows = NDArray[np.int64]
@@ -29,10 +34,12 @@ def yield_baselines(
 ) -> dict[str, Numbers]:
     """Forecasts [n_test] in t/ha by name. values, observed [N,V,T]; only labels of `learnt` and `known` are read.
 
-    Global mean and place mean of learnt rows; place mean + trend of what is `known` within 15 years, so with the card's
-    history if there is one; ridge, random forest and gradient boosting on the standardised flattened series; ridge and
-    gradient boosting on the residual from the place mean. Last, on the model's own terms: its `offset` alone, and ridge
-    on the anomaly from it. A missing step is filled with its column's mean over learnt rows.
+    Global mean and place mean of training rows; place mean + trend of what is `known` within 15 years, so with the
+    card's history if there is one; ridge, random forest, extremely randomized trees and gradient boosting on the
+    flattened series; ridge, random forest and gradient boosting on the residual from the place mean. Last, on the
+    model's own terms: its `offset` alone, and on the anomaly from it ridge on the series, and ridge and a Gaussian
+    process on random convolutions of the series. A missing step is filled with its column's mean over training rows;
+    extremely randomized trees take it as missing.
     """
     x = filled(values, observed, learnt)
     labels = KnownYields(place[learnt], year[learnt], target[learnt], np.ones(len(learnt), bool))
@@ -42,19 +49,52 @@ def yield_baselines(
     y, groups = target[learnt], year[learnt]
     base = offset.predict(known, *at, leave_own_year_out=False)
     anomaly = y - offset.predict(known, place[learnt], year[learnt], leave_own_year_out=True)
-    forest = RandomForestRegressor(200, max_features=0.33, min_samples_leaf=3, n_jobs=2, random_state=seed)
+    residual = y - in_sample
+    columns = np.where(observed, values, np.nan).reshape(len(values), -1).astype(np.float64)
+    features = _convolutions(values, observed, learnt, seed)
+    convolved = features.blocks["convolutions"].double().numpy()
     return {
         "global mean": Offset("mean", None).predict(labels, *at, leave_own_year_out=False),
         "place mean": level,
         "place mean + trend": Offset("place-trend", 15).predict(known, *at, leave_own_year_out=False),
         "ridge": _ridge(x[learnt], y, groups, x[test]),
-        "random forest": forest.fit(x[learnt], y).set_params(n_jobs=1).predict(x[test]),  # in one order of its trees
+        "random forest": _forest(x[learnt], y, x[test], seed),
+        "extra trees": Forest.fit("extra-trees", columns[learnt], y, seed).predict(columns[test]),
         "gradient boosting": boosting(seed).fit(x[learnt], y).predict(x[test]),
-        "ridge on residual": level + _ridge(x[learnt], y - in_sample, groups, x[test]),
-        "gradient boosting on residual": level + boosting(seed).fit(x[learnt], y - in_sample).predict(x[test]),
+        "ridge on residual": level + _ridge(x[learnt], residual, groups, x[test]),
+        "random forest on residual": level + _forest(x[learnt], residual, x[test], seed),
+        "gradient boosting on residual": level + boosting(seed).fit(x[learnt], residual).predict(x[test]),
         "offset alone": base,
         "ridge on the anomaly": base + _ridge(x[learnt], anomaly, groups, x[test]),
+        "ridge on convolutions": base + _ridge(convolved[learnt], anomaly, groups, convolved[test], "once"),
+        "GP on convolutions": base + _process(features, year, learnt, anomaly, test),
     }
+
+
+def _forest(x: Numbers, y: Numbers, new: Numbers, seed: int) -> Numbers:
+    """A random forest; its trees are summed in one order, so that the forecast is the same in every run."""
+    forest = RandomForestRegressor(200, max_features=0.33, min_samples_leaf=3, n_jobs=2, random_state=seed)
+    forecast: Numbers = forest.fit(x, y).set_params(n_jobs=1).predict(new)
+    return forecast
+
+
+def _convolutions(values: NDArray[np.float32], observed: NDArray[np.bool_], learnt: Rows, seed: int) -> Features:
+    """Numbers and random convolutions of all rows, standardised by training rows."""
+    seen = torch.from_numpy(observed.copy())
+    whole = Seen(torch.where(seen, torch.from_numpy(values.copy()), 0), seen)
+    season = Season(whole, whole, 1)
+    return FeatureMap.fit(season, learnt, ("numbers", "convolutions"), seed=seed).apply(season)
+
+
+def _process(features: Features, year: NDArray[np.int64], learnt: Rows, anomaly: Numbers, test: Rows) -> Numbers:
+    """A Gaussian process on numbers and convolutions with a year effect."""
+    none = torch.zeros(len(year), dtype=torch.int64)
+    rows = GPRows(features.blocks, torch.from_numpy(year.copy()), none)
+    mean, spread = anomaly.mean(), anomaly.std() or 1.0
+    standardised = torch.from_numpy((anomaly - mean) / spread)
+    process = GaussianProcess.fit(rows.rows(torch.from_numpy(learnt)), standardised, ("year",))
+    forecast: Numbers = mean + spread * process.predict(rows.rows(torch.from_numpy(test)))[0].numpy()
+    return forecast
 
 
 def filled(values: NDArray[np.float32], observed: NDArray[np.bool_], learnt: Rows) -> Numbers:
@@ -81,13 +121,13 @@ def climatology(values: Numbers, observed: NDArray[np.bool_], cut: int) -> Numbe
     return total
 
 
-def _ridge(x: Numbers, y: Numbers, groups: NDArray[np.int64], new: Numbers) -> Numbers:
+def _ridge(x: Numbers, y: Numbers, groups: NDArray[np.int64], new: Numbers, scales: Scales = "fold") -> Numbers:
     """Ridge on standardised columns; the penalty is chosen by leaving one year out (five folds where there is one)."""
     if len(np.unique(groups)) == 1:
         groups = np.empty(len(y), np.int64)
         for number, (_, held) in enumerate(KFold(min(5, len(y)), shuffle=True, random_state=0).split(y)):
             groups[held] = number
-    return grouped_ridge(x, y, groups, ALPHAS).predict(new)
+    return grouped_ridge(x, y, groups, ALPHAS, scales).predict(new)
 
 
 def boosting(seed: int) -> HistGradientBoostingRegressor:

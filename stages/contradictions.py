@@ -100,11 +100,12 @@ def refuse_learners(args: Arguments) -> None:
     if blocks and given.learner == "neural":
         raise InputError("--blocks is for gp, trees and ensemble, and --learner is neural. Leave one of the two out.")
     if given.fill == "completed" and given.learner not in ("ensemble", "neural"):
-        raise InputError(f"--fill completed is for the neural heads, and --learner is {given.learner}. Leave it out, or "
-                         "use --learner neural.")  # fmt: skip
+        raise InputError(f"--fill completed is for neural heads, and --learner is {given.learner}. Leave one of the "
+                         "two out.")  # fmt: skip
     if given.quantiles and given.learner == "trees":
-        raise InputError("--quantiles needs a learner with a spread, and trees have none. Use --learner ensemble, gp or "
-                         "neural.")  # fmt: skip
+        raise InputError(
+            "--quantiles needs a learner with a spread, and trees have none. Use --learner ensemble or gp."
+        )
 
 
 def refuse_freezing(args: Arguments) -> None:

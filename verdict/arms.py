@@ -50,6 +50,12 @@ def _alignment(name: str, question: str) -> Arm:
     return Arm(f"alignment {name}", "alignment", question, ("--alignment", name))
 
 
+def _learner(name: str) -> Arm:
+    return Arm(
+        f"learner {name}", "learners", "Is this learner alone as good as all of them?", second=("--learner", name)
+    )
+
+
 ARMS: tuple[Arm, ...] = (
     Arm(WITH, "presets", "Do pictures help a model that reads the numbers?", against=WITHOUT),
     _preset(WITHOUT, "Does the model learn anything beyond its offset?", against="offset alone"),
@@ -71,7 +77,14 @@ ARMS: tuple[Arm, ...] = (
     Arm("shuffled", "controls", "Must lose: the pictures of another sample.", ("--control", "shuffled")),
     Arm("noise", "controls", "Must lose: noise for pictures, the numbers at equal size.", ("--control", "noise")),
     Arm("random encoder", "controls", "Must lose: an encoder that learnt nothing.", ("--encoder", RANDOM_ENCODER)),
-)
+    Arm("convolutions", "maps", "Decides: do random convolutions of the numbers do as well as their pictures?",
+        ("--preset", WITHOUT), ("--blocks", "numbers,convolutions")),
+    Arm("more kernels", "maps", "Must lose: a second set of kernels on the same numbers.",
+        ("--preset", WITHOUT), ("--blocks", "numbers,numbers-again")),
+    _learner("neural"),
+    _learner("gp"),
+    _learner("trees"),
+)  # fmt: skip
 CONTROLS = tuple(arm.name for arm in ARMS if arm.group == "controls")
 
 # Computed by controls.py on the fold's own anomaly: the same numbers, the same offset, another map.
@@ -86,7 +99,7 @@ MAPS: tuple[Forecast, ...] = (
     Forecast(LINEAR_VECTORS, "maps", "Do embeddings add to a linear map?", against=LINEAR),
     Forecast(RBF_VECTORS, "maps", "Do embeddings add to a non-linear map?", against=RBF),
 )
-DECIDE = (RBF, BOOSTING)
+DECIDE = (RBF, BOOSTING, "convolutions")
 
 
 def encoder_arm(name: str) -> Arm:

@@ -85,6 +85,9 @@ def collect(jobs: Sequence[Job], held: str) -> Outcomes:
             truth = test if truth is None else truth
             tables.setdefault(job.arm, {})[job.seed] = test[["sample_id", "fold", "y_pred"]]
             results.setdefault(job.arm, []).append(RunFolder(last).read_json("result.json"))
+        if job.arm in (WITH, WITHOUT) and (last / "members.parquet").is_file():
+            for name, rows in RunFolder(last).read_predictions("members.parquet").groupby("name", sort=False):
+                tables.setdefault(member_name(str(name), job.arm), {})[job.seed] = rows
         if job.arm == WITHOUT or not forecasts:
             for name, rows in RunFolder(last).read_predictions("baselines.parquet").groupby("name", sort=False):
                 tables.setdefault(str(name), {})[job.seed] = rows
@@ -106,8 +109,17 @@ def collect(jobs: Sequence[Job], held: str) -> Outcomes:
     )
 
 
+def member_name(learner: str, arm: str) -> str:
+    """One learner of the ensemble alone, with or without pictures."""
+    return f"{learner} {'with' if arm == WITH else 'without'} pictures"
+
+
 def _arm_of(name: str, jobs: Sequence[Job]) -> Arm | Forecast:
-    """Encoders that were asked for are arms; what else has a name is a baseline."""
+    """Encoders that were asked for are arms; a member of the ensemble alone; what else has a name is a baseline."""
+    for ending in (" with pictures", " without pictures"):
+        if name.endswith(ending):
+            against = name.removesuffix(ending) + " without pictures"
+            return Forecast(name, "members", "Do pictures help this learner alone?", against=against)
     if any(job.arm == name for job in jobs):
         return Arm(name, "pictures", "Does another encoder see more?")
     return Forecast(name, "baselines", "Is the model better than this?")
@@ -174,6 +186,23 @@ def _turned(one: Comparison) -> Judged:
 def _rule(one: Comparison) -> float:
     assert one.rule is not None
     return one.rule
+
+
+def evidence(outcomes: Outcomes) -> dict[str, float]:
+    """What the Gaussian process with a year effect says of its pictures: means over folds and seeds.
+
+    gain: log evidence with the pictures' kernels minus without; share: of the anomaly's variance that they have. Empty
+    where no run has such a process.
+    """
+    found = {}
+    for arm in (WITH, WITHOUT):
+        folds = [fold for result in outcomes.results[arm] for fold in result.get("learnt", {}).values()]
+        found[arm] = [fold for fold in folds if "gp" in fold.get("evidence", {})]
+    if not found[WITH] or not found[WITHOUT]:
+        return {}
+    logs = {arm: float(np.mean([fold["evidence"]["gp"] for fold in folds])) for arm, folds in found.items()}
+    share = np.mean([fold["variance_shares"]["gp"].get("pictures", 0.0) for fold in found[WITH]])
+    return {"gain": logs[WITH] - logs[WITHOUT], "share": float(share)}
 
 
 def spread(said: Said, truth: Numbers) -> dict[str, float]:

@@ -65,7 +65,7 @@ class Forest:
             return Forest._joined(parts, 1.0, float(boosted._baseline_prediction.ravel()[0]))
         leaf = max(LEAST_LEAF, len(anomaly) // MOST_LEAVES)
         extra = ExtraTreesRegressor(
-            TREES, max_features=FEATURE_SHARE, min_samples_leaf=leaf, random_state=seed, n_jobs=-1
+            TREES, max_features=FEATURE_SHARE, min_samples_leaf=leaf, random_state=seed, n_jobs=1
         ).fit(columns, anomaly)
         trees = [one.tree_ for one in extra.estimators_]
         parts = [
