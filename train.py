@@ -181,6 +181,7 @@ def open_run(args: Arguments, ground: Ground, processes: Processes) -> tuple[Run
     run = RunFolder.create(args.run.out, args.stage, name)
     record = as_record(args) | ({"from": str(ground.source.path)} if ground.source else {})
     run.write_json("config.json", record)
+    run.write_text("metrics.jsonl", "")  # learners other than the heads have no epochs
     keeper = Checkpoints(run, *limits)
     keeper.start(ground.fingerprints())
     return run, keeper
@@ -257,6 +258,7 @@ def write_run(
     more: dict[str, Any] = {}
     if args.stage > 1:
         more["coverage"] = coverage(predictions)
+        more["best_baseline"] = forecasting.best_baseline(predictions, guesses, baselines)
         more["learners"] = forecasting.learners(outcomes)
         more["learnt"] = {outcome.prepared.fold.name: forecasting.learnt(outcome) for outcome in outcomes}
     if args.stage > 1 and ground.prepared[0].steps:

@@ -221,12 +221,16 @@ def choose_offset(
     """The candidate with the lowest RMSE over the rows of all rehearsals; the simpler one where they tie.
 
     kind and window narrow the candidates; a window that leaves nothing out is not a candidate of its own. mixed: the
-    yields that the variances of the mixed-effects model are estimated from; None: that model is no candidate.
+    yields that the variances of the mixed-effects model are estimated from; None: that model is no candidate. It is
+    taken unless the best candidate is ahead of it by more than one standard error over the rehearsals (the rule of
+    Breiman et al. 1984, section 3.4.3): its anomalies are free of the shock that the places of a year share.
     """
     kinds = OFFSETS if kind == "auto" else (kind,)
     span = max(int(np.ptp(r.known.year)) + 1 for r in rehearsals)
     windows = [w for w in WINDOWS if w is None or w < span] if window is None else [window]
-    scored = []
+    sizes = np.array([len(r.target) for r in rehearsals])
+    scored: list[tuple[Offset, float]] = []
+    squared: list[NDArray[np.float64]] = []  # mean squared error in each rehearsal
     for name in kinds:
         variances = None
         if name == "mixed":
@@ -235,12 +239,18 @@ def choose_offset(
             variances = mixed_effects.fit_variances(mixed.place, mixed.year, mixed.target)
         for years in windows if name in WITH_WINDOW else [None]:
             candidate = Offset(name, years, variances=variances)
-            errors = [
-                candidate.predict(r.known, r.place, r.year, leave_own_year_out=False) - r.target for r in rehearsals
-            ]
-            scored.append((candidate, float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))))
-    best, _ = min(scored, key=lambda one: one[1])
-    return replace(best, candidates=tuple((one.kind, one.window, error) for one, error in scored))
+            errors = np.array([
+                np.mean((candidate.predict(r.known, r.place, r.year, leave_own_year_out=False) - r.target) ** 2)
+                for r in rehearsals
+            ])  # fmt: skip
+            squared.append(errors)
+            scored.append((candidate, float(np.sqrt(np.average(errors, weights=sizes)))))
+    best = min(range(len(scored)), key=lambda at: scored[at][1])
+    if scored[-1][0].kind == "mixed" and len(rehearsals) > 1:
+        behind = squared[-1] - squared[best]
+        if np.average(behind, weights=sizes) <= behind.std(ddof=1) / np.sqrt(len(rehearsals)):
+            best = len(scored) - 1
+    return replace(scored[best][0], candidates=tuple((one.kind, one.window, error) for one, error in scored))
 
 
 def _by_place(place: Names) -> dict[str, NDArray[np.int64]]:

@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 PHASES = {  # of which no epochs are shown
-    "parts": "learning for as long as it may take, to be judged by what is left out",
-    "refit": "learning for the chosen number of epochs",
+    "parts": "training heads, scored on the rows left out",
+    "refit": "training heads for the chosen number of epochs",
 }
 
 

@@ -82,10 +82,20 @@ def verdict(result: dict[str, Any]) -> str:
     mine = result["metrics"][name]
     others = {baseline: scores[name] for baseline, scores in result["baselines"].items()}
     best = min(others, key=lambda baseline: others[baseline])
-    better = sum(score < mine for score in others.values())
     label = "RMSE" if result["stage"] > 1 else "error"
-    found = f"{better} of {len(others)} baselines have" if better else "No baseline has"
-    return f"{found} a lower {label} than this run ({mine:.3f}{unit}); the best is {best} ({others[best]:.3f}{unit})."
+    leader = f"the best is {best} ({others[best]:.3f}{unit})"
+    if others[best] >= mine:
+        return f"No baseline has a lower {label} than this run ({mine:.3f}{unit}); {leader}."
+    better = sum(score < mine for score in others.values())
+    found = f"{better} of {len(others)} baselines have a lower {label} than this run ({mine:.3f}{unit}); {leader}"
+    ahead = result.get("best_baseline")
+    if ahead is None:
+        return f"{found}."
+    clearly = "clearly " if ahead["low"] > 0 else "not clearly "
+    return (
+        f"{found}: {clearly}ahead, by {ahead['ahead']:.3f}{unit} "
+        f"(95 %: {ahead['low']:.3f} to {ahead['high']:.3f} over {ahead['over']})."
+    )
 
 
 def error_table(test: pd.DataFrame, column: str) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from report.tracking import Trackers
 class EpochLog:
     """Told of every step and epoch in the main process.
 
-    Epochs of a refit, which nothing judges, and of models that leave a part out move the bar only.
+    Epochs of a refit, which nothing judges, move the bar only; those of a fit that leaves rows out are not shown.
     """
 
     def __init__(self, run: RunFolder, display: TrainingDisplay, trackers: Trackers) -> None:
@@ -26,11 +26,12 @@ class EpochLog:
     def on_epoch(self, phase: str, epoch: Epoch) -> None:
         """After each epoch."""
         fold, _, part = phase.rpartition("/")
-        if part != "train":
+        if part == "refit":
             return
         row = asdict(epoch)
         self.run.append_metrics({"fold": fold, **row})
-        self.display.epoch(fold, row)
+        if part == "train":
+            self.display.epoch(fold, row)
         curves = {f"{kind}/{name}": value for kind in ("train", "valid", "parts") for name, value in row[kind].items()}
         curves |= {"lr": epoch.lr, "samples_per_second": epoch.samples_per_second}
         self.trackers.log({f"{fold}/{name}": value for name, value in curves.items()}, epoch.epoch)

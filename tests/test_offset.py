@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.mixed_effects import Variances, forecast
 from model.offset import (
     MOST_YEARS,
     OFFSETS,
@@ -18,6 +19,8 @@ from model.offset import (
     known_yields,
     shrinkage,
 )
+
+VARIANCES = Variances(trend=0.2, smooth=0.1, shock=0.15, place=0.5, slope=0.1, drift=0.08, error=0.2)
 
 entry = st.tuples(st.sampled_from("abc"), st.integers(2000, 2008), st.floats(0.5, 9), st.booleans())
 entries = st.lists(entry, min_size=1, max_size=25, unique_by=lambda e: (e[0], e[1]))
@@ -49,6 +52,12 @@ def slow(kind, window, rows, place, year, own):
     overall = sum(labels) / len(labels)
     if kind in ("none", "mean"):
         return 0.0 if kind == "none" else overall
+    if kind == "mixed":
+        seen = [(p, y, t) for p, y, t, label in rows if (y < year if not label else not (own and y == year))]
+        if not seen:
+            return overall
+        names, years, yields = (np.array(column) for column in zip(*seen, strict=True))
+        return forecast(VARIANCES, (names, years, yields), np.array([place]), np.array([year]))[0]
     usable = [
         (y, t)
         for p, y, t, label in rows
@@ -77,7 +86,7 @@ def slow(kind, window, rows, place, year, own):
 def test_every_kind_agrees_with_its_slow_twin(rows, queries, kind, window, own):
     rows = [*rows, ("z", 2004, 3.0, True)]  # there is always a label
     place, year = (np.array(column) for column in zip(*queries, strict=True))
-    fast = Offset(kind, window).predict(as_known(rows), place, year, leave_own_year_out=own)
+    fast = Offset(kind, window, variances=VARIANCES).predict(as_known(rows), place, year, leave_own_year_out=own)
     expected = [slow(kind, window, rows, p, y, own) for p, y in queries]
     np.testing.assert_allclose(fast, expected, rtol=1e-9)
 
@@ -94,7 +103,7 @@ def test_no_label_reaches_its_own_anomaly(rows, kind, other):
         return  # alone in its place it falls back to the global mean
     changed = as_known([(row[0], row[1], other, True), *rows[1:]])
     at = (np.array([row[0]]), np.array([row[1]]))
-    offset = Offset(kind, None)
+    offset = Offset(kind, None, variances=VARIANCES)
     one, two = (offset.predict(k, *at, leave_own_year_out=True) for k in (known, changed))
     np.testing.assert_allclose(one, two)
 
@@ -155,3 +164,19 @@ def test_places_that_do_not_differ_get_the_mean_of_all():
     assert shrinkage(known) == MOST_YEARS
     told = Offset("place-shrunk", None).predict(known, np.array(["a"]), np.array([2003]), leave_own_year_out=False)
     assert told == pytest.approx(4.0, abs=1e-5)
+
+
+def test_the_mixed_model_is_taken_unless_another_is_clearly_ahead():
+    """The one-standard-error rule over rehearsals."""
+    rng = np.random.default_rng(0)
+    place, year = np.repeat([f"p{i}" for i in range(30)], 12), np.tile(np.arange(2000, 2012), 30)
+    target = 5 + np.repeat(rng.normal(0, 1, 30), 12) + np.tile(rng.normal(0, 1, 12), 30) + rng.normal(0, 0.5, 360)
+    known = KnownYields(place, year, target, np.ones(360, bool))
+    cases = [
+        Rehearsal(KnownYields(place[o], year[o], target[o], np.ones(o.sum(), bool)), place[~o], year[~o], target[~o])
+        for o in (year != one for one in range(2000, 2012))
+    ]
+    assert choose_offset(cases, mixed=known).kind == "mixed"
+    assert choose_offset(cases).kind != "mixed"
+    steep = [Rehearsal(r.known, r.place, r.year, np.full(len(r.target), target.mean())) for r in cases]
+    assert choose_offset(steep, mixed=known).kind == "mean"

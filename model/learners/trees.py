@@ -46,6 +46,7 @@ class Forest:
     @staticmethod
     def fit(name: ForestName, columns: Numbers, anomaly: Numbers, seed: int) -> Forest:
         """columns [n,C], NaN where not observed; anomaly [n] in any unit, which is that of the forecast."""
+        columns = np.where(np.isnan(columns).all(0), 0.0, columns)  # a column that is never observed splits nothing
         if name == "boosting":
             boosted = HistGradientBoostingRegressor(
                 learning_rate=RATE, max_iter=ROUNDS, max_leaf_nodes=LEAVES, max_features=0.3, random_state=seed
