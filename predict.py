@@ -105,6 +105,10 @@ def forecast(args: Arguments) -> int:
     unfinished = None if as_of is None else steps
     table = read(args.data, year=args.year, for_prediction=True, memory_gb=args.memory_gb, unfinished=unfinished)
     refuse_unless_alike(table, result)
+    if as_of is not None and (last := forecasting.step_read(next(iter(fitted.values()))["forecaster"], as_of)) < as_of:
+        print(f"steps {last + 1} to {as_of} are not read: {args.run} forecasts after step {last}. Train with --steps "
+              f"{as_of} to use them.")  # fmt: skip
+        as_of = last
     table = table if as_of is None else table.as_of(as_of)
     if not table.observed.any():
         raise InputError(f"{table.name}: nothing is observed in the first {as_of or steps} steps of any season.")

@@ -644,6 +644,15 @@ def steps_of(record: Mapping[str, Any]) -> list[int]:
     return [one["step"] for one in readings if one["step"] is not None]
 
 
+def step_read(record: Mapping[str, Any], as_of: int) -> int:
+    """Up to which step a forecast after `as_of` steps reads the season.
+
+    Heads read all that is known. Learners on features were fitted on seasons that end at a step of `steps_of`, so they
+    read as far as the latest of these.
+    """
+    return max(step for step in steps_of(record) if step <= as_of) if record.get("tabular") else as_of
+
+
 def forecast_new(
     run: RunFolder,
     table: SeasonTable,

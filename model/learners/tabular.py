@@ -21,7 +21,7 @@ EXTRA_TREES, BOOSTING = "extra trees", "boosting"
 EFFECTS: Mapping[str, tuple[str, ...]] = {GP: ("year",), GP_NO_YEAR: ()}
 FORESTS = {EXTRA_TREES: "extra-trees", BOOSTING: "boosting"}
 NORMAL_90 = 1.6448536  # standard deviations to the 5 and 95 % quantiles
-STEPS, STEPS_AGAIN = 30, 8  # L-BFGS iterations: from the start, and from a kernel of almost the same rows
+STEPS, STEPS_AGAIN = 20, 5  # L-BFGS iterations: from the start, and from a kernel of almost the same rows
 NEW = -1  # code of a place or year that was not learnt from
 
 Numbers = NDArray[np.float64]
