@@ -183,12 +183,20 @@ class Forecaster:
 
         season: of the whole table, as known now.
         """
+        return self.with_members(table, season, index)[0]
+
+    def with_members(
+        self, table: SeasonTable, season: Season, index: Rows | None = None
+    ) -> tuple[Yields, dict[str, Tonnes]]:
+        """The same, and what each member forecasts alone [n], t/ha."""
         if index is not None:
             table, season = table.rows(index), season.rows(torch.from_numpy(index))
         base = self.offset.predict(self.known, table.place, table.year, leave_own_year_out=False)
-        return combined(base, self.members(table, season, base), self.reading.weights, self.reading.margin)
+        members = self._members(table, season, base)
+        whole = combined(base, members, self.reading.weights, self.reading.margin)
+        return whole, {name: np.maximum(base + one.point, 0.0) for name, one in members.items()}
 
-    def members(self, table: SeasonTable, season: Season, base: Tonnes) -> dict[str, Anomalies]:
+    def _members(self, table: SeasonTable, season: Season, base: Tonnes) -> dict[str, Anomalies]:
         """What each member forecasts of every sample above the offset `base` [n], t/ha."""
         found: dict[str, Anomalies] = {}
         if self.neural is not None:

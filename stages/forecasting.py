@@ -10,7 +10,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -218,13 +217,11 @@ def forecast_by_ensemble(
         kept = tuple(fits[number] for number in numbers)
         return Forecaster(offset, known_in(table, fold, learnt), heads, each, kept, at)
 
-    test = [
-        forecaster([number]).forecast(table, prepared.as_read(one), fold.test) for number, one in enumerate(readings)
+    told = [
+        forecaster([number]).with_members(table, prepared.as_read(one), fold.test)
+        for number, one in enumerate(readings)
     ]
-    whole, known = forecaster([0]), known_in(table, fold, learnt)
-    rows = table.rows(fold.test)
-    base = offset.predict(known, rows.place, rows.year, leave_own_year_out=False)
-    alone = whole.members(rows, prepared.seasons[0].rows(torch.from_numpy(fold.test)), base)
+    test, (members, *_) = [one for one, _ in told], [one for _, one in told]
     valid = [cross.yields(number, fits[number], np.isin(learnt, fold.valid)) for number in range(len(readings))]
     early = tuple(
         AsOf(one.step, one.completed, before, after)
@@ -242,7 +239,7 @@ def forecast_by_ensemble(
         early=early,
         judges=f"{len(learnt)} rows left out in turn",
         left_out=cross.table(fits),
-        members={name: np.maximum(base + one.point, 0.0) for name, one in alone.items()},
+        members=members,
     )
 
 

@@ -76,18 +76,25 @@ def test_every_step_is_scored_beside_the_lines_to_beat(runs):
     assert "RMSE by lead time" in (run.path / "report.html").read_text()
 
 
-def test_each_step_has_the_margin_of_its_own_validation_rows(runs):
+def margins_of(run):
+    """Of each reading by its step; None: the whole season."""
+    readings = run.read_json("fitted.json")["2022"]["forecaster"]["readings"]
+    return {reading["step"]: reading["margin"] for reading in readings}
+
+
+def test_each_step_has_a_margin_from_its_own_left_out_rows(runs):
     run = RunFolder.open(runs[0] / "two")
-    forecaster = run.read_json("fitted.json")["2022"]["forecaster"]
-    margins = {step: margin for step, margin, _ in forecaster["early"]}
-    assert list(margins) == [3, 6, 9]
-    assert len({*margins.values(), forecaster["margin"]}) == 4
-    kept = pd.read_parquet(run.path / "early.parquet")
-    for step, margin in margins.items():
+    margins = margins_of(run)
+    assert list(margins) == [None, 3, 6, 9]
+    assert len(set(margins.values())) == 4
+    kept, left_out = (pd.read_parquet(run.path / f"{name}.parquet") for name in ("early", "left_out"))
+    for step in (3, 6, 9):
         rows = kept[(kept["step"] == step) & (kept["y_lo"] > 0)]
-        np.testing.assert_allclose(rows["y_hi"] - rows["y_pred"], margin)
-        valid = rows.query("split == 'valid'")
-        assert valid.eval("y_lo - 1e-9 <= y_true <= y_hi + 1e-9").mean() >= 0.9
+        np.testing.assert_allclose(rows["y_hi"] - rows["y_pred"], margins[step])
+        rows = left_out[left_out["step"] == step]
+        forecast = (rows["weight"] * rows["y_pred"]).groupby(rows["sample_id"]).sum()
+        truth = rows.groupby("sample_id")["y_true"].first()
+        assert (np.abs(forecast - truth) <= margins[step] + 1e-9).mean() >= 0.9
 
 
 def test_without_steps_a_run_is_what_it_was(runs):
@@ -117,18 +124,17 @@ def test_lead_time_counts_to_the_end_of_the_season_where_the_card_names_no_harve
     assert prints[0] == prints[1]
 
 
-def test_predict_forecasts_the_run_s_own_test_rows_as_of_a_step(runs, tmp_path):
+def test_predict_forecasts_the_run_s_own_test_rows_as_of_a_step(runs, tmp_path, capsys):
     folder, _ = runs
     kept = pd.read_parquet(folder / "two" / "early.parquet").query("split == 'test' and step == 6")
     assert ask(folder, "two", tmp_path / "six.csv", "--as-of", "6") == 0
     told = pd.read_csv(tmp_path / "six.csv").set_index("sample_id").loc[kept["sample_id"]]
     for column in ("y_pred", "y_lo", "y_hi"):
         np.testing.assert_allclose(told[column], kept[column], atol=2e-4)
-    assert ask(folder, "two", tmp_path / "eight.csv", "--as-of", "8") == 0  # in between: the margin of step 6
-    eight = pd.read_csv(tmp_path / "eight.csv").query("y_lo > 0")
-    early = RunFolder(folder / "two").read_json("fitted.json")["2022"]["forecaster"]["early"]
-    (margin,) = (margin for step, margin, _ in early if step == 6)
-    np.testing.assert_allclose(eight["y_hi"] - eight["y_pred"], margin, atol=2e-4)
+    capsys.readouterr()
+    assert ask(folder, "two", tmp_path / "eight.csv", "--as-of", "8") == 0  # in between: what is known after step 6
+    assert "steps 7 to 8 are not read" in capsys.readouterr().out
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "eight.csv"), pd.read_csv(tmp_path / "six.csv"))
 
 
 @pytest.mark.parametrize(("run", "as_of", "said"), [("plain", "6", "whole seasons only"), ("two", "2", "3 steps or")])
@@ -247,19 +253,22 @@ def test_a_season_of_which_nothing_is_known_is_refused(runs, tmp_path, capsys):
 
 def test_what_is_not_there_yet_may_be_completed_and_both_ways_are_shown(runs, tmp_path, capsys):
     folder, built = runs
-    filled = ["--steps", "3,6,9", "--fill", "completed", "--no-shrink", "--out", str(tmp_path / "filled")]
+    filled = ["--steps", "3,6,9", "--fill", "completed", "--learner", "neural", "--out", str(tmp_path / "filled")]
     assert train.main([*built, *filled]) == 0
     run = RunFolder.open(tmp_path / "filled")
     steps = run.read_json("result.json")["early"]["steps"]
     assert [(row["step"], row["completed"]) for row in steps] == [
         *((step, way) for step in (3, 6, 9) for way in (False, True)), (12, False)]  # fmt: skip
     assert len({row["rmse"] for row in steps}) == 7
-    forecaster = run.read_json("fitted.json")["2022"]["forecaster"]
-    kept = pd.read_parquet(run.path / "early.parquet")
-    valid = kept.query("split == 'valid'")
-    error = ((valid["y_pred"] - valid["y_true"]) ** 2).groupby(valid["completed"]).mean()
-    assert forecaster["completes"] == bool(error[True] < error[False])
-    mine = kept[(kept["split"] == "test") & (kept["step"] == 6) & (kept["completed"] == forecaster["completes"])]
+    readings = run.read_json("fitted.json")["2022"]["forecaster"]["readings"]
+    kept, rows = (pd.read_parquet(run.path / f"{name}.parquet") for name in ("early", "left_out"))
+    rows = rows[rows["step"] > 0]
+    rows = rows.assign(part=rows["weight"] * rows["y_pred"])
+    each = rows.groupby(["completed", "step", "sample_id"]).agg(forecast=("part", "sum"), truth=("y_true", "first"))
+    error = ((each["forecast"] - each["truth"]) ** 2).groupby("completed").mean()
+    completes = bool(error[True] < error[False])
+    assert [reading["completed"] for reading in readings] == [False, *[completes] * 3]
+    mine = kept[(kept["split"] == "test") & (kept["step"] == 6) & (kept["completed"] == completes)]
     assert predict.main(["--run", str(run.path), "--data", str(folder / "card.toml"), "--as-of", "6",
                          "--out", str(tmp_path / "six.csv")]) == 0  # fmt: skip
     told = pd.read_csv(tmp_path / "six.csv").set_index("sample_id").loc[mine["sample_id"]]

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from safetensors.numpy import load_file
-from stages.learners import Lesson
 
 import render_cache
 import train
@@ -17,6 +16,7 @@ from pipeline.twins import twins
 from report.run import RunFolder
 from stages.forecaster import Forecaster
 from stages.offsets import known_in, rehearsals
+from stages.yield_learners import LabelledRows
 from tests.conftest import CARD, small_seasons
 
 
@@ -160,18 +160,18 @@ def test_test_rows_are_forecast_once_and_after_everything_is_learnt(small_card, 
         table = read(*args, **kwargs)
         return replace(table, target=table.target.view(Watched))
 
-    def taught(rows, *rest):
+    def labelled(rows, *rest):
         log.append(("learn", set(rows.tolist())))
-        return Lesson(rows, *rest)
+        return LabelledRows(rows, *rest)
 
-    def forecast(self, table, season, index):
+    def forecast(self, table, season, index=None):
         log.append(("forecast", set(index.tolist())))
-        return of_rows(self, table, season, index)
+        return with_members(self, table, season, index)
 
-    of_rows = Forecaster.of_rows
+    with_members = Forecaster.with_members
     monkeypatch.setattr("stages.ground.read", read_and_watch)
-    monkeypatch.setattr("stages.teaching.Lesson", taught)
-    monkeypatch.setattr(Forecaster, "of_rows", forecast)
+    monkeypatch.setattr("stages.forecasting.LabelledRows", labelled)
+    monkeypatch.setattr(Forecaster, "with_members", forecast)
     flags = ["--data", str(small_card), "--preset", "language-only", "--epochs", "2", "--split", "forward"]
     one = str(tmp_path / "one")
     assert train.main(["--stage", "1", *flags, "--out", one]) == 0
@@ -186,9 +186,8 @@ def test_test_rows_are_forecast_once_and_after_everything_is_learnt(small_card, 
         first = next(at for at, (kind, rows) in enumerate(log) if at >= position and kind == "forecast" and rows & test)
         assert log[first] == ("forecast", test)
         before = log[position:first]
-        # Training and validation rows, each part and what is left without it (for the epoch, then again for the share),
-        # training rows again where that epoch is another, and all of them together.
-        assert sum(kind == "learn" for kind, _ in before) - 3 * min(years, 5) in (3, 4)
+        # All rows that may be learnt from, each part and what is left without it, and the training rows alone.
+        assert sum(kind == "learn" for kind, _ in before) == 2 + 2 * min(years, 5)
         assert not set().union(*(rows for _, rows in before)) & test  # nor is its label looked at
         position = first + 1
     assert not any(kind == "learn" for kind, _ in log[position:])

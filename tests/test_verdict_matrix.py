@@ -25,7 +25,7 @@ from stages.command_line import accepts, parse
 from tests.conftest import ROOT
 from tests.jobs import WRITES, job
 from verdict import controls
-from verdict.arms import ARMS, CONTROLS, DECIDE, MAPS, WITH, WITHOUT, Arm, choose, lacking
+from verdict.arms import ARMS, CONTROLS, CONVOLUTIONS, DECIDE, MAPS, WITH, WITHOUT, Arm, choose, lacking
 from verdict.controls import inner_parts, kernel_ridge, linear_kernel, maps_of, ridge_path
 from verdict.matrix import Runner, Step, claim, costs_of, plan
 
@@ -55,7 +55,7 @@ def test_an_arm_whose_flags_train_lacks_is_told_by_its_parser(monkeypatch):
 
 
 def test_arms_are_chosen_by_name_or_group_and_the_two_that_decide_are_always_there():
-    assert [arm.name for arm in choose(ARMS, ["controls"])] == [WITH, WITHOUT, *CONTROLS]
+    assert [arm.name for arm in choose(ARMS, ["controls"])] == [WITH, WITHOUT, *CONTROLS[:3], CONVOLUTIONS, CONTROLS[3]]
     assert choose(ARMS, ()) == ARMS
     with pytest.raises(InputError, match="'shufled'; there are timesclip"):
         choose(ARMS, ["shufled"])

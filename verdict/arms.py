@@ -13,6 +13,7 @@ from pipeline.errors import InputError
 Flags = tuple[str, ...]
 
 WITH, WITHOUT = "timesclip", "language-only"
+CONVOLUTIONS = "convolutions"  # the ensemble with random convolutions of the numbers in place of pictures
 RANDOM_ENCODER = "random:efficientnet-lite0"
 
 
@@ -77,15 +78,15 @@ ARMS: tuple[Arm, ...] = (
     Arm("shuffled", "controls", "Must lose: the pictures of another sample.", ("--control", "shuffled")),
     Arm("noise", "controls", "Must lose: noise for pictures, the numbers at equal size.", ("--control", "noise")),
     Arm("random encoder", "controls", "Must lose: an encoder that learnt nothing.", ("--encoder", RANDOM_ENCODER)),
-    Arm("convolutions", "maps", "Decides: do random convolutions of the numbers do as well as their pictures?",
+    Arm(CONVOLUTIONS, "controls", "Decides: do random convolutions of the numbers do as well as their pictures?",
         ("--preset", WITHOUT), ("--blocks", "numbers,convolutions")),
-    Arm("more kernels", "maps", "Must lose: a second set of kernels on the same numbers.",
+    Arm("more kernels", "controls", "Must lose: a second set of kernels on the same numbers.",
         ("--preset", WITHOUT), ("--blocks", "numbers,numbers-again")),
     _learner("neural"),
     _learner("gp"),
     _learner("trees"),
 )  # fmt: skip
-CONTROLS = tuple(arm.name for arm in ARMS if arm.group == "controls")
+CONTROLS = tuple(arm.name for arm in ARMS if arm.group == "controls" and arm.name != CONVOLUTIONS)
 
 # Computed by controls.py on the fold's own anomaly: the same numbers, the same offset, another map.
 RBF, BOOSTING = "RBF kernel ridge", "boosting on the anomaly"
@@ -99,7 +100,7 @@ MAPS: tuple[Forecast, ...] = (
     Forecast(LINEAR_VECTORS, "maps", "Do embeddings add to a linear map?", against=LINEAR),
     Forecast(RBF_VECTORS, "maps", "Do embeddings add to a non-linear map?", against=RBF),
 )
-DECIDE = (RBF, BOOSTING, "convolutions")
+DECIDE = (RBF, BOOSTING, CONVOLUTIONS)
 
 
 def encoder_arm(name: str) -> Arm:
