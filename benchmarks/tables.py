@@ -1,4 +1,4 @@
-"""make tables: docs/results.md and the table of the README, from the verdicts on the real data sets and the demo.
+"""make tables: docs/results.md, from the verdicts on the real data sets and the demo.
 
 Each section is a matrix of `ablate.py`, by the command that stands in it; runs that are complete are not made again.
 Where a data set is not there its sections are left out, and the page says so.
@@ -19,14 +19,12 @@ import tyro
 import ablate
 from benchmarks.runs import CARDS, ROOT, command
 from report.run import hardware
-from verdict.arms import RBF, WITH, WITHOUT
+from verdict.arms import WITH, WITHOUT
 from verdict.matrix import slug
 
 PAIR = ("timesclip", "language-only")
 LEAST = (*PAIR, "convolutions")
 MARKS = "<!-- made by make tables: begin -->", "<!-- end -->"
-IN_README = (WITH, WITHOUT, "place mean", "place mean + trend", "random forest", "extra trees", "gradient boosting",
-             "random forest on residual", "offset alone", "ridge on convolutions", RBF)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -137,48 +135,6 @@ def _interval(rmse: Mapping[str, float | None]) -> str:
 def _with_sd(scores: Mapping[str, float], name: str) -> str:
     deviation = scores[f"{name}_sd"]
     return f"{scores[name]:.3f}" + (f" ± {deviation:.3f}" if deviation >= 0.0005 else "")
-
-
-def readme_table(records: Mapping[Matrix, Mapping[str, Any]]) -> str:
-    """R2 and RMSE of the real data sets, a column a verdict, the sentence's word below."""
-    real = {matrix: record for matrix, record in records.items() if matrix.data != "demo"}
-    rows = [f"{record['facts']['test rows'].split(' ')[0]}" for record in real.values()]
-    head = [f"{m.data.split('_')[0].title()}, {m.split} (n = {n})" for m, n in zip(real, rows, strict=True)]
-    lines = [f"| R2 / RMSE, t/ha | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
-    for name in IN_README:
-        bold = "**" if name in (WITH, WITHOUT) else ""
-        cells = []
-        for record in real.values():
-            scores = record["arms"][name]
-            cells.append(f"{_with_sd(scores, 'r2')} / {scores['rmse']:.3f}")
-        lines.append(f"| {bold}{name}{bold} | {' | '.join(cells)} |")
-    lines.append(f"| do pictures pay? | {' | '.join(record['verdict'] for record in real.values())} |")
-    return "\n".join(lines)
-
-
-def write(records: Mapping[Matrix, Mapping[str, Any]]) -> None:
-    """docs/results.md, and what stands between the marks of the README."""
-    made = {(m.data, m.split) for m in records}
-    absent = [m for m in MATRICES if (m.data, m.split) not in made]
-    head = [
-        "# Results",
-        "",
-        "Made by `make tables`; do not edit. Every section is one run of `ablate.py`, by the command below it, and its "
-        "verdict on pictures by the rule of `docs/verdict.md`. "
-        f"Hardware: {hardware()}. **No number here was got with CLIP**: its weights could not be reached, and the "
-        "pictures were seen by EfficientNet-Lite0 (ImageNet weights in a package). So a verdict here is one on this "
-        "encoder: what CLIP would add is not known; `--encoder` takes it where its weights are.",
-        "",
-        "± is the standard deviation over seeds. Differences are RMSE of the row minus RMSE of the named other, below "
-        "zero where the row is better; their intervals are over what was held out, and over the other kind of group. "
-        "`forward` learns from earlier years alone; `leave-year-out` knows later ones, which a forecast never does: "
-        "the two are not to be mixed.",
-        "",
-        *(f"Not made: {m.data}, {m.split}.\n" for m in absent),
-    ]  # fmt: skip
-    sections = [section(matrix, record) for matrix, record in records.items()]
-    (ROOT / "docs" / "results.md").write_text("\n".join([*head, *sections]))
-    put_between(ROOT / "README.md", readme_table(records))
 
 
 def put_between(path: Path, table: str) -> None:

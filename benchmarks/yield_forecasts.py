@@ -1,0 +1,148 @@
+"""python -m benchmarks.yield_forecasts: docs/yield-forecasts.md and the README's table, a row per table and split.
+
+Rows are stage-2 runs of `timesclip` and, without pictures, `language-only`; complete runs are not made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tyro
+
+from benchmarks.runs import ROOT, Job, commits, results, spread
+from benchmarks.tables import put_between
+from report.run import hardware
+
+TABLES = (
+    ("illinois_soybean", "forward"),
+    ("illinois_soybean", "leave-year-out"),
+    ("illinois_soybean", "place"),
+    ("zambia_maize", "leave-year-out"),
+    ("demo", "place"),
+)
+WITH, WITHOUT = "timesclip", "language-only"
+NAMES = {"illinois_soybean": "Illinois soybean", "zambia_maize": "Zambia maize", "demo": "demo (simulated)"}
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Which runs to make."""
+
+    seeds: int = 1
+    """Runs of each row."""
+    workers: int = 1
+    """Runs at a time."""
+    made: bool = False
+    """Only write the pages again, from runs that are there."""
+
+
+def main() -> None:
+    """Make what is missing, then write the pages."""
+    args = tyro.cli(Arguments, description=__doc__)
+    jobs = [Job(*at, preset, seed) for seed in range(args.seeds) for preset in (WITH, WITHOUT) for at in TABLES]
+    if not args.made:
+        results(jobs, args.workers)
+    found = [job for job in jobs if (ROOT / job.folder / "stage2" / "result.json").is_file()]
+    rows = {at: {p: [j.result() for j in found if (j.data, j.split, j.preset) == (*at, p)] for p in (WITH, WITHOUT)}
+            for at in TABLES}  # fmt: skip
+    rows = {at: one for at, one in rows.items() if one[WITH]}
+    (ROOT / "docs" / "yield-forecasts.md").write_text(page(rows))
+    put_between(ROOT / "README.md", short_table(rows))
+
+
+Rows = dict[tuple[str, str], dict[str, list[dict[str, Any]]]]
+
+
+def short_table(rows: Rows) -> str:
+    """RMSE of the run, without pictures, and of the best baseline; its lead with an interval."""
+    lines = [
+        "| RMSE, t/ha (R2) | test rows | this model | without pictures | best baseline | place mean |",
+        "|---|---|---|---|---|---|",
+    ]
+    for (data, split), runs in rows.items():
+        ours, best = runs[WITH], best_name(runs[WITH])
+        cells = [
+            f"{NAMES[data]}, {split}",
+            f"{ours[0]['n_test']}",
+            f"**{mean(ours, 'rmse')}** ({mean(ours, 'r2')})",
+            f"{mean(runs[WITHOUT], 'rmse')} ({mean(runs[WITHOUT], 'r2')})" if runs[WITHOUT] else "not made",
+            f"{baseline(ours, best):.3f}, {best}",
+            f"{baseline(ours, 'place mean'):.3f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def page(rows: Rows) -> str:
+    """docs/yield-forecasts.md."""
+    every = [run for runs in rows.values() for one in runs.values() for run in one]
+    lines = [
+        "# Yield forecasts",
+        "",
+        "Made by `python -m benchmarks.yield_forecasts`; do not edit. Each row pools the test rows of all folds. "
+        f"Seeds: {len(next(iter(rows.values()))[WITH])}. Commit {commits(every)}. {hardware()}. Pictures were seen by "
+        "EfficientNet-Lite0; **no number here was got with CLIP**.",
+        "",
+        "`ahead` is the RMSE of the best baseline minus that of the run, t/ha: above zero the run is better. Its 95 % "
+        "interval comes from draws of whole years where six or more were tested, else of places.",
+        "",
+        "| table, split | test rows, folds | RMSE, t/ha | R2 | MAE | 90 % interval holds | best baseline | ahead | "
+        "without pictures |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for (data, split), runs in rows.items():
+        ours, best = runs[WITH], best_name(runs[WITH])
+        lead = ours[0]["best_baseline"]
+        ahead = f"{-lead['ahead']:+.3f} ({-lead['high']:+.3f} to {-lead['low']:+.3f}, {lead['over']})"
+        cells = [
+            f"{NAMES[data]}, {split}",
+            f"{ours[0]['n_test']}, {len(ours[0]['folds'])}",
+            *(mean(ours, name) for name in ("rmse", "r2", "mae", "coverage_90")),
+            f"{best} {baseline(ours, best):.3f}",
+            ahead,
+            mean(runs[WITHOUT], "rmse") if runs[WITHOUT] else "not made",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "## Weights of the learners", "", "Means over folds and seeds, with pictures.", ""]
+    names = list(dict.fromkeys(name for runs in rows.values() for run in runs[WITH] for name in run["learners"]))
+    lines += [f"| table, split | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for (data, split), runs in rows.items():
+        shares = [f"{np.mean([run['learners'][name] for run in runs[WITH]]):.2f}" for name in names]
+        lines.append(f"| {NAMES[data]}, {split} | {' | '.join(shares)} |")
+    lines += ["", "## Variance shares in the Gaussian process with a year effect", "",
+              "Of a yield anomaly, on training rows; means over folds and seeds.", ""]  # fmt: skip
+    parts = ("numbers", "pictures", "year", "noise")
+    lines += [f"| table, split | {' | '.join(parts)} |", "|---" * (len(parts) + 1) + "|"]
+    for (data, split), runs in rows.items():
+        folds = [fold["variance_shares"]["gp"] for run in runs[WITH] for fold in run["learnt"].values()]
+        shares = [f"{np.mean([fold.get(part, 0.0) for fold in folds]):.2f}" for part in parts]
+        lines.append(f"| {NAMES[data]}, {split} | {' | '.join(shares)} |")
+    lines += ["", "## Every baseline, RMSE in t/ha", ""]
+    names = list(next(iter(rows.values()))[WITH][0]["baselines"])
+    lines += ["| baseline | " + " | ".join(f"{NAMES[d]}, {s}" for d, s in rows) + " |", "|---" * (len(rows) + 1) + "|"]
+    for name in names:
+        cells = [f"{baseline(runs[WITH], name):.3f}" for runs in rows.values()]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def best_name(runs: Sequence[dict[str, Any]]) -> str:
+    """The baseline with the lowest mean RMSE over the runs."""
+    return min(runs[0]["baselines"], key=lambda name: baseline(runs, name))
+
+
+def baseline(runs: Sequence[dict[str, Any]], name: str) -> float:
+    """Mean RMSE of a baseline, t/ha."""
+    return float(np.mean([run["baselines"][name]["rmse"] for run in runs]))
+
+
+def mean(runs: Sequence[dict[str, Any]], name: str) -> str:
+    """Mean over runs, with the standard deviation where there are several."""
+    return spread([run["metrics"][name] for run in runs])
+
+
+if __name__ == "__main__":
+    main()
