@@ -137,6 +137,30 @@ def _with_sd(scores: Mapping[str, float], name: str) -> str:
     return f"{scores[name]:.3f}" + (f" ± {deviation:.3f}" if deviation >= 0.0005 else "")
 
 
+def write(records: Mapping[Matrix, Mapping[str, Any]]) -> None:
+    """docs/results.md."""
+    made = {(m.data, m.split) for m in records}
+    absent = [m for m in MATRICES if (m.data, m.split) not in made]
+    head = [
+        "# Results",
+        "",
+        "Made by `make tables`; do not edit. Every section is one run of `ablate.py`, by the command below it, and its "
+        "verdict on pictures by the rule of `docs/verdict.md`. "
+        f"Hardware: {hardware()}. **No number here was got with CLIP**: its weights could not be reached, and the "
+        "pictures were seen by EfficientNet-Lite0 (ImageNet weights in a package). So a verdict here is one on this "
+        "encoder: what CLIP would add is not known; `--encoder` takes it where its weights are.",
+        "",
+        "± is the standard deviation over seeds. Differences are RMSE of the row minus RMSE of the named other, below "
+        "zero where the row is better; their intervals are over what was held out, and over the other kind of group. "
+        "`forward` learns from earlier years alone; `leave-year-out` knows later ones, which a forecast never does: "
+        "the two are not to be mixed.",
+        "",
+        *(f"Not made: {m.data}, {m.split}.\n" for m in absent),
+    ]  # fmt: skip
+    sections = [section(matrix, record) for matrix, record in records.items()]
+    (ROOT / "docs" / "results.md").write_text("\n".join([*head, *sections]))
+
+
 def put_between(path: Path, table: str) -> None:
     """Replace what stands between the marks of a page."""
     text, (begin, end) = path.read_text(), MARKS

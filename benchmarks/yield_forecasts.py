@@ -131,7 +131,8 @@ def page(rows: Rows) -> str:
 
 def best_name(runs: Sequence[dict[str, Any]]) -> str:
     """The baseline with the lowest mean RMSE over the runs."""
-    return min(runs[0]["baselines"], key=lambda name: baseline(runs, name))
+    best: str = min(runs[0]["baselines"], key=lambda name: baseline(runs, name))
+    return best
 
 
 def baseline(runs: Sequence[dict[str, Any]], name: str) -> float:
