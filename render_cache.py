@@ -16,8 +16,9 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,12 +28,11 @@ import tyro
 from cache.catalog import Entry, entries
 from cache.estimate import estimate
 from cache.fill import EmbeddingWork, Filled, ImageWork
-from cache.history import Run
+from cache.history import Run, known_costs, processor
 from cache.pool import MOST_RETRIES, Backend, Pool, leave
-from cache.sheet import preview
 from cache.spec import Spec, embedding_spec
 from cache.storage import CacheError, open_storage, refuse_unless_cache
-from model.encoders import EncoderError, EngineName, choose, encode, resolve
+from model.encoders import EncoderError, EngineName, choose, encode, load, resolve
 from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.series import SeriesBlock, fold_ranges, fold_variants, outside
@@ -156,15 +156,19 @@ def render(args: Arguments) -> int:
         if share > MOST_OUTSIDE and args.style.y_range == "fixed":
             print(f"{name}: {share:.1%} of its values lie outside of its y-range and are drawn on the edge of the plot")
     if args.preview:
+        from cache.sheet import preview
+
         write_whole(Path(PREVIEW), preview(table, fold_ranges(table, folds[0]), args.style, 3, args.framing).save)
         print(f"{PREVIEW}: what will be drawn, beside the numbers")
-    engine = args.engine
+    engine, by = args.engine, f"{processor()}, {args.workers} workers"
     if vectors and len(vectors.plan.missing) and not pool.elsewhere:
         engine, _, why = choose(args.engine, len(vectors.plan.missing), encoder)
         print(f"engine: {why}")
+        by += f", {why.partition(';')[0]}"
     look = partial(encode, encoder, engine=engine) if encoder else None
     if not pool.elsewhere and (len(images.plan.missing) or (vectors and len(vectors.plan.missing))):
-        print(f"estimate: {estimate(images, vectors, look, args.workers)}")
+        known = known_costs(open_storage(cache), spec.id if spec else "", by)
+        print(f"estimate: {estimate(images, vectors, look, args.workers, known)}")
     if args.dry_run:
         return 0
 
@@ -175,13 +179,24 @@ def render(args: Arguments) -> int:
     if before is None:
         return 0
     images, vectors = plans(cache, args.style, spec, blocks)  # again: gc may have taken what nobody had claimed
-    with stage_progress("draw", len(images.plan.missing)) as advance:
+    embeds_here = encoder and vectors and len(vectors.plan.missing) and not pool.elsewhere
+    beside = loading(partial(load, encoder, engine)) if embeds_here else nullcontext()  # while pictures are drawn
+    with beside, stage_progress("draw", len(images.plan.missing)) as advance:
         drawn = images.run(pool, advance)
     embedded = None
     if vectors and look and not drawn.given_up:
         with stage_progress("embed", len(vectors.plan.missing)) as advance:
             embedded = vectors.run(pool, look, advance)
-    return record(cache, wanted, before, seconds, drawn, embedded)
+    return record(cache, wanted, before, seconds, drawn, embedded, by)
+
+
+@contextmanager
+def loading(load: Callable[[], object]) -> Iterator[None]:
+    """Load the encoder in a thread beside the block, which ends when it is loaded or raises what loading raised."""
+    with ThreadPoolExecutor(1) as thread:
+        loaded = thread.submit(load)
+        yield
+        loaded.result()
 
 
 def to_draw(
@@ -231,13 +246,17 @@ def record(
     seconds: dict[str, float],
     drawn: Filled,
     embedded: Filled | None,
+    by: str,
 ) -> int:
-    """Write down and print what was done, returns the exit code. before: the seconds that earlier runs spent."""
+    """Write down and print what was done, returns the exit code.
+
+    before: the seconds that earlier runs spent; by: the processor and engine of this one.
+    """
     stages = {"draw": drawn} | ({"embed": embedded} if embedded else {})
     seconds |= {name: stage.seconds for name, stage in stages.items()}
     claim(cache, wanted, {name: before.get(name, 0.0) + spent for name, spent in seconds.items()})
     given_up = [line for stage in stages.values() for line in stage.given_up]
-    Run.of(stages, given_up, wanted[0].embeddings).save(open_storage(cache))
+    Run.of(stages, given_up, wanted[0].embeddings, by).save(open_storage(cache))
     print(summary(drawn, embedded, seconds))
     for line in given_up:
         print(f"given up after {MOST_RETRIES} retries: {line}", file=sys.stderr)

@@ -1,10 +1,12 @@
-"""What a run will take, from a trial of a few rows: nothing is written."""
+"""What a run will take: from the rates of earlier runs, or else from a trial of a few rows. Nothing is written."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +16,15 @@ from cache.fill import EmbeddingWork, Encode, ImageWork
 from cache.store import ROW, row_digests
 from pipeline.render import draw
 
-TRIAL_ROWS = 32  # two batches of the encoder
+TRIAL_ROWS = 32  # two batches of the encoder: one for each core of a small machine
 WORKER_START = 1.2  # core seconds until a worker draws: numpy and the compiled kernel are loaded (benchmarks)
+
+
+class Cost(NamedTuple):
+    """What one row of a stage takes."""
+
+    seconds: float
+    bytes: float
 
 
 @dataclass(frozen=True)
@@ -31,8 +40,15 @@ class Estimate:
         return f"{self.draw + self.embed:.0f} s ({parts}) and {self.bytes / 1e6:.1f} MB"
 
 
-def estimate(images: ImageWork, vectors: EmbeddingWork | None, encode: Encode | None, workers: int) -> Estimate:
-    """Draw, pack and embed a few of the missing rows, spread over the plan, on this machine."""
+def estimate(
+    images: ImageWork, vectors: EmbeddingWork | None, encode: Encode | None, workers: int, known: Mapping[str, Cost]
+) -> Estimate:
+    """From the costs of `draw` and `embed` that earlier runs have measured, where they cover what is missing.
+
+    Otherwise a few of the missing rows, spread over the plan, are drawn, packed and embedded on this machine.
+    """
+    if is_known(images, vectors, known):
+        return _by_history(images, vectors, known)
     ink, drawing, size = _trial_drawing(images)
     processes, missing = images.processes(workers), len(images.plan.missing)
     cores = min(processes, len(os.sched_getaffinity(0)))
@@ -43,11 +59,27 @@ def estimate(images: ImageWork, vectors: EmbeddingWork | None, encode: Encode | 
     todo, (dim,) = len(vectors.plan.missing), vectors.store.spec.shape
     ink = np.resize(ink, (TRIAL_ROWS, *ink.shape[1:]))
     rgb = vectors.rgb[vectors.plan.missing[np.linspace(0, todo - 1, TRIAL_ROWS).astype(int)]]
-    encode(ink[:16], rgb[:16])  # the first call loads the encoder and is no measure of the others
+    encode(ink, rgb)  # the first call loads the encoder and is no measure of the others
     started = time.perf_counter()
     encode(ink, rgb)
     each = (time.perf_counter() - started) / TRIAL_ROWS
     return Estimate(seconds, each * todo, total + todo * (2 * dim + ROW.itemsize))
+
+
+def is_known(images: ImageWork, vectors: EmbeddingWork | None, known: Mapping[str, Cost]) -> bool:
+    """Whether the cost of every stage that has something to do is known, so that no trial is needed."""
+    return all(name in known for name, rows in _missing(images, vectors).items() if rows)
+
+
+def _by_history(images: ImageWork, vectors: EmbeddingWork | None, known: Mapping[str, Cost]) -> Estimate:
+    work = {name: (rows, known[name]) for name, rows in _missing(images, vectors).items() if rows}
+    seconds = {name: rows * cost.seconds for name, (rows, cost) in work.items()}
+    size = sum(rows * cost.bytes for rows, cost in work.values())
+    return Estimate(seconds.get("draw", 0.0), seconds.get("embed", 0.0), size)
+
+
+def _missing(images: ImageWork, vectors: EmbeddingWork | None) -> dict[str, int]:
+    return {"draw": len(images.plan.missing), "embed": len(vectors.plan.missing) if vectors else 0}
 
 
 def _trial_drawing(images: ImageWork) -> tuple[NDArray[np.uint8], float, float]:

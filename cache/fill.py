@@ -12,8 +12,9 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from cache.index import Keys, halves
 from cache.plan import Plan, plan
-from cache.pool import Pool
+from cache.pool import GivenUp, Pool
 from cache.spec import Spec, image_spec
 from cache.storage import CacheError
 from cache.store import Reader, Slab, Store, slab_id
@@ -101,7 +102,7 @@ class ImageWork:
     def run(self, pool: Pool, progress: Progress) -> Filled:
         """Draw and commit every missing slab."""
         pool = pool if pool.elsewhere else replace(pool, workers=self.processes(pool.workers))
-        return _fill(self.store, self.plan, pool, draw_slab, self._jobs(), progress)
+        return _fill(self.store, self.plan, partial(pool.run, draw_slab, self._jobs()), progress)
 
     def processes(self, most: int) -> int:
         """How many of at most so many draw: this one alone where others would still be starting when it is done."""
@@ -143,9 +144,34 @@ class EmbedJob:
 
 def embed_slab(job: EmbedJob) -> tuple[int, int]:
     """Embed and commit one slab. Returns rows and bytes written."""
+    return _commit(job, job.encode(_pictures(job), job.rgb))
+
+
+def _embed_here(jobs: Iterator[EmbedJob], done: Callable[[tuple[int, int]], None]) -> list[GivenUp]:
+    """Embed slabs in this process. While one is embedded, the next one is read and the last one is committed."""
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        read = ((job, reader.submit(_pictures, job)) for job in jobs)
+        committing: Future[tuple[int, int]] | None = None
+        upcoming = next(read, None)
+        while upcoming:
+            job, ink = upcoming[0], upcoming[1].result()
+            upcoming = next(read, None)
+            rows = job.encode(ink, job.rgb)
+            if committing:
+                done(committing.result())
+            committing = writer.submit(_commit, job, rows)
+        if committing:
+            done(committing.result())
+    return []
+
+
+def _pictures(job: EmbedJob) -> NDArray[np.uint8]:
     _refuse_unless_shared(job.store)
-    ink = _reader(Store(job.store.root, job.images), job.slabs).read(job.image_keys)
-    return len(job.keys), job.store.write(job.keys, job.encode(ink, job.rgb))
+    return _reader(Store(job.store.root, job.images), job.slabs).read(job.image_keys)
+
+
+def _commit(job: EmbedJob, rows: NDArray[np.float16]) -> tuple[int, int]:
+    return len(job.keys), job.store.write(job.keys, rows)
 
 
 class NotShared(CacheError):
@@ -199,8 +225,9 @@ class EmbeddingWork:
 
     def run(self, pool: Pool, encode: Encode, progress: Progress) -> Filled:
         """Embed and commit every missing slab. `encode` is pickled to the workers of an engine."""
-        pool = pool if pool.elsewhere else Pool(1, "sequential")
-        return _fill(self.store, self.plan, pool, embed_slab, self._jobs(encode), progress)
+        if pool.elsewhere:
+            return _fill(self.store, self.plan, partial(pool.run, embed_slab, self._jobs(encode)), progress)
+        return _fill(self.store, self.plan, partial(_embed_here, self._jobs(encode)), progress)
 
     def _jobs(self, encode: Encode) -> Iterator[EmbedJob]:
         pictures = Store(self.store.root, self.images).reader()
@@ -214,9 +241,7 @@ class EmbeddingWork:
 def _fill(
     store: Store,
     plan: Plan,
-    pool: Pool,
-    call: Callable[[Any], tuple[int, int]],
-    jobs: Iterator[Any],
+    work: Callable[[Callable[[tuple[int, int]], None]], Sequence[GivenUp]],
     progress: Progress,
 ) -> Filled:
     started, written, size = time.perf_counter(), 0, 0
@@ -229,7 +254,7 @@ def _fill(
     given_up = []
     if plan.slabs:
         store.create()
-        given_up = [f"slab {slab_id(one.job.keys)}: {one.reason}" for one in pool.run(call, jobs, done)]
+        given_up = [f"slab {slab_id(one.job.keys)}: {one.reason}" for one in work(done)]
     seconds = time.perf_counter() - started
     return Filled(plan.wanted, plan.distinct, written, size, seconds, tuple(given_up))
 

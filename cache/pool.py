@@ -17,10 +17,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NoReturn
 
-import joblib
-from joblib.externals.loky import get_reusable_executor
-from joblib.externals.loky.process_executor import TerminatedWorkerError
-
 from cache import cluster, ray_tasks
 from pipeline.errors import InputError
 
@@ -82,18 +78,23 @@ class Pool:
         self, call: Callable[..., Any], done: Callable[[Any], None], workers: int, jobs: Iterator[Any],
         under_way: dict[int, Any],
     ) -> None:  # fmt: skip
+        if workers == 1 or self.backend == "sequential":  # this process, which needs no engine
+            for job in jobs:
+                done(call(job))
+            return
+        import joblib
+
         def handed_out() -> Iterator[Any]:
             for number, job in enumerate(jobs):
                 under_way[number] = job
                 yield joblib.delayed(_numbered)(call, number, job)
 
-        timeout = None if workers == 1 or self.backend == "sequential" else self.timeout
         parallel = joblib.Parallel(
             n_jobs=workers,
             return_as="generator_unordered",
             pre_dispatch="2*n_jobs",
             batch_size=1,
-            timeout=timeout,
+            timeout=self.timeout,
         )
         for number, result in parallel(handed_out()):
             del under_way[number]
@@ -120,10 +121,14 @@ class Pool:
             from ray.exceptions import WorkerCrashedError
 
             return WorkerCrashedError, multiprocessing.TimeoutError
+        from joblib.externals.loky.process_executor import TerminatedWorkerError
+
         return TerminatedWorkerError, multiprocessing.TimeoutError
 
     def _stop(self) -> None:
         if self.backend == "loky":
+            from joblib.externals.loky import get_reusable_executor
+
             get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
     @contextmanager
@@ -137,6 +142,11 @@ class Pool:
             with ray_tasks.connect(self.scheduler) as ray:
                 yield 0, lambda _, jobs, mine: ray_tasks.drain(ray, call, jobs, mine, done, self.timeout)
             return
+        if self.workers == 1 or self.backend == "sequential":
+            yield 1, partial(self._drain, call, done)
+            return
+        import joblib
+
         with joblib.parallel_config(backend=self.backend):
             yield self.workers, partial(self._drain, call, done)
 

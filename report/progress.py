@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 LINE_EVERY = 10.0  # seconds between plain lines
 
@@ -15,16 +14,17 @@ LINE_EVERY = 10.0  # seconds between plain lines
 @contextmanager
 def stage_progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
     """Yields a function to call with the number of rows just finished. Prints nothing when there is nothing to do."""
-    console = Console()
     if total == 0:
         yield lambda rows: None
         return
-    if not console.is_terminal:
+    if not is_terminal():
         yield _plain_lines(name, total)
         return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     started, done = time.perf_counter(), 0
-    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+    with Progress(*columns, TimeRemainingColumn()) as bar:
         task = bar.add_task(name, total=total, rate="")
 
         def advance(rows: int) -> None:
@@ -33,6 +33,16 @@ def stage_progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
             bar.update(task, advance=rows, rate=f"{done / (time.perf_counter() - started):.0f}/s")
 
         yield advance
+
+
+def is_terminal() -> bool:
+    """Whether a live bar can be shown. rich, which decides, takes a tenth of a second to load: FORCE_COLOR and the like
+    are asked of it, a pipe is not."""
+    if not sys.stdout.isatty() and not {"FORCE_COLOR", "TTY_COMPATIBLE"} & set(os.environ):
+        return False
+    from rich.console import Console
+
+    return Console().is_terminal
 
 
 def _plain_lines(name: str, total: int) -> Callable[[int], None]:

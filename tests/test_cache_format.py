@@ -199,7 +199,7 @@ def test_it_reads_the_runs(made):
     files = files_of(root)
     runs = [read_run(files, name) for name in sorted(files) if name.startswith("history/")]
     assert [run["stages"] for run in runs] == [run.stages for run in history(open_storage(str(root)))]
-    assert {"stages", "embeddings", "errors", "at"} == set(runs[0])
+    assert {"stages", "embeddings", "errors", "by", "at"} == set(runs[0])
     assert set(runs[0]["stages"]["draw"]) == {"wanted", "distinct", "reused", "written", "bytes", "seconds"}
 
 

@@ -115,6 +115,24 @@ def test_the_preview_and_the_estimate_come_before_the_work(chain, tmp_path, caps
     assert megabytes == pytest.approx(written, rel=0.3)
 
 
+def test_an_estimate_comes_from_the_history_of_the_cache_without_a_trial(chain, capsys, monkeypatch):
+    def trial(images):
+        raise AssertionError("a trial, although the rates are known")
+
+    first = json.loads(min((chain[0] / "cache" / "history").glob("*.json")).read_text())
+    stages, engine = first["stages"], "openvino" if "OpenVINO" in first["by"] else "torch"
+    monkeypatch.setattr("cache.history.ENOUGH", 300)
+    monkeypatch.setattr("cache.estimate._trial_drawing", trial)
+    data = ["--data", str(chain[0] / "card.toml"), "--cache", str(chain[0] / "cache"), "--encoder", ENCODER]
+    data += ["--engine", engine, "--views", "10", "--dry-run"]
+    assert render_cache.main([*data, "--workers", "16"]) == 0
+    out = capsys.readouterr().out
+    missing, estimate = int(re.search(r"(\d+) to embed", out)[1]), re.search(r"embed (\d+)\) and ([\d.]+) MB", out)
+    assert int(estimate[1]) == pytest.approx(missing * stages["embed"]["seconds"] / stages["embed"]["written"], abs=1)
+    with pytest.raises(AssertionError, match="a trial"):  # another number of workers has another rate
+        render_cache.main([*data, "--workers", "3"])
+
+
 def test_a_y_range_that_cuts_is_named_before_the_work(chain, tmp_path, capsys):
     card = (chain[0] / "card.toml").read_text()
     (chain[0] / "narrow.toml").write_text(re.sub(r"high = [\d.]+", "high = 0.3", card, count=1))

@@ -17,8 +17,7 @@ from cache.catalog import entries
 from cache.spec import embedding_spec
 from cache.store import Store
 from model.encoders import EncoderError, choose, load, resolve
-from model.encoders.encoder import CPU_BATCH
-from model.encoders.engine import converted
+from model.encoders.engine import CPU_BATCH, converted
 from model.encoders.kept import is_whole, keep, place
 from pipeline.keys import colour_keys
 from pipeline.render import PALETTE, Style

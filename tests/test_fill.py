@@ -12,10 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import cache.fill as fill_module
 from cache.__main__ import collect
-from cache.fill import EmbeddingWork, ImageWork, wanted_keys
+from cache.estimate import Cost
+from cache.fill import EmbeddingWork, Filled, ImageWork, wanted_keys
+from cache.history import Run, known_costs
 from cache.pool import Pool
 from cache.spec import embedding_spec
+from cache.storage import open_storage
 from cache.store import MissingRows, Store, content_digest
 from pipeline.keys import series_keys
 from pipeline.render import Style, draw
@@ -100,6 +104,62 @@ def test_vectors_without_pictures_are_an_error(tmp_path):
     work = EmbeddingWork.of(tmp_path, STYLE, spec, [block()])
     with pytest.raises(MissingRows):
         work.run(Pool(), pytest.fail, lambda rows: None)
+
+
+def test_while_a_slab_is_embedded_the_next_one_is_read_and_the_last_one_committed(tmp_path, monkeypatch):
+    blocks = [block()]
+    fill(tmp_path, blocks)
+    spec = embedding_spec(STYLE, {"name": "zeros", "dim": 4})
+    work = EmbeddingWork.of(tmp_path, STYLE, spec, blocks, slab_rows=16)
+    read, committed, encoded, pictures, commit = [], [], [], fill_module._pictures, fill_module._commit
+    monkeypatch.setattr(fill_module, "_pictures", lambda job: (read.append(job), pictures(job))[1])
+    monkeypatch.setattr(fill_module, "_commit", lambda job, rows: (commit(job, rows), committed.append(job))[0])
+
+    def encode(ink, rgb):
+        encoded.append(len(ink))
+        end = time.monotonic() + 20
+        while len(read) < min(len(encoded) + 1, work.plan.slabs) or len(committed) < len(encoded) - 1:
+            assert time.monotonic() < end, "nothing happens beside the encoder"
+            time.sleep(0.01)
+        return np.zeros((len(ink), 4), np.float16)
+
+    counted = []
+    assert work.run(Pool(), encode, counted.append).written == sum(counted) == work.plan.distinct
+
+
+def test_an_encoder_that_fails_leaves_the_slabs_before_it_committed(tmp_path):
+    blocks = [block()]
+    fill(tmp_path, blocks)
+    work = EmbeddingWork.of(tmp_path, STYLE, embedding_spec(STYLE, {"name": "fails", "dim": 4}), blocks, slab_rows=16)
+    calls = []
+
+    def encode(ink, rgb):
+        calls.append(len(ink))
+        if len(calls) == 3:
+            raise RuntimeError("no memory")
+        return np.zeros((len(ink), 4), np.float16)
+
+    with pytest.raises(RuntimeError, match="no memory"):
+        work.run(Pool(), encode, lambda rows: None)
+    assert sorted(len(slab.keys) for slab in work.store.slabs()) == [16, 16]
+
+
+def test_the_cost_of_a_row_is_that_of_the_newest_run_alike_and_a_damaged_record_is_passed_over(tmp_path):
+    storage, folder = open_storage(str(tmp_path)), tmp_path / "history"
+    assert known_costs(storage, "spec", "two cores") == {}
+    runs = [
+        (9.0, 2000, "spec", "two cores"),
+        (4.0, 2000, "spec", "two cores"),
+        (1.0, 10, "spec", "two cores"),  # too few rows
+        (1.0, 2000, "spec", "a GPU"),
+        (1.0, 2000, "other", "two cores"),
+    ]
+    for day, (seconds, rows, embeddings, by) in enumerate(runs):
+        Run.of({"embed": Filled(rows, rows, rows, 5 * rows, seconds)}, [], embeddings, by).save(storage)
+        (new,) = [path for path in folder.iterdir() if path.name.startswith("2")]
+        new.rename(folder / f"1000010{day}-{new.name.partition('-')[2]}")  # a run a day
+    (folder / "10000109-000000-0123456789abcdef.json").write_text("damaged")
+    assert known_costs(storage, "spec", "two cores") == {"embed": Cost(0.002, 5.0)}
 
 
 DRAW_SLOWLY = """

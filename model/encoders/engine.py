@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from model.encoders.encoder import Look
 
 EngineName = Literal["auto", "torch", "openvino"]
+# Pictures per step of a CPU. On 2 cores 16 keeps the activations of EfficientNet-Lite0 in cache: 24.6 pictures per core
+# second by torch, against 22 at 8, 23.5 at 32, 19 at 64, 17 at 128.
+CPU_BATCH = 16
+# Batches that OpenVINO computes side by side, each on a share of the threads. They need not wait for each other after
+# every layer: on 2 cores 48.9 pictures per core second, against 44.9 where both threads compute one batch.
+MOST_STREAMS = 8
 WORTH_IT = 1000  # pictures; converting a tower takes three to six seconds, once
 INSTALL = "pip install -r requirements.txt"
 GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvhost-gpu")  # of NVIDIA, AMD, Windows' Linux, Jetson
@@ -102,21 +108,28 @@ def by_openvino(spec: EncoderSpec) -> Look:
     openvino = silent_openvino()
     core, folder = openvino.Core(), place(spec)
     network = core.read_model(folder / FILES[0]) if is_whole(folder) else _converted(spec, folder)
+    streams = min(threads(), MOST_STREAMS)
     settings = {
-        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": streams,
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": threads(),
     }
-    request = core.compile_model(network, "CPU", settings).create_infer_request()
+    queue = openvino.AsyncInferQueue(core.compile_model(network, "CPU", settings), streams)
 
     def look(ink: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> NDArray[np.floating[Any]]:
-        plane = ink.astype(np.float32)
-        if ink.shape[1:] != (spec.size, spec.size):
-            plane = _resized(plane, spec.size)
-        features: NDArray[np.float32] = request.infer([plane, rgb.astype(np.float32)])[
-            0
-        ]  # its own; good until the next
-        return features
+        found: dict[int, NDArray[np.float32]] = {}
+
+        def done(request: Any, start: int) -> None:
+            found[start] = request.get_output_tensor(0).data.copy()  # the next request writes over it
+
+        queue.set_callback(done)
+        for start in range(0, len(ink), CPU_BATCH):
+            plane = ink[start : start + CPU_BATCH].astype(np.float32)
+            if plane.shape[1:] != (spec.size, spec.size):
+                plane = _resized(plane, spec.size)
+            queue.start_async([plane, rgb[start : start + CPU_BATCH].astype(np.float32)], start)
+        queue.wait_all()
+        return np.concatenate([found[start] for start in sorted(found)])
 
     return look
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from model.encoders.encoder import CPU_BATCH, GPU_BATCH
+from model.encoders.encoder import GPU_BATCH
+from model.encoders.engine import CPU_BATCH
 from model.encoders.sight import resized, sight, tower
 from model.encoders.spec import EncoderError, EncoderSpec
 
