@@ -135,6 +135,8 @@ def render(args: Arguments) -> int:
     seconds: dict[str, float] = {}
     with clock(seconds, "read"):
         table = read(args.data, year=args.year, memory_gb=args.memory_gb)
+    for note in table.notes:
+        print(note)
     print(f"{table.name}: {len(table)} samples x {len(table.variates)} variates x {table.steps} steps. "
           f"{table.describe_yields()} {table.describe_counts()}")  # fmt: skip
     encoder = None if args.encoder == "none" else resolve(args.encoder)

@@ -85,6 +85,19 @@ class Calendar:
         """The step of each date [R] in the season of `year` [R]; below 0 or at least `steps` outside of it."""
         return self._between(_days(year - self._year_shift(steps), self.season_start), dates)
 
+    def last_days(self, year: NDArray[np.int64], step: NDArray[np.int64]) -> Dates:
+        """The last day of each step [R], from 0, of a stored row that begins in `year` [R]."""
+        start = _days(year, self.row_start)
+        if self.step_days == "month":
+            following: Dates = (start.astype("datetime64[M]") + (step + 1)).astype("datetime64[D]")
+            return following - 1
+        if self.step_days == "dekad":
+            third = _dekad(start) + step + 1
+            month: Dates = (third // 3).astype("datetime64[M]").astype("datetime64[D]")
+            last: Dates = month + third % 3 * 10 - 1
+            return last
+        return start + (np.ceil((step + 1) * self.days).astype(np.int64) - 1)
+
     def _year_shift(self, steps: int) -> int:
         """What is added to the year in which a season starts to get the year it is called after."""
         if self.season_year == "start":

@@ -180,6 +180,17 @@ def as_measured(numbers: NDArray[np.float64], missing: Sequence[float], scale: f
         return (numbers * scale + 0.0).astype(np.float32)
 
 
+def shifted(measured: NDArray[np.float32], offsets: Sequence[float]) -> NDArray[np.float32]:
+    """measured [...,V] plus the offset of each variate: the last step from what is stored to what was measured.
+
+    Marks of missing data are looked for before it, among multiples of the stored numbers.
+    """
+    if not any(offsets):
+        return measured
+    moved: NDArray[np.float32] = (measured.astype(np.float64) + np.array(offsets)).astype(np.float32)
+    return moved
+
+
 def _row_name(path: Path, row: int) -> str:
     return f"line {csv_text.line_of(path, row)}" if csv_text.is_csv(path) else f"row {row + 1}"
 

@@ -7,7 +7,7 @@ of one place and step number are refused, for a step has no dates to differ in.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from pipeline.errors import InputError
 from pipeline.sources import cells
 from pipeline.sources.calendar import Calendar, Dates
 from pipeline.sources.cells import Index
-from pipeline.sources.columns import Columns, Text, Wanted, column_names, joined, load_columns, merged
+from pipeline.sources.columns import Columns, Text, Wanted, column_names, joined, load_columns, merged, shifted
 from pipeline.sources.draft import Draft
 from pipeline.sources.labels import default_ids, refuse_bad_names, refuse_empty, target_column, year_in_name, years_of
 from pipeline.sources.marks import refuse_marks
@@ -73,6 +73,7 @@ def grid(card: DatasetCard, table: LongTable, steps: int | None) -> Draft:
         refuse_bad_names(columns, card.sample_id or card.place)
     series = tuple((variate.column or variate.name,) for variate in card.series)
     refuse_marks([table.observations], [series], [variate.scale for variate in card.series], card.missing)
+    table = _with_offsets(card, table)
     if card.sample_id:
         return _by_sample(card, calendar, table, steps)
     if card.date:
@@ -80,15 +81,24 @@ def grid(card: DatasetCard, table: LongTable, steps: int | None) -> Draft:
     return _by_year_and_step(card, calendar, table, steps)
 
 
+def _with_offsets(card: DatasetCard, table: LongTable) -> LongTable:
+    """The table with the `offset` of each variate added."""
+    offsets = [variate.offset for variate in card.series]
+    if not any(offsets):
+        return table
+    seen = replace(table.observations, measured=shifted(table.observations.measured, offsets))
+    return replace(table, observations=seen, labels=seen if table.labels is table.observations else table.labels)
+
+
 def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int | None) -> Draft:
     """A sample is a place and the season that its dates fall in; a yield belongs to the year its own row names."""
     seen, labels = table.observations, table.labels
     steps = _date_steps(card, calendar, steps)
-    dates = _dates(card, seen)
+    dates = dates_of(card, seen)
     year, step = calendar.season_of(dates, steps)
     own = _row_years(card, table, labels)
     if own is None:
-        own, _ = calendar.season_of(_dates(card, labels), steps)
+        own, _ = calendar.season_of(dates_of(card, labels), steps)
     keys = _place_years(card, table, year, own)
     inside = step < steps
     elsewhere = rows_of_other_seasons(card, calendar, seen, dates, _row_years(card, table, seen), keys.sample, steps)
@@ -116,8 +126,8 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
 def _by_year_and_step(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int | None) -> Draft:
     """A place and a year make a stored row; from there on it is a wide table."""
     seen, labels = table.observations, table.labels
-    step = _steps(card, seen)
-    keys = _place_years(card, table, _needed_years(card, table, seen), _needed_years(card, table, labels))
+    step = steps_of_rows(card, seen)
+    keys = _place_years(card, table, needed_years(card, table, seen), needed_years(card, table, labels))
     assert card.step is not None
     cells.refuse_repeated_steps(seen, card.step, keys.sample, step, keys.names)
     stored = _stored_steps(calendar, int(step.max()) + 1, steps)
@@ -141,14 +151,14 @@ def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: i
     seen, labels = table.observations, table.labels
     assert card.sample_id is not None
     names, sample = _used(seen.text[card.sample_id])
-    dates = _dates(card, seen) if card.date else None
+    dates = dates_of(card, seen) if card.date else None
     if dates is not None:
         steps = _date_steps(card, calendar, steps)
         said = _row_years(card, table, seen)
         rows_of_other_seasons(card, calendar, seen, dates, said, sample, steps)
         year, step = _sample_dates(calendar, dates, said, steps)
     else:
-        year, step = _needed_years(card, table, seen), _steps(card, seen) - calendar.offset
+        year, step = needed_years(card, table, seen), steps_of_rows(card, seen) - calendar.offset
         steps = _sample_steps(card, calendar, int(step.max()) + 1, steps)
         assert card.step is not None
         cells.refuse_repeated_steps(seen, card.step, sample, step, names)
@@ -284,7 +294,7 @@ def _stored_steps(calendar: Calendar, found: int, steps: int | None) -> int:
     return max(found, calendar.steps_a_year)
 
 
-def _needed_years(card: DatasetCard, table: LongTable, columns: Columns) -> Index:
+def needed_years(card: DatasetCard, table: LongTable, columns: Columns) -> Index:
     year = _row_years(card, table, columns)
     if year is None:
         raise InputError(
@@ -303,7 +313,7 @@ def _row_years(card: DatasetCard, table: LongTable, columns: Columns) -> Index |
     return None
 
 
-def _steps(card: DatasetCard, columns: Columns) -> Index:
+def steps_of_rows(card: DatasetCard, columns: Columns) -> Index:
     """Step numbers from 0 [R]."""
     assert card.step is not None
     numbers = columns.exact[card.step]
@@ -318,7 +328,7 @@ def _steps(card: DatasetCard, columns: Columns) -> Index:
     return numbers.astype(np.int64) - first
 
 
-def _dates(card: DatasetCard, columns: Columns) -> Dates:
+def dates_of(card: DatasetCard, columns: Columns) -> Dates:
     """The day of each row [R], datetime64[D]; every distinct text is parsed once."""
     assert card.date is not None
     refuse_empty(columns, card.date)

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.card import DatasetCard
+from pipeline.card import DatasetCard, VariateCard
 from pipeline.errors import InputError
-from pipeline.sources.columns import Columns, Wanted, column_names, joined_where, load_columns, merged
+from pipeline.sources.columns import Columns, Wanted, column_names, joined_where, load_columns, merged, shifted
 from pipeline.sources.labels import (
     default_ids,
     refuse_bad_names,
@@ -191,12 +191,13 @@ def refuse_other_steps(first: WideFile, other: WideFile) -> None:
 
 def load_rows(
     files: Sequence[WideFile],
-    scale: Sequence[float],
+    series: Sequence[VariateCard],
     missing: Sequence[float],
     budget: Budget,
     level: Level | None = None,
 ) -> tuple[StoredRows, list[tuple[NDArray[np.str_], int, NDArray[np.float64]]]]:
     """Read the planned files: their rows, and (places, year, yields) of every `earlier` column."""
+    scale = [variate.scale for variate in series]
     parts = load_columns([(file.path, file.wanted(scale, missing)) for file in files], budget)
     refuse_marks(parts, [file.steps for file in files], scale, missing)
     several = len(files) > 1
@@ -212,6 +213,7 @@ def load_rows(
     nameless = sum(len(part) for file, part in zip(files, parts, strict=True) if file.place is None)
     # One file, the usual case, is not copied: its series are most of the memory that a read takes.
     values = (np.concatenate([part.measured for part in parts]) if several else parts[0].measured).reshape(shape)
+    values = shifted(values.swapaxes(1, 2), [variate.offset for variate in series]).swapaxes(1, 2)
     levelled: tuple[Count, ...] = ()
     if level is not None:
         for part in parts:
