@@ -96,7 +96,8 @@ class Calendar:
             month: Dates = (third // 3).astype("datetime64[M]").astype("datetime64[D]")
             last: Dates = month + third % 3 * 10 - 1
             return last
-        return start + (np.ceil((step + 1) * self.days).astype(np.int64) - 1)
+        day: Dates = start + (np.ceil((step + 1) * self.days).astype(np.int64) - 1)
+        return day
 
     def _year_shift(self, steps: int) -> int:
         """What is added to the year in which a season starts to get the year it is called after."""
