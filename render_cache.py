@@ -137,10 +137,10 @@ def render(args: Arguments) -> int:
     with clock(seconds, "read"):
         table = read(args.data, year=args.year, memory_gb=args.memory_gb)
     split, why = resolve_split(args.split, table, seed=args.seed)
-    for note in (*table.notes, *([why] if why else [])):
+    for note in table.notes:
         print(note)
     print(f"{table.name}: {len(table)} samples x {len(table.variates)} variates x {table.steps} steps. "
-          f"{table.describe_yields()} {table.describe_counts()}")  # fmt: skip
+          f"{table.describe_yields()} {table.describe_counts()}{why and f' {why}.'}")  # fmt: skip
     encoder = None if args.encoder == "none" else resolve(args.encoder)
     if encoder:
         print(f"encoder {encoder.name}: {encoder.reason}")

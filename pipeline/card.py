@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import math
 import tomllib
@@ -49,6 +50,13 @@ def _step_days(value: Any) -> StepDays:
     raise ValueError('a number of days (over 0, at most 366), or "month" or "dekad" (10 days, three a month)')
 
 
+def _encoding(text: str) -> str:
+    try:
+        return codecs.lookup(text).name
+    except LookupError:
+        raise ValueError('the name of an encoding, such as "utf-8", "latin-1", "cp1252" or "utf-16"') from None
+
+
 def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -90,9 +98,14 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
 TableName = Annotated[str, Field(min_length=1), AfterValidator(_table_name)]
 Line = Annotated[str, Field(min_length=1), AfterValidator(_one_line)]
+Encoding = Annotated[str, AfterValidator(_encoding)]
 MonthDay = Annotated[str, AfterValidator(_month_day)]
 Files = Annotated[list[Text], BeforeValidator(_listed), Field(min_length=1)]
 Year = Annotated[int, Field(ge=FIRST_YEAR, le=LAST_YEAR)]
+
+
+Separator = Literal[",", ";", "\t", "|"]
+Decimal = Literal[".", ","]
 
 
 class _Part(BaseModel):
@@ -220,6 +233,9 @@ class SourceCard(_Part):
     latitude: Text | None = None
     longitude: Text | None = None
     missing: list[Finite] | None = None
+    separator: Separator | None = None
+    decimal: Decimal | None = None
+    encoding: Encoding | None = None
 
     @model_validator(mode="after")
     def _hold_together(self) -> SourceCard:
@@ -276,6 +292,9 @@ class DatasetCard(_Part):
     static: list[Text] = Field(default_factory=list)
     split: Text | None = None
     missing: list[Finite] = Field(default_factory=list)
+    separator: Separator | None = None
+    decimal: Decimal | None = None
+    encoding: Encoding | None = None
     exclude: list[ExcludeCard] = Field(default_factory=list)
     history: HistoryCard | None = None
     radiometry: RadiometryCard | None = None

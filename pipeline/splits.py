@@ -42,7 +42,7 @@ def resolve_split(
     """(the split that `choice` means for a table, a sentence that says why; it is empty unless `choice` is auto).
 
     auto takes `by_years` if the table has three years, else places if it has five, else rows. A split that would leave
-    a fold without the samples it needs is passed over, and the sentence says so.
+    a fold without the samples it needs is passed over, and the sentence says so. Raises `InputError` if none is left.
     """
     if choice != "auto":
         return choice, ""
@@ -51,12 +51,12 @@ def resolve_split(
         try:
             make_folds(table.year, table.place, table.sample_id, split, seed)
         except InputError as error:
-            passed_over.append(f"{str(error).split('. Use')[0].rstrip('.')}")
+            passed_over.append(str(error).split(". Use")[0])
             continue
         optimistic = "; rows of one place and year may train and test, so scores are optimistic" * (split == "random")
         reason = f" because {'; '.join(passed_over)}" if passed_over else f": {_years_told(table.year)}"
         return split, f"--split auto takes {split}{reason}{optimistic}"
-    return "random", ""  # whose refusal names what is lacking
+    raise InputError(f"--split auto finds no split that fits: {'; '.join(passed_over)}. Add years, places or samples.")
 
 
 def _years_told(year: NDArray[np.int64]) -> str:

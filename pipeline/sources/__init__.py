@@ -9,10 +9,12 @@ from pathlib import Path
 from pipeline.card import DatasetCard, VariateCard, is_there
 from pipeline.errors import InputError
 from pipeline.sources.calendar import Calendar
+from pipeline.sources.columns import csv_keys
 from pipeline.sources.crop_calendar import OWN_START
+from pipeline.sources.csv_format import USUAL, format_notes
 from pipeline.sources.cube import load_cube
 from pipeline.sources.draft import Description, Draft, finish
-from pipeline.sources.history import compared, earlier_yields, history_of
+from pipeline.sources.history import compared, earlier_yields, history_files, history_of
 from pipeline.sources.join import join_sources
 from pipeline.sources.labels import refuse_odd_year
 from pipeline.sources.locate import CUBES, Located, files_of, kind_of, locate
@@ -80,7 +82,8 @@ def _read_plain(found: Located, year: int | None, for_prediction: bool, budget: 
     history, counts = earlier_yields(earlier, source)
     draft = seasons(rows, Calendar(STEP_DAYS), length, source)
     counts = (*counts, *compared(history, draft.place, draft.target, source, for_prediction))
-    about = Description(found.name, source, tuple(map(Variate, bands)), STEP_DAYS, "01-01")
+    notes = format_notes(found.files, USUAL)
+    about = Description(found.name, source, tuple(map(Variate, bands)), STEP_DAYS, "01-01", notes=notes)
     draft = replace(draft, counts=(*draft.counts, *counts))
     return finish(about, draft, history, for_prediction=for_prediction)
 
@@ -110,6 +113,7 @@ def _read_card(
         exclude=tuple(card.exclude),
         cut=card.cut,
         harvest_days=None if card.harvest is None else calendar.days_until(card.harvest),
+        notes=format_notes((*files, *history_files(card)), csv_keys(card)),
     )
     history, counts = history_of(card, budget)
     if card.sources:
@@ -118,7 +122,7 @@ def _read_card(
                 f"{card.path}: --year {year} is for one file, and this card names [[sources]]; leave it out."
             )
         met = join_sources(card, length.steps, for_prediction, budget)
-        draft, about = met.draft, replace(about, notes=met.notes)
+        draft, about = met.draft, replace(about, notes=(*about.notes, *met.notes))
         about = replace(about, season_start=OWN_START) if met.own_seasons else about
     else:
         draft = _draft(card, files, year, for_prediction, budget, length)

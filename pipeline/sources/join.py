@@ -7,7 +7,7 @@ numbers of a place. Numbered steps stand at the last day of their step, when all
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,9 @@ from pipeline.card import DatasetCard, SourceCard, is_there
 from pipeline.errors import InputError
 from pipeline.sources import cells
 from pipeline.sources.calendar import Calendar, Dates
-from pipeline.sources.columns import Text, Wanted, column_names, joined, load_columns, merged, shifted
+from pipeline.sources.columns import Text, Wanted, column_names, csv_keys, joined, load_columns, merged, shifted
 from pipeline.sources.crop_calendar import CropCalendar, PlaceSeasons, steps_of
+from pipeline.sources.csv_format import format_notes
 from pipeline.sources.cube import load_cube
 from pipeline.sources.draft import Draft
 from pipeline.sources.join_report import Part, join_report
@@ -83,6 +84,11 @@ def join_sources(card: DatasetCard, steps: int | None, for_prediction: bool, bud
     grid = Calendar.of(card)
     series = [_observations(card, one, budget) for one in card.sources if one.series]
     yields = [one for one in card.sources if one.target and (not for_prediction or _has_yields(card, one))]
+    if not yields and not for_prediction:
+        raise InputError(
+            f"{card.path}: no source has a `target`; add the source of the yields, with its `year` and the `column` and "
+            "`unit` of its `target`, or read for prediction."
+        )
     labels = [_labels(card, one, budget) for one in yields]
     static = [_numbers(card, one, tuple(one.static), budget) for one in card.sources if one.static]
     calendar = next((_calendar(card, one, budget) for one in card.sources if one.calendar), None)
@@ -115,7 +121,12 @@ def join_sources(card: DatasetCard, steps: int | None, for_prediction: bool, bud
     parts += [Part.of("target", one.source, names, key) for one, key in zip(labels, label_keys, strict=True)]
     parts += [Part.of("static", one.source, names, key) for one, key in zip(static, static_keys, strict=True)]
     parts += _places_alone(card, calendar, budget)
-    return Joined(draft, join_report(parts, card), seasons is not None)
+    formats = [note for one in card.sources for note in format_notes(_files_there(card, one), csv_keys(card, one))]
+    return Joined(draft, (*formats, *join_report(parts, card)), seasons is not None)
+
+
+def _files_there(card: DatasetCard, source: SourceCard) -> tuple[Path, ...]:
+    return files_of(card, [pattern for pattern in source.files if is_there(card.path, pattern)])
 
 
 def _shared_names(*groups: Sequence[Observations | Numbers]) -> tuple[NDArray[np.str_], list[list[Index]]]:
@@ -182,6 +193,7 @@ def _card_of(card: DatasetCard, source: SourceCard) -> DatasetCard:
             "missing": card.missing if source.missing is None else source.missing,
             "step_days": source.step_days or card.step_days,
             "calendar_start": source.calendar_start or card.calendar_start,
+            **asdict(csv_keys(card, source)),
         },
         card.path,
     )
@@ -190,8 +202,9 @@ def _card_of(card: DatasetCard, source: SourceCard) -> DatasetCard:
 def _has_yields(card: DatasetCard, source: SourceCard) -> bool:
     """Whether the file of the yields is there, and has their column: a table read for prediction may lack both."""
     assert source.target is not None
+    keys = csv_keys(card, source)
     there = any(is_there(card.path, pattern) for pattern in source.files)
-    return there and all(source.target.column in column_names(path) for path in files_of(card, source.files))
+    return there and all(source.target.column in column_names(path, keys) for path in files_of(card, source.files))
 
 
 def _labels(card: DatasetCard, source: SourceCard, budget: Budget) -> Numbers:
@@ -216,6 +229,7 @@ def _numbers(card: DatasetCard, source: SourceCard, columns: tuple[str, ...], bu
         text=(place,),
         exact=(*([year] if year else []), *columns),
         static=tuple(name for name in columns if name in source.static),
+        keys=csv_keys(card, source),
     )
     found = joined(load_columns([(path, wanted) for path in files_of(card, source.files)], budget))
     refuse_bad_names(found, place)
@@ -235,7 +249,7 @@ def _calendar(card: DatasetCard, source: SourceCard, budget: Budget) -> CropCale
     assert source.calendar is not None
     place = source.place or card.place
     text = tuple(dict.fromkeys((place, source.calendar.start, source.calendar.end)))
-    wanted = Wanted(text=text, exact=(source.year,) if source.year else ())
+    wanted = Wanted(text=text, exact=(source.year,) if source.year else (), keys=csv_keys(card, source))
     found = joined(load_columns([(path, wanted) for path in files_of(card, source.files)], budget))
     refuse_bad_names(found, place)
     return CropCalendar.of(card, source, found)
@@ -359,7 +373,8 @@ def _places_alone(card: DatasetCard, calendar: CropCalendar | None, budget: Budg
         if source.latitude is not None:
             place = source.place or card.place
             files = files_of(card, source.files)
-            found = joined(load_columns([(path, Wanted(text=(place,))) for path in files], budget))
+            wanted = Wanted(text=(place,), keys=csv_keys(card, source))
+            found = joined(load_columns([(path, wanted) for path in files], budget))
             refuse_bad_names(found, place)
             parts.append(Part.of_places("positions", source, found.text[place].strings()))
     return parts

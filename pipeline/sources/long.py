@@ -19,7 +19,17 @@ from pipeline.errors import InputError
 from pipeline.sources import cells
 from pipeline.sources.calendar import Calendar, Dates
 from pipeline.sources.cells import Index
-from pipeline.sources.columns import Columns, Text, Wanted, column_names, joined, load_columns, merged, shifted
+from pipeline.sources.columns import (
+    Columns,
+    Text,
+    Wanted,
+    column_names,
+    csv_keys,
+    joined,
+    load_columns,
+    merged,
+    shifted,
+)
 from pipeline.sources.draft import Draft
 from pipeline.sources.labels import default_ids, refuse_bad_names, refuse_empty, target_column, year_in_name, years_of
 from pipeline.sources.marks import refuse_marks
@@ -48,7 +58,7 @@ def load_long(
     card: DatasetCard, files: Sequence[Path], year: int | None, budget: Budget, for_prediction: bool
 ) -> LongTable:
     """Read the card's columns of every file."""
-    targets = [target_column(card, path, column_names(path), for_prediction) for path in files]
+    targets = [target_column(card, path, column_names(path, csv_keys(card)), for_prediction) for path in files]
     # Only a read for prediction gets here with a target missing; then it does without, in all files.
     target = None if None in targets else targets[0]
     group = card.radiometry.group if card.radiometry else None
@@ -61,6 +71,7 @@ def load_long(
         scale=tuple(variate.scale for variate in card.series),
         missing=tuple(card.missing),
         static=tuple(card.static),
+        keys=csv_keys(card),
     )
     columns = joined(load_columns([(path, wanted) for path in files], budget))
     return LongTable(columns, columns, target, year or (year_in_name(files[0]) if len(files) == 1 else None))
