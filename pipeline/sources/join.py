@@ -86,8 +86,8 @@ def join_sources(card: DatasetCard, steps: int | None, for_prediction: bool, bud
     yields = [one for one in card.sources if one.target and (not for_prediction or _has_yields(card, one))]
     if not yields and not for_prediction:
         raise InputError(
-            f"{card.path}: no source has a `target`; add the source of the yields, with its `year` and the `column` and "
-            "`unit` of its `target`, or read for prediction."
+            f"{card.path}: no source has a `target`; add the source of the yields, with its `year` and the `column` "
+            "and `unit` of its `target`, or read for prediction."
         )
     labels = [_labels(card, one, budget) for one in yields]
     static = [_numbers(card, one, tuple(one.static), budget) for one in card.sources if one.static]
