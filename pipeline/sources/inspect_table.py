@@ -117,7 +117,7 @@ def inspect_table(path: Path) -> TableLook:
     if dated := [name for name in header if _DATE_IN_NAME.search(name)]:
         raise InputError(
             f"{path}: its columns carry dates ({', '.join(dated[:3])}, ...), so it is neither wide, with numbered "
-            "steps, nor long. Bring it into rows of place, date and value, in pandas with DataFrame.melt, and draft again."
+            "steps, nor long. Bring it into rows of place, date and value (DataFrame.melt of pandas) and draft again."
         )
     questions: list[str] = []
     roles = _roles(columns, questions)
