@@ -84,6 +84,8 @@ def _table_name(text: str) -> str:
 
 def control_character(text: str) -> str | None:
     """The first character that breaks lines or columns of whatever the text is written into, or None."""
+    if text.isprintable():
+        return None
     return next((c for c in text if unicodedata.category(c) in ("Cc", "Zl", "Zp")), None)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
-from pipeline.sources import read
+from pipeline.sources import cells, read
 from pipeline.sources.calendar import Calendar
 
 PLACES, YEARS, STEPS = ("p1", "p2", "p3", "p4"), (2018, 2019, 2020, 2021), 20
@@ -276,3 +276,15 @@ def test_an_offset_is_added_after_the_scale_in_every_format(tmp_path):
     table = read_card(tmp_path, text)
     np.testing.assert_allclose(table.values[1, 0], [10001 * 0.0000275 - 0.2, 19999 * 0.0000275 - 0.2], rtol=1e-6)
     assert DatasetCard.load(tmp_path / "card.toml").variates[0].offset == -0.2
+
+
+@settings(max_examples=200, deadline=None)
+@given(pairs=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 49)), min_size=0, max_size=60))
+def test_distinct_pairs_are_those_of_numpy(pairs):
+    one, other = (np.array([pair[side] for pair in pairs], np.int64) for side in (0, 1))
+    wanted, where = np.unique(one * 50 + other, return_inverse=True)
+    found, index = cells.distinct_pairs(one, other, 50)
+    np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(index, where)
+    shared = cells.in_shared_cells(one, other)
+    assert shared.tolist() == [pairs.count(pair) > 1 for pair in pairs]

@@ -77,6 +77,15 @@ class Calendar:
 
         Steps at or above `steps` lie after that season's end.
         """
+        day = dates.view(np.int64)
+        first, last = int(day.min(initial=0)), int(day.max(initial=0))
+        if last - first >= len(day):
+            return self._seasons(dates, steps)
+        # Every day once, however many rows it has.
+        year, step = self._seasons(np.arange(first, last + 1).astype("datetime64[D]"), steps)
+        return year[day - first], step[day - first]
+
+    def _seasons(self, dates: Dates, steps: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         start_year = dates.astype("datetime64[Y]").astype(np.int64) + 1970
         start_year -= dates < _days(start_year, self.season_start)
         return start_year + self._year_shift(steps), self._between(_days(start_year, self.season_start), dates)

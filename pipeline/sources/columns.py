@@ -143,6 +143,9 @@ def joined_where(parts: Sequence[Columns]) -> Callable[[int], str]:
 
 def merged(texts: Sequence[Text]) -> Text:
     """One text column of several, row after row."""
+    if len(texts) == 1 and not (texts[0].codes < 0).any():
+        names, inverse = np.unique(texts[0].names, return_inverse=True)
+        return Text(names, inverse[texts[0].codes])
     names, inverse = np.unique(np.concatenate([t.names for t in texts]), return_inverse=True)
     offsets = np.cumsum([0, *(len(t.names) for t in texts[:-1])])
     codes = [
@@ -258,7 +261,7 @@ def _csv_batches(path: Path, wanted: Wanted) -> Iterator[Any]:
             pa.input_stream(str(path), compression="gzip" if csv_text.is_gzip(path) else None),
             read_options=pacsv.ReadOptions(
                 block_size=_BLOCK_BYTES,
-                use_threads=False,
+                use_threads=True,
                 encoding="utf8" if form.encoding == "utf-8" else form.encoding,
                 skip_rows=int(form.sep_line),
             ),

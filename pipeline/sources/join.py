@@ -336,19 +336,21 @@ def _number_a_sample(part: Numbers, place: Index, samples: Index, names: NDArray
 
 def _counts(series: Sequence[Observations], placed: Sequence[Placed]) -> tuple[Count, ...]:
     outside = sum(int((~at.inside).sum()) for at in placed)
-    repeated = sum(
-        cells.repeated_rows(
-            one.measured[at.inside],
-            np.unique(at.key[at.inside], return_inverse=True)[1],
-            one.dates[at.inside].astype(np.int64),
-        )
-        for one, at in zip(series, placed, strict=True)
-    )
+    repeated = sum(_repeated(one, at) for one, at in zip(series, placed, strict=True))
     reasons = {
         "observation row outside of the seasons left out": outside,
         "observation row averaged with an earlier one of its place and date": repeated,
     }
     return tuple(Count(reason, rows) for reason, rows in reasons.items() if rows)
+
+
+def _repeated(one: Observations, at: Placed) -> int:
+    rows = np.flatnonzero(at.inside)
+    place, year = np.divmod(at.key[rows], YEARS)
+    _, sample = cells.distinct_pairs(place, year, YEARS)
+    shared = cells.in_shared_cells(sample, at.step[rows])
+    rows = rows[shared]
+    return cells.repeated_rows(one.measured[rows], sample[shared], one.dates[rows].astype(np.int64))
 
 
 def _where(samples: Index, parts: Sequence[tuple[Index, Callable[[int], str]]]) -> Callable[[int], str]:

@@ -80,7 +80,7 @@ def load_long(
 def grid(card: DatasetCard, table: LongTable, steps: int | None) -> Draft:
     """Seasons from observations. `steps` is T; None takes a year of dates, or as many steps as the table counts."""
     calendar = Calendar.of(card)
-    for columns in (table.observations, table.labels):
+    for columns in (table.observations, *([] if table.labels is table.observations else [table.labels])):
         refuse_bad_names(columns, card.sample_id or card.place)
     series = tuple((variate.column or variate.name,) for variate in card.series)
     refuse_marks([table.observations], [series], [variate.scale for variate in card.series], card.missing)
@@ -127,7 +127,7 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
         counts=(
             *_outside(~inside, steps),
             *_told(moved, elsewhere),
-            *_repeated(seen, inside, keys.sample, dates),
+            *_repeated(seen, inside, keys.sample, step, dates),
             *levelled,
         ),
         assigned=_assigned(card, table, keys.sample, keys.labelled, keys.names),
@@ -181,7 +181,7 @@ def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: i
     inside = (step >= 0) & (step < steps)
     labelled = sample if labels is seen else _positions(names, labels, card.sample_id)
     values, levelled = _values(card, seen, inside, sample, step, len(names), steps)
-    repeated = _repeated(seen, inside, sample, dates) if dates is not None else ()
+    repeated = _repeated(seen, inside, sample, step, dates) if dates is not None else ()
     return Draft(
         values=values,
         target=cells.one_a_sample(labels, table.target, labelled, names),
@@ -206,6 +206,8 @@ def _values(
     steps: int,
 ) -> tuple[NDArray[np.float32], tuple[Count, ...]]:
     """values [n,V+R,steps] of the rows inside of the season, levelled where the card asks for it, and what is told."""
+    if not isinstance(inside, slice) and inside.all():
+        inside = slice(None)  # nothing is copied
     measured, sample, step = seen.measured[inside], sample[inside], step[inside]
     counts: tuple[Count, ...] = ()
     if (level := Level.of(card)) is not None:
@@ -246,8 +248,7 @@ def _place_years(card: DatasetCard, table: LongTable, year: Index, label_year: I
     parts = [(seen, year)] if together else [(seen, year), (labels, label_year)]
     place = merged([columns.text[card.place] for columns, _ in parts])
     # One whole number for a (place, year): years have four digits.
-    keys = place.codes * 10_000 + np.concatenate([years for _, years in parts])
-    distinct, index = np.unique(keys, return_inverse=True)
+    distinct, index = cells.distinct_pairs(place.codes, np.concatenate([years for _, years in parts]), 10_000)
     names, years = place.names[distinct // 10_000], distinct % 10_000
     rows = len(seen)
     labelled = index[:rows] if together else index[rows:]
@@ -345,7 +346,8 @@ def dates_of(card: DatasetCard, columns: Columns) -> Dates:
     refuse_empty(columns, card.date)
     text = columns.text[card.date]
     days = np.empty(len(text.names), "datetime64[D]")
-    for code in np.unique(text.codes):
+    used = np.flatnonzero(np.bincount(text.codes, minlength=len(text.names)))
+    for code in used:
         try:
             days[code] = np.datetime64(datetime.fromisoformat(str(text.names[code])).date())
         except ValueError:
@@ -354,18 +356,20 @@ def dates_of(card: DatasetCard, columns: Columns) -> Dates:
                 f"{columns.where(row)}, column {card.date}: {str(text.names[code])!r} is not a date; write it as "
                 "2018-05-17."
             ) from None
-    dates = days[text.codes]
-    years_of((dates.astype("datetime64[Y]").astype(np.int64) + 1970).astype(np.float64), card.date, columns.where)
-    return dates
+    years = days[used].astype("datetime64[Y]").astype(np.int64) + 1970
+    years_of(years.astype(np.float64), card.date, lambda at: columns.where(int(np.argmax(text.codes == used[at]))))
+    return days[text.codes]
 
 
 def _outside(outside: NDArray[np.bool_], steps: int) -> tuple[Count, ...]:
     return _told(f"observation row outside of the season's {steps} steps left out", int(outside.sum()))
 
 
-def _repeated(seen: Columns, inside: NDArray[np.bool_], sample: Index, dates: Dates) -> tuple[Count, ...]:
-    days = dates[inside].astype(np.int64)
-    rows = cells.repeated_rows(seen.measured[inside], sample[inside], days)
+def _repeated(seen: Columns, inside: NDArray[np.bool_], sample: Index, step: Index, dates: Dates) -> tuple[Count, ...]:
+    within = np.flatnonzero(inside)
+    # Two rows of one day share a step: only steps that hold several rows are looked at.
+    shared = within[cells.in_shared_cells(sample[within], step[within])]
+    rows = cells.repeated_rows(seen.measured[shared], sample[shared], dates[shared].astype(np.int64))
     return _told("observation row averaged with an earlier one of its place and date", rows)
 
 
