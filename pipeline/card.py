@@ -214,7 +214,7 @@ class SourceCard(_Part):
     """`[[sources]]`: files of one kind, with the columns that place their rows and what is read from them.
 
     Keys mean what they mean at the top of a card. Those left out here are the card's: `place`, `missing`, `step_days`,
-    `calendar_start`, `separator`, `decimal`, `encoding`.
+    `calendar_start`, `date_order`, `separator`, `decimal`, `encoding`.
     """
 
     files: Files
@@ -235,6 +235,7 @@ class SourceCard(_Part):
     latitude: Text | None = None
     longitude: Text | None = None
     missing: list[Finite] | None = None
+    date_order: Literal["dmy", "mdy"] | None = None
     separator: Separator | None = None
     decimal: Decimal | None = None
     encoding: Encoding | None = None
@@ -294,6 +295,7 @@ class DatasetCard(_Part):
     static: list[Text] = Field(default_factory=list)
     split: Text | None = None
     missing: list[Finite] = Field(default_factory=list)
+    date_order: Literal["dmy", "mdy"] | None = None
     separator: Separator | None = None
     decimal: Decimal | None = None
     encoding: Encoding | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -189,3 +190,24 @@ def test_every_key_that_the_page_shows_is_one() -> None:
     assert [next(iter(one)) for one in keys] == ["cut", "split", "drivers", "static", "radiometry"]
     for one in keys:
         DatasetCard.from_keys(SMALLEST | {"variates": [{"name": "red"}, {"name": "nir"}]} | one, Path("page.toml"))
+
+
+def test_the_card_of_several_sources_that_the_docs_show_is_valid() -> None:
+    text = (Path(__file__).resolve().parents[1] / "docs/card.md").read_text()
+    section = text.split("## Several sources")[1].split("\n| key")[0]
+    shown = textwrap.dedent("\n".join(line for line in section.splitlines() if line.startswith("    ") or not line))
+    card = DatasetCard.from_keys(tomllib.loads(shown), Path("card.toml"))
+    assert [len(one.series) for one in card.sources] == [1, 1, 0, 0]
+    assert card.target is not None
+    assert card.static == ["clay", "awc"]
+
+
+def test_the_shipped_card_of_cybench_is_valid(tmp_path: Path) -> None:
+    (tmp_path / "card.toml").write_text((Path(__file__).resolve().parents[1] / "cards/cybench.toml").read_text())
+    for name in ("ndvi", "fpar", "meteo", "soil_moisture", "soil", "location", "yield", "crop_calendar"):
+        (tmp_path / f"{name}_maize_XX.csv").write_text("")
+    card = DatasetCard.load(tmp_path / "card.toml")
+    assert [variate.name for variate in card.variates] == ["ndvi", "fpar"]
+    assert [driver.name for driver in card.drivers] == ["tmin", "tmax", "tavg", "prec", "cwb", "rad", "ssm"]
+    (tmp_path / "fpar_maize_XX.csv").unlink()
+    assert [variate.name for variate in DatasetCard.load(tmp_path / "card.toml").variates] == ["ndvi"]

@@ -161,3 +161,40 @@ def test_the_command_reads_a_spreadsheets_export(tmp_path):
     assert run.stdout.startswith(
         "ernte.csv: read with semicolons between columns, with decimal commas, as Windows-1252"
     )
+
+
+def dated(folder, dates, keys=""):
+    rows = "".join(f"p{place},{day},0.{n + 1},5\n" for place in range(3) for n, day in enumerate(dates))
+    (folder / "t.csv").write_text(f"place,date,ndvi,yield\n{rows}")
+    (folder / "card.toml").write_text(
+        f'name = "t"\nformat = "long"\nfiles = ["t.csv"]\ndate = "date"\nseason_steps = 36\n{keys}\n'
+        '[target]\ncolumn = "yield"\nunit = "t/ha"\n[[variates]]\nname = "ndvi"\n'
+    )
+    return read(folder / "card.toml")
+
+
+@pytest.mark.parametrize(
+    ("dates", "told"),
+    [
+        (["03.02.2019", "17.05.2019"], "6 x date read as day, month, year."),
+        (["3.2.2019 00:00", "17.5.2019 00:00"], "6 x date read as day, month, year."),
+        (["03/02/2019", "17/05/2019"], "6 x date read as day, month, year."),
+        (["02/03/2019", "05/17/2019"], "6 x date read as month, day, year."),
+        (["20190203", "20190517"], ""),
+    ],
+)
+def test_dates_are_read_where_they_can_be_read_one_way(tmp_path, dates, told):
+    table = dated(tmp_path, dates)
+    assert np.flatnonzero(table.observed[0, 0]).tolist() == [3, 13]  # 3 February and 17 May, in steps of ten days
+    assert told in table.describe_counts()
+    assert ("date read" in table.describe_counts()) == bool(told)
+
+
+def test_dates_that_can_be_read_two_ways_are_asked(tmp_path):
+    both = ["03/02/2019", "05/06/2019"]
+    with pytest.raises(InputError, match=r"line 2, column date: '03/02/2019' may start with the day or the month: say"):
+        dated(tmp_path, both)
+    assert np.flatnonzero(dated(tmp_path, both, 'date_order = "dmy"').observed[0, 0]).tolist() == [3, 15]
+    assert np.flatnonzero(dated(tmp_path, both, 'date_order = "mdy"').observed[0, 0]).tolist() == [6, 12]
+    with pytest.raises(InputError, match="'31/31/2019' is not a date"):
+        dated(tmp_path, ["31/31/2019", "05/06/2019"])

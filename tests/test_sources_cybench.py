@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from model.metrics import nrmse_by_year
@@ -155,3 +156,21 @@ def test_other_folders_are_not_taken_for_cybench(tmp_path):
         (folder / path.name.replace("XX", "YY")).write_bytes(path.read_bytes())
     with pytest.raises(InputError, match="no column looks like"):
         read(folder)
+
+
+def test_as_of_a_step_shows_each_place_what_was_known_on_its_own_day(tmp_path, table):
+    """The table as of step 9 is the one read from files that end, at each place, 99 days into its season."""
+    folder = make_cybench(tmp_path / "known")
+    for name in ("ndvi", "fpar"):
+        path = folder / f"{name}_maize_XX.csv"
+        rows = pd.read_csv(path)
+        day = pd.to_datetime(rows.date.astype(str)).dt.date
+        known = [
+            any(0 <= (one - season(place, year)[0]).days < 99 for year in (one.year, one.year + 1))
+            for place, one in zip(rows.adm_id, day, strict=True)
+        ]
+        rows[known].to_csv(path, index=False)
+    early = read(folder, season_steps=table.steps)
+    wanted = table.as_of(9)
+    assert early.sample_id.tolist() == wanted.sample_id.tolist()
+    np.testing.assert_array_equal(early.values, wanted.values)

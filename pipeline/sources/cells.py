@@ -55,8 +55,8 @@ def in_shared_cells(sample: Index, step: Index) -> NDArray[np.bool_]:
     if len(step) == 0:
         return np.zeros(0, bool)
     cell = sample * (int(step.max()) + 1) + step
-    several: NDArray[np.bool_] = np.bincount(cell) > 1
-    return several[cell]
+    shared: NDArray[np.bool_] = (np.bincount(cell) > 1)[cell]
+    return shared
 
 
 def repeated_rows(measured: NDArray[np.float32], sample: Index, day: Index) -> int:

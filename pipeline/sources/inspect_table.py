@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from pipeline.errors import InputError
 from pipeline.sources.columns import column_names
 from pipeline.sources.csv_format import CsvFormat, format_of
 from pipeline.sources.csv_text import is_csv, is_gzip
+from pipeline.sources.dates import DateError, parse_days
 from pipeline.sources.marks import MARKS
 
 MOST_ROWS = 200_000  # are looked at
@@ -39,7 +39,6 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
 _YIELD = re.compile(r"yield|ertrag|rendimiento|rendement|rendita|opbrengst|produtividade", re.IGNORECASE)
 _YEAR_YIELD = re.compile(r"[yY](19|20)\d\d")
 _DATE_IN_NAME = re.compile(r"(19|20)\d\d[-_]?(0[1-9]|1[0-2])[-_]?([0-2]\d|3[01])")
-_DOTTED = re.compile(r"\d{1,2}[./]\d{1,2}[./](19|20)\d\d")
 _ROW_NAMES = ("id", "fid", "objectid", "index", "system:index", ".geo", "unnamed: 0", "", "sample_id", "crop_name")
 _EMPTY = ("", "NA", "NaN", "nan", "null")
 
@@ -248,15 +247,12 @@ def _is_year(column: Column) -> bool:
 def _dates(column: Column, questions: list[str]) -> NDArray[np.datetime64] | None:
     """The days of a column; None where they are not written as the reader needs them."""
     days = np.full(len(column.texts) + 1, np.datetime64("NaT"), "datetime64[D]")
-    for code, text in enumerate(column.texts):
-        try:
-            days[code] = np.datetime64(datetime.fromisoformat(text.strip()).date())
-        except ValueError:
-            if text.strip() in _EMPTY:
-                continue
-            hint = " (day and month can be read two ways)" if _DOTTED.fullmatch(text.strip()) else ""
-            questions.append(f"column {column.name} holds {text!r}{hint}; dates are read as 2018-05-17 or 20180517")
-            return None
+    written = [code for code, text in enumerate(column.texts) if text.strip() not in _EMPTY]
+    try:
+        days[written] = np.array(parse_days([column.texts[code] for code in written]), "datetime64[D]")
+    except DateError as error:
+        questions.append(f"column {column.name}: {error.text!r} {error}")
+        return None
     found: NDArray[np.datetime64] = days[column.codes]
     return found
 

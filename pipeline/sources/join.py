@@ -25,7 +25,7 @@ from pipeline.sources.draft import Draft
 from pipeline.sources.join_report import Part, join_report
 from pipeline.sources.labels import default_ids, refuse_bad_names, years_of
 from pipeline.sources.locate import files_of
-from pipeline.sources.long import dates_of, load_long, needed_years, steps_of_rows
+from pipeline.sources.long import date_counts, dates_of, load_long, needed_years, steps_of_rows
 from pipeline.sources.marks import refuse_marks
 from pipeline.sources.memory import Budget
 from pipeline.sources.wide import load_rows, plan_by_card
@@ -44,6 +44,7 @@ class Observations:
     dates: Dates
     measured: NDArray[np.float32]
     where: Callable[[int], str]
+    counts: tuple[Count, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,9 @@ def _observations(card: DatasetCard, source: SourceCard, budget: Budget) -> Obse
         dates = dates_of(one, columns)
     else:
         dates = Calendar.of(one).last_days(needed_years(one, table, columns), steps_of_rows(one, columns))
-    return Observations(source, columns.text[one.place], dates, shifted(columns.measured, offsets), columns.where)
+    counts = date_counts(one, columns)
+    measured = shifted(columns.measured, offsets)
+    return Observations(source, columns.text[one.place], dates, measured, columns.where, counts)
 
 
 def _wide_observations(one: DatasetCard, source: SourceCard, files: Sequence[Path], budget: Budget) -> Observations:
@@ -193,6 +196,7 @@ def _card_of(card: DatasetCard, source: SourceCard) -> DatasetCard:
             "missing": card.missing if source.missing is None else source.missing,
             "step_days": source.step_days or card.step_days,
             "calendar_start": source.calendar_start or card.calendar_start,
+            "date_order": source.date_order or card.date_order,
             **asdict(csv_keys(card, source)),
         },
         card.path,
@@ -341,7 +345,8 @@ def _counts(series: Sequence[Observations], placed: Sequence[Placed]) -> tuple[C
         "observation row outside of the seasons left out": outside,
         "observation row averaged with an earlier one of its place and date": repeated,
     }
-    return tuple(Count(reason, rows) for reason, rows in reasons.items() if rows)
+    told = [count for one in series for count in one.counts]
+    return (*told, *(Count(reason, rows) for reason, rows in reasons.items() if rows))
 
 
 def _repeated(one: Observations, at: Placed) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,7 @@ from pipeline.sources.columns import (
     merged,
     shifted,
 )
+from pipeline.sources.dates import NAMES, DateError, order_of, parse_days
 from pipeline.sources.draft import Draft
 from pipeline.sources.labels import default_ids, refuse_bad_names, refuse_empty, target_column, year_in_name, years_of
 from pipeline.sources.marks import refuse_marks
@@ -125,6 +125,7 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
         incomplete=np.zeros(len(keys.names), bool),
         where=cells.sample_where(seen, keys.sample, labels, keys.labelled),
         counts=(
+            *date_counts(card, seen),
             *_outside(~inside, steps),
             *_told(moved, elsewhere),
             *_repeated(seen, inside, keys.sample, step, dates),
@@ -191,7 +192,7 @@ def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: i
         static=cells.static_of(seen, card.static, sample, names),
         incomplete=np.zeros(len(names), bool),
         where=cells.sample_where(seen, sample, labels, labelled),
-        counts=(*_outside(~inside, steps), *repeated, *levelled),
+        counts=(*date_counts(card, seen), *_outside(~inside, steps), *repeated, *levelled),
         assigned=_assigned(card, table, sample, labelled, names),
     )
 
@@ -347,18 +348,24 @@ def dates_of(card: DatasetCard, columns: Columns) -> Dates:
     text = columns.text[card.date]
     days = np.empty(len(text.names), "datetime64[D]")
     used = np.flatnonzero(np.bincount(text.codes, minlength=len(text.names)))
-    for code in used:
-        try:
-            days[code] = np.datetime64(datetime.fromisoformat(str(text.names[code])).date())
-        except ValueError:
-            row = int(np.argmax(text.codes == code))
-            raise InputError(
-                f"{columns.where(row)}, column {card.date}: {str(text.names[code])!r} is not a date; write it as "
-                "2018-05-17."
-            ) from None
+    written = text.names[used].tolist()
+    try:
+        days[used] = np.array(parse_days(written, card.date_order), "datetime64[D]")
+    except DateError as error:
+        row = int(np.argmax(text.codes == used[written.index(error.text)]))
+        raise InputError(f"{columns.where(row)}, column {card.date}: {error.text!r} {error}.") from None
     years = days[used].astype("datetime64[Y]").astype(np.int64) + 1970
     years_of(years.astype(np.float64), card.date, lambda at: columns.where(int(np.argmax(text.codes == used[at]))))
     return days[text.codes]
+
+
+def date_counts(card: DatasetCard, columns: Columns) -> tuple[Count, ...]:
+    """What is told of dates whose order of day and month was found out, and not stated by the card."""
+    if card.date is None or card.date_order is not None or card.date not in columns.text:
+        return ()
+    text = columns.text[card.date]
+    order = order_of(text.names.tolist())
+    return _told(f"date read as {NAMES[order]}", len(columns)) if order else ()
 
 
 def _outside(outside: NDArray[np.bool_], steps: int) -> tuple[Count, ...]:
