@@ -288,3 +288,30 @@ def test_distinct_pairs_are_those_of_numpy(pairs):
     np.testing.assert_array_equal(index, where)
     shared = cells.in_shared_cells(one, other)
     assert shared.tolist() == [pairs.count(pair) > 1 for pair in pairs]
+
+
+def test_a_cube_is_a_source_of_series_too(folder, frames, one_file):
+    series = frames[0]
+    cube = series.assign(time=pd.to_datetime(series.date)).set_index(["place", "time"])[["ndvi"]].to_xarray()
+    cube.to_netcdf(folder / "ndvi.nc")
+    cut(folder, frames, "rain")
+    source = '[[sources]]\nfiles = "ndvi.nc"\nformat = "netcdf"\ndate = "time"\nvariates = [{ name = "ndvi" }]\n'
+    table = read_card(folder, HEAD + source + dated("rain", "drivers") + TARGET + SOIL)
+    np.testing.assert_array_equal(table.values, one_file.values)
+    np.testing.assert_array_equal(table.target, one_file.target)
+
+
+def test_a_history_and_static_numbers_of_a_year_beside_sources(folder, frames):
+    _, yields, _ = frames
+    cut(folder, frames, "ndvi")
+    yields.assign(year=yields.year - 10).to_csv(folder / "history.csv", index=False)
+    sown = yields[["place", "year"]].assign(sown=lambda rows: rows.year - 2000.0)
+    sown.to_csv(folder / "sown.csv", index=False)
+    table = read_card(
+        folder,
+        HEAD + dated("ndvi") + TARGET + '[[sources]]\nfiles = "sown.csv"\nyear = "year"\nstatic = ["sown"]\n'
+        + '[history]\nfiles = ["history.csv"]\ncolumn = "harvest"\nunit = "t/ha"\n',
+    )  # fmt: skip
+    assert len(table.history) == 16
+    assert table.static[:, 0].tolist() == [year - 2000 for year in table.year]
+    assert "  sown.csv (sown): 4 places, 16 place-years; 16 met" in table.notes[-1]
