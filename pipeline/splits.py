@@ -11,9 +11,10 @@ import xxhash
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.table import SIDES
+from pipeline.table import SIDES, SeasonTable
 
 SplitName = Literal["year", "forward", "leave-year-out", "place", "random", "card"]
+SplitChoice = Literal["auto", "year", "forward", "leave-year-out", "place", "random", "card"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 
 FORWARD_TESTS = 3  # the last years that the forward split tests in turn, unless more are asked for
@@ -33,6 +34,34 @@ class Fold:
     valid: Index
     test: Index
     by_place: bool = False
+
+
+def resolve_split(
+    choice: SplitChoice, table: SeasonTable, by_years: SplitName = "year", seed: int = 0
+) -> tuple[SplitName, str]:
+    """(the split that `choice` means for a table, a sentence that says why; it is empty unless `choice` is auto).
+
+    auto takes `by_years` if the table has three years, else places if it has five, else rows. A split that would leave
+    a fold without the samples it needs is passed over, and the sentence says so. Raises `InputError` if none is left.
+    """
+    if choice != "auto":
+        return choice, ""
+    passed_over = []
+    for split in dict.fromkeys((by_years, "place", "random")):
+        try:
+            make_folds(table.year, table.place, table.sample_id, split, seed)
+        except InputError as error:
+            passed_over.append(str(error).split(". Use")[0])
+            continue
+        optimistic = "; rows of one place and year may train and test, so scores are optimistic" * (split == "random")
+        reason = f" because {'; '.join(passed_over)}" if passed_over else f": {_years_told(table.year)}"
+        return split, f"--split auto takes {split}{reason}{optimistic}"
+    raise InputError(f"--split auto finds no split that fits: {'; '.join(passed_over)}. Add years, places or samples.")
+
+
+def _years_told(year: NDArray[np.int64]) -> str:
+    years = np.unique(year)
+    return f"the table has {len(years)} years, {years[0]} to {years[-1]}"
 
 
 def thinned(folds: tuple[Fold, ...], share: float, seed: int) -> tuple[Fold, ...]:

@@ -74,6 +74,8 @@ class SeasonTable:
     cut       the step, 1 to T-1, from which stage 1 completes the season; T//2 where 0 is given
     assigned  [N] str, the side of SIDES that the data puts a sample on; None where it says nothing
     harvest_days  from the start of the season to the usual harvest, where the card tells it; changes no forecast
+    days_to_harvest [N] float64, the same of each sample, where a calendar gives each place its own; None without
+    notes     what the first lines of a program say of how the data were read; changes no forecast
     """
 
     name: str
@@ -98,6 +100,8 @@ class SeasonTable:
     driver_units: tuple[str, ...] = ()
     drivers_known: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
     harvest_days: float | None = None
+    days_to_harvest: NDArray[np.float64] | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n, v, t = self.values.shape
@@ -121,6 +125,7 @@ class SeasonTable:
             "drivers_observed": (self.drivers_observed.shape, (n, r, t)),
             "driver_units": ((len(self.driver_units),), (r,)),
             "drivers_known": (self.drivers_known.shape, (r,)),
+            "days_to_harvest": ((n,) if self.days_to_harvest is None else self.days_to_harvest.shape, (n,)),
             "assigned": ((n,) if self.assigned is None else self.assigned.shape, (n,)),
         }
         for name, (found, wanted) in shapes.items():
@@ -192,6 +197,7 @@ class SeasonTable:
             drivers=self.drivers[index],
             drivers_observed=self.drivers_observed[index],
             assigned=None if self.assigned is None else self.assigned[index],
+            days_to_harvest=None if self.days_to_harvest is None else self.days_to_harvest[index],
         )
 
     def as_of(self, step: int) -> SeasonTable:
@@ -213,6 +219,21 @@ class SeasonTable:
             drivers=np.where(ahead, self.drivers, np.float32(np.nan)),
             drivers_observed=self.drivers_observed & ahead,
         )
+
+    @property
+    def knows_harvest(self) -> bool:
+        """Whether lead times count to a harvest, and not to the end of the season."""
+        return self.days_to_harvest is not None or self.harvest_days is not None
+
+    def lead_days(self, step: int) -> float:
+        """Days from the end of the first `step` steps to the harvest, negative after it.
+
+        Where each place has a harvest of its own: the median over the samples.
+        """
+        until = self.steps * self.step_days if self.harvest_days is None else self.harvest_days
+        if self.days_to_harvest is not None:
+            until = float(np.median(self.days_to_harvest))
+        return float(until - step * self.step_days)
 
     def fingerprint(self) -> str:
         """32 hex digits of xxh3-128 over everything that can change a result."""

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.card import DatasetCard
+from pipeline.card import DatasetCard, VariateCard, is_there
 from pipeline.errors import InputError
 from pipeline.sources.calendar import Calendar
+from pipeline.sources.columns import csv_keys
+from pipeline.sources.crop_calendar import OWN_START
+from pipeline.sources.csv_format import USUAL, format_notes
 from pipeline.sources.cube import load_cube
 from pipeline.sources.draft import Description, Draft, finish
-from pipeline.sources.history import compared, earlier_yields, history_of
+from pipeline.sources.history import compared, earlier_yields, history_files, history_of
+from pipeline.sources.join import join_sources
 from pipeline.sources.labels import refuse_odd_year
-from pipeline.sources.locate import CUBES, Located, kind_of, locate
+from pipeline.sources.locate import CUBES, Located, files_of, kind_of, locate
 from pipeline.sources.long import grid, load_long
 from pipeline.sources.memory import Budget
 from pipeline.sources.plain import STEP_DAYS, plan_plain
@@ -73,12 +77,13 @@ def _read_plain(found: Located, year: int | None, for_prediction: bool, budget: 
             "and give the card as data."
         )
     plans, bands = plan_plain(found.files, year, for_prediction)
-    rows, earlier = load_rows(plans, [1.0] * len(bands), (), budget)
+    rows, earlier = load_rows(plans, [VariateCard(name=band) for band in bands], (), budget)
     source = str(found.files[0]) if len(found.files) == 1 else found.name
     history, counts = earlier_yields(earlier, source)
     draft = seasons(rows, Calendar(STEP_DAYS), length, source)
     counts = (*counts, *compared(history, draft.place, draft.target, source, for_prediction))
-    about = Description(found.name, source, tuple(map(Variate, bands)), STEP_DAYS, "01-01")
+    notes = format_notes(found.files, USUAL)
+    about = Description(found.name, source, tuple(map(Variate, bands)), STEP_DAYS, "01-01", notes=notes)
     draft = replace(draft, counts=(*draft.counts, *counts))
     return finish(about, draft, history, for_prediction=for_prediction)
 
@@ -108,9 +113,19 @@ def _read_card(
         exclude=tuple(card.exclude),
         cut=card.cut,
         harvest_days=None if card.harvest is None else calendar.days_until(card.harvest),
+        notes=format_notes((*files, *history_files(card)), csv_keys(card)),
     )
     history, counts = history_of(card, budget)
-    draft = _draft(card, files, year, for_prediction, budget, length)
+    if card.sources:
+        if year is not None:
+            raise InputError(
+                f"{card.path}: --year {year} is for one file, and this card names [[sources]]; leave it out."
+            )
+        met = join_sources(card, length.steps, for_prediction, budget)
+        draft, about = met.draft, replace(about, notes=(*about.notes, *met.notes))
+        about = replace(about, season_start=OWN_START) if met.own_seasons else about
+    else:
+        draft = _draft(card, files, year, for_prediction, budget, length)
     labels = draft.target * about.target_factor
     counts = (*counts, *compared(history, draft.place, labels, str(card.path), for_prediction))
     draft = replace(draft, counts=(*draft.counts, *counts))
@@ -140,7 +155,7 @@ def _draft(
 ) -> Draft:
     if card.format == "wide":
         plans = plan_by_card(card, files, year, for_prediction)
-        rows, _ = load_rows(plans, [variate.scale for variate in card.series], card.missing, budget, Level.of(card))
+        rows, _ = load_rows(plans, card.series, card.missing, budget, Level.of(card))
         return seasons(rows, Calendar.of(card), length, str(card.path))
     load = load_long if card.format == "long" else load_cube
     return grid(card, load(card, files, year, budget, for_prediction), length.steps)
@@ -148,6 +163,12 @@ def _draft(
 
 def _refuse_other_kinds(card: DatasetCard, files: Sequence[Path]) -> None:
     """Raise `InputError` for a file whose ending the card's format does not read."""
+    if card.sources:
+        for source in card.sources:
+            there = [pattern for pattern in source.files if is_there(card.path, pattern)]
+            one = card.model_copy(update={"format": source.format, "sources": []})
+            _refuse_other_kinds(one, files_of(card, there))
+        return
     endings = {"netcdf": (".nc",), "zarr": (".zarr",)}.get(card.format, (".csv", ".csv.gz", ".parquet"))
     for path in files:
         if kind_of(path) not in endings:

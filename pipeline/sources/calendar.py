@@ -77,6 +77,15 @@ class Calendar:
 
         Steps at or above `steps` lie after that season's end.
         """
+        day = dates.view(np.int64)
+        first, last = int(day.min(initial=0)), int(day.max(initial=0))
+        if last - first >= len(day):
+            return self._seasons(dates, steps)
+        # Every day once, however many rows it has.
+        year, step = self._seasons(np.arange(first, last + 1).astype("datetime64[D]"), steps)
+        return year[day - first], step[day - first]
+
+    def _seasons(self, dates: Dates, steps: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         start_year = dates.astype("datetime64[Y]").astype(np.int64) + 1970
         start_year -= dates < _days(start_year, self.season_start)
         return start_year + self._year_shift(steps), self._between(_days(start_year, self.season_start), dates)
@@ -84,6 +93,20 @@ class Calendar:
     def step_in(self, year: NDArray[np.int64], dates: Dates, steps: int) -> NDArray[np.int64]:
         """The step of each date [R] in the season of `year` [R]; below 0 or at least `steps` outside of it."""
         return self._between(_days(year - self._year_shift(steps), self.season_start), dates)
+
+    def last_days(self, year: NDArray[np.int64], step: NDArray[np.int64]) -> Dates:
+        """The last day of each step [R], from 0, of a stored row that begins in `year` [R]."""
+        start = _days(year, self.row_start)
+        if self.step_days == "month":
+            following: Dates = (start.astype("datetime64[M]") + (step + 1)).astype("datetime64[D]")
+            return following - 1
+        if self.step_days == "dekad":
+            third = _dekad(start) + step + 1
+            month: Dates = (third // 3).astype("datetime64[M]").astype("datetime64[D]")
+            last: Dates = month + third % 3 * 10 - 1
+            return last
+        day: Dates = start + (np.ceil((step + 1) * self.days).astype(np.int64) - 1)
+        return day
 
     def _year_shift(self, steps: int) -> int:
         """What is added to the year in which a season starts to get the year it is called after."""

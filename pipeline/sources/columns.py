@@ -14,8 +14,10 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline.card import DatasetCard, SourceCard
 from pipeline.errors import InputError
 from pipeline.sources import csv_text
+from pipeline.sources.csv_format import USUAL, CsvKeys, format_of
 from pipeline.sources.memory import Budget
 
 _BLOCK_BYTES = 1 << 23
@@ -32,6 +34,7 @@ class Wanted:
     exact     numbers kept as float64, as written: years, steps, yields, soil
     measured  numbers of the series: `missing` values dropped, times `scale` (one a column), then float32
     static    those of `exact` that describe a sample: what is said of a text among them
+    keys      what the card says of the form of its CSV files
     """
 
     text: tuple[str, ...] = ()
@@ -40,6 +43,7 @@ class Wanted:
     scale: tuple[float, ...] = ()
     missing: tuple[float, ...] = ()
     static: tuple[str, ...] = ()
+    keys: CsvKeys = USUAL
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -77,11 +81,17 @@ class Columns:
         return len(self.measured)
 
 
-def column_names(path: Path) -> list[str]:
+def column_names(path: Path, keys: CsvKeys = USUAL) -> list[str]:
     """The column names of a CSV or Parquet file, without reading its rows."""
     if csv_text.is_csv(path):
-        return csv_text.read_header(path)
+        return csv_text.read_header(path, keys)
     return [str(name) for name in _parquet(path).schema_arrow.names]
+
+
+def csv_keys(card: DatasetCard, source: SourceCard | None = None) -> CsvKeys:
+    """What a card, or one source of it, says of the form of its CSV files."""
+    named = [(getattr(source, key, None) or getattr(card, key)) for key in ("separator", "decimal", "encoding")]
+    return CsvKeys(*named)
 
 
 def require(path: Path, present: Sequence[str], wanted: Sequence[str]) -> None:
@@ -103,7 +113,7 @@ def require(path: Path, present: Sequence[str], wanted: Sequence[str]) -> None:
 def load_columns(files: Sequence[tuple[Path, Wanted]], budget: Budget) -> list[Columns]:
     """Read the wanted columns of every file. All are counted against the budget before the first is read."""
     for path, wanted in files:
-        require(path, column_names(path), wanted.names)
+        require(path, column_names(path, wanted.keys), wanted.names)
         budget.claim(path, _row_count(path), wanted.bytes_per_row)
     return [_load(path, wanted) for path, wanted in files]
 
@@ -133,6 +143,9 @@ def joined_where(parts: Sequence[Columns]) -> Callable[[int], str]:
 
 def merged(texts: Sequence[Text]) -> Text:
     """One text column of several, row after row."""
+    if len(texts) == 1 and not (texts[0].codes < 0).any():
+        names, inverse = np.unique(texts[0].names, return_inverse=True)
+        return Text(names, inverse[texts[0].codes])
     names, inverse = np.unique(np.concatenate([t.names for t in texts]), return_inverse=True)
     offsets = np.cumsum([0, *(len(t.names) for t in texts[:-1])])
     codes = [
@@ -144,7 +157,7 @@ def merged(texts: Sequence[Text]) -> Text:
 
 def _load(path: Path, wanted: Wanted) -> Columns:
     def where(row: int) -> str:
-        return f"{path}, {_row_name(path, row)}"
+        return f"{path}, {_row_name(path, row, wanted)}"
 
     texts: dict[str, list[Any]] = {name: [] for name in wanted.text}
     exacts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in wanted.exact}
@@ -154,7 +167,7 @@ def _load(path: Path, wanted: Wanted) -> Columns:
         for name in wanted.text:
             texts[name].append(batch.column(name))
         for name in wanted.exact:
-            exacts[name].append(_finite(path, batch, name, rows))
+            exacts[name].append(_finite(path, batch, name, rows, wanted))
         blocks.append(_measured_block(path, batch, wanted, rows))
         rows += len(batch)
     if rows == 0:
@@ -180,32 +193,43 @@ def as_measured(numbers: NDArray[np.float64], missing: Sequence[float], scale: f
         return (numbers * scale + 0.0).astype(np.float32)
 
 
-def _row_name(path: Path, row: int) -> str:
-    return f"line {csv_text.line_of(path, row)}" if csv_text.is_csv(path) else f"row {row + 1}"
+def shifted(measured: NDArray[np.float32], offsets: Sequence[float]) -> NDArray[np.float32]:
+    """measured [...,V] plus the offset of each variate: the last step from what is stored to what was measured.
+
+    Marks of missing data are looked for before it, among multiples of the stored numbers.
+    """
+    if not any(offsets):
+        return measured
+    moved: NDArray[np.float32] = (measured.astype(np.float64) + np.array(offsets)).astype(np.float32)
+    return moved
+
+
+def _row_name(path: Path, row: int, wanted: Wanted) -> str:
+    return f"line {csv_text.line_of(path, row, wanted.keys)}" if csv_text.is_csv(path) else f"row {row + 1}"
 
 
 def _measured_block(path: Path, batch: Any, wanted: Wanted, first_row: int) -> NDArray[np.float32]:
     block = np.empty((len(batch), len(wanted.measured)), np.float32)
     for m, (name, scale) in enumerate(zip(wanted.measured, wanted.scale, strict=True)):
-        block[:, m] = as_measured(_finite(path, batch, name, first_row), wanted.missing, scale)
+        block[:, m] = as_measured(_finite(path, batch, name, first_row, wanted), wanted.missing, scale)
         if np.isinf(block[:, m]).any():
             row = first_row + int(np.argmax(np.isinf(block[:, m])))
-            raise _infinite(path, row, name)
+            raise _infinite(path, row, name, wanted)
     return block
 
 
-def _finite(path: Path, batch: Any, name: str, first_row: int) -> NDArray[np.float64]:
+def _finite(path: Path, batch: Any, name: str, first_row: int, wanted: Wanted) -> NDArray[np.float64]:
     numbers: NDArray[np.float64] = batch.column(name).to_numpy(zero_copy_only=False)
     infinite = np.isinf(numbers)
     if infinite.any():
-        raise _infinite(path, first_row + int(np.argmax(infinite)), name)
+        raise _infinite(path, first_row + int(np.argmax(infinite)), name, wanted)
     return numbers
 
 
-def _infinite(path: Path, row: int, name: str) -> InputError:
-    value = f"{csv_text.cell(path, row, name)!r}" if csv_text.is_csv(path) else "the value"
+def _infinite(path: Path, row: int, name: str, wanted: Wanted) -> InputError:
+    value = f"{csv_text.cell(path, row, name, wanted.keys)!r}" if csv_text.is_csv(path) else "the value"
     return InputError(
-        f"{path}, {_row_name(path, row)}, column {name}: {value} is infinite, or larger than a float32 holds "
+        f"{path}, {_row_name(path, row, wanted)}, column {name}: {value} is infinite, or larger than a float32 holds "
         "(3.4e38). Leave the cell empty (or NA) where nothing was measured."
     )
 
@@ -224,21 +248,28 @@ def _encoded(chunks: Sequence[Any]) -> Text:
 
 def _csv_batches(path: Path, wanted: Wanted) -> Iterator[Any]:
     numbers = (*wanted.exact, *wanted.measured)
+    form = format_of(path, wanted.keys)
     convert = pacsv.ConvertOptions(
         column_types={**dict.fromkeys(wanted.text, pa.string()), **dict.fromkeys(numbers, pa.float64())},
         include_columns=list(wanted.names),
         null_values=list(csv_text.MISSING),
         strings_can_be_null=True,
+        decimal_point=form.decimal,
     )
     try:
         yield from pacsv.open_csv(
             pa.input_stream(str(path), compression="gzip" if csv_text.is_gzip(path) else None),
-            read_options=pacsv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
-            parse_options=pacsv.ParseOptions(newlines_in_values=True),
+            read_options=pacsv.ReadOptions(
+                block_size=_BLOCK_BYTES,
+                use_threads=True,
+                encoding="utf8" if form.encoding == "utf-8" else form.encoding,
+                skip_rows=int(form.sep_line),
+            ),
+            parse_options=pacsv.ParseOptions(newlines_in_values=True, delimiter=form.separator),
             convert_options=convert,
         )
-    except (pa.ArrowInvalid, OSError) as error:
-        raise csv_text.explain(path, numbers, wanted.static, str(error)) from None
+    except (pa.ArrowInvalid, OSError, UnicodeError) as error:
+        raise csv_text.explain(path, numbers, wanted.static, str(error), wanted.keys) from None
 
 
 def _parquet(path: Path) -> Any:

@@ -39,6 +39,7 @@ class Description:
     missing: tuple[float, ...] = ()
     cut: int | None = None
     harvest_days: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Draft:
 
     incomplete  [N] bool: half of the season lies in a row that is not there
     assigned    [N] str, one of SIDES or empty; None where no column says it
+    days_to_harvest [N] from the start of each sample's season to its own harvest; None where no calendar gives it
     where       says in which row of which file a sample stands
     """
 
@@ -63,6 +65,7 @@ class Draft:
     where: Callable[[int], str]
     counts: tuple[Count, ...] = field(default=())
     assigned: NDArray[np.str_] | None = None
+    days_to_harvest: NDArray[np.float64] | None = None
 
 
 def finish(about: Description, draft: Draft, history: YieldHistory, *, for_prediction: bool) -> SeasonTable:
@@ -108,6 +111,8 @@ def finish(about: Description, draft: Draft, history: YieldHistory, *, for_predi
         history=history,
         cut=cut,
         harvest_days=about.harvest_days,
+        days_to_harvest=None if draft.days_to_harvest is None else draft.days_to_harvest[rows],
+        notes=about.notes,
         assigned=None if draft.assigned is None else draft.assigned[rows],
         counts=(
             *draft.counts,
@@ -131,6 +136,10 @@ def excluded(
         mask = np.ones(len(year), bool)
         if rule.year is not None:
             mask &= year == rule.year
+        if rule.before is not None:
+            mask &= year < rule.before
+        if rule.after is not None:
+            mask &= year > rule.after
         if rule.place is not None:
             mask &= place == rule.place
         if rule.sample_id is not None:

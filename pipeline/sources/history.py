@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.card import DatasetCard, ExcludeCard
 from pipeline.errors import InputError
-from pipeline.sources.columns import Wanted, joined, load_columns
+from pipeline.sources.columns import Wanted, csv_keys, joined, load_columns
 from pipeline.sources.draft import excluded
 from pipeline.sources.labels import refuse_bad_names, years_of
 from pipeline.sources.locate import files_of
@@ -25,12 +26,17 @@ def history_of(card: DatasetCard, budget: Budget) -> tuple[YieldHistory, tuple[C
     if card.history is None:
         return YieldHistory(), ()
     named = card.history
-    wanted = Wanted(text=(named.place,), exact=(named.year, named.column))
+    wanted = Wanted(text=(named.place,), exact=(named.year, named.column), keys=csv_keys(card))
     columns = joined(load_columns([(path, wanted) for path in files_of(card, named.files)], budget))
     refuse_bad_names(columns, named.place)
     years = years_of(columns.exact[named.year], named.year, columns.where)
     target = columns.exact[named.column] * card.history_factor()
     return known_yields(columns.text[named.place].strings(), years, target, str(card.path), card.exclude)
+
+
+def history_files(card: DatasetCard) -> tuple[Path, ...]:
+    """The files of the card's history."""
+    return files_of(card, card.history.files) if card.history else ()
 
 
 def earlier_yields(

@@ -7,8 +7,7 @@ of one place and step number are refused, for a step has no dates to differ in.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,18 @@ from pipeline.errors import InputError
 from pipeline.sources import cells
 from pipeline.sources.calendar import Calendar, Dates
 from pipeline.sources.cells import Index
-from pipeline.sources.columns import Columns, Text, Wanted, column_names, joined, load_columns, merged
+from pipeline.sources.columns import (
+    Columns,
+    Text,
+    Wanted,
+    column_names,
+    csv_keys,
+    joined,
+    load_columns,
+    merged,
+    shifted,
+)
+from pipeline.sources.dates import NAMES, DateError, order_of, parse_days
 from pipeline.sources.draft import Draft
 from pipeline.sources.labels import default_ids, refuse_bad_names, refuse_empty, target_column, year_in_name, years_of
 from pipeline.sources.marks import refuse_marks
@@ -48,7 +58,7 @@ def load_long(
     card: DatasetCard, files: Sequence[Path], year: int | None, budget: Budget, for_prediction: bool
 ) -> LongTable:
     """Read the card's columns of every file."""
-    targets = [target_column(card, path, column_names(path), for_prediction) for path in files]
+    targets = [target_column(card, path, column_names(path, csv_keys(card)), for_prediction) for path in files]
     # Only a read for prediction gets here with a target missing; then it does without, in all files.
     target = None if None in targets else targets[0]
     group = card.radiometry.group if card.radiometry else None
@@ -61,6 +71,7 @@ def load_long(
         scale=tuple(variate.scale for variate in card.series),
         missing=tuple(card.missing),
         static=tuple(card.static),
+        keys=csv_keys(card),
     )
     columns = joined(load_columns([(path, wanted) for path in files], budget))
     return LongTable(columns, columns, target, year or (year_in_name(files[0]) if len(files) == 1 else None))
@@ -69,10 +80,11 @@ def load_long(
 def grid(card: DatasetCard, table: LongTable, steps: int | None) -> Draft:
     """Seasons from observations. `steps` is T; None takes a year of dates, or as many steps as the table counts."""
     calendar = Calendar.of(card)
-    for columns in (table.observations, table.labels):
+    for columns in (table.observations, *([] if table.labels is table.observations else [table.labels])):
         refuse_bad_names(columns, card.sample_id or card.place)
     series = tuple((variate.column or variate.name,) for variate in card.series)
     refuse_marks([table.observations], [series], [variate.scale for variate in card.series], card.missing)
+    table = _with_offsets(card, table)
     if card.sample_id:
         return _by_sample(card, calendar, table, steps)
     if card.date:
@@ -80,15 +92,24 @@ def grid(card: DatasetCard, table: LongTable, steps: int | None) -> Draft:
     return _by_year_and_step(card, calendar, table, steps)
 
 
+def _with_offsets(card: DatasetCard, table: LongTable) -> LongTable:
+    """The table with the `offset` of each variate added."""
+    offsets = [variate.offset for variate in card.series]
+    if not any(offsets):
+        return table
+    seen = replace(table.observations, measured=shifted(table.observations.measured, offsets))
+    return replace(table, observations=seen, labels=seen if table.labels is table.observations else table.labels)
+
+
 def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int | None) -> Draft:
     """A sample is a place and the season that its dates fall in; a yield belongs to the year its own row names."""
     seen, labels = table.observations, table.labels
     steps = _date_steps(card, calendar, steps)
-    dates = _dates(card, seen)
+    dates = dates_of(card, seen)
     year, step = calendar.season_of(dates, steps)
     own = _row_years(card, table, labels)
     if own is None:
-        own, _ = calendar.season_of(_dates(card, labels), steps)
+        own, _ = calendar.season_of(dates_of(card, labels), steps)
     keys = _place_years(card, table, year, own)
     inside = step < steps
     elsewhere = rows_of_other_seasons(card, calendar, seen, dates, _row_years(card, table, seen), keys.sample, steps)
@@ -104,9 +125,10 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
         incomplete=np.zeros(len(keys.names), bool),
         where=cells.sample_where(seen, keys.sample, labels, keys.labelled),
         counts=(
+            *date_counts(card, seen),
             *_outside(~inside, steps),
             *_told(moved, elsewhere),
-            *_repeated(seen, inside, keys.sample, dates),
+            *_repeated(seen, inside, keys.sample, step, dates),
             *levelled,
         ),
         assigned=_assigned(card, table, keys.sample, keys.labelled, keys.names),
@@ -116,8 +138,8 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
 def _by_year_and_step(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int | None) -> Draft:
     """A place and a year make a stored row; from there on it is a wide table."""
     seen, labels = table.observations, table.labels
-    step = _steps(card, seen)
-    keys = _place_years(card, table, _needed_years(card, table, seen), _needed_years(card, table, labels))
+    step = steps_of_rows(card, seen)
+    keys = _place_years(card, table, needed_years(card, table, seen), needed_years(card, table, labels))
     assert card.step is not None
     cells.refuse_repeated_steps(seen, card.step, keys.sample, step, keys.names)
     stored = _stored_steps(calendar, int(step.max()) + 1, steps)
@@ -141,14 +163,14 @@ def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: i
     seen, labels = table.observations, table.labels
     assert card.sample_id is not None
     names, sample = _used(seen.text[card.sample_id])
-    dates = _dates(card, seen) if card.date else None
+    dates = dates_of(card, seen) if card.date else None
     if dates is not None:
         steps = _date_steps(card, calendar, steps)
         said = _row_years(card, table, seen)
         rows_of_other_seasons(card, calendar, seen, dates, said, sample, steps)
         year, step = _sample_dates(calendar, dates, said, steps)
     else:
-        year, step = _needed_years(card, table, seen), _steps(card, seen) - calendar.offset
+        year, step = needed_years(card, table, seen), steps_of_rows(card, seen) - calendar.offset
         steps = _sample_steps(card, calendar, int(step.max()) + 1, steps)
         assert card.step is not None
         cells.refuse_repeated_steps(seen, card.step, sample, step, names)
@@ -160,7 +182,7 @@ def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: i
     inside = (step >= 0) & (step < steps)
     labelled = sample if labels is seen else _positions(names, labels, card.sample_id)
     values, levelled = _values(card, seen, inside, sample, step, len(names), steps)
-    repeated = _repeated(seen, inside, sample, dates) if dates is not None else ()
+    repeated = _repeated(seen, inside, sample, step, dates) if dates is not None else ()
     return Draft(
         values=values,
         target=cells.one_a_sample(labels, table.target, labelled, names),
@@ -170,7 +192,7 @@ def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: i
         static=cells.static_of(seen, card.static, sample, names),
         incomplete=np.zeros(len(names), bool),
         where=cells.sample_where(seen, sample, labels, labelled),
-        counts=(*_outside(~inside, steps), *repeated, *levelled),
+        counts=(*date_counts(card, seen), *_outside(~inside, steps), *repeated, *levelled),
         assigned=_assigned(card, table, sample, labelled, names),
     )
 
@@ -185,6 +207,8 @@ def _values(
     steps: int,
 ) -> tuple[NDArray[np.float32], tuple[Count, ...]]:
     """values [n,V+R,steps] of the rows inside of the season, levelled where the card asks for it, and what is told."""
+    if not isinstance(inside, slice) and inside.all():
+        inside = slice(None)  # nothing is copied
     measured, sample, step = seen.measured[inside], sample[inside], step[inside]
     counts: tuple[Count, ...] = ()
     if (level := Level.of(card)) is not None:
@@ -225,8 +249,7 @@ def _place_years(card: DatasetCard, table: LongTable, year: Index, label_year: I
     parts = [(seen, year)] if together else [(seen, year), (labels, label_year)]
     place = merged([columns.text[card.place] for columns, _ in parts])
     # One whole number for a (place, year): years have four digits.
-    keys = place.codes * 10_000 + np.concatenate([years for _, years in parts])
-    distinct, index = np.unique(keys, return_inverse=True)
+    distinct, index = cells.distinct_pairs(place.codes, np.concatenate([years for _, years in parts]), 10_000)
     names, years = place.names[distinct // 10_000], distinct % 10_000
     rows = len(seen)
     labelled = index[:rows] if together else index[rows:]
@@ -284,7 +307,7 @@ def _stored_steps(calendar: Calendar, found: int, steps: int | None) -> int:
     return max(found, calendar.steps_a_year)
 
 
-def _needed_years(card: DatasetCard, table: LongTable, columns: Columns) -> Index:
+def needed_years(card: DatasetCard, table: LongTable, columns: Columns) -> Index:
     year = _row_years(card, table, columns)
     if year is None:
         raise InputError(
@@ -303,7 +326,7 @@ def _row_years(card: DatasetCard, table: LongTable, columns: Columns) -> Index |
     return None
 
 
-def _steps(card: DatasetCard, columns: Columns) -> Index:
+def steps_of_rows(card: DatasetCard, columns: Columns) -> Index:
     """Step numbers from 0 [R]."""
     assert card.step is not None
     numbers = columns.exact[card.step]
@@ -318,33 +341,42 @@ def _steps(card: DatasetCard, columns: Columns) -> Index:
     return numbers.astype(np.int64) - first
 
 
-def _dates(card: DatasetCard, columns: Columns) -> Dates:
+def dates_of(card: DatasetCard, columns: Columns) -> Dates:
     """The day of each row [R], datetime64[D]; every distinct text is parsed once."""
     assert card.date is not None
     refuse_empty(columns, card.date)
     text = columns.text[card.date]
     days = np.empty(len(text.names), "datetime64[D]")
-    for code in np.unique(text.codes):
-        try:
-            days[code] = np.datetime64(datetime.fromisoformat(str(text.names[code])).date())
-        except ValueError:
-            row = int(np.argmax(text.codes == code))
-            raise InputError(
-                f"{columns.where(row)}, column {card.date}: {str(text.names[code])!r} is not a date; write it as "
-                "2018-05-17."
-            ) from None
-    dates = days[text.codes]
-    years_of((dates.astype("datetime64[Y]").astype(np.int64) + 1970).astype(np.float64), card.date, columns.where)
-    return dates
+    used = np.flatnonzero(np.bincount(text.codes, minlength=len(text.names)))
+    written = text.names[used].tolist()
+    try:
+        days[used] = np.array(parse_days(written, card.date_order), "datetime64[D]")
+    except DateError as error:
+        row = int(np.argmax(text.codes == used[written.index(error.text)]))
+        raise InputError(f"{columns.where(row)}, column {card.date}: {error.text!r} {error}.") from None
+    years = days[used].astype("datetime64[Y]").astype(np.int64) + 1970
+    years_of(years.astype(np.float64), card.date, lambda at: columns.where(int(np.argmax(text.codes == used[at]))))
+    return days[text.codes]
+
+
+def date_counts(card: DatasetCard, columns: Columns) -> tuple[Count, ...]:
+    """What is told of dates whose order of day and month was found out, and not stated by the card."""
+    if card.date is None or card.date_order is not None or card.date not in columns.text:
+        return ()
+    text = columns.text[card.date]
+    order = order_of(text.names.tolist())
+    return _told(f"date read as {NAMES[order]}", len(columns)) if order else ()
 
 
 def _outside(outside: NDArray[np.bool_], steps: int) -> tuple[Count, ...]:
     return _told(f"observation row outside of the season's {steps} steps left out", int(outside.sum()))
 
 
-def _repeated(seen: Columns, inside: NDArray[np.bool_], sample: Index, dates: Dates) -> tuple[Count, ...]:
-    days = dates[inside].astype(np.int64)
-    rows = cells.repeated_rows(seen.measured[inside], sample[inside], days)
+def _repeated(seen: Columns, inside: NDArray[np.bool_], sample: Index, step: Index, dates: Dates) -> tuple[Count, ...]:
+    within = np.flatnonzero(inside)
+    # Two rows of one day share a step: only steps that hold several rows are looked at.
+    shared = within[cells.in_shared_cells(sample[within], step[within])]
+    rows = cells.repeated_rows(seen.measured[shared], sample[shared], dates[shared].astype(np.int64))
     return _told("observation row averaged with an earlier one of its place and date", rows)
 
 

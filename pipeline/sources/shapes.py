@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
-from pipeline.sources.columns import Columns, Wanted, joined, load_columns
+from pipeline.sources.columns import Columns, Wanted, csv_keys, joined, load_columns
 from pipeline.sources.labels import refuse_bad_names
 from pipeline.sources.locate import files_of, locate
 from pipeline.sources.memory import Budget
@@ -47,9 +47,10 @@ def shapes_of(data: str | Path, memory_gb: float | None = None) -> Shapes:
             f"{data} does not say where its samples lie. Name their columns in the dataset card, as in latitude = "
             '"lat" and longitude = "lon", or a file, as in geometry = "fields.geojson".'
         )
-    name = card.sample_id or card.place
-    wanted = Wanted(text=(name,), exact=(card.longitude, card.latitude))
-    files = files_of(card, card.files)
+    placed = next((source for source in card.sources if source.latitude is not None), None)
+    name = placed.place or card.place if placed else card.sample_id or card.place
+    wanted = Wanted(text=(name,), exact=(card.longitude, card.latitude), keys=csv_keys(card, placed))
+    files = files_of(card, placed.files if placed else card.files)
     columns = joined(load_columns([(path, wanted) for path in files], Budget(memory_gb)))
     refuse_bad_names(columns, name)
     return Shapes(card.sample_id is not None, dict(_points(card, columns, name)))

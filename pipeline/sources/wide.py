@@ -12,9 +12,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.card import DatasetCard
+from pipeline.card import DatasetCard, VariateCard
 from pipeline.errors import InputError
-from pipeline.sources.columns import Columns, Wanted, column_names, joined_where, load_columns, merged
+from pipeline.sources.columns import (
+    Columns,
+    Wanted,
+    column_names,
+    csv_keys,
+    joined_where,
+    load_columns,
+    merged,
+    shifted,
+)
+from pipeline.sources.csv_format import USUAL, CsvKeys
 from pipeline.sources.labels import (
     default_ids,
     refuse_bad_names,
@@ -41,6 +51,7 @@ class WideFile:
     group    the column of the groups that are levelled, if any are
     split    the column that says train, valid or test; None where there is none, and for prediction
     earlier  year -> column of that year's known yields
+    keys     what the card says of the form of its CSV files
     """
 
     path: Path
@@ -53,6 +64,7 @@ class WideFile:
     split: str | None = None
     group: str | None = None
     earlier: Mapping[int, str] = field(default_factory=dict)
+    keys: CsvKeys = USUAL
 
     def wanted(self, scale: Sequence[float], missing: Sequence[float]) -> Wanted:
         """Its columns; `scale` has one factor a variate."""
@@ -64,6 +76,7 @@ class WideFile:
             scale=tuple(factor for factor, columns in zip(scale, self.steps, strict=True) for _ in columns),
             missing=tuple(missing),
             static=self.static,
+            keys=self.keys,
         )
 
 
@@ -84,7 +97,7 @@ def plan_by_card(
 
 
 def _plan_file(card: DatasetCard, path: Path, year: int | None, for_prediction: bool) -> WideFile:
-    header = column_names(path)
+    header = column_names(path, csv_keys(card))
     found = {variate.name: _steps_of(path, header, variate.step_pattern) for variate in card.series}
     columns = equal_steps(path, found, card.first_step)
     target = target_column(card, path, header, for_prediction)
@@ -98,6 +111,7 @@ def _plan_file(card: DatasetCard, path: Path, year: int | None, for_prediction: 
         static=tuple(card.static),
         split=None if for_prediction else card.split,
         group=card.radiometry.group if card.radiometry else None,
+        keys=csv_keys(card),
     )
 
 
@@ -191,12 +205,13 @@ def refuse_other_steps(first: WideFile, other: WideFile) -> None:
 
 def load_rows(
     files: Sequence[WideFile],
-    scale: Sequence[float],
+    series: Sequence[VariateCard],
     missing: Sequence[float],
     budget: Budget,
     level: Level | None = None,
 ) -> tuple[StoredRows, list[tuple[NDArray[np.str_], int, NDArray[np.float64]]]]:
     """Read the planned files: their rows, and (places, year, yields) of every `earlier` column."""
+    scale = [variate.scale for variate in series]
     parts = load_columns([(file.path, file.wanted(scale, missing)) for file in files], budget)
     refuse_marks(parts, [file.steps for file in files], scale, missing)
     several = len(files) > 1
@@ -212,6 +227,7 @@ def load_rows(
     nameless = sum(len(part) for file, part in zip(files, parts, strict=True) if file.place is None)
     # One file, the usual case, is not copied: its series are most of the memory that a read takes.
     values = (np.concatenate([part.measured for part in parts]) if several else parts[0].measured).reshape(shape)
+    values = shifted(values.swapaxes(1, 2), [variate.offset for variate in series]).swapaxes(1, 2)
     levelled: tuple[Count, ...] = ()
     if level is not None:
         for part in parts:
