@@ -132,11 +132,15 @@ class DriverCard(VariateCard):
 
 
 class TargetCard(_Part):
-    """`[target]`: the yield column; `unit`, or else `factor`, turns it into t/ha."""
+    """`[target]`: the yield column; `unit`, or else `factor`, turns it into t/ha.
+
+    `group` is the column of the district, farm or trial whose one yield was copied onto several samples.
+    """
 
     column: Text
     unit: Text | None = None
     factor: Positive | None = None
+    group: Text | None = None
 
 
 class ExcludeCard(_Part):
@@ -200,11 +204,12 @@ class DatasetCard(_Part):
     harvest: MonthDay | None = None
     season_steps: Annotated[int, Field(ge=2)] | None = None
     season_year: Literal["end", "start"] = "end"
+    step_year: Literal["calendar", "season"] | None = None
     cut: Annotated[int, Field(ge=1)] | None = None
     target: TargetCard | None = None
     static: list[Text] = Field(default_factory=list)
     split: Text | None = None
-    missing: list[Finite] = Field(default_factory=list)
+    missing: list[Finite | Text] = Field(default_factory=list)
     exclude: list[ExcludeCard] = Field(default_factory=list)
     history: HistoryCard | None = None
     radiometry: RadiometryCard | None = None
@@ -293,6 +298,16 @@ class DatasetCard(_Part):
     def path(self) -> Path:
         """Where the card lies."""
         return self._path
+
+    @property
+    def missing_numbers(self) -> tuple[float, ...]:
+        """The stored numbers that stand for missing data."""
+        return tuple(float(mark) for mark in self.missing if not isinstance(mark, str))
+
+    @property
+    def missing_texts(self) -> tuple[str, ...]:
+        """The texts that stand for missing data in columns of numbers."""
+        return tuple(mark for mark in self.missing if isinstance(mark, str))
 
     def target_factor(self) -> float:
         """What the target column is multiplied with to give t/ha; 1 where the card has no target."""

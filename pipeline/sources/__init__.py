@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
+from pipeline.findings import Finding
 from pipeline.sources.calendar import Calendar
 from pipeline.sources.cube import load_cube
 from pipeline.sources.draft import Description, Draft, finish
-from pipeline.sources.history import compared, earlier_yields, history_of
+from pipeline.sources.history import compared, earlier_yields, history_of, spelled_alike
+from pipeline.sources.history_checks import check_history
 from pipeline.sources.labels import refuse_odd_year
 from pipeline.sources.locate import CUBES, Located, kind_of, locate
 from pipeline.sources.long import grid, load_long
@@ -20,7 +25,7 @@ from pipeline.sources.plain import STEP_DAYS, plan_plain
 from pipeline.sources.radiometry import Level
 from pipeline.sources.rows import Length, seasons
 from pipeline.sources.wide import load_rows, plan_by_card
-from pipeline.table import SeasonTable, Variate
+from pipeline.table import SeasonTable, Variate, YieldHistory
 
 __all__ = ["read"]
 
@@ -72,14 +77,15 @@ def _read_plain(found: Located, year: int | None, for_prediction: bool, budget: 
             f"{cube}: a cube needs a dataset card that names its variates, place and time; write one (.toml) beside it "
             "and give the card as data."
         )
-    plans, bands = plan_plain(found.files, year, for_prediction)
-    rows, earlier = load_rows(plans, [1.0] * len(bands), (), budget)
+    plans, bands, noticed = plan_plain(found.files, year, for_prediction, budget)
+    rows, earlier = load_rows(plans, [1.0] * len(bands), (), budget, for_prediction=for_prediction)
     source = str(found.files[0]) if len(found.files) == 1 else found.name
     history, counts = earlier_yields(earlier, source)
     draft = seasons(rows, Calendar(STEP_DAYS), length, source)
+    history, told = _settled(history, draft.place, draft.year, draft.target, source, for_prediction)
     counts = (*counts, *compared(history, draft.place, draft.target, source, for_prediction))
     about = Description(found.name, source, tuple(map(Variate, bands)), STEP_DAYS, "01-01")
-    draft = replace(draft, counts=(*draft.counts, *counts))
+    draft = replace(draft, counts=(*draft.counts, *counts), findings=(*noticed, *draft.findings, *told))
     return finish(about, draft, history, for_prediction=for_prediction)
 
 
@@ -104,7 +110,9 @@ def _read_card(
         # Asked for before anything is read: a unit that cannot be converted need not wait for the data.
         target_factor=card.target_factor(),
         static_names=tuple(card.static),
-        missing=tuple(card.missing),
+        missing=card.missing_numbers,
+        target_column=card.target.column if card.target else "",
+        group_column=card.target.group if card.target and not for_prediction else None,
         exclude=tuple(card.exclude),
         cut=card.cut,
         harvest_days=None if card.harvest is None else calendar.days_until(card.harvest),
@@ -112,11 +120,26 @@ def _read_card(
     history, counts = history_of(card, budget)
     draft = _draft(card, files, year, for_prediction, budget, length)
     labels = draft.target * about.target_factor
+    history, told = _settled(history, draft.place, draft.year, labels, str(card.path), for_prediction)
     counts = (*counts, *compared(history, draft.place, labels, str(card.path), for_prediction))
-    draft = replace(draft, counts=(*draft.counts, *counts))
+    draft = replace(draft, counts=(*draft.counts, *counts), findings=(*draft.findings, *told))
     table = finish(about, draft, history, for_prediction=for_prediction)
     _refuse_far_harvest(card, table)
     return table
+
+
+def _settled(
+    history: YieldHistory,
+    place: NDArray[np.str_],
+    year: NDArray[np.int64],
+    target: NDArray[np.float64],
+    source: str,
+    for_prediction: bool,
+) -> tuple[YieldHistory, tuple[Finding, ...]]:
+    """The history spelled as the table is, and what to report of both. target [N] in t/ha."""
+    history, found = spelled_alike(history, place, source)
+    # A table to be forecast may hold yields that nobody reads.
+    return history, found if for_prediction else (*found, *check_history(history, place, year, target, source))
 
 
 def _refuse_far_harvest(card: DatasetCard, table: SeasonTable) -> None:
@@ -140,10 +163,19 @@ def _draft(
 ) -> Draft:
     if card.format == "wide":
         plans = plan_by_card(card, files, year, for_prediction)
-        rows, _ = load_rows(plans, [variate.scale for variate in card.series], card.missing, budget, Level.of(card))
+        rows, _ = load_rows(
+            plans,
+            [variate.scale for variate in card.series],
+            card.missing_numbers,
+            budget,
+            Level.of(card),
+            card.missing_texts,
+            [(variate.low, variate.high) for variate in card.series],
+            for_prediction,
+        )
         return seasons(rows, Calendar.of(card), length, str(card.path))
     load = load_long if card.format == "long" else load_cube
-    return grid(card, load(card, files, year, budget, for_prediction), length.steps)
+    return grid(card, load(card, files, year, budget, for_prediction), length.steps, for_prediction)
 
 
 def _refuse_other_kinds(card: DatasetCard, files: Sequence[Path]) -> None:

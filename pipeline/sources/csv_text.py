@@ -13,6 +13,7 @@ from typing import TextIO
 from pipeline.errors import InputError
 
 MISSING = ("", "NA", "NaN", "nan", "null")
+MISSING_NAMES = ("", "NaN", "nan", "null")  # NA is a name: Namibia, North America
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|infinity|nan)\s*", re.IGNORECASE)
 _MAGIC = {
     b"PAR1": "a Parquet file (.parquet)",
@@ -109,8 +110,16 @@ def cell(path: Path, row: int, column: str) -> str:
     raise ValueError(f"{path} has no row {row}")
 
 
-def explain(path: Path, numbers: Collection[str], static: Collection[str], detail: str) -> InputError:
+def padded(texts: Collection[str]) -> list[str]:
+    """The texts of `missing` as exports write them, with or without a blank at either side."""
+    return [form for text in texts for form in (text, f" {text}", f"{text} ")]
+
+
+def explain(
+    path: Path, numbers: Collection[str], static: Collection[str], detail: str, missing: Collection[str] = ()
+) -> InputError:
     """The first thing in the file that the fast reader must have refused, in words; `detail` where none is found."""
+    empty = {*MISSING, *padded(missing)}
     rows = _rows(path)
     _, header = next(rows)
     number_columns = [(header.index(name), name) for name in numbers]
@@ -123,15 +132,22 @@ def explain(path: Path, numbers: Collection[str], static: Collection[str], detai
                     "an unquoted comma."
                 )
             for place, name in number_columns:
-                if cells[place] not in MISSING and not _NUMBER.fullmatch(cells[place]):
+                if cells[place] not in empty and not _NUMBER.fullmatch(cells[place]):
                     return InputError(
                         f"{path}, line {line}, column {name}: {cells[place]!r} is not a number. Write numbers with "
                         "a decimal point and no other sign, and leave the cell empty (or NA) where there is none."
-                        f"{CATEGORY * (name in static)}"
+                        f"{_as_missing(cells[place])}{CATEGORY * (name in static)}"
                     )
     except InputError as found:
         return found
     return InputError(f"{path}: the table cannot be read ({detail}); export it again as CSV in UTF-8.")
+
+
+def _as_missing(text: str) -> str:
+    """The line of the card for a text without digits, which may stand for missing data."""
+    if any(c.isdigit() for c in text):
+        return ""
+    return f' If it stands for missing data, name it in the dataset card: missing = ["{text.strip()}"].'
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:

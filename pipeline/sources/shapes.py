@@ -17,6 +17,7 @@ from pipeline.sources.columns import Columns, Wanted, joined, load_columns
 from pipeline.sources.labels import refuse_bad_names
 from pipeline.sources.locate import files_of, locate
 from pipeline.sources.memory import Budget
+from pipeline.sources.place_names import find_place, normal_name
 from pipeline.table import SeasonTable
 
 KINDS = ("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon")
@@ -33,7 +34,8 @@ class Shapes:
     def of(self, table: SeasonTable) -> list[Mapping[str, Any] | None]:
         """The geometry of each sample [N]; None where there is none."""
         names = table.sample_id if self.by_sample else table.place
-        return [self.known.get(name) for name in names.tolist()]
+        spelled = {name: find_place(self.known, name) for name in set(names.tolist())}
+        return [None if (key := spelled[name]) is None else self.known[key] for name in names.tolist()]
 
 
 def shapes_of(data: str | Path, memory_gb: float | None = None) -> Shapes:
@@ -48,7 +50,7 @@ def shapes_of(data: str | Path, memory_gb: float | None = None) -> Shapes:
             '"lat" and longitude = "lon", or a file, as in geometry = "fields.geojson".'
         )
     name = card.sample_id or card.place
-    wanted = Wanted(text=(name,), exact=(card.longitude, card.latitude))
+    wanted = Wanted(text=(name,), exact=(card.longitude, card.latitude), places=(name,))
     files = files_of(card, card.files)
     columns = joined(load_columns([(path, wanted) for path in files], Budget(memory_gb)))
     refuse_bad_names(columns, name)
@@ -108,7 +110,7 @@ def _features(card: DatasetCard, path: Path) -> Iterator[tuple[str, dict[str, An
                 f"{where}: it has no property {card.place!r}, which names its place (`place` in {card.path}); its "
                 f"properties are {there}. Rename the one that holds the place."
             )
-        place = str(about[card.place])
+        place = normal_name(str(about[card.place]))
         if place in seen:
             raise InputError(f"{where}: place {place} has a geometry already; join the two into one.")
         seen.add(place)

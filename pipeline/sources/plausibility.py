@@ -1,0 +1,220 @@
+"""Whether series can be what the card says: compared by file and by year, with the declared range, and among themselves.
+
+A file or year that was stored times 10,000, a level that shifts from one processing baseline to the next, a scale
+applied twice, zeros that stand for missing data: none of them shows in the median of all values.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+from pipeline.findings import Finding
+from pipeline.table import Variate
+
+Floats = NDArray[np.float64]
+
+MOST_OUTSIDE = 0.5  # of the values of one year or file may lie outside of the declared range
+SCALED_GROUP = 5.0  # times the level of the other years or files, at nearly every step
+SCALED_CELLS = 50.0  # between neighbouring magnitudes: no quantity leaves such a gap
+LEAST_SPREAD = 0.01  # of the declared range
+LEAST_VALUES = 8
+LEAST_LOWER = 0.1  # of the values lie below the gap, so that noise around zero is none
+FEW_CELLS = 0.02  # above the gap are spikes, which are reported and not refused
+ISOLATED_ZERO = 0.2  # of the median magnitude: smaller values than this make zero one of them
+SHIFT_STEPS = 0.8  # of the steps must agree on a shift
+SHIFT_TIMES = 3.0  # as large as that of any other year
+
+
+@dataclass(frozen=True)
+class Seasons:
+    """What is compared. values [N,V,T], year [N]; file [N] is the file of each sample, of `files`, if that is known."""
+
+    source: str
+    variates: tuple[Variate, ...]
+    values: NDArray[np.float32]
+    year: NDArray[np.int64]
+    sample_id: NDArray[np.str_]
+    where: Callable[[int], str]
+    files: tuple[str, ...] = ()
+    file: NDArray[np.int64] | None = None
+
+    def groupings(self) -> Iterator[tuple[str, NDArray[np.int64], Callable[[int], str]]]:
+        """(kind, group [N], name of a group) of each way to compare; one that has a single group is left out."""
+        if self.file is not None and len(np.unique(self.file)) > 1:
+            yield "file", self.file, lambda group: self.files[group]
+        if len(np.unique(self.year)) > 1:
+            yield "year", self.year, str
+
+
+def check_series(seasons: Seasons, *, for_prediction: bool = False) -> tuple[Finding, ...]:
+    """What is odd about the series but may be right. Raises `InputError` for what cannot be right."""
+    found: list[Finding] = []
+    for v, variate in enumerate(seasons.variates):
+        values = seasons.values[:, v].astype(np.float64)
+        if np.isnan(values).all():
+            continue
+        _refuse_narrow(seasons, variate, values)
+        for kind, group, name in seasons.groupings():
+            _refuse_group_outside(seasons, variate, values, kind, group, name)
+            _refuse_scaled_group(seasons, variate, values, kind, group, name)
+        found += _scaled_cells(seasons, variate, values)
+        found += _zeros(variate, values)
+        if not for_prediction:
+            found += _shifts(seasons, variate, values)
+    return tuple(found)
+
+
+def _refuse_narrow(seasons: Seasons, variate: Variate, values: Floats) -> None:
+    """A spread that is nothing beside the declared range: a scale that was applied twice."""
+    if variate.low is None or variate.high is None or np.count_nonzero(~np.isnan(values)) < LEAST_VALUES:
+        return
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    if high - low >= LEAST_SPREAD * (variate.high - variate.low) or low == high:
+        return
+    raise InputError(
+        f"{seasons.source}: all values of {variate.name} lie between {low:.3g} and {high:.3g}, less than "
+        f"{LEAST_SPREAD:.0%} of the declared range {variate.low:g} to {variate.high:g}, so every plot would be one flat "
+        "line. Was the scale applied twice? Correct `scale`, `low` or `high` of this variate in the dataset card."
+    )
+
+
+def _refuse_group_outside(
+    seasons: Seasons, variate: Variate, values: Floats, kind: str, group: NDArray[np.int64], name: Callable[[int], str]
+) -> None:
+    low = -np.inf if variate.low is None else variate.low
+    high = np.inf if variate.high is None else variate.high
+    for one in np.unique(group).tolist():
+        seen = values[group == one]
+        seen = seen[~np.isnan(seen)]
+        outside = (seen < low) | (seen > high)
+        if len(seen) >= LEAST_VALUES and outside.mean() > MOST_OUTSIDE:
+            first = int(np.flatnonzero(group == one)[0])
+            raise InputError(
+                f"{seasons.where(first)}: {outside.mean():.0%} of the values of {variate.name} in {kind} {name(one)} "
+                f"lie outside of the declared range {low:g} to {high:g} (median {np.median(seen):.4g}; all others have "
+                f"{np.nanmedian(values[group != one]):.4g}). Bring this {kind} to the scale of the others, or correct "
+                "`scale`, `low` or `high` of this variate in the dataset card."
+            )
+
+
+def _refuse_scaled_group(
+    seasons: Seasons, variate: Variate, values: Floats, kind: str, group: NDArray[np.int64], name: Callable[[int], str]
+) -> None:
+    """A year or file whose level is many times that of the others at nearly every step."""
+    for one in np.unique(group).tolist():
+        mine, others = np.abs(values[group == one]), np.abs(values[group != one])
+        if min(np.count_nonzero(mine > 0), np.count_nonzero(others > 0)) < LEAST_VALUES:
+            continue
+        ratio = _level_ratios(mine, others)
+        if len(ratio) < 3:
+            continue
+        # A scale moves the whole distribution: its quarters, not only its middle, and nearly every step.
+        quarters = np.quantile(mine[mine > 0], (0.25, 0.5, 0.75)) / np.quantile(others[others > 0], (0.25, 0.5, 0.75))
+        for times in (ratio, 1 / ratio):
+            agree = (times >= SCALED_GROUP).mean() >= SHIFT_STEPS
+            apart = quarters if times is ratio else 1 / quarters
+            if agree and (apart >= SCALED_GROUP).all():
+                first = int(np.flatnonzero(group == one)[0])
+                shown = float(np.median(ratio))
+                raise InputError(
+                    f"{seasons.where(first)}: {variate.name} of {kind} {name(one)} is about {shown:.3g} times as large "
+                    f"as that of the other {kind}s at the same steps (median {np.nanmedian(values[group == one]):.4g} "
+                    f"beside {np.nanmedian(values[group != one]):.4g}). This looks like another scale or unit: store "
+                    f"all {kind}s in one, or leave this {kind} out with [[exclude]] in the dataset card."
+                )
+
+
+def _level_ratios(mine: Floats, others: Floats) -> Floats:
+    """Level at each step over that of the others [<=T], where both have one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a step without values has no level
+        one, other = (np.nanmedian(np.where(part > 0, part, np.nan), axis=0) for part in (mine, others))
+    both = ~np.isnan(one) & ~np.isnan(other)
+    return np.asarray(one[both] / other[both], np.float64)
+
+
+def _scaled_cells(seasons: Seasons, variate: Variate, values: Floats) -> list[Finding]:
+    """A gap between magnitudes: some rows or steps are in another scale. Few such cells are spikes, and reported."""
+    size = np.abs(values)
+    ordered = np.sort(size[size > 0])
+    if len(ordered) < LEAST_VALUES:
+        return []
+    first = max(1, int(np.ceil(LEAST_LOWER * len(ordered))))
+    gaps = ordered[first:] / ordered[first - 1 : -1]
+    if not len(gaps) or gaps.max() < SCALED_CELLS:
+        return []
+    at = first + int(np.argmax(gaps))
+    large = size >= ordered[at]
+    row = int(np.argmax(large.any(axis=1)))
+    step = int(np.argmax(large[row]))
+    told = (
+        f"{variate.name} is {values[row, step]:.6g} at step {step} of sample {seasons.sample_id[row]}, and nothing "
+        f"lies between {ordered[at - 1]:.4g} and {ordered[at]:.4g}"
+    )
+    whole_rows = int(((large | np.isnan(values)).all(axis=1) & large.any(axis=1)).sum())
+    if large.sum() <= max(1, FEW_CELLS * len(ordered)) and not whole_rows:
+        sentence = f"{told}: {int(large.sum())} cells lie far above all others and are read as measured."
+        line = f'[[exclude]]\nsample_id = "{seasons.sample_id[row]}"\nreason = "spike"'
+        return [Finding("warning", sentence, line)]
+    raise InputError(
+        f"{seasons.where(row)}: {told}. {int(large.any(axis=1).sum())} of {len(values)} samples hold such values, which "
+        "looks like two scales in one column. Store all rows in one scale, and set `scale` of this variate in the "
+        "dataset card."
+    )
+
+
+def _zeros(variate: Variate, values: Floats) -> list[Finding]:
+    """Exact zeros in a band that has no other value near zero."""
+    seen = values[~np.isnan(values)]
+    zeros, others = int((seen == 0).sum()), np.abs(seen[seen != 0])
+    if zeros == 0 or len(others) < LEAST_VALUES or others.min() < ISOLATED_ZERO * np.median(others):
+        return []
+    sentence = (
+        f"{variate.name} is exactly 0 in {zeros} of {len(seen)} cells, and no other value is nearer to zero than "
+        f"{others.min():.3g}. Zeros that stand for missing data are read as measured."
+    )
+    return [Finding("warning", sentence, "missing = [0]")]
+
+
+def _shifts(seasons: Seasons, variate: Variate, values: Floats) -> list[Finding]:
+    """A year or file whose level lies apart from the others by the same amount at nearly every step."""
+    found = []
+    for kind, group, name in seasons.groupings():
+        names = np.unique(group)
+        if len(names) < 3:
+            continue
+        shifts = [_shift(values[group == one], values[group != one]) for one in names.tolist()]
+        middle = np.array([np.median(shift) if len(shift) else 0.0 for shift in shifts])
+        for one, shift, size in zip(names.tolist(), shifts, middle, strict=True):
+            largest = float(np.abs(middle[names != one]).max())
+            if size and len(shift) >= 3 and abs(size) >= SHIFT_TIMES * largest and _is_steady(shift, size, values):
+                sentence = (
+                    f"{variate.name} of {kind} {name(one)} lies {abs(size):.3g} {'above' if size > 0 else 'below'} "
+                    f"that of the other {kind}s, about the same at every step. A change of sensor or processing "
+                    "(such as the offset of Sentinel-2 since 2022) looks like this."
+                )
+                line = f'[[exclude]]\nyear = {one}\nreason = "another level"' if kind == "year" else ""
+                found.append(Finding("warning", sentence, line))
+        if found:
+            break  # a file is often a year: one sentence is enough
+    return found
+
+
+def _is_steady(shift: Floats, size: float, values: Floats) -> bool:
+    """Whether nearly all steps shift by about the same amount, more than a tenth of the usual spread."""
+    spread = float(np.subtract(*np.nanquantile(values, (0.75, 0.25))))
+    near = np.abs(shift - size) <= 0.5 * abs(size)
+    return bool(near.mean() >= SHIFT_STEPS and abs(size) >= 0.2 * spread)
+
+
+def _shift(mine: Floats, others: Floats) -> Floats:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        shift = np.nanmedian(mine, axis=0) - np.nanmedian(others, axis=0)
+    return np.asarray(shift[~np.isnan(shift)], np.float64)

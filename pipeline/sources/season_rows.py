@@ -1,0 +1,87 @@
+"""Which year a row of numbered steps carries if its season crosses New Year.
+
+Either the calendar year in which the step lies, so that a season is put together from the rows of two years, or the
+year of the season, so that months 10, 11, 12, 1, 2 stand under one harvest year. `step_year` in the card decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.card import DatasetCard
+from pipeline.errors import InputError
+from pipeline.findings import Finding
+from pipeline.sources.calendar import Calendar, likely_meaning
+
+Index = NDArray[np.int64]
+
+MOST_WRAP = 0.5  # of the samples whose steps stand in the order of the season
+
+
+def in_season_order(
+    card: DatasetCard, calendar: Calendar, step: Index, sample: Index, steps: int | None
+) -> tuple[Calendar, Index, tuple[Finding, ...]]:
+    """(the grid of the stored rows, the step of each row [R] on it, what to report).
+
+    Rows under the year of their season are moved so that step 0 is the first of the season.
+    """
+    _refuse_days_of_the_year(card, calendar, step)
+    a_year = calendar.steps_a_year
+    wanted = steps or int(step.max()) + 1
+    if calendar.offset == 0 or calendar.offset + wanted <= max(a_year, int(step.max()) + 1):
+        return calendar, step, ()
+    meant = card.step_year or ("season" if _wraps(calendar, step, sample) else "calendar")
+    if meant == "season":
+        told = () if card.step_year else (_told("season", "the season", card.season_year),)
+        return replace(calendar, row_start=calendar.season_start), (step - calendar.offset) % a_year, told
+    return calendar, step, () if card.step_year else (_told("calendar", "the step itself", card.season_year),)
+
+
+def _told(key: str, whose: str, season_year: str) -> Finding:
+    other = {"season": "calendar", "calendar": "season"}[key]
+    reason = (
+        "because the rows of a year start with the first step of the season"
+        if key == "season"
+        else f"so a season takes its steps before New Year from rows of {'the year before' if season_year == 'end' else 'its own year'}"
+    )
+    sentence = (
+        f"The season crosses New Year, and the year of a row is read as that of {whose}, {reason}. "
+        f'If that is wrong, set step_year = "{other}".'
+    )
+    return Finding("warning", sentence, f'step_year = "{key}"')
+
+
+def _wraps(calendar: Calendar, step: Index, sample: Index) -> bool:
+    """Whether the rows of most samples run through the season in order, from before New Year to after it."""
+    order = np.argsort(sample, kind="stable")  # within a sample as they stand in the file
+    moved = (step - calendar.offset) % calendar.steps_a_year
+    same = sample[order][1:] == sample[order][:-1]
+    falls = {name: np.diff(numbers[order]) < 0 for name, numbers in (("row", step), ("season", moved))}
+    count = np.bincount(sample)
+    back = {name: np.bincount(sample[order][1:], fall & same, minlength=len(count)) for name, fall in falls.items()}
+    several = count > 1
+    wrapped = (back["season"] == 0) & (back["row"] > 0)
+    return bool(several.any() and wrapped[several].mean() > MOST_WRAP)
+
+
+def _refuse_days_of_the_year(card: DatasetCard, calendar: Calendar, step: Index) -> None:
+    """Raise `InputError` for step numbers that run on after a year: they are days, or steps of another length."""
+    most = int(step.max())
+    if most * calendar.days < 365:
+        return
+    numbers = np.unique(step)
+    gap = int(np.diff(numbers).min()) if len(numbers) > 1 else 1
+    if most <= 366 and most > calendar.steps_a_year and (gap > 1 or most > 60):
+        meaning = (
+            f"They look like days of the year, {gap} days apart: divide them by {gap} and set `step_days` to {gap}, or "
+            "write a column of dates and name it as `date`"
+        )
+    else:
+        meaning = f"Set `step_days` to what a step really is{likely_meaning(most + 1)}"
+    raise InputError(
+        f"{card.path}: column {card.step} counts to step {most + 1}, which at {calendar.days:g} days each is more than a "
+        f"year. {meaning}."
+    )
