@@ -25,8 +25,9 @@ from pydantic import (
 )
 
 from pipeline.errors import InputError
+from pipeline.findings import Finding
 from pipeline.table import FIRST_YEAR, LAST_YEAR
-from pipeline.units import to_tonnes_per_hectare
+from pipeline.units import TONNES_PER_HECTARE, spell_unit, to_tonnes_per_hectare
 
 StepDays = float | Literal["month", "dekad"]
 LONGEST_NAME = 60
@@ -298,6 +299,16 @@ class DatasetCard(_Part):
     def path(self) -> Path:
         """Where the card lies."""
         return self._path
+
+    def units_told(self) -> tuple[Finding, ...]:
+        """How the units of yields are read, if they are spelled in another way than the known ones."""
+        units = [part.unit for part in (self.target, self.history) if part is not None and part.unit is not None]
+        spelled = {unit: spell_unit(unit) for unit in units if spell_unit(unit).casefold() != unit.casefold()}
+        known = {unit: name for unit, name in spelled.items() if name in (*TONNES_PER_HECTARE, "bu/ac")}
+        return tuple(
+            Finding("note", f"The yield unit {unit!r} is read as {name}.", f'unit = "{name}"')
+            for unit, name in known.items()
+        )
 
     @property
     def missing_numbers(self) -> tuple[float, ...]:

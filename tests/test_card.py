@@ -139,8 +139,34 @@ def test_a_factor_that_contradicts_its_unit_is_refused_for_labels_and_history(un
 
 
 def test_an_unknown_unit_names_the_card_and_the_known_ones() -> None:
-    with pytest.raises(InputError, match=r"fields\.toml: \[target\] column y.*'kg/hm'.*nearest: kg/ha.*lb/ac"):
+    with pytest.raises(
+        InputError, match=r"fields\.toml: \[target\] column y.*'kg/hm'.*Known units: t/ha.*lb/ac.*`factor`"
+    ):
         card(target={"column": "y", "unit": "kg/hm"}).target_factor()
+
+
+@pytest.mark.parametrize(
+    ("written", "known"),
+    [
+        ("BU / ACRE", "bu/ac"), ("bushels per acre", "bu/ac"), ("ton/ha", "t/ha"), ("tonnes ha-1", "t/ha"),
+        ("MT/HA", "t/ha"), ("kg ha-1", "kg/ha"), ("kg ha^-1", "kg/ha"), ("kg/hectare", "kg/ha"), ("g m⁻²", "g/m2"),
+        ("g/m^2", "g/m2"), ("lb / acre", "lb/ac"), ("quintals/ha", "q/ha"), ("tons per acre", "ton/ac"),
+    ],
+)  # fmt: skip
+def test_units_are_understood_as_people_spell_them_and_it_is_said(written: str, known: str) -> None:
+    spelled = card(crop="maize", target={"column": "y", "unit": written})
+    assert spelled.target_factor() == card(crop="maize", target={"column": "y", "unit": known}).target_factor()
+    (told,) = spelled.units_told()
+    assert f"is read as {known}" in told.sentence
+
+
+@pytest.mark.parametrize(
+    "unit", ["kg/hm", "t/ac", "tonne/ac", "mt/acre", "bu/ha", "kg", "ha", "t/ha/year", "bags/acre"]
+)
+def test_a_unit_that_is_not_known_is_not_guessed(unit: str) -> None:
+    with pytest.raises(InputError, match="which is not known") as caught:
+        card(crop="maize", target={"column": "y", "unit": unit}).target_factor()
+    assert "nearest" not in str(caught.value)
 
 
 def test_a_target_without_unit_and_factor_is_refused() -> None:

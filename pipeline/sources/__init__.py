@@ -122,7 +122,7 @@ def _read_card(
     labels = draft.target * about.target_factor
     history, told = _settled(history, draft.place, draft.year, labels, str(card.path), for_prediction)
     counts = (*counts, *compared(history, draft.place, labels, str(card.path), for_prediction))
-    draft = replace(draft, counts=(*draft.counts, *counts), findings=(*draft.findings, *told))
+    draft = replace(draft, counts=(*draft.counts, *counts), findings=(*card.units_told(), *draft.findings, *told))
     table = finish(about, draft, history, for_prediction=for_prediction)
     _refuse_far_harvest(card, table)
     return table

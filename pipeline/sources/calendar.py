@@ -73,7 +73,8 @@ class Calendar:
         if (steps - 1) * self.days >= 365:
             raise InputError(
                 f"{where}: a season of {steps} steps of {self.days:g} days takes {steps * self.days:g} days, more than "
-                f"a year{likely_meaning(steps)}; set `season_steps` to {self.steps_a_year} or less, or `step_days` in a "
+                f"a year{likely_meaning(steps)}; set `season_steps` to {self.steps_a_year} or less, or "
+                "`step_days` in a "
                 "dataset card to what a step really is."
             )
 
@@ -81,7 +82,8 @@ class Calendar:
         """Raise `InputError` if a stored row would last more than a year, but is a year in other steps."""
         if (stored - 1) * self.days >= 365 and stored in USUAL_STEPS:
             raise InputError(
-                f"{where}: a row holds {stored} steps, which at {self.days:g} days each are {stored * self.days:g} days, "
+                f"{where}: a row holds {stored} steps, which at {self.days:g} days each are "
+                f"{stored * self.days:g} days, "
                 f"more than a year{likely_meaning(stored)}; correct `step_days` in the dataset card."
             )
 

@@ -71,7 +71,8 @@ def _refuse_shifted(
         place, year = equal[0]
         raise InputError(
             f"{source}: [history] is one year off. {len(equal)} of {len(gaps)} labels equal the history of the year "
-            f"{'before' if off < 0 else 'after'}, such as place {place}: {labels[equal[0]]:.4g} t/ha in {year} among the "
+            f"{'before' if off < 0 else 'after'}, such as place {place}: {labels[equal[0]]:.4g} t/ha in "
+            f"{year} among the "
             f"labels and in {year + off} in the history. A forecast would know its own answer. Correct the year in the "
             "history (is it a harvest year?), the column that `year` of [history] names, or the years of the labels."
         )
@@ -84,7 +85,8 @@ def _refuse_another_unit(labels: PlaceYears, known: PlaceYears, source: str) -> 
     ratio = float(np.median(ratios)) if len(ratios) >= LEAST else 1.0
     if max(ratio, 1 / ratio) >= OTHER_UNIT:
         raise InputError(
-            f"{source}: the known yields of [history] are {ratio:.3g} times the labels of the same {len(ratios)} places. "
+            f"{source}: the known yields of [history] are {ratio:.3g} times the labels of the same "
+            f"{len(ratios)} places. "
             "This looks like another unit: correct `unit` of [history] or of [target]."
         )
 
@@ -106,6 +108,7 @@ def _contradiction(
     key = max(differ, key=lambda one: differ[one])
     return (
         f"{source}: [history] contradicts the labels in {len(differ)} of {both} place-years that both know, such as "
-        f"place {key[0]} in {key[1]}: {known[key]:.4g} t/ha in the history, {labels[key]:.4g} among the labels. Correct "
+        f"place {key[0]} in {key[1]}: {known[key]:.4g} t/ha in the history, {labels[key]:.4g} among the "
+        "labels. Correct "
         "`year`, `column` or `unit` of [history], or leave these years out of its file."
     )

@@ -26,13 +26,14 @@ from pipeline.sources.labels import default_ids, refuse_bad_names, refuse_empty,
 from pipeline.sources.marks import Stored, refuse_marks
 from pipeline.sources.marks_report import unmatched_marks
 from pipeline.sources.memory import Budget
+from pipeline.sources.named_years import rows_of_other_seasons
 from pipeline.sources.place_column import refuse_places_of_one_name
 from pipeline.sources.place_names import restore_zeros
-from pipeline.sources.season_rows import in_season_order
-from pipeline.sources.named_years import rows_of_other_seasons
 from pipeline.sources.radiometry import Level
 from pipeline.sources.rows import Length, StoredRows, seasons
+from pipeline.sources.season_rows import in_season_order
 from pipeline.sources.sides import side_a_sample
+from pipeline.sources.time_zones import zones_of_texts
 from pipeline.table import Count
 
 
@@ -77,7 +78,9 @@ def load_long(
     if card.sample_id is None and card.date is not None:
         refuse_places_of_one_name(files, columns, card.place, card.date, budget)
     named_year = year or (year_in_name(files[0]) if len(files) == 1 else None)
-    return LongTable(columns, columns, target, named_year, unmatched_marks([columns], card.missing_numbers))
+    zones = zones_of_texts(columns.text[card.date].names.tolist(), card.date) if card.date else ()
+    findings = (*zones, *unmatched_marks([columns], card.missing_numbers))
+    return LongTable(columns, columns, target, named_year, findings)
 
 
 def grid(card: DatasetCard, table: LongTable, steps: int | None, for_prediction: bool = False) -> Draft:

@@ -16,14 +16,12 @@ from pipeline.errors import InputError
 from pipeline.sources.columns import Columns
 
 # Nines as people and exports write them, with and without decimals.
-_NINES = tuple(
-    sign * float(digits)
-    for sign in (-1, 1)
-    for digits in ("99", "99.9", "99.99", "999", "999.9", "999.99", "9999", "9999.9", "9999.99", "99999", "999999")
-) + (-9998.0, -8888.0, -88888.0, -888.0)
+_WRITTEN = ("99", "99.9", "99.99", "999", "999.9", "999.99", "9999", "9999.9", "9999.99", "99999", "999999")
+_NINES = (*map(float, _WRITTEN), *(-float(digits) for digits in _WRITTEN), -9998.0, -8888.0, -88888.0, -888.0)
 # Fill values of MODIS products (NDVI, LAI, GPP), and the ends of 8, 16 and 32 bits.
-_FILLS = (-3000, -28672, -32767, -32768, *range(32761, 32768), 65534, 65535, *range(249, 256), -2147483648, 2147483647, 4294967295)  # fmt: skip
-MARKS = (*_NINES, *map(float, _FILLS))
+_MODIS = (-3000, -28672, *range(249, 256), *range(32761, 32767))
+_ENDS = (-32767, -32768, 32767, 65534, 65535, -2147483648, 2147483647, 4294967295)
+MARKS = (*_NINES, *map(float, (*_MODIS, *_ENDS)))
 # Whatever is as large as this is one too: 1e20, 9.96921e36 and 3.4028235e38 have many spellings.
 HUGE = 1e19
 LEAST_CELLS = 2
@@ -141,7 +139,7 @@ def _candidates(blocks: Sequence[NDArray[np.float32]], form: Stored) -> tuple[ND
 
 def _marked(block: NDArray[np.float32], form: Stored) -> NDArray[np.bool_]:
     marked: NDArray[np.bool_] = np.isin(block, form.value(np.array(MARKS)))
-    return marked | (np.abs(block) >= HUGE * abs(form.scale))
+    return marked | ((np.abs(block) >= HUGE * abs(form.scale)) & np.isfinite(block))
 
 
 def _is_mark(value: float, cells: int, low: float, high: float, form: Stored, least: int, far: float) -> bool:
@@ -185,4 +183,4 @@ def _as_stored(number: float) -> float:
 def _written(number: float) -> str:
     """As it would stand in the file, and may stand in a card: -9999, 1e+20."""
     short = np.float32(number)
-    return str(int(short)) if abs(short) < 1e9 and short == int(short) else f"{short}"
+    return str(int(short)) if abs(short) < 1e9 and short == int(short) else str(short)

@@ -15,7 +15,8 @@ def unmatched_marks(parts: Sequence[Columns], missing: Sequence[float]) -> tuple
     if not unmatched:
         return ()
     sentence = (
-        f"`missing` names {', '.join(unmatched)}, and no cell of the table holds {'it' if len(unmatched) == 1 else 'them'}. "
+        f"`missing` names {', '.join(unmatched)}, and no cell of the table holds "
+        f"{'it' if len(unmatched) == 1 else 'them'}. "
         "It names numbers as they are stored, before any scale."
     )
     return (Finding("warning", sentence, f"missing = [{', '.join(unmatched)}]"),)

@@ -51,7 +51,7 @@ def place_column(
     """
     present = {_key(name): name for name in reversed(headers[0]) if all(name in header for header in headers)}
     places = [present[key] for key in PLACES if key in present]
-    ids = [present[key] for key in ROW_IDS if key in present and present[key]]
+    ids = [present[key] for key in ROW_IDS if present.get(key)]
     if not places and not ids:
         return None, _nameless(files, headers[0], used, present)
     if not ids or (places and _key(places[0]) == "place"):
@@ -96,7 +96,7 @@ def refuse_places_of_one_name(files: Sequence[Path], columns: Columns, place: st
     pairs = np.unique(np.stack([text.codes, states.codes], axis=1), axis=0)
     twice = np.flatnonzero(pairs[1:, 0] == pairs[:-1, 0])
     if len(twice):
-        name = text.names[pairs[twice[0], 0]]
+        name = str(text.names[pairs[twice[0], 0]])
         one, other = (states.names[code] for code in pairs[twice[0] : twice[0] + 2, 1])
         row = int(np.argmax((text.codes == pairs[twice[0], 0]) & (states.codes == pairs[twice[0] + 1, 1])))
         raise InputError(
@@ -139,7 +139,8 @@ def _row_numbers(name: str, parts: Sequence[Columns]) -> tuple[Finding, ...]:
     if len(parts) < 2 or not all(_counts_rows(part, name) for part in parts):
         return ()
     sentence = (
-        f"Column {name} numbers the rows of each file and is taken for the place: row 5 of one file is read as the place "
+        f"Column {name} numbers the rows of each file and is taken for the place: row 5 of one file is read "
+        "as the place "
         "of row 5 of another."
     )
     return (Finding("warning", sentence, 'place = "<column>"'),)

@@ -85,8 +85,10 @@ def restore_zeros(place: Names, year: NDArray[np.int64], source: str) -> tuple[N
     for short, name in sorted(repair.items()):
         if shared := years[short] & years[name]:
             raise InputError(
-                f"{source}: places {short!r} and {name!r} both occur in {min(shared)}. If they are one place, a program "
-                f"such as Excel dropped the leading zero: write {name!r} in every row. If they are two, give them names "
+                f"{source}: places {short!r} and {name!r} both occur in {min(shared)}. If they are one "
+                "place, a program "
+                f"such as Excel dropped the leading zero: write {name!r} in every row. If they are two, "
+                "give them names "
                 "that differ in more than a leading zero."
             )
     repaired = np.array([repair.get(name, name) for name in place.tolist()], np.str_)

@@ -1,4 +1,4 @@
-"""Whether series can be what the card says: compared by file and by year, with the declared range, and among themselves.
+"""Whether series can be what the card says: compared by file, by year, with the declared range and with each other.
 
 A file or year that was stored times 10,000, a level that shifts from one processing baseline to the next, a scale
 applied twice, zeros that stand for missing data: none of them shows in the median of all values.
@@ -21,7 +21,10 @@ Floats = NDArray[np.float64]
 
 MOST_OUTSIDE = 0.5  # of the values of one year or file may lie outside of the declared range
 SCALED_GROUP = 5.0  # times the level of the other years or files, at nearly every step
-SCALED_CELLS = 50.0  # between neighbouring magnitudes: no quantity leaves such a gap
+SCALED_CELLS = 100.0  # between neighbouring magnitudes: no quantity leaves such a gap
+SCALED_ROWS = 30.0  # between the levels of samples; ten times that if the smaller ones are few
+LEAST_LOW_ROWS = 0.4
+FEW_SAMPLES = 3  # with fewer, a year may differ as places do
 LEAST_SPREAD = 0.01  # of the declared range
 LEAST_VALUES = 8
 LEAST_LOWER = 0.1  # of the values lie below the gap, so that noise around zero is none
@@ -63,6 +66,7 @@ def check_series(seasons: Seasons, *, for_prediction: bool = False) -> tuple[Fin
         for kind, group, name in seasons.groupings():
             _refuse_group_outside(seasons, variate, values, kind, group, name)
             _refuse_scaled_group(seasons, variate, values, kind, group, name)
+        _refuse_scaled_rows(seasons, variate, values)
         found += _scaled_cells(seasons, variate, values)
         found += _zeros(variate, values)
         if not for_prediction:
@@ -79,7 +83,8 @@ def _refuse_narrow(seasons: Seasons, variate: Variate, values: Floats) -> None:
         return
     raise InputError(
         f"{seasons.source}: all values of {variate.name} lie between {low:.3g} and {high:.3g}, less than "
-        f"{LEAST_SPREAD:.0%} of the declared range {variate.low:g} to {variate.high:g}, so every plot would be one flat "
+        f"{LEAST_SPREAD:.0%} of the declared range {variate.low:g} to {variate.high:g}, so every plot would "
+        "be one flat "
         "line. Was the scale applied twice? Correct `scale`, `low` or `high` of this variate in the dataset card."
     )
 
@@ -106,8 +111,9 @@ def _refuse_group_outside(
 def _refuse_scaled_group(
     seasons: Seasons, variate: Variate, values: Floats, kind: str, group: NDArray[np.int64], name: Callable[[int], str]
 ) -> None:
-    """A year or file whose level is many times that of the others at nearly every step."""
-    for one in np.unique(group).tolist():
+    """A year or file whose level is many times that of the others at nearly every step; of two, the smaller one."""
+    names, sizes = np.unique(group, return_counts=True)
+    for one in names[np.argsort(sizes, kind="stable")].tolist():
         mine, others = np.abs(values[group == one]), np.abs(values[group != one])
         if min(np.count_nonzero(mine > 0), np.count_nonzero(others > 0)) < LEAST_VALUES:
             continue
@@ -116,14 +122,17 @@ def _refuse_scaled_group(
             continue
         # A scale moves the whole distribution: its quarters, not only its middle, and nearly every step.
         quarters = np.quantile(mine[mine > 0], (0.25, 0.5, 0.75)) / np.quantile(others[others > 0], (0.25, 0.5, 0.75))
+        samples = min(int((group == one).sum()), int((group != one).sum()))
+        least = SCALED_GROUP if samples >= FEW_SAMPLES else SCALED_CELLS
         for times in (ratio, 1 / ratio):
-            agree = (times >= SCALED_GROUP).mean() >= SHIFT_STEPS
+            agree = (times >= least).mean() >= SHIFT_STEPS
             apart = quarters if times is ratio else 1 / quarters
-            if agree and (apart >= SCALED_GROUP).all():
+            if agree and (apart >= least).all():
                 first = int(np.flatnonzero(group == one)[0])
-                shown = float(np.median(ratio))
+                large = float(np.median(ratio))
+                shown = f"{large:,.0f}" if large >= 10 else f"{large:.3g}"
                 raise InputError(
-                    f"{seasons.where(first)}: {variate.name} of {kind} {name(one)} is about {shown:.3g} times as large "
+                    f"{seasons.where(first)}: {variate.name} of {kind} {name(one)} is about {shown} times as large "
                     f"as that of the other {kind}s at the same steps (median {np.nanmedian(values[group == one]):.4g} "
                     f"beside {np.nanmedian(values[group != one]):.4g}). This looks like another scale or unit: store "
                     f"all {kind}s in one, or leave this {kind} out with [[exclude]] in the dataset card."
@@ -137,6 +146,32 @@ def _level_ratios(mine: Floats, others: Floats) -> Floats:
         one, other = (np.nanmedian(np.where(part > 0, part, np.nan), axis=0) for part in (mine, others))
     both = ~np.isnan(one) & ~np.isnan(other)
     return np.asarray(one[both] / other[both], np.float64)
+
+
+def _refuse_scaled_rows(seasons: Seasons, variate: Variate, values: Floats) -> None:
+    """Samples in another scale: between their levels, each over the median of its steps, lies a wide gap."""
+    size = np.where(np.abs(values) > 0, np.abs(values), np.nan)
+    rows = np.flatnonzero(np.count_nonzero(~np.isnan(size), axis=1) >= 3)
+    if len(rows) < 2 * FEW_SAMPLES:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        level = np.nanmedian(size[rows] / np.nanmedian(size, axis=0), axis=1)
+    order = np.argsort(level)
+    gaps = level[order][1:] / level[order][:-1]
+    at = int(np.argmax(gaps))
+    few_low = at + 1 < LEAST_LOW_ROWS * len(rows)
+    if gaps[at] < (10 * SCALED_ROWS if few_low else SCALED_ROWS):
+        return
+    odd = rows[order[: at + 1]] if few_low else rows[order[at + 1 :]]
+    row = int(odd.min())
+    others = np.setdiff1d(rows, odd)
+    raise InputError(
+        f"{seasons.where(row)}: {variate.name} of {len(odd)} of {len(rows)} samples, such as "
+        f"{seasons.sample_id[row]}, lies around {np.nanmedian(size[odd]):.4g}, that of all others around "
+        f"{np.nanmedian(size[others]):.4g}, and none lies between. This looks like two scales or units in one column: "
+        "store all rows in one, or leave these out with [[exclude]] in the dataset card."
+    )
 
 
 def _scaled_cells(seasons: Seasons, variate: Variate, values: Floats) -> list[Finding]:
@@ -158,12 +193,13 @@ def _scaled_cells(seasons: Seasons, variate: Variate, values: Floats) -> list[Fi
         f"lies between {ordered[at - 1]:.4g} and {ordered[at]:.4g}"
     )
     whole_rows = int(((large | np.isnan(values)).all(axis=1) & large.any(axis=1)).sum())
-    if large.sum() <= max(1, FEW_CELLS * len(ordered)) and not whole_rows:
+    samples = int(large.any(axis=1).sum())
+    if large.sum() <= max(1, FEW_CELLS * len(ordered)) and (samples < FEW_SAMPLES or not whole_rows):
         sentence = f"{told}: {int(large.sum())} cells lie far above all others and are read as measured."
         line = f'[[exclude]]\nsample_id = "{seasons.sample_id[row]}"\nreason = "spike"'
         return [Finding("warning", sentence, line)]
     raise InputError(
-        f"{seasons.where(row)}: {told}. {int(large.any(axis=1).sum())} of {len(values)} samples hold such values, which "
+        f"{seasons.where(row)}: {told}. {samples} of {len(values)} samples hold such values, which "
         "looks like two scales in one column. Store all rows in one scale, and set `scale` of this variate in the "
         "dataset card."
     )

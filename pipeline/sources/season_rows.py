@@ -26,32 +26,40 @@ def in_season_order(
 ) -> tuple[Calendar, Index, tuple[Finding, ...]]:
     """(the grid of the stored rows, the step of each row [R] on it, what to report).
 
-    Rows under the year of their season are moved so that step 0 is the first of the season.
+    Rows under the year of their season are moved so that step 0 is the first of the season. Raises `InputError` if the
+    card does not say which year is meant and the rows are not those of whole calendar years.
     """
     _refuse_days_of_the_year(card, calendar, step)
     a_year = calendar.steps_a_year
     wanted = steps or int(step.max()) + 1
     if calendar.offset == 0 or calendar.offset + wanted <= max(a_year, int(step.max()) + 1):
         return calendar, step, ()
-    meant = card.step_year or ("season" if _wraps(calendar, step, sample) else "calendar")
-    if meant == "season":
-        told = () if card.step_year else (_told("season", "the season", card.season_year),)
-        return replace(calendar, row_start=calendar.season_start), (step - calendar.offset) % a_year, told
-    return calendar, step, () if card.step_year else (_told("calendar", "the step itself", card.season_year),)
-
-
-def _told(key: str, whose: str, season_year: str) -> Finding:
-    other = {"season": "calendar", "calendar": "season"}[key]
-    reason = (
-        "because the rows of a year start with the first step of the season"
-        if key == "season"
-        else f"so a season takes its steps before New Year from rows of {'the year before' if season_year == 'end' else 'its own year'}"
-    )
+    if card.step_year == "season":
+        return replace(calendar, row_start=calendar.season_start), (step - calendar.offset) % a_year, ()
+    if card.step_year == "calendar":
+        return calendar, step, ()
+    wraps = _wraps(calendar, step, sample)
+    if wraps or len(np.unique(step)) < a_year - 1:
+        raise InputError(_question(card, calendar, wraps))
+    halves = "the year before" if card.season_year == "end" else "their own year"
     sentence = (
-        f"The season crosses New Year, and the year of a row is read as that of {whose}, {reason}. "
-        f'If that is wrong, set step_year = "{other}".'
+        "The season crosses New Year, and the year of a row is read as the calendar year of its step: the steps before "
+        f"New Year are taken from rows of {halves}."
     )
-    return Finding("warning", sentence, f'step_year = "{key}"')
+    return calendar, step, (Finding("warning", sentence, 'step_year = "calendar"'),)
+
+
+def _question(card: DatasetCard, calendar: Calendar, wraps: bool) -> str:
+    likely = (
+        "The rows of a year stand in the order of the season, which speaks for the first"
+        if wraps
+        else "The rows of a year hold some steps only, which fits both"
+    )
+    return (
+        f"{card.path}: the season starts on {calendar.season_start} and crosses New Year, and column {card.year} can "
+        f"mean two things. Either all rows of a season carry one year, the year of the season: set step_year = "
+        f'"season". Or each row carries the calendar year in which its step lies: set step_year = "calendar". {likely}.'
+    )
 
 
 def _wraps(calendar: Calendar, step: Index, sample: Index) -> bool:
@@ -82,6 +90,7 @@ def _refuse_days_of_the_year(card: DatasetCard, calendar: Calendar, step: Index)
     else:
         meaning = f"Set `step_days` to what a step really is{likely_meaning(most + 1)}"
     raise InputError(
-        f"{card.path}: column {card.step} counts to step {most + 1}, which at {calendar.days:g} days each is more than a "
+        f"{card.path}: column {card.step} counts to step {most + 1}, which at {calendar.days:g} days each "
+        "is more than a "
         f"year. {meaning}."
     )

@@ -83,7 +83,8 @@ def _refuse_marks(yields: Yields, missing: Sequence[float]) -> None:
     row = int(np.argmax(np.isin(positive, found.marks)))
     listed = ", ".join([*(f"{mark:g}" for mark in missing), *(f"{form.number(m):g}" for m in found.marks.tolist())])
     raise InputError(
-        f"{yields.at(row)}: the {yields.what} is {form.number(float(positive[row])):g}, and {found.cells} such stand in "
+        f"{yields.at(row)}: the {yields.what} is {form.number(float(positive[row])):g}, and {found.cells} "
+        "such stand in "
         f"the table, {found.others(form)}. This looks like missing data and would be learnt from: name it in the "
         f"dataset card, `missing = [{listed}]`, or leave those cells empty."
     )
@@ -92,9 +93,7 @@ def _refuse_marks(yields: Yields, missing: Sequence[float]) -> None:
 def _refuse_another_unit(yields: Yields, rows: NDArray[np.int64]) -> None:
     known = yields.target[rows]
     median = float(np.median(known))
-    # A median above the limit is a wrong unit of all rows, which has its own message.
-    limit = min(HIGHEST_YIELD, max(OTHER_UNIT * median, 25.0)) if median < HIGHEST_YIELD else np.inf
-    far = known > limit
+    far = (known > max(OTHER_UNIT * median, 25.0)) | ((known > HIGHEST_YIELD) & (known > GAP * median))
     if far.any():
         row = int(rows[np.argmax(far)])
         raise InputError(
@@ -107,8 +106,8 @@ def _refuse_another_unit(yields: Yields, rows: NDArray[np.int64]) -> None:
 
 def _odd_groups(yields: Yields, rows: NDArray[np.int64]) -> list[Finding]:
     """Years or files whose median is far from that of the others."""
-    known, found = yields.target[rows], []
-    groupings = [("year", yields.year[rows], str)]
+    known, found = yields.target[rows], list[Finding]()
+    groupings: list[tuple[str, NDArray[np.int64], Callable[[int], str]]] = [("year", yields.year[rows], str)]
     if yields.file is not None:
         groupings.append(("file", yields.file[rows], lambda one: yields.files[one]))
     for kind, group, name in groupings:
@@ -145,9 +144,13 @@ def _refuse_two_units(yields: Yields, rows: NDArray[np.int64]) -> None:
     if not len(inner) or inner.max() < GAP:
         return
     at = least - 1 + int(np.argmax(inner))
+    low, high = np.quantile(known[: at + 1], (0.1, 0.9))
+    if high > GAP * low:
+        return  # failed harvests spread down to zero; another unit keeps its spread
     row = int(rows[np.argmax(yields.target[rows] >= known[at + 1])])
     raise InputError(
-        f"{yields.at(row)}: the {yields.what} is {yields.target[row]:.4g} t/ha. {at + 1} yields are {known[at]:.4g} t/ha "
+        f"{yields.at(row)}: the {yields.what} is {yields.target[row]:.4g} t/ha. {at + 1} yields are "
+        f"{known[at]:.4g} t/ha "
         f"or less, {len(known) - at - 1} are {known[at + 1]:.4g} t/ha or more, and none lies between. This looks like "
         "two units (or two crops) in one column: store all yields in one unit, or leave rows out with [[exclude]] in "
         "the dataset card."
@@ -168,7 +171,8 @@ def _outliers(yields: Yields, rows: NDArray[np.int64]) -> list[Finding]:
     return [
         Finding(
             "warning",
-            f"{yields.at(row)}: the {yields.what} is {yields.target[row]:.4g} t/ha where the median is {median:.3g} and "
+            f"{yields.at(row)}: the {yields.what} is {yields.target[row]:.4g} t/ha where the median is "
+            f"{median:.3g} and "
             f"{beside}; is it right?",
         )
         for row, beside in odd
