@@ -78,6 +78,12 @@ def test_a_faulty_year_is_reported_and_not_refused() -> None:
     assert "year = 2019" in found.card_line
 
 
+def test_a_year_of_failed_harvests_is_no_other_unit() -> None:
+    target = sound()
+    target[YEAR == 2019] /= np.array([12, 12, 12, 12, 12, 12, 10, 9, 1, 1])
+    assert "year 2019" in " ".join(finding.sentence for finding in check_yields(yields(target)))
+
+
 def test_an_outlier_is_reported_with_its_line() -> None:
     (found,) = check_yields(yields(with_(8, value=38.0)))
     assert found.sentence.startswith("t.csv, line 10, column yield: the yield is 38 t/ha")

@@ -26,11 +26,13 @@ def check_history(
     history: YieldHistory, place: NDArray[np.str_], year: NDArray[np.int64], target: NDArray[np.float64], source: str
 ) -> tuple[Finding, ...]:
     """What to report about labels [N] in t/ha and their history. Raises `InputError` if they cannot both be right."""
+    if len(history) == 0:
+        return ()
     known = dict(
         zip(zip(history.place.tolist(), history.year.tolist(), strict=True), history.target.tolist(), strict=True)
     )
     labels = {(p, y): t for p, y, t in zip(place.tolist(), year.tolist(), target.tolist(), strict=True) if t > 0}
-    if not known or not labels:
+    if not labels:
         return ()
     same = _differences(labels, known, 0)
     _refuse_shifted(labels, known, same, source)

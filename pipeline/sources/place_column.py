@@ -87,7 +87,8 @@ def refuse_places_of_one_name(files: Sequence[Path], columns: Columns, place: st
     """
     text, when = columns.text[place], columns.text[date]
     keys = text.codes * (int(when.codes.max(initial=0)) + 2) + when.codes
-    if len(np.unique(keys)) == len(keys):
+    keys.sort()
+    if not (keys[1:] == keys[:-1]).any():
         return
     state = state_column(column_names(files[0]))
     if state is None or state == place or not all(state in column_names(path) for path in files):

@@ -19,6 +19,7 @@ from pipeline.table import Variate
 
 Floats = NDArray[np.float64]
 
+SOME = 300  # samples of a year or file tell its quantiles
 MOST_OUTSIDE = 0.5  # of the values of one year or file may lie outside of the declared range
 SCALED_GROUP = 5.0  # times the level of the other years or files, at nearly every step
 SCALED_CELLS = 100.0  # between neighbouring magnitudes: no quantity leaves such a gap
@@ -64,14 +65,33 @@ def check_series(seasons: Seasons, *, for_prediction: bool = False) -> tuple[Fin
             continue
         _refuse_narrow(seasons, variate, values)
         for kind, group, name in seasons.groupings():
+            some = _some_of_each(group)
             _refuse_group_outside(seasons, variate, values, kind, group, name)
-            _refuse_scaled_group(seasons, variate, values, kind, group, name)
+            _refuse_scaled_group(seasons, variate, values[some], kind, group[some], name, some)
         _refuse_scaled_rows(seasons, variate, values)
         found += _scaled_cells(seasons, variate, values)
         found += _zeros(variate, values)
         if not for_prediction:
             found += _shifts(seasons, variate, values)
     return tuple(found)
+
+
+def _some_of_each(group: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Evenly spaced samples of each group, enough for its quantiles: a large table is not sorted many times."""
+    order = np.argsort(group, kind="stable")
+    _, first, size = np.unique(group[order], return_index=True, return_counts=True)
+    chosen = [
+        start + np.unique(np.linspace(0, n - 1, min(n, SOME), dtype=np.int64))
+        for start, n in zip(first, size, strict=True)
+    ]
+    return np.sort(order[np.concatenate(chosen)])
+
+
+def _row_medians(values: Floats) -> Floats:
+    """The median of each row [N], NaN left out; one sort of all rows. Every row needs a value."""
+    ordered, count = np.sort(values, axis=1), np.count_nonzero(~np.isnan(values), axis=1)
+    rows = np.arange(len(values))
+    return np.asarray((ordered[rows, (count - 1) // 2] + ordered[rows, count // 2]) / 2)
 
 
 def _refuse_narrow(seasons: Seasons, variate: Variate, values: Floats) -> None:
@@ -109,9 +129,18 @@ def _refuse_group_outside(
 
 
 def _refuse_scaled_group(
-    seasons: Seasons, variate: Variate, values: Floats, kind: str, group: NDArray[np.int64], name: Callable[[int], str]
+    seasons: Seasons,
+    variate: Variate,
+    values: Floats,
+    kind: str,
+    group: NDArray[np.int64],
+    name: Callable[[int], str],
+    rows: NDArray[np.int64],
 ) -> None:
-    """A year or file whose level is many times that of the others at nearly every step; of two, the smaller one."""
+    """A year or file whose level is many times that of the others at nearly every step; of two, the smaller one.
+
+    rows [n]: where these samples stand in the table.
+    """
     names, sizes = np.unique(group, return_counts=True)
     for one in names[np.argsort(sizes, kind="stable")].tolist():
         mine, others = np.abs(values[group == one]), np.abs(values[group != one])
@@ -128,7 +157,7 @@ def _refuse_scaled_group(
             agree = (times >= least).mean() >= SHIFT_STEPS
             apart = quarters if times is ratio else 1 / quarters
             if agree and (apart >= least).all():
-                first = int(np.flatnonzero(group == one)[0])
+                first = int(rows[np.flatnonzero(group == one)[0]])
                 large = float(np.median(ratio))
                 shown = f"{large:,.0f}" if large >= 10 else f"{large:.3g}"
                 raise InputError(
@@ -156,7 +185,9 @@ def _refuse_scaled_rows(seasons: Seasons, variate: Variate, values: Floats) -> N
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        level = np.nanmedian(size[rows] / np.nanmedian(size, axis=0), axis=1)
+        usual = np.nanmedian(size[_some_of_each(np.zeros(len(size), np.int64))], axis=0)
+        level = _row_medians(size[rows] / usual)
+    rows, level = rows[~np.isnan(level)], level[~np.isnan(level)]
     order = np.argsort(level)
     gaps = level[order][1:] / level[order][:-1]
     at = int(np.argmax(gaps))
@@ -177,6 +208,8 @@ def _refuse_scaled_rows(seasons: Seasons, variate: Variate, values: Floats) -> N
 def _scaled_cells(seasons: Seasons, variate: Variate, values: Floats) -> list[Finding]:
     """A gap between magnitudes: some rows or steps are in another scale. Few such cells are spikes, and reported."""
     size = np.abs(values)
+    if not _has_gap(size):
+        return []
     ordered = np.sort(size[size > 0])
     if len(ordered) < LEAST_VALUES:
         return []
@@ -205,6 +238,13 @@ def _scaled_cells(seasons: Seasons, variate: Variate, values: Floats) -> list[Fi
     )
 
 
+def _has_gap(size: Floats) -> bool:
+    """Whether some powers of two hold no magnitude although smaller and larger ones do; cheaper than a sort."""
+    exponents = np.frexp(size[size > 0])[1]
+    used = np.flatnonzero(np.bincount(exponents - exponents.min())) if len(exponents) else np.zeros(0, np.int64)
+    return bool((np.diff(used) >= int(np.log2(SCALED_CELLS))).any())
+
+
 def _zeros(variate: Variate, values: Floats) -> list[Finding]:
     """Exact zeros in a band that has no other value near zero."""
     seen = values[~np.isnan(values)]
@@ -225,7 +265,9 @@ def _shifts(seasons: Seasons, variate: Variate, values: Floats) -> list[Finding]
         names = np.unique(group)
         if len(names) < 3:
             continue
-        shifts = [_shift(values[group == one], values[group != one]) for one in names.tolist()]
+        some = _some_of_each(group)
+        part, of = values[some], group[some]
+        shifts = [_shift(part[of == one], part[of != one]) for one in names.tolist()]
         middle = np.array([np.median(shift) if len(shift) else 0.0 for shift in shifts])
         for one, shift, size in zip(names.tolist(), shifts, middle, strict=True):
             largest = float(np.abs(middle[names != one]).max())

@@ -17,10 +17,10 @@ Floats = NDArray[np.float64]
 HIGHEST_YIELD = 250.0  # t/ha; sugar cane reaches about 200
 OTHER_UNIT = 30.0  # times the median: no field of a crop yields so much more than half of the others
 OTHER_UNIT_YEAR = 8.0  # times the median of the other years: dt/ha beside t/ha is 10
-ODD_YEAR = 2.5  # times the median of the other years, from which on it is reported
+ODD_YEAR = 2.2  # times the median of the other years, from which on it is reported
 OUTLIER = 4.0  # times the median, from which on a yield is reported if it is also far from the next
 NEXT = 2.0  # times the next largest
-GAP, LEAST_SHARE = 5.0, 0.1  # two groups of yields with nothing between them, each of at least this share
+GAP, LEAST_SHARE = 5.0, 0.2  # two groups of yields with nothing between them, each of at least this share
 LEAST_ROWS = 4
 
 
@@ -123,7 +123,11 @@ def _odd_groups(yields: Yields, rows: NDArray[np.int64]) -> list[Finding]:
                 f"{float(np.median(others)):.4g}"
             )
             large = max(ratio, 1 / ratio)
-            if large >= OTHER_UNIT_YEAR and (group == one).sum() >= 2:
+            mine = group == one
+            # Another unit moves low and high yields alike; a year of failed harvests does not.
+            tails = np.quantile(known[mine], (0.1, 0.9)) / np.quantile(known[~mine], (0.1, 0.9))
+            alike = (tails >= GAP).all() if ratio > 1 else (1 / tails >= GAP).all()
+            if large >= OTHER_UNIT_YEAR and alike and mine.sum() >= 2:
                 row = int(rows[np.argmax(group == one)])
                 raise InputError(
                     f"{yields.at(row)}: {told}. This looks like another unit: store all yields in one unit, or leave "
@@ -136,7 +140,7 @@ def _odd_groups(yields: Yields, rows: NDArray[np.int64]) -> list[Finding]:
 
 
 def _refuse_two_units(yields: Yields, rows: NDArray[np.int64]) -> None:
-    """Two groups of yields with a wide gap between them, within each year."""
+    """Two large groups of yields with a wide gap between them."""
     known = np.sort(yields.target[rows])
     ratio = known[1:] / known[:-1]
     least = max(2, int(np.ceil(LEAST_SHARE * len(known))))
@@ -150,10 +154,9 @@ def _refuse_two_units(yields: Yields, rows: NDArray[np.int64]) -> None:
     row = int(rows[np.argmax(yields.target[rows] >= known[at + 1])])
     raise InputError(
         f"{yields.at(row)}: the {yields.what} is {yields.target[row]:.4g} t/ha. {at + 1} yields are "
-        f"{known[at]:.4g} t/ha "
-        f"or less, {len(known) - at - 1} are {known[at + 1]:.4g} t/ha or more, and none lies between. This looks like "
-        "two units (or two crops) in one column: store all yields in one unit, or leave rows out with [[exclude]] in "
-        "the dataset card."
+        f"{known[at]:.4g} t/ha or less, {len(known) - at - 1} are {known[at + 1]:.4g} t/ha or more, and none lies "
+        "between. This looks like two units (or two crops) in one column: store all yields in one unit, or leave rows "
+        "out with [[exclude]] in the dataset card."
     )
 
 
