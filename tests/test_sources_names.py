@@ -83,6 +83,24 @@ def test_zeros_lost_in_the_history_are_restored_and_reported(tmp_path: Path) -> 
     assert sentences(table, "history knows yields of 2 of the 2 places")
 
 
+def test_a_history_in_capitals_is_reported(tmp_path: Path) -> None:
+    header = ["county", "year", *(f"ndvi_{step}" for step in range(4)), "yield"]
+    write(tmp_path / "t.csv", header, [[p, 2020, *season(i, 2020), 3 + i] for i, p in enumerate(["Adams", "Cook"])])
+    (tmp_path / "past").mkdir()
+    write(tmp_path / "past/h.csv", ["county", "year", "t"], [["ADAMS", 2015, 3], ["Cook", 2015, 4]])
+    history = '[history]\nfiles = "past/h.csv"\nplace = "county"\ncolumn = "t"\nunit = "t/ha"\n'
+    (tmp_path / "card.toml").write_text(CARD.format(form="wide", keys="") + TARGET + history)
+    table = read(tmp_path / "card.toml")
+    assert sentences(table, "'ADAMS' and 'Adams'", "differ only in capitals")
+    assert sentences(table, "yields of 1 of the 2 places", "such as Adams")
+
+
+def test_what_numbers_the_rows_of_a_program_is_no_place(tmp_path: Path) -> None:
+    table = read(plain(tmp_path, ["Unnamed: 0"], {2020: [["0"], ["1"]], 2021: [["0"], ["1"]]}))
+    assert len(set(table.place.tolist())) == 4
+    assert sentences(table, "No column is known to name the place")
+
+
 def test_a_row_number_beside_the_county_is_not_the_place(tmp_path: Path) -> None:
     years = {2020: [["0", "Adams"], ["1", "Brown"]], 2021: [["0", "Brown"], ["1", "Adams"]]}
     table = read(plain(tmp_path, ["id", "county"], years))

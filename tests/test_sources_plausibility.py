@@ -110,6 +110,17 @@ def test_a_shift_of_one_year_is_reported_and_not_refused() -> None:
     assert "year = 2022" in one.card_line
 
 
+@pytest.mark.parametrize("years", [2, 3, 4])
+@pytest.mark.parametrize("scale", [1, 10_000])
+def test_a_shift_is_found_among_few_years_too(years: int, scale: float) -> None:
+    table = seasons()
+    keep = table.year >= 2023 - years
+    values = table.values[keep].copy()
+    values[table.year[keep] == 2022] += np.float32(0.1)
+    some = Seasons(**(vars(table) | {"values": values * np.float32(scale), "year": table.year[keep]}))
+    assert len(found(some, "lies", "the same at every step")) == 1
+
+
 def test_exact_zeros_in_a_band_that_has_none_are_reported_and_dry_days_are_not() -> None:
     table = seasons()
     values = table.values.copy()
@@ -138,7 +149,7 @@ def test_a_table_says_what_was_found_and_refuses_before_it_is_built(tmp_path: Pa
         ]
         header = "field," + ",".join(f"ndvi_{step}" for step in range(STEPS)) + f",y{year}"
         (tmp_path / f"f_{year}.csv").write_text("\n".join([header, *lines]) + "\n")
-    with pytest.raises(InputError, match=r"f_2022\.csv, line 2.*file f_2022\.csv is about 9,\d+ times"):
+    with pytest.raises(InputError, match=r"f_2022\.csv, line 2.*year 2022 is about 9,\d+ times"):
         read(tmp_path)
     (tmp_path / "f_2022.csv").unlink()
     table_read = read(tmp_path)

@@ -22,7 +22,9 @@ PLACES = (
     "commune", "department", "location", "region",
 )  # fmt: skip
 # What may name the place or only the row of a file.
-ROW_IDS = ("id", "sample_id", "fid", "objectid", "ogc_fid", "index", "unnamed: 0", "")
+ROW_IDS = ("id", "sample_id")
+# What programs number rows with; never a place.
+COUNTERS = ("fid", "objectid", "ogc_fid", "index", "unnamed:_0", "")
 EXPORT_KEYS = ("system:index",)  # Google Earth Engine numbers the features of each export
 IGNORED = (".geo", "geometry", "lat", "lon", "latitude", "longitude", "area", "x", "y")
 # What a place may be in: two counties of one name lie in two of these.
@@ -150,7 +152,7 @@ def _row_numbers(name: str, parts: Sequence[Columns]) -> tuple[Finding, ...]:
 def _nameless(
     files: Sequence[Path], header: Sequence[str], used: Sequence[str], present: Mapping[str, str]
 ) -> tuple[Finding, ...]:
-    left = [name for name in header if name not in used and _key(name) not in (*IGNORED, *EXPORT_KEYS, "")]
+    left = [name for name in header if name not in used and _key(name) not in (*IGNORED, *EXPORT_KEYS, *COUNTERS)]
     if len(files) > 1 and not left and any(key in present for key in EXPORT_KEYS):
         raise InputError(
             f"{files[0]}: only system:index could name the place, and Earth Engine numbers the features of each export "

@@ -19,7 +19,7 @@ def report_places(
     """Findings about the places of N samples."""
     names = np.unique(place)
     years = np.unique(year)
-    found = [*near_names(names.tolist()), *_called_na(names, place)]
+    found = [*near_names(np.unique(np.concatenate([names, history.place])).tolist()), *_called_na(names, place)]
     sentence = f"{len(names)} places in {len(years)} year{'s' * (len(years) != 1)}."
     alone = new = 0
     if len(years) > 1:

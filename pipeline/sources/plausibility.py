@@ -32,7 +32,8 @@ LEAST_LOWER = 0.1  # of the values lie below the gap, so that noise around zero 
 FEW_CELLS = 0.02  # above the gap are spikes, which are reported and not refused
 ISOLATED_ZERO = 0.2  # of the median magnitude: smaller values than this make zero one of them
 SHIFT_STEPS = 0.8  # of the steps must agree on a shift
-SHIFT_TIMES = 3.0  # as large as that of any other year
+SHIFT_TIMES = 3.0  # as large as that of any other year among the rest
+LEAST_SHIFT = 0.15  # of the usual spread of the values
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,15 @@ class Seasons:
 
     def groupings(self) -> Iterator[tuple[str, NDArray[np.int64], Callable[[int], str]]]:
         """(kind, group [N], name of a group) of each way to compare; one that has a single group is left out."""
-        if self.file is not None and len(np.unique(self.file)) > 1:
+        if self.file is not None and len(np.unique(self.file)) > 1 and not self._file_is_year(self.file):
             yield "file", self.file, lambda group: self.files[group]
         if len(np.unique(self.year)) > 1:
             yield "year", self.year, str
+
+    def _file_is_year(self, file: NDArray[np.int64]) -> bool:
+        """Whether each file holds one year and each year stands in one file: then the year says it all."""
+        pairs = len(np.unique(np.stack([file, self.year]), axis=1).T)
+        return pairs == len(np.unique(file)) == len(np.unique(self.year))
 
 
 def check_series(seasons: Seasons, *, for_prediction: bool = False) -> tuple[Finding, ...]:
@@ -260,39 +266,50 @@ def _zeros(variate: Variate, values: Floats) -> list[Finding]:
 
 def _shifts(seasons: Seasons, variate: Variate, values: Floats) -> list[Finding]:
     """A year or file whose level lies apart from the others by the same amount at nearly every step."""
-    found = []
+    spread = float(np.subtract(*np.nanquantile(values, (0.75, 0.25))))
     for kind, group, name in seasons.groupings():
         names = np.unique(group)
-        if len(names) < 3:
-            continue
         some = _some_of_each(group)
         part, of = values[some], group[some]
-        shifts = [_shift(part[of == one], part[of != one]) for one in names.tolist()]
-        middle = np.array([np.median(shift) if len(shift) else 0.0 for shift in shifts])
-        for one, shift, size in zip(names.tolist(), shifts, middle, strict=True):
-            largest = float(np.abs(middle[names != one]).max())
-            if size and len(shift) >= 3 and abs(size) >= SHIFT_TIMES * largest and _is_steady(shift, size, values):
-                sentence = (
-                    f"{variate.name} of {kind} {name(one)} lies {abs(size):.3g} {'above' if size > 0 else 'below'} "
-                    f"that of the other {kind}s, about the same at every step. A change of sensor or processing "
-                    "(such as the offset of Sentinel-2 since 2022) looks like this."
-                )
-                line = f'[[exclude]]\nyear = {one}\nreason = "another level"' if kind == "year" else ""
-                found.append(Finding("warning", sentence, line))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a step without values has no level
+            level = np.stack([np.nanmedian(part[of == one], axis=0) for one in names])
+        found = []
+        for g, one in enumerate(names.tolist()):
+            others = np.delete(level, g, axis=0)
+            size = _steady_shift(level[g], others)
+            if abs(size) < LEAST_SHIFT * spread or abs(size) < SHIFT_TIMES * _largest_shift(others):
+                continue
+            sentence = (
+                f"{variate.name} of {kind} {name(one)} lies {abs(size):.3g} {'above' if size > 0 else 'below'} that of "
+                f"the other {kind}s, about the same at every step. A change of sensor or processing looks like this, "
+                "such as the offset of Sentinel-2 since 2022."
+            )
+            line = f'[[exclude]]\nyear = {one}\nreason = "another level"' if kind == "year" else ""
+            found.append(Finding("warning", sentence, line))
         if found:
-            break  # a file is often a year: one sentence is enough
-    return found
+            return found[:1] if len(names) == 2 else found
+    return []
 
 
-def _is_steady(shift: Floats, size: float, values: Floats) -> bool:
-    """Whether nearly all steps shift by about the same amount, more than a tenth of the usual spread."""
-    spread = float(np.subtract(*np.nanquantile(values, (0.75, 0.25))))
-    near = np.abs(shift - size) <= 0.5 * abs(size)
-    return bool(near.mean() >= SHIFT_STEPS and abs(size) >= 0.2 * spread)
-
-
-def _shift(mine: Floats, others: Floats) -> Floats:
+def _steady_shift(mine: Floats, others: Floats) -> float:
+    """By how much a level [T] lies above the others [G,T] if it is about the same at nearly every step, else 0."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        shift = np.nanmedian(mine, axis=0) - np.nanmedian(others, axis=0)
-    return np.asarray(shift[~np.isnan(shift)], np.float64)
+        shift = mine - np.nanmedian(others, axis=0)
+    shift = shift[~np.isnan(shift)]
+    if len(shift) < 3:
+        return 0.0
+    size = float(np.median(shift))
+    near = np.abs(shift - size) <= 0.5 * abs(size)
+    return size if near.mean() >= SHIFT_STEPS else 0.0
+
+
+def _largest_shift(level: Floats) -> float:
+    """The largest median shift of one of these levels [G,T] from the rest of them; 0 if there is one alone."""
+    if len(level) < 2:
+        return 0.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        shifts = [np.nanmedian(one - np.nanmedian(np.delete(level, g, axis=0), axis=0)) for g, one in enumerate(level)]
+    return float(np.nanmax(np.abs(shifts)))
