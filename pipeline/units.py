@@ -52,7 +52,7 @@ _MASSES = {
 }  # fmt: skip
 _AREAS = {
     "ha": "ha", "hectare": "ha", "hectares": "ha", "ac": "ac", "acre": "ac", "acres": "ac", "m2": "m2", "m^2": "m2",
-    "m²": "m2", "sqm": "m2",
+    "m²": "m2", "sqm": "m2", "hm2": "ha", "hm^2": "ha", "hm²": "ha",
 }  # fmt: skip
 _PER = re.compile(r"(?:/|per|_per_|\.per\.)")
 _INVERSE = re.compile(r"(?:\*\*|\^)?[-−–](\d)|⁻([¹²])")
@@ -67,9 +67,9 @@ def spell_unit(unit: str) -> str:
     # kg ha-1, g m-2, t.ha^-1: an exponent of minus one or two instead of a stroke.
     if match := _INVERSE.search(plain):
         power = match[1] or {"¹": "1", "²": "2"}[match[2]]
-        area = next((one for one in ("ha", "ac", "acre", "m") if plain[: match.start()].endswith(one)), "")
+        area = next((one for one in ("ha", "hm", "ac", "acre", "m") if plain[: match.start()].endswith(one)), "")
         mass = plain[: match.start() - len(area)].rstrip("./*")
-        parts = [mass, f"{area}2" if area == "m" and power == "2" else area]
+        parts = [mass, f"{area}2" if area in ("m", "hm") and power == "2" else area]
     else:
         parts = _PER.split(plain, maxsplit=1)
     if len(parts) != 2:

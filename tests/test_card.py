@@ -150,7 +150,8 @@ def test_an_unknown_unit_names_the_card_and_the_known_ones() -> None:
     [
         ("BU / ACRE", "bu/ac"), ("bushels per acre", "bu/ac"), ("ton/ha", "t/ha"), ("tonnes ha-1", "t/ha"),
         ("MT/HA", "t/ha"), ("kg ha-1", "kg/ha"), ("kg ha^-1", "kg/ha"), ("kg/hectare", "kg/ha"), ("g m⁻²", "g/m2"),
-        ("g/m^2", "g/m2"), ("lb / acre", "lb/ac"), ("quintals/ha", "q/ha"), ("tons per acre", "ton/ac"),
+        ("g/m^2", "g/m2"), ("lb / acre", "lb/ac"), ("quintals/ha", "q/ha"), ("kg hm-2", "kg/ha"),
+        ("tons per acre", "ton/ac"),
     ],
 )  # fmt: skip
 def test_units_are_understood_as_people_spell_them_and_it_is_said(written: str, known: str) -> None:

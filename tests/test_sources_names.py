@@ -161,6 +161,15 @@ def test_two_counties_of_one_name_ask_for_the_state(tmp_path: Path) -> None:
         read(folder / "card.toml")
 
 
+def test_many_rows_of_one_place_and_date_are_reported(tmp_path: Path) -> None:
+    header = ["county", "year", "date", "ndvi", "yield"]
+    rows = [["Adams", 2020, f"2020-0{m}-01", 0.2 + 0.1 * m + part, 3] for part in (0, 0.05) for m in (4, 5)]
+    write(tmp_path / "t.csv", header, rows)
+    keys = 'date = "date"\nstep_days = "month"\nseason_start = "04-01"\nseason_steps = 2'
+    (tmp_path / "card.toml").write_text(CARD.format(form="long", keys=keys) + TARGET)
+    assert sentences(read(tmp_path / "card.toml"), "2 of 4 rows share place and date", "the state")
+
+
 @pytest.mark.parametrize("columns", [["NDVI_20220401", "NDVI_20220411"], ["2022-04-01", "2022-04-11"],
                                      ["2022_04_01_NDVI", "2022_04_11_NDVI"], ["1.4.2022", "11.4.2022"]])  # fmt: skip
 def test_dates_in_a_header_belong_in_a_long_table(tmp_path: Path, columns: list[str]) -> None:

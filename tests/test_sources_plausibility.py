@@ -92,10 +92,11 @@ def test_samples_in_another_scale_are_refused_in_whatever_year_they_stand(share:
     assert "two scales" in told
 
 
-def test_a_scale_that_was_applied_twice_is_refused() -> None:
+@pytest.mark.parametrize("scale", [1e-4, 1e-3, 0.01])
+def test_a_scale_that_was_applied_twice_is_refused(scale: float) -> None:
     table = seasons(NDVI)
-    told = refusal(changed(table, np.ones(len(table.year), bool), 1e-4))
-    assert "less than 1% of the declared range -0.2 to 1" in told
+    told = refusal(changed(table, np.ones(len(table.year), bool), scale))
+    assert "less than 2% of the declared range -0.2 to 1" in told
     assert "scale applied twice" in told
 
 

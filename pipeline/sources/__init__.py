@@ -55,7 +55,8 @@ def read(
 
     Rows of a long table that share a place, a date and a variate are averaged; samples with a yield of zero or below
     are dropped. Both are counted. Rows are sorted by sample_id. Raises `InputError` with file, row, value, limit and
-    advice for any input that cannot be read; what was dropped, masked or excluded is counted in the table's `counts`.
+    advice for any input that cannot be read, or cannot be right; what was dropped, masked or excluded is counted in the
+    table's `counts`, and what may be wrong or was assumed stands in its `findings`.
     """
     if year is not None:
         refuse_odd_year(year, "--year")

@@ -28,13 +28,15 @@ from pipeline.sources.marks_report import unmatched_marks
 from pipeline.sources.memory import Budget
 from pipeline.sources.named_years import rows_of_other_seasons
 from pipeline.sources.place_column import refuse_places_of_one_name
-from pipeline.sources.place_names import restore_zeros
+from pipeline.sources.place_names import TWO_OF_ONE_NAME, restore_zeros
 from pipeline.sources.radiometry import Level
 from pipeline.sources.rows import Length, StoredRows, seasons
 from pipeline.sources.season_rows import in_season_order
 from pipeline.sources.sides import side_a_sample
 from pipeline.sources.time_zones import zones_of_texts
 from pipeline.table import Count
+
+MOST_AVERAGED = 0.1  # of the rows may share place and date with another one before it is a finding
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
     elsewhere = rows_of_other_seasons(card, calendar, seen, dates, _row_years(card, table, seen), keys.sample, steps)
     values, levelled = _values(card, seen, inside, keys.sample, step, len(keys.names), steps)
     moved = "observation row counted to the season of its date, though its year column names another"
+    repeated = _repeated(seen, inside, keys.sample, dates)
     return Draft(
         values=values,
         target=cells.one_a_sample(labels, table.target, keys.labelled, keys.names),
@@ -121,15 +124,10 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
         static=cells.static_of(seen, card.static, keys.sample, keys.names),
         incomplete=np.zeros(len(keys.names), bool),
         where=cells.sample_where(seen, keys.sample, labels, keys.labelled),
-        counts=(
-            *_outside(~inside, steps),
-            *_told(moved, elsewhere),
-            *_repeated(seen, inside, keys.sample, dates),
-            *levelled,
-        ),
+        counts=(*_outside(~inside, steps), *_told(moved, elsewhere), *repeated, *levelled),
         assigned=_assigned(card, table, keys.sample, keys.labelled, keys.names),
         group=_label_group(card, table, keys.sample, keys.labelled, keys.names),
-        findings=(*table.findings, *keys.findings),
+        findings=(*table.findings, *keys.findings, *_averaged(repeated, int(inside.sum()))),
     )
 
 
@@ -401,6 +399,15 @@ def _repeated(seen: Columns, inside: NDArray[np.bool_], sample: Index, dates: Da
     days = dates[inside].astype(np.int64)
     rows = cells.repeated_rows(seen.measured[inside], sample[inside], days)
     return _told("observation row averaged with an earlier one of its place and date", rows)
+
+
+def _averaged(repeated: tuple[Count, ...], rows: int) -> tuple[Finding, ...]:
+    """A finding if many rows share place and date: they may be of several places with one name."""
+    averaged = sum(count.rows for count in repeated)
+    if averaged < MOST_AVERAGED * rows:
+        return ()
+    sentence = f"{averaged} of {rows} rows share place and date with another row and are averaged. {TWO_OF_ONE_NAME}"
+    return (Finding("warning", sentence, 'place = "<column>"'),) if averaged else ()
 
 
 def _told(reason: str, rows: int) -> tuple[Count, ...]:
