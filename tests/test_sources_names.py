@@ -146,6 +146,11 @@ def test_what_is_always_said_about_places(tmp_path: Path) -> None:
     assert sentences(table, "3 places in 2 years. 2 are seen in one year only; 1 of 2021 were never seen before.")
 
 
+def test_a_last_year_of_new_names_is_a_warning(tmp_path: Path) -> None:
+    table = read(plain(tmp_path, ["place"], {2020: [["a"], ["b"]], 2021: [["a"], ["b"]], 2022: [["A1"], ["B1"]]}))
+    assert [f.severity for f in table.findings if "places in 3 years" in f.sentence] == ["warning"]
+
+
 def test_two_counties_of_one_name_ask_for_the_state(tmp_path: Path) -> None:
     years: dict[int, list[Sequence[str]]] = {2020: [["IL", "Adams"], ["IA", "Adams"]]}
     with pytest.raises(InputError, match=r"sample Adams\|2020 is there already.*the state must be part of the name"):

@@ -131,6 +131,19 @@ def test_exact_zeros_in_a_band_that_has_none_are_reported_and_dry_days_are_not()
     assert found(seasons(kind="rain"), "exactly 0") == []
 
 
+@pytest.mark.parametrize(("value", "what"), [(10.0, "most values of ndvi"), (None, "a value of ndvi far")])
+def test_what_lies_outside_of_the_declared_range_is_reported(value: float | None, what: str) -> None:
+    table = seasons(NDVI)
+    values = table.values.copy()
+    if value is None:
+        values[5, 0, 3] = -5
+    else:
+        values[5] *= np.float32(value)
+    (one,) = found(Seasons(**(vars(table) | {"values": values})), "outside of the declared range -0.2 to 1")
+    assert what in one.sentence
+    assert "p5|2018" in one.sentence
+
+
 def test_one_spike_is_reported_and_read() -> None:
     table = seasons()
     values = table.values.copy()

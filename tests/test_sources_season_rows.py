@@ -106,6 +106,23 @@ def test_months_under_one_harvest_year_are_a_question_and_the_card_answers_it(tm
     assert table.counts == ()
 
 
+def test_named_samples_take_the_key_and_the_limits_too(tmp_path: Path) -> None:
+    def named(rows: list[tuple[str, int, int, float]], keys: str) -> SeasonTable:
+        path = long(tmp_path, rows, 'sample_id = "id"\n' + keys)
+        lines = (tmp_path / "t.csv").read_text().splitlines()
+        named_rows = [f"{','.join(line.split(',')[:2])}," + line for line in lines[1:]]
+        named_rows = [line.replace(",", "-", 1) for line in named_rows]
+        (tmp_path / "t.csv").write_text("\n".join([f"id,{lines[0]}", *named_rows]) + "\n")
+        return read(path)
+
+    table = named(by_season(), AUTUMN + 'step_year = "season"')
+    assert table.sample_id.tolist() == ["p-2018", "p-2019", "p-2020"]
+    assert table.observed.all()
+    assert table.steps == 6
+    with pytest.raises(InputError, match="days of the year"):
+        named([("p", 2020, day, 0.2) for day in range(1, 366, 8)], "step_days = 8")
+
+
 def test_the_same_rows_by_calendar_year_take_their_first_months_from_the_year_before(tmp_path: Path) -> None:
     table = read(long(tmp_path, by_season(), AUTUMN + 'step_year = "calendar"'))
     assert table.sample_id.tolist() == ["p|2019", "p|2020"]
@@ -115,6 +132,16 @@ def test_the_same_rows_by_calendar_year_take_their_first_months_from_the_year_be
 def test_rows_in_the_order_of_the_calendar_that_hold_half_a_year_are_a_question_too(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"can mean two things.*fits both"):
         read(long(tmp_path, sorted(by_season()), AUTUMN))
+
+
+def test_a_wide_row_is_a_calendar_year_and_it_is_said(tmp_path: Path) -> None:
+    header = ["place", "y", *(f"a_{month}" for month in range(1, 13)), "t"]
+    rows = [["p", year, *(year / 1000 + month / 100 for month in range(1, 13)), 3] for year in (2019, 2020)]
+    (tmp_path / "t.csv").write_text("\n".join(",".join(map(str, row)) for row in [header, *rows]) + "\n")
+    (tmp_path / "card.toml").write_text(CARD.format(form="wide", keys=AUTUMN) + TARGET)
+    table = read(tmp_path / "card.toml")
+    assert table.sample_id.tolist() == ["p|2020"]
+    assert "from the row of the year before" in table.describe_findings()
 
 
 def test_whole_calendar_years_are_read_as_such_and_it_is_said(tmp_path: Path) -> None:

@@ -89,6 +89,13 @@ def test_an_outlier_is_reported_with_its_line() -> None:
     assert found.sentence.startswith("t.csv, line 10, column yield: the yield is 38 t/ha")
 
 
+def test_a_field_in_another_unit_is_reported_with_the_number_of_its_yields() -> None:
+    target = sound()
+    target[3::PLACES] *= 10
+    (found,) = check_yields(yields(target))
+    assert "5 yields lie so far out" in found.sentence
+
+
 def test_failed_harvests_that_spread_down_to_zero_are_no_second_unit() -> None:
     target = sound()
     target[::5] = np.geomspace(0.004, 0.2, 10)

@@ -24,6 +24,7 @@ from pipeline.sources.memory import Budget
 from pipeline.sources.plain import STEP_DAYS, plan_plain
 from pipeline.sources.radiometry import Level
 from pipeline.sources.rows import Length, seasons
+from pipeline.sources.season_rows import told_of_wide_rows
 from pipeline.sources.wide import load_rows, plan_by_card
 from pipeline.table import SeasonTable, Variate, YieldHistory
 
@@ -174,7 +175,10 @@ def _draft(
             [(variate.low, variate.high) for variate in card.series],
             for_prediction,
         )
-        return seasons(rows, Calendar.of(card), length, str(card.path))
+        calendar = Calendar.of(card)
+        draft = seasons(rows, calendar, length, str(card.path))
+        crossing = told_of_wide_rows(calendar, rows.values.shape[2], draft.values.shape[2])
+        return replace(draft, findings=(*draft.findings, *crossing))
     load = load_long if card.format == "long" else load_cube
     return grid(card, load(card, files, year, budget, for_prediction), length.steps, for_prediction)
 

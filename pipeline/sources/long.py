@@ -31,7 +31,7 @@ from pipeline.sources.place_column import refuse_places_of_one_name
 from pipeline.sources.place_names import TWO_OF_ONE_NAME, restore_zeros
 from pipeline.sources.radiometry import Level
 from pipeline.sources.rows import Length, StoredRows, seasons
-from pipeline.sources.season_rows import in_season_order
+from pipeline.sources.season_rows import in_season_order, refuse_days_of_the_year
 from pipeline.sources.sides import side_a_sample
 from pipeline.sources.time_zones import zones_of_texts
 from pipeline.table import Count
@@ -169,7 +169,11 @@ def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: i
         rows_of_other_seasons(card, calendar, seen, dates, said, sample, steps)
         year, step = _sample_dates(calendar, dates, said, steps)
     else:
-        year, step = _needed_years(card, table, seen), _steps(card, seen) - calendar.offset
+        year, step = _needed_years(card, table, seen), _steps(card, seen)
+        refuse_days_of_the_year(card, calendar, step)
+        step = step - calendar.offset
+        if card.step_year == "season":
+            step = step % calendar.steps_a_year
         steps = _sample_steps(card, calendar, int(step.max()) + 1, steps)
         assert card.step is not None
         cells.refuse_repeated_steps(seen, card.step, sample, step, names)
@@ -320,6 +324,7 @@ def _date_steps(card: DatasetCard, calendar: Calendar, steps: int | None) -> int
 
 def _sample_steps(card: DatasetCard, calendar: Calendar, found: int, steps: int | None) -> int:
     """T of samples with ids and step numbers; steps that no row has are unobserved, but only within the year."""
+    calendar.refuse_longer_than_a_year(steps or found, str(card.path))
     if steps is None or steps <= found or calendar.offset + steps <= calendar.steps_a_year:
         return steps or found
     raise InputError(

@@ -10,7 +10,7 @@ from pipeline.sources.place_names import near_names
 from pipeline.table import YieldHistory
 
 SHOWN = 3
-MOST_ALONE = 0.5  # of the places may be seen in one year only before it is a warning
+MOST_ALONE = 0.5  # of the places may be seen in one year only, or be new in the last one, before it is a warning
 
 
 def report_places(
@@ -29,7 +29,8 @@ def report_places(
         earlier = np.unique(place[year < years[-1]])
         new = int((~np.isin(np.unique(place[year == years[-1]]), earlier)).sum())
         sentence += f" {alone} are seen in one year only; {new} of {years[-1]} were never seen before."
-    odd = alone > MOST_ALONE * len(names)
+    last = len(np.unique(place[year == years[-1]]))
+    odd = alone > MOST_ALONE * len(names) or new > MOST_ALONE * last
     found.append(Finding("warning" if odd and not for_prediction else "note", sentence))
     if len(history):
         found.append(_history(names, history))

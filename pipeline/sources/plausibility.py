@@ -77,6 +77,7 @@ def check_series(seasons: Seasons, *, for_prediction: bool = False) -> tuple[Fin
         _refuse_scaled_rows(seasons, variate, values)
         found += _scaled_cells(seasons, variate, values)
         found += _zeros(variate, values)
+        found += _far_outside(seasons, variate, values)
         if not for_prediction:
             found += _shifts(seasons, variate, values)
     return tuple(found)
@@ -242,6 +243,30 @@ def _scaled_cells(seasons: Seasons, variate: Variate, values: Floats) -> list[Fi
         "looks like two scales in one column. Store all rows in one scale, and set `scale` of this variate in the "
         "dataset card."
     )
+
+
+def _far_outside(seasons: Seasons, variate: Variate, values: Floats) -> list[Finding]:
+    """Samples that lie mostly outside of the declared range, and cells further from it than it is wide."""
+    if variate.low is None or variate.high is None:
+        return []
+    outside = (values < variate.low) | (values > variate.high)
+    width = variate.high - variate.low
+    far = (values < variate.low - width) | (values > variate.high + width)
+    seen = np.count_nonzero(~np.isnan(values), axis=1)
+    odd = (seen > 0) & (outside.sum(axis=1) > MOST_OUTSIDE * seen)
+    if not odd.any() and not far.any():
+        return []
+    rows = odd if odd.any() else far.any(axis=1)
+    row = int(np.argmax(rows))
+    step = int(np.nanargmax(np.where(outside[row], np.abs(values[row]), np.nan)))
+    n = int(rows.sum())
+    what = f"most values of {variate.name} outside" if odd.any() else f"a value of {variate.name} far outside"
+    sentence = (
+        f"{n} sample{'s have' if n > 1 else ' has'} {what} of the declared range {variate.low:g} to {variate.high:g}, such "
+        f"as {values[row, step]:.4g} at step {step} of {seasons.sample_id[row]}."
+    )
+    line = f'[[exclude]]\nsample_id = "{seasons.sample_id[row]}"\nreason = "outside of the range"'
+    return [Finding("warning" if odd.any() else "note", sentence, line)]
 
 
 def _has_gap(size: Floats) -> bool:

@@ -29,7 +29,7 @@ def in_season_order(
     Rows under the year of their season are moved so that step 0 is the first of the season. Raises `InputError` if the
     card does not say which year is meant and the rows are not those of whole calendar years.
     """
-    _refuse_days_of_the_year(card, calendar, step)
+    refuse_days_of_the_year(card, calendar, step)
     a_year = calendar.steps_a_year
     wanted = steps or int(step.max()) + 1
     if calendar.offset == 0 or calendar.offset + wanted <= max(a_year, int(step.max()) + 1):
@@ -49,6 +49,18 @@ def in_season_order(
     return calendar, step, (Finding("warning", sentence, 'step_year = "calendar"'),)
 
 
+def told_of_wide_rows(calendar: Calendar, stored: int, steps: int) -> tuple[Finding, ...]:
+    """A finding if seasons of `steps` steps are put together from two wide rows of `stored` steps each."""
+    if calendar.offset + steps <= stored:
+        return ()
+    whose = "the year before" if calendar.season_year == "end" else "its own year"
+    sentence = (
+        "The season crosses New Year, and a wide row is read as the steps of one calendar year: a season takes its "
+        f"steps before New Year from the row of {whose}."
+    )
+    return (Finding("note", sentence, f'season_year = "{calendar.season_year}"'),)
+
+
 def _question(card: DatasetCard, calendar: Calendar, wraps: bool) -> str:
     likely = (
         "The rows of a year stand in the order of the season, which speaks for the first"
@@ -57,8 +69,10 @@ def _question(card: DatasetCard, calendar: Calendar, wraps: bool) -> str:
     )
     return (
         f"{card.path}: the season starts on {calendar.season_start} and crosses New Year, and column {card.year} can "
-        f"mean two things. Either all rows of a season carry one year, the year of the season: set step_year = "
-        f'"season". Or each row carries the calendar year in which its step lies: set step_year = "calendar". {likely}.'
+        "mean two things. Either all rows of a season carry one year, the year of the season: set step_year = "
+        '"season". Or each row carries the calendar year in which its step lies: set step_year = "calendar". '
+        f"{likely}. "
+        "If step 1 is the first step of the season and not of the calendar year, set `calendar_start` to its day."
     )
 
 
@@ -75,7 +89,7 @@ def _wraps(calendar: Calendar, step: Index, sample: Index) -> bool:
     return bool(several.any() and wrapped[several].mean() > MOST_WRAP)
 
 
-def _refuse_days_of_the_year(card: DatasetCard, calendar: Calendar, step: Index) -> None:
+def refuse_days_of_the_year(card: DatasetCard, calendar: Calendar, step: Index) -> None:
     """Raise `InputError` for step numbers that run on after a year: they are days, or steps of another length."""
     most = int(step.max())
     if most * calendar.days < 365:

@@ -161,22 +161,26 @@ def _refuse_two_units(yields: Yields, rows: NDArray[np.int64]) -> None:
 
 
 def _outliers(yields: Yields, rows: NDArray[np.int64]) -> list[Finding]:
+    """The yields above a gap that are far from the median, and a single one far below all others."""
     known = yields.target[rows]
     median = float(np.median(known))
-    order = np.argsort(known)
-    largest, below = known[order[-1]], known[order[-2]]
-    smallest, above = known[order[0]], known[order[1]]
-    odd = []
-    if largest >= OUTLIER * median and largest >= NEXT * below:
-        odd.append((int(rows[order[-1]]), f"the next largest is {below:.4g}"))
-    if smallest * 20 <= median and smallest * 5 <= above:
-        odd.append((int(rows[order[0]]), f"the next smallest is {above:.4g}"))
-    return [
-        Finding(
-            "warning",
-            f"{yields.at(row)}: the {yields.what} is {yields.target[row]:.4g} t/ha where the median is "
-            f"{median:.3g} and "
-            f"{beside}; is it right?",
-        )
-        for row, beside in odd
-    ]
+    ordered = np.sort(known)
+    jumps = np.flatnonzero((ordered[1:] >= OUTLIER * median) & (ordered[1:] >= NEXT * ordered[:-1]))
+    found = []
+    if len(jumps):
+        below, least = ordered[jumps[0]], ordered[jumps[0] + 1]
+        high = rows[known >= least]
+        found.append(_outlier(yields, int(high[0]), len(high), median, f"the next lower one is {below:.4g}"))
+    if ordered[0] * 20 <= median and ordered[0] * 5 <= ordered[1]:
+        row = int(rows[np.argmin(known)])
+        found.append(_outlier(yields, row, 1, median, f"the next higher one is {ordered[1]:.4g}"))
+    return found
+
+
+def _outlier(yields: Yields, row: int, cells: int, median: float, beside: str) -> Finding:
+    more = f" {cells} yields lie so far out; are they in one unit?" if cells > 1 else " Is it right?"
+    return Finding(
+        "warning",
+        f"{yields.at(row)}: the {yields.what} is {yields.target[row]:.4g} t/ha where the median is {median:.3g} and "
+        f"{beside}.{more}",
+    )
