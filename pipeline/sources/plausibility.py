@@ -262,7 +262,8 @@ def _far_outside(seasons: Seasons, variate: Variate, values: Floats) -> list[Fin
     n = int(rows.sum())
     what = f"most values of {variate.name} outside" if odd.any() else f"a value of {variate.name} far outside"
     sentence = (
-        f"{n} sample{'s have' if n > 1 else ' has'} {what} of the declared range {variate.low:g} to {variate.high:g}, such "
+        f"{n} sample{'s have' if n > 1 else ' has'} {what} of the declared range {variate.low:g} to "
+        f"{variate.high:g}, such "
         f"as {values[row, step]:.4g} at step {step} of {seasons.sample_id[row]}."
     )
     line = f'[[exclude]]\nsample_id = "{seasons.sample_id[row]}"\nreason = "outside of the range"'
