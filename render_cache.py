@@ -141,6 +141,8 @@ def render(args: Arguments) -> int:
         print(note)
     print(f"{table.name}: {len(table)} samples x {len(table.variates)} variates x {table.steps} steps. "
           f"{table.describe_yields()} {table.describe_counts()}{why and f' {why}.'}")  # fmt: skip
+    if table.findings:
+        print(table.describe_findings())
     encoder = None if args.encoder == "none" else resolve(args.encoder)
     if encoder:
         print(f"encoder {encoder.name}: {encoder.reason}")
@@ -148,7 +150,9 @@ def render(args: Arguments) -> int:
             encoder = replace(encoder, location=os.path.abspath(encoder.location))
 
     with clock(seconds, "key"):
-        folds = make_folds(table.year, table.place, table.sample_id, split, args.seed, table.assigned, args.folds)
+        folds = make_folds(
+            table.year, table.place, table.sample_id, split, args.seed, table.assigned, args.folds, table.group
+        )
         variants = to_draw(args, table, folds)
         blocks = [block for _, variant in variants for block in variant]
         spec = embedding_spec(args.style, encoder.to_dict()) if encoder else None

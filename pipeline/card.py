@@ -27,8 +27,9 @@ from pydantic import (
 )
 
 from pipeline.errors import InputError
+from pipeline.findings import Finding
 from pipeline.table import FIRST_YEAR, LAST_YEAR
-from pipeline.units import to_tonnes_per_hectare
+from pipeline.units import TONNES_PER_HECTARE, spell_unit, to_tonnes_per_hectare
 
 StepDays = float | Literal["month", "dekad"]
 LONGEST_NAME = 60
@@ -149,11 +150,15 @@ class DriverCard(VariateCard):
 
 
 class TargetCard(_Part):
-    """`[target]`: the yield column; `unit`, or else `factor`, turns it into t/ha."""
+    """`[target]`: the yield column; `unit`, or else `factor`, turns it into t/ha.
+
+    `group` is the column of the district, farm or trial whose one yield was copied onto several samples.
+    """
 
     column: Text
     unit: Text | None = None
     factor: Positive | None = None
+    group: Text | None = None
 
 
 class ExcludeCard(_Part):
@@ -234,7 +239,7 @@ class SourceCard(_Part):
     calendar: CalendarCard | None = None
     latitude: Text | None = None
     longitude: Text | None = None
-    missing: list[Finite] | None = None
+    missing: list[Finite | Text] | None = None
     date_order: Literal["dmy", "mdy"] | None = None
     separator: Separator | None = None
     decimal: Decimal | None = None
@@ -290,11 +295,12 @@ class DatasetCard(_Part):
     harvest: MonthDay | None = None
     season_steps: Annotated[int, Field(ge=2)] | None = None
     season_year: Literal["end", "start"] = "end"
+    step_year: Literal["calendar", "season"] | None = None
     cut: Annotated[int, Field(ge=1)] | None = None
     target: TargetCard | None = None
     static: list[Text] = Field(default_factory=list)
     split: Text | None = None
-    missing: list[Finite] = Field(default_factory=list)
+    missing: list[Finite | Text] = Field(default_factory=list)
     date_order: Literal["dmy", "mdy"] | None = None
     separator: Separator | None = None
     decimal: Decimal | None = None
@@ -390,6 +396,26 @@ class DatasetCard(_Part):
         """Where the card lies."""
         return self._path
 
+    def units_told(self) -> tuple[Finding, ...]:
+        """How the units of yields are read, if they are spelled in another way than the known ones."""
+        units = [part.unit for part in (self.target, self.history) if part is not None and part.unit is not None]
+        spelled = {unit: spell_unit(unit) for unit in units if spell_unit(unit).casefold() != unit.casefold()}
+        known = {unit: name for unit, name in spelled.items() if name in (*TONNES_PER_HECTARE, "bu/ac")}
+        return tuple(
+            Finding("note", f"The yield unit {unit!r} is read as {name}.", f'unit = "{name}"')
+            for unit, name in known.items()
+        )
+
+    @property
+    def missing_numbers(self) -> tuple[float, ...]:
+        """The stored numbers that stand for missing data."""
+        return tuple(float(mark) for mark in self.missing if not isinstance(mark, str))
+
+    @property
+    def missing_texts(self) -> tuple[str, ...]:
+        """The texts that stand for missing data in columns of numbers."""
+        return tuple(mark for mark in self.missing if isinstance(mark, str))
+
     def target_factor(self) -> float:
         """What the target column is multiplied with to give t/ha; 1 where the card has no target."""
         if self.target is None:
@@ -411,7 +437,7 @@ class _Sources(_Part):
 
 # Keys that a source has, or that several sources have no use for.
 _OF_ONE_FILE = ("format", "files", "variates", "drivers", "target", "static", "year", "date", "step", "first_step",
-                "latitude", "longitude", "sample_id", "split", "radiometry")  # fmt: skip
+                "latitude", "longitude", "sample_id", "split", "radiometry", "step_year")  # fmt: skip
 
 
 def _with_sources(keys: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -421,7 +447,11 @@ def _with_sources(keys: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """
     stray = next((key for key in _OF_ONE_FILE if key in keys), None)
     if stray is not None:
-        where = "leave it out" if stray in ("format", "sample_id", "split", "radiometry") else "write it in the source"
+        where = (
+            "leave it out"
+            if stray in ("format", "sample_id", "split", "radiometry", "step_year")
+            else "write it in the source"
+        )
         raise InputError(
             f"{path}: the dataset card cannot be used. The key `{stray}` stands beside [[sources]], which meet by "
             f"place and season; {where}."

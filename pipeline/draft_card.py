@@ -295,7 +295,8 @@ def _variates(looks: Sequence[TableLook]) -> Iterator[tuple[str, list[str]]]:
 
 
 def _range(name: str, numbers: NDArray[np.float64]) -> list[str]:
-    rest = numbers[~np.isin(numbers, usual_marks(numbers))]
+    rest = numbers[~np.isin(numbers.astype(np.float32), np.array(usual_marks(numbers), np.float32))]
+    rest = rest[~np.isnan(rest)]
     if len(rest) == 0:
         return [f"# {ASK}it holds no number; leave it out?"]
     low, high = float(rest.min()), float(rest.max())

@@ -315,3 +315,87 @@ def test_a_history_and_static_numbers_of_a_year_beside_sources(folder, frames):
     assert len(table.history) == 16
     assert table.static[:, 0].tolist() == [year - 2000 for year in table.year]
     assert "  sown.csv (sown): 4 places, 16 place-years; 16 met" in table.notes[-1]
+
+
+def test_marks_of_a_source_are_known_as_texts_and_named_once_if_none_holds_them(folder, frames, one_file):
+    series, yields, soil = frames
+    stored = series[["place", "date", "ndvi"]].astype({"ndvi": object})
+    stored.loc[len(stored)] = ["p1", date(2018, 4, 2), "(D)"]
+    stored.to_csv(folder / "ndvi.csv", index=False)
+    soil.to_csv(folder / "soil.csv", index=False)
+    late = pd.DataFrame([["p9", 2018, -9999]], columns=["place", "year", "harvest"])
+    pd.concat([yields, late]).to_csv(folder / "yields.csv", index=False)
+    table = read_card(folder, 'missing = ["(D)", -9999, -77]\n' + HEAD + dated("ndvi") + TARGET + SOIL)
+    np.testing.assert_array_equal(table.values, one_file.values)
+    np.testing.assert_array_equal(table.target, one_file.target)
+    unmatched = [one.sentence for one in table.findings if "`missing` names" in one.sentence]
+    assert len(unmatched) == 1
+    assert unmatched[0].startswith("`missing` names -77, and no cell")
+
+
+def test_a_mark_that_no_card_names_is_refused_behind_an_offset(folder, frames):
+    stored = frames[0][["place", "date", "ndvi"]].assign(ndvi=lambda rows: rows.ndvi * 200 + 50)
+    stored.loc[[3, 4], "ndvi"] = 255
+    stored.to_csv(folder / "ndvi.csv", index=False)
+    form = ", scale = 0.005, offset = -0.25, low = 0, high = 1 }]"
+    with pytest.raises(InputError, match=r"ndvi.csv, line 5, column ndvi: 255 stands in 2 cells of this variate"):
+        read_card(folder, HEAD + dated("ndvi").replace(" }]", form) + TARGET)
+
+
+@pytest.mark.parametrize("kind", ["csv", "netcdf"])
+def test_places_of_all_sources_are_spelled_in_one_form(folder, frames, one_file, kind):
+    """One file has its leading zeros, blanks or a decimal point, another one does not; NA is a name."""
+    series, yields, soil = frames
+    spelled = {"p1": "01001", "p2": "01002", "p3": "17019", "p4": "NA"}
+    short = {"p1": "1001", "p2": "1002 ", "p3": "17019.0", "p4": "NA"}
+    stored = series[["place", "date", "ndvi"]].assign(place=series.place.map(short))
+    if kind == "csv":
+        stored.to_csv(folder / "ndvi.csv", index=False)
+        source = dated("ndvi")
+    else:
+        stored.assign(date=pd.to_datetime(stored.date)).set_index(["place", "date"]).to_xarray().to_netcdf(
+            folder / "ndvi.nc"
+        )
+        source = dated("ndvi", keys='format = "netcdf"').replace(".csv", ".nc")
+    yields.assign(place=yields.place.map(spelled)).to_csv(folder / "yields.csv", index=False)
+    soil.assign(place=soil.place.map(spelled)).to_csv(folder / "soil.csv", index=False)
+    table = read_card(folder, HEAD + source + TARGET + SOIL)
+    assert np.unique(table.place).tolist() == ["01001", "01002", "17019", "NA"]
+    np.testing.assert_array_equal(table.values, one_file.values)
+    np.testing.assert_array_equal(table.static, one_file.static)
+    assert any("Leading zeros differ in the names of 2 places of ndvi" in one.sentence for one in table.findings)
+
+
+def test_two_spellings_of_one_year_in_one_source_are_refused(folder, frames):
+    cut(folder, frames, "ndvi")
+    _, yields, _ = frames
+    twice = yields.assign(place=yields.place.replace({"p1": "1001", "p2": "01001", "p3": "17019"}))
+    twice.to_csv(folder / "yields.csv", index=False)
+    with pytest.raises(InputError, match=r"yields.csv: places '1001' and '01001' both occur in 2018"):
+        read_card(folder, HEAD + dated("ndvi") + TARGET)
+
+
+def test_the_source_of_the_yields_names_their_groups(folder, frames):
+    cut(folder, frames, "ndvi")
+    _, yields, _ = frames
+    named = yields.assign(district=yields.place.map({"p1": "a", "p2": "a", "p3": "b", "p4": ""}))
+    named.to_csv(folder / "yields.csv", index=False)
+    grouped = HEAD + dated("ndvi") + TARGET.replace('"t/ha"', '"t/ha", group = "district"')
+    table = read_card(folder, grouped)
+    assert table.group_column == "district"
+    assert len(np.unique(table.group)) == 3 * len(YEARS)
+    again = named.iloc[:1].assign(district="b")
+    pd.concat([named, again]).to_csv(folder / "yields.csv", index=False)
+    with pytest.raises(InputError, match="place p1 is of group b here and of a in another row of that year"):
+        read_card(folder, grouped)
+
+
+def test_days_of_the_year_are_no_steps_of_a_source_either(folder, frames):
+    series = frames[0]
+    days = series[["place", "year", "ndvi"]].assign(step=series.step * 10 + 91)
+    days.to_csv(folder / "ndvi.csv", index=False)
+    source = dated("ndvi").replace('date = "date"', 'year = "year"\nstep = "step"')
+    with pytest.raises(InputError, match="column step counts to step"):
+        read_card(folder, HEAD + source + TARGET)
+    with pytest.raises(InputError, match=r"`step_year` stands beside .*leave it out"):
+        read_card(folder, 'step_year = "season"\n' + HEAD + source + TARGET)

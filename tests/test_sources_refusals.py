@@ -108,7 +108,7 @@ CASES = [
          "*.csv", ("2022.csv", "2021.csv", "lacks b_0, b_1", "also has c_0, c_1")),
     Case("duplicate sample", {"f.csv": f"{HEAD}\n{GOOD}q,1,2,3,4,5\n{GOOD}"}, "f.csv",
          ("f.csv, line 4", "sample p|2022", "f.csv, line 2", "`sample_id`")),
-    Case("no place", {"f.csv": f"{HEAD}\n{GOOD}NA,1,2,3,4,5\n"}, "f.csv", ("line 3, column place", "empty", "Fill it")),
+    Case("no place", {"f.csv": f"{HEAD}\n{GOOD},1,2,3,4,5\n"}, "f.csv", ("line 3, column place", "empty", "Fill it")),
     Case("no yield is left", {"f.csv": f"{HEAD}\np,1,2,3,4,\nq,1,2,3,4,0\nr,1,2,3,4,-2\n"}, "f.csv",
          ("none of the 3 samples", "1 x sample without a yield", "2 x sample with a yield of zero or below")),
     Case("nothing observed", {"f.csv": f"{HEAD}\np,,,,,5\n"}, "f.csv", ("none of the 1", "without any observation")),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.sources.columns import Columns, Text
+from pipeline.sources.place_names import TWO_OF_ONE_NAME
 
 Index = NDArray[np.int64]
 
@@ -92,7 +93,7 @@ def one_a_sample(columns: Columns, column: str | None, sample: Index, names: NDA
         raise InputError(
             f"{columns.where(row)}, column {column}: sample {names[sample[row]]} has {numbers[row]:g} here and "
             f"{found[sample[row]]:g} in another row; a sample has one. Correct the rows, or name the column that tells "
-            "the samples apart as `sample_id` in the dataset card."
+            f"the samples apart as `sample_id` in the dataset card. {TWO_OF_ONE_NAME}"
         )
     return found
 
@@ -134,7 +135,7 @@ def refuse_repeated_steps(columns: Columns, column: str, sample: Index, step: In
     raise InputError(
         f"{columns.where(two)}: sample {names[sample[two]]} has step {columns.exact[column][two]:g} already "
         f"({columns.where(one)}). Remove one of the rows, or name the column that tells the samples apart as "
-        "`sample_id` in the dataset card."
+        f"`sample_id` in the dataset card. {TWO_OF_ONE_NAME}"
     )
 
 

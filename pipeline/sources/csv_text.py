@@ -15,6 +15,7 @@ from pipeline.errors import InputError
 from pipeline.sources.csv_format import USUAL, CsvFormat, CsvKeys, format_of
 
 MISSING = ("", "NA", "NaN", "nan", "null")
+MISSING_NAMES = ("", "NaN", "nan", "null")  # NA is a name: Namibia, North America
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|infinity|nan)\s*", re.IGNORECASE)
 _MAGIC = {
     b"PAR1": "a Parquet file (.parquet)",
@@ -114,12 +115,23 @@ def cell(path: Path, row: int, column: str, keys: CsvKeys = USUAL) -> str:
     raise ValueError(f"{path} has no row {row}")
 
 
+def padded(texts: Collection[str]) -> list[str]:
+    """The texts of `missing` as exports write them, with or without a blank at either side."""
+    return [form for text in texts for form in (text, f" {text}", f"{text} ")]
+
+
 def explain(
-    path: Path, numbers: Collection[str], static: Collection[str], detail: str, keys: CsvKeys = USUAL
+    path: Path,
+    numbers: Collection[str],
+    static: Collection[str],
+    detail: str,
+    keys: CsvKeys = USUAL,
+    missing: Collection[str] = (),
 ) -> InputError:
     """The first thing in the file that the fast reader must have refused, in words; `detail` where none is found."""
     form = format_of(path, keys)
     sign = "comma" if form.decimal == "," else "point"
+    empty = {*MISSING, *padded(missing)}
     rows = _rows(path, form)
     _, header = next(rows)
     if next(_rows(path, form), None) is not None and next(rows, None) is None:
@@ -136,11 +148,11 @@ def explain(
                     f"an unquoted {form.separator!r}."
                 )
             for place, name in number_columns:
-                if cells[place] not in MISSING and not _NUMBER.fullmatch(_with_point(cells[place], form)):
+                if cells[place] not in empty and not _NUMBER.fullmatch(_with_point(cells[place], form)):
                     return InputError(
                         f"{path}, line {line}, column {name}: {cells[place]!r} is not a number. Write numbers with "
                         f"a decimal {sign} and no other sign, and leave the cell empty (or NA) where there is none."
-                        f"{CATEGORY * (name in static)}"
+                        f"{_as_missing(cells[place])}{CATEGORY * (name in static)}"
                     )
     except InputError as found:
         return found
@@ -150,6 +162,13 @@ def explain(
 def _with_point(cell: str, form: CsvFormat) -> str:
     """A number as the pattern of numbers spells it; one with the other decimal sign becomes none."""
     return cell if form.decimal == "." else cell.replace(".", "?").replace(",", ".")
+
+
+def _as_missing(text: str) -> str:
+    """The line of the card for a text without digits, which may stand for missing data."""
+    if any(c.isdigit() for c in text):
+        return ""
+    return f' If it stands for missing data, name it in the dataset card: missing = ["{text.strip()}"].'
 
 
 def _rows(path: Path, form: CsvFormat) -> Iterator[tuple[int, list[str]]]:

@@ -19,7 +19,7 @@ from pipeline.sources.columns import column_names
 from pipeline.sources.csv_format import CsvFormat, format_of
 from pipeline.sources.csv_text import is_csv, is_gzip
 from pipeline.sources.dates import DateError, parse_days
-from pipeline.sources.marks import MARKS
+from pipeline.sources.marks import Stored, marks_in
 
 MOST_ROWS = 200_000  # are looked at
 LEAST_STEPS = 3  # columns that differ in one number make a band
@@ -151,14 +151,11 @@ def inspect_table(path: Path) -> TableLook:
     )
 
 
-def usual_marks(numbers: NDArray[np.float64]) -> list[int]:
-    """Usual marks of missing data that lie far from all other numbers."""
-    found = np.isin(numbers, MARKS)
-    rest = np.abs(numbers[~found])
-    reach = 3 * float(np.quantile(rest, 0.99)) if len(rest) else 0.0
-    return sorted(
-        {int(mark) for mark in numbers[found] if abs(mark) > reach or (mark < 0 <= numbers[~found].min(initial=0))}
-    )
+def usual_marks(numbers: NDArray[np.float64]) -> list[int | float]:
+    """Usual marks of missing data that lie far from all other numbers, as the readers look for them."""
+    with np.errstate(over="ignore"):
+        found = marks_in([numbers.astype(np.float32)], Stored(), least_cells=1).marks.astype(np.float64)
+    return [int(mark) if mark == int(mark) else round(mark, 4) for mark in sorted(set(found.tolist()))]
 
 
 def _head(path: Path, form: CsvFormat | None) -> pa.Table:
