@@ -14,7 +14,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import tyro
@@ -27,7 +27,7 @@ from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.series import fold_ranges
 from pipeline.sources import read
-from pipeline.splits import EVERY, Fold, SplitName, make_folds
+from pipeline.splits import EVERY, Fold, SplitChoice, make_folds, resolve_split
 from pipeline.table import SeasonTable
 from pipeline.twins import refuse_twins
 from report.output import write_whole
@@ -61,8 +61,9 @@ class Arguments:
     """Dataset card, data file, folder or glob."""
     cache: str = "image_cache"
     """The cache; what is missing in it is rendered first."""
-    split: SplitName = "forward"
-    """How rows are held out. The more years or places are held out, the more can be told."""
+    split: SplitChoice = "auto"
+    """How rows are held out; auto: forward if the table has three years or more, else by places.
+    The more years or places are held out, the more can be told."""
     folds: str | None = None
     """Only these folds of the split, as in 2021,2022; all by default: of forward, each year with two before it."""
     year: int | None = None
@@ -134,7 +135,12 @@ class Matrix:
 
 def ablate(args: Arguments, command: str) -> int:
     """Plan, render, run, compare, write: the whole program."""
-    matrix = prepare(args)
+    table = read(args.data, year=args.year)
+    split, why = resolve_split(args.split, table, by_years="forward")
+    if why:
+        print(why)
+    args = replace(args, split=split)
+    matrix = prepare(args, table)
     if args.dry_run:
         refuse_another(matrix.out, matrix.shared)
         describe(matrix)
@@ -153,8 +159,8 @@ def ablate(args: Arguments, command: str) -> int:
     return 1 if failures else 0
 
 
-def prepare(args: Arguments) -> Matrix:
-    """Everything that can be refused is refused here. Writes nothing."""
+def prepare(args: Arguments, table: SeasonTable | None = None) -> Matrix:
+    """Everything that can be refused is refused here, with the split settled. Writes nothing."""
     for name, least in (("seeds", 1), ("workers", 1), ("draws", 1000)):
         if getattr(args, name) < least:
             raise InputError(f"--{name} is {getattr(args, name)}; at least {least} is needed.")
@@ -168,8 +174,11 @@ def prepare(args: Arguments) -> Matrix:
             "honest interval can be had. Use --split forward, leave-year-out or place."
         )
     refuse_unless_cache(args.cache)
-    table = read(args.data, year=args.year)
-    folds = make_folds(table.year, table.place, table.sample_id, args.split, chosen=args.folds or EVERY)
+    table = read(args.data, year=args.year) if table is None else table
+    assert args.split != "auto"  # settled
+    folds = make_folds(
+        table.year, table.place, table.sample_id, args.split, chosen=args.folds or EVERY, group=table.group
+    )
     refuse_twins(table, folds)
     encoder, others = resolve(args.encoder), [resolve(name) for name in args.encoders]
     every = (*ARMS, *(encoder_arm(other.label) for other in others))

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from cache.storage import CacheError, refuse_unless_cache
 from model.encoders import EncoderError
 from pipeline.errors import InputError
+from pipeline.findings import describe_findings
 from pipeline.render import Style
 from pipeline.series import series_blocks
 from pipeline.sources import read
@@ -34,10 +35,9 @@ from report.run import RunFolder
 from report.tables import ENDINGS, by_place, write_table
 from stages import forecasting
 from stages.filling import fill
+from stages.new_data_checks import in_the_order_of, refuse_other_numbers, spelled_as_learnt
 from stages.prepare import Pictures
 from stages.tuning import encoder_for
-
-MOST_SPREADS = 5.0  # of the training values may the median of a variate lie from their mean
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,10 @@ def forecast(args: Arguments) -> int:
         refuse_unless_learnt(args.run, as_of, steps, fitted)
     unfinished = None if as_of is None else steps
     table = read(args.data, year=args.year, for_prediction=True, memory_gb=args.memory_gb, unfinished=unfinished)
+    table = in_the_order_of(table, result["seasons"])
     refuse_unless_alike(table, result)
+    known = [place for record in fitted.values() for place in record["forecaster"]["known"]["place"]]
+    table, found = spelled_as_learnt(table, known)
     if as_of is not None and (last := forecasting.step_read(next(iter(fitted.values()))["forecaster"], as_of)) < as_of:
         print(f"steps {last + 1} to {as_of} are not read: {args.run} forecasts after step {last}. Train with --steps "
               f"{as_of} to use them.")  # fmt: skip
@@ -113,7 +116,11 @@ def forecast(args: Arguments) -> int:
     if not table.observed.any():
         raise InputError(f"{table.name}: nothing is observed in the first {as_of or steps} steps of any season.")
     refuse_other_numbers(table, fitted)
+    for note in table.notes:
+        print(note)
     print(f"{table.name}: {len(table)} samples. {table.describe_counts()}")
+    if table.findings or found:
+        print(describe_findings((*table.findings, *found)))
     pictures = None
     if result["cache_spec"]:
         style, framing = Style(**result["style"]), next(iter(fitted.values()))["framing"]
@@ -201,20 +208,6 @@ def refuse_unless_alike(table: SeasonTable, result: dict[str, Any]) -> None:
             raise InputError(
                 f"{table.name} has {name} {found}, the run was trained on {wanted}. Describe the file with the dataset "
                 "card of the run (names, units and steps must agree), or train a run on seasons like these."
-            )
-
-
-def refuse_other_numbers(table: SeasonTable, fitted: Mapping[str, Any]) -> None:
-    """Raises InputError where a variate's typical value is far from what the run has seen: another unit or scale."""
-    for v, name in enumerate(table.variate_names):
-        seen = table.values[:, v][table.observed[:, v]]
-        middle = float(np.median(seen)) if len(seen) else None
-        scales = [(r["scaler"]["mean"][v], r["scaler"]["std"][v]) for r in fitted.values()]
-        if middle is not None and all(abs(middle - mean) > MOST_SPREADS * std for mean, std in scales):
-            mean, std = scales[0]
-            raise InputError(
-                f"{table.name} has {name} of {middle:.4g} in the middle, the run learnt from {mean:.4g} +- {std:.2g}: "
-                "another unit or scale? Bring the numbers to those of the run (`scale` in a dataset card does it)."
             )
 
 

@@ -37,7 +37,7 @@ from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.series import SeriesBlock, fold_ranges, fold_variants, outside
 from pipeline.sources import read
-from pipeline.splits import Fold, SplitName, make_folds
+from pipeline.splits import Fold, SplitChoice, make_folds, resolve_split
 from pipeline.table import SeasonTable
 from pipeline.views import Views, view_tables
 from pipeline.windows import Framing, steps_named
@@ -67,8 +67,9 @@ class Arguments:
     """Who works: processes here (loky), or the workers of a running Dask or Ray, which draw and embed."""
     scheduler: str | None = None
     """Address of the Dask scheduler (tcp://host:8786) or the Ray head; its processes run in a copy of this folder."""
-    split: SplitName = "year"
-    """Whose training rows set the y-range of variates that have no physical range on the card."""
+    split: SplitChoice = "auto"
+    """Whose training rows set the y-range of variates that have no physical range on the card. auto: by years where the
+    table has three or more, else by places, else by rows."""
     folds: str | None = None
     """The folds that train.py will be given; `all` for every year of a forward split, not only the last three."""
     seed: int = 0
@@ -135,8 +136,13 @@ def render(args: Arguments) -> int:
     seconds: dict[str, float] = {}
     with clock(seconds, "read"):
         table = read(args.data, year=args.year, memory_gb=args.memory_gb)
+    split, why = resolve_split(args.split, table, seed=args.seed)
+    for note in table.notes:
+        print(note)
     print(f"{table.name}: {len(table)} samples x {len(table.variates)} variates x {table.steps} steps. "
-          f"{table.describe_yields()} {table.describe_counts()}")  # fmt: skip
+          f"{table.describe_yields()} {table.describe_counts()}{why and f' {why}.'}")  # fmt: skip
+    if table.findings:
+        print(table.describe_findings())
     encoder = None if args.encoder == "none" else resolve(args.encoder)
     if encoder:
         print(f"encoder {encoder.name}: {encoder.reason}")
@@ -144,7 +150,9 @@ def render(args: Arguments) -> int:
             encoder = replace(encoder, location=os.path.abspath(encoder.location))
 
     with clock(seconds, "key"):
-        folds = make_folds(table.year, table.place, table.sample_id, args.split, args.seed, table.assigned, args.folds)
+        folds = make_folds(
+            table.year, table.place, table.sample_id, split, args.seed, table.assigned, args.folds, table.group
+        )
         variants = to_draw(args, table, folds)
         blocks = [block for _, variant in variants for block in variant]
         spec = embedding_spec(args.style, encoder.to_dict()) if encoder else None

@@ -132,6 +132,7 @@ def train(args: Arguments, processes: Processes, command: str) -> None:
     """Read, split, gather, train fold by fold, write the run: the whole program."""
     precision = choose(args.learning.precision, processes.device)
     ground = prepare_ground(args)
+    args = ground.args
     trackers = wanted_trackers(args.run.tensorboard, args.run.wandb, args.run.mlflow)
     run, keeper = open_run(args, ground, processes)
     outcomes: list[Any] = []

@@ -30,6 +30,18 @@ def yield_metrics(y_true: Numbers, y_pred: Numbers) -> dict[str, float]:
     }
 
 
+def nrmse_by_year(y_true: Numbers, y_pred: Numbers, year: NDArray[np.int64]) -> float:
+    """CY-Bench's score: of each year 100 x RMSE / mean observed yield of that year; the median over years.
+
+    Of n forecasts, each of a year [n]. Raises ValueError as `yield_metrics` does, and for years of another shape.
+    """
+    _refuse(y_true, y_pred)
+    if year.shape != y_true.shape:
+        raise ValueError(f"metrics need a year for each forecast; got {year.shape} for {y_true.shape}")
+    parts = [year == one for one in np.unique(year)]
+    return float(np.median([100 * yield_metrics(y_true[rows], y_pred[rows])["nrmse"] for rows in parts]))
+
+
 def completion_metrics(
     y_true: Numbers, y_pred: Numbers, observed: NDArray[np.bool_], data_range: Numbers, names: Sequence[str]
 ) -> dict[str, float]:

@@ -14,6 +14,11 @@ HeadName = Literal["linear", "mlp"]
 PaddingName = Literal["end", "none"]
 
 
+def fitting_patch(patch: int, window: int) -> int:
+    """The default patch, or as many steps as the window has if those are fewer: a short season needs no flag."""
+    return max(1, min(patch, window))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """What a model is made of. Raises ValueError where parts cannot work together."""

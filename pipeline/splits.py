@@ -11,9 +11,10 @@ import xxhash
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.table import SIDES
+from pipeline.table import SIDES, SeasonTable
 
 SplitName = Literal["year", "forward", "leave-year-out", "place", "random", "card"]
+SplitChoice = Literal["auto", "year", "forward", "leave-year-out", "place", "random", "card"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 
 FORWARD_TESTS = 3  # the last years that the forward split tests in turn, unless more are asked for
@@ -33,6 +34,34 @@ class Fold:
     valid: Index
     test: Index
     by_place: bool = False
+
+
+def resolve_split(
+    choice: SplitChoice, table: SeasonTable, by_years: SplitName = "year", seed: int = 0
+) -> tuple[SplitName, str]:
+    """(the split that `choice` means for a table, a sentence that says why; it is empty unless `choice` is auto).
+
+    auto takes `by_years` if the table has three years, else places if it has five, else rows. A split that would leave
+    a fold without the samples it needs is passed over, and the sentence says so. Raises `InputError` if none is left.
+    """
+    if choice != "auto":
+        return choice, ""
+    passed_over = []
+    for split in dict.fromkeys((by_years, "place", "random")):
+        try:
+            make_folds(table.year, table.place, table.sample_id, split, seed, group=table.group)
+        except InputError as error:
+            passed_over.append(str(error).split(". Use")[0])
+            continue
+        optimistic = "; rows of one place and year may train and test, so scores are optimistic" * (split == "random")
+        reason = f" because {'; '.join(passed_over)}" if passed_over else f": {_years_told(table.year)}"
+        return split, f"--split auto takes {split}{reason}{optimistic}"
+    raise InputError(f"--split auto finds no split that fits: {'; '.join(passed_over)}. Add years, places or samples.")
+
+
+def _years_told(year: NDArray[np.int64]) -> str:
+    years = np.unique(year)
+    return f"the table has {len(years)} years, {years[0]} to {years[-1]}"
 
 
 def thinned(folds: tuple[Fold, ...], share: float, seed: int) -> tuple[Fold, ...]:
@@ -55,11 +84,13 @@ def make_folds(
     seed: int = 0,
     assigned: NDArray[np.str_] | None = None,
     chosen: str | None = None,
+    group: Index | None = None,
 ) -> tuple[Fold, ...]:
     """The folds of a split over N samples; year, place, sample_id, assigned [N]. The order of rows does not matter.
 
     chosen: the folds by name, as in "2021,2022", in their own order; "all": every one; None: every one, but of forward
     the last three.
+    group [N]: rows of one number share one yield and never stand on two sides; None: each row has its own.
 
     year            the last year tests, the one before validates, the rest trains
     forward         each year with two before it tests a model of the years before it, the latest of which validates
@@ -72,10 +103,11 @@ def make_folds(
     Raises InputError when there are too few years or places, fewer than two samples in a part, no sides, or no fold
     that `chosen` names.
     """
+    group = np.arange(len(year)) if group is None else group
     if split == "place":
-        folds = list(_by_place(place, seed))
+        folds = list(_by_place(joined_places(place, group), seed))
     elif split == "random":
-        folds = [_at_random(sample_id, seed)]
+        folds = [_at_random(sample_id, group, seed)]
     elif split == "card":
         folds = [_as_assigned(assigned, place)]
     else:
@@ -85,7 +117,46 @@ def make_folds(
         _refuse_if_small(fold, split)
         if split not in ("random", "card"):
             refuse_shared_groups(fold, place if split == "place" else year)
+        _refuse_shared_yields(fold, group, sample_id, split)
     return tuple(folds)
+
+
+def joined_places(place: NDArray[np.str_], group: Index) -> NDArray[np.str_]:
+    """[N]: one name for all places that share a yield, directly or through others; else the place's own."""
+    names, code = np.unique(place, return_inverse=True)
+    parent = np.arange(len(names))
+
+    def root(one: int) -> int:
+        while parent[one] != one:
+            parent[one] = parent[parent[one]]
+            one = int(parent[one])
+        return one
+
+    _, first, of = np.unique(group, return_index=True, return_inverse=True)
+    for row in np.flatnonzero(code != code[first[of]]).tolist():
+        one, other = sorted((root(int(code[row])), root(int(code[first[of[row]]]))))
+        parent[other] = one
+    return names[[root(one) for one in range(len(names))]][code]
+
+
+def _refuse_shared_yields(fold: Fold, group: Index, sample_id: NDArray[np.str_], split: SplitName) -> None:
+    """Raise `InputError` if a yield that several rows share stands on two sides: only assigned sides can do that."""
+    side = np.full(len(group), -1)
+    for number, rows in enumerate((fold.train, fold.valid, fold.test)):
+        side[rows] = number
+    rows = np.flatnonzero(side >= 0)
+    order = rows[np.lexsort((side[rows], group[rows]))]
+    torn = np.flatnonzero((group[order][1:] == group[order][:-1]) & (side[order][1:] != side[order][:-1]))
+    if len(torn):
+        one, other = order[torn[0]], order[torn[0] + 1]
+        raise InputError(
+            f"--split {split}: samples {str(sample_id[one])!r} and {str(sample_id[other])!r} share one yield, and "
+            f"fold {fold.name} "
+            f"has the one in {SIDES[side[one]]} and the other in {SIDES[side[other]]} ({len(torn)} yields "
+            "are torn like "
+            "this): what is tested would be known. Correct the column of `split`, or, if the yields only happen to be "
+            "equal, name a column that tells their rows apart as [target] `group` in the dataset card."
+        )
 
 
 def _choose(folds: list[Fold], names: str | None, split: SplitName) -> list[Fold]:
@@ -147,9 +218,18 @@ def _by_place(place: NDArray[np.str_], seed: int) -> Iterator[Fold]:
         )
 
 
-def _at_random(sample_id: NDArray[np.str_], seed: int) -> Fold:
-    draw = np.array([xxhash.xxh3_64_intdigest(name.encode(), seed=seed) for name in sample_id.tolist()], np.uint64)
-    rank = np.argsort(np.argsort(draw, kind="stable"), kind="stable") / max(1, len(draw))
+def _at_random(sample_id: NDArray[np.str_], group: Index, seed: int) -> Fold:
+    """Groups are drawn by the first of their sample ids, and put on a side as a whole."""
+    named = np.argsort(sample_id, kind="stable")
+    _, first, of = np.unique(group[named], return_index=True, return_inverse=True)
+    ids = sample_id[named][first]
+    draw = np.array([xxhash.xxh3_64_intdigest(name.encode(), seed=seed) for name in ids.tolist()], np.uint64)
+    order = np.argsort(draw, kind="stable")
+    size = np.bincount(of)
+    before = np.empty(len(ids), np.int64)
+    before[order] = np.cumsum(size[order]) - size[order]  # rows of the groups that were drawn earlier
+    rank = np.empty(len(sample_id))
+    rank[named] = before[of] / max(1, len(sample_id))
     return Fold(
         "random",
         np.flatnonzero(rank >= 0.3),

@@ -9,6 +9,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
+from pipeline.findings import Finding, describe_findings
 
 FIRST_YEAR, LAST_YEAR = 1900, 2100
 SIDES = ("train", "valid", "test")
@@ -74,6 +75,11 @@ class SeasonTable:
     cut       the step, 1 to T-1, from which stage 1 completes the season; T//2 where 0 is given
     assigned  [N] str, the side of SIDES that the data puts a sample on; None where it says nothing
     harvest_days  from the start of the season to the usual harvest, where the card tells it; changes no forecast
+    days_to_harvest [N] float64, the same of each sample, where a calendar gives each place its own; None without
+    notes     what the first lines of a program say of how the data were read; changes no forecast
+    group     [N] int64: rows of one group share one yield that was measured once; by default each row is its own
+    group_column  the column that names the groups; None if they were found, or if there are none
+    findings  what was noticed while reading and not refused
     """
 
     name: str
@@ -98,6 +104,11 @@ class SeasonTable:
     driver_units: tuple[str, ...] = ()
     drivers_known: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
     harvest_days: float | None = None
+    days_to_harvest: NDArray[np.float64] | None = None
+    notes: tuple[str, ...] = ()
+    group: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    group_column: str | None = None
+    findings: tuple[Finding, ...] = ()
 
     def __post_init__(self) -> None:
         n, v, t = self.values.shape
@@ -109,7 +120,10 @@ class SeasonTable:
         object.__setattr__(self, "cut", cut_of(self.cut, t, self.name))
         if self.static.shape[0] != n:
             object.__setattr__(self, "static", np.full((n, len(self.static_names)), np.nan, np.float32))
+        if self.group.shape[0] == 0:
+            object.__setattr__(self, "group", np.arange(n))
         shapes = {
+            "group": (self.group.shape, (n,)),
             "observed": (self.observed.shape, (n, v, t)),
             "target": (self.target.shape, (n,)),
             "sample_id": (self.sample_id.shape, (n,)),
@@ -121,6 +135,7 @@ class SeasonTable:
             "drivers_observed": (self.drivers_observed.shape, (n, r, t)),
             "driver_units": ((len(self.driver_units),), (r,)),
             "drivers_known": (self.drivers_known.shape, (r,)),
+            "days_to_harvest": ((n,) if self.days_to_harvest is None else self.days_to_harvest.shape, (n,)),
             "assigned": ((n,) if self.assigned is None else self.assigned.shape, (n,)),
         }
         for name, (found, wanted) in shapes.items():
@@ -130,7 +145,7 @@ class SeasonTable:
             raise ValueError(f"assigned has {set(self.assigned.tolist()) - set(SIDES)}, which are no sides")
         self._refuse_what_no_season_can_be()
         arrays = [self.values, self.observed, self.target, self.sample_id, self.place, self.year, self.static]
-        for array in (*arrays, self.drivers, self.drivers_observed, self.drivers_known):
+        for array in (*arrays, self.drivers, self.drivers_observed, self.drivers_known, self.group):
             array.setflags(write=False)
 
     def _refuse_what_no_season_can_be(self) -> None:
@@ -192,6 +207,8 @@ class SeasonTable:
             drivers=self.drivers[index],
             drivers_observed=self.drivers_observed[index],
             assigned=None if self.assigned is None else self.assigned[index],
+            days_to_harvest=None if self.days_to_harvest is None else self.days_to_harvest[index],
+            group=self.group[index],
         )
 
     def as_of(self, step: int) -> SeasonTable:
@@ -214,6 +231,21 @@ class SeasonTable:
             drivers_observed=self.drivers_observed & ahead,
         )
 
+    @property
+    def knows_harvest(self) -> bool:
+        """Whether lead times count to a harvest, and not to the end of the season."""
+        return self.days_to_harvest is not None or self.harvest_days is not None
+
+    def lead_days(self, step: int) -> float:
+        """Days from the end of the first `step` steps to the harvest, negative after it.
+
+        Where each place has a harvest of its own: the median over the samples.
+        """
+        until = self.steps * self.step_days if self.harvest_days is None else self.harvest_days
+        if self.days_to_harvest is not None:
+            until = float(np.median(self.days_to_harvest))
+        return float(until - step * self.step_days)
+
     def fingerprint(self) -> str:
         """32 hex digits of xxh3-128 over everything that can change a result."""
         digest = xxhash.xxh3_128()
@@ -228,6 +260,8 @@ class SeasonTable:
             digest.update(observed.tobytes())
         for numbers in (self.target, self.year, self.static, self.history.year, self.history.target):
             digest.update(numbers.tobytes())
+        if self.group_column is not None:
+            digest.update(self.group.tobytes())
         sides = () if self.assigned is None else (self.assigned,)
         for names in (self.sample_id, self.place, self.history.place, *sides):
             digest.update("\0".join(names.tolist()).encode())
@@ -257,6 +291,10 @@ class SeasonTable:
         low, high = USUAL_MEDIAN_YIELDS
         doubt = "" if low <= median <= high else " (unusual for grain: is the unit right?)"
         return f"Median yield {median:.3g} t/ha{doubt}."
+
+    def describe_findings(self) -> str:
+        """One line per finding, warnings first; empty if there are none."""
+        return describe_findings(self.findings)
 
     def describe_counts(self) -> str:
         """One sentence a reason, for messages and reports."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
+import re
 
 from pipeline.errors import InputError
 
@@ -19,6 +19,10 @@ TONNES_PER_HECTARE = {
     "g/m2": 0.01,
     "lb/ac": POUND_TONNES / ACRE_HECTARES,
     "ton/ac": 2000 * POUND_TONNES / ACRE_HECTARES,
+    "hg/ha": 1e-4,
+    "kg/m2": 10.0,
+    "kg/ac": 1e-3 / ACRE_HECTARES,
+    "cwt/ac": 100 * POUND_TONNES / ACRE_HECTARES,
 }
 
 # Pounds in a bushel: USDA Agricultural Handbook 697, Weights, Measures, and Conversion Factors (1992), table 1.
@@ -38,7 +42,45 @@ BUSHEL_POUNDS = {
 # A factor this near its unit is the same thing, rounded; bushels of one crop differ by less, too.
 _SAME_FACTOR = 0.1
 
-_SPELLINGS = {unit.casefold(): factor for unit, factor in TONNES_PER_HECTARE.items()}
+# How people and statistical offices spell the two halves of a unit. As offices use it, a ton is metric beside a hectare
+# and short (2000 lb) beside an acre; "mg" is read as Mg, for nobody weighs a harvest in milligrams.
+_MASSES = {
+    "t": "t", "ton": "t", "tons": "t", "tonne": "t", "tonnes": "t", "mt": "t", "metricton": "t", "metrictons": "t",
+    "mg": "Mg", "kg": "kg", "kgs": "kg", "kilogram": "kg", "kilograms": "kg", "dt": "dt", "q": "q", "qt": "q",
+    "quintal": "q", "quintals": "q", "g": "g", "gram": "g", "grams": "g", "hg": "hg", "lb": "lb", "lbs": "lb",
+    "pound": "lb", "pounds": "lb", "bu": "bu", "bushel": "bu", "bushels": "bu", "cwt": "cwt",
+}  # fmt: skip
+_AREAS = {
+    "ha": "ha", "hectare": "ha", "hectares": "ha", "ac": "ac", "acre": "ac", "acres": "ac", "m2": "m2", "m^2": "m2",
+    "m²": "m2", "sqm": "m2", "hm2": "ha", "hm^2": "ha", "hm²": "ha",
+}  # fmt: skip
+_PER = re.compile(r"(?:/|per|_per_|\.per\.)")
+_INVERSE = re.compile(r"(?:\*\*|\^)?[-−–](\d)|⁻([¹²])")
+_KNOWN = {unit.casefold(): unit for unit in (*TONNES_PER_HECTARE, "bu/ac")}
+
+
+def spell_unit(unit: str) -> str:
+    """A unit as it stands among the known ones if it is one of them in another spelling; else without blanks."""
+    plain = "".join(unit.split()).casefold().replace("_", "").replace("·", "").strip(".")
+    if plain in _KNOWN:
+        return _KNOWN[plain]
+    # kg ha-1, g m-2, t.ha^-1: an exponent of minus one or two instead of a stroke.
+    if match := _INVERSE.search(plain):
+        power = match[1] or {"¹": "1", "²": "2"}[match[2]]
+        area = next((one for one in ("ha", "hm", "ac", "acre", "m") if plain[: match.start()].endswith(one)), "")
+        mass = plain[: match.start() - len(area)].rstrip("./*")
+        parts = [mass, f"{area}2" if area in ("m", "hm") and power == "2" else area]
+    else:
+        parts = _PER.split(plain, maxsplit=1)
+    if len(parts) != 2:
+        return plain
+    mass, area = parts[0].strip("."), parts[1].strip(".")
+    if mass not in _MASSES or area not in _AREAS:
+        return plain
+    known = f"{_MASSES[mass]}/{_AREAS[area]}"
+    if known == "t/ac":
+        known = "ton/ac" if mass in ("ton", "tons") else plain
+    return _KNOWN.get(known.casefold(), plain)
 
 
 def to_tonnes_per_hectare(unit: str | None, *, factor: float | None, crop: str | None, where: str) -> float:
@@ -55,22 +97,20 @@ def to_tonnes_per_hectare(unit: str | None, *, factor: float | None, crop: str |
     known = ", ".join((*TONNES_PER_HECTARE, "bu/ac"))
     if unit is None:
         raise InputError(f"{where} names neither `unit` nor `factor`; give one of the units {known}.")
-    spelling = "".join(unit.split()).casefold()
+    spelling = spell_unit(unit)
     if spelling == "bu/ac":
         return _bushel_tonnes(crop, where) / ACRE_HECTARES
-    if spelling in _SPELLINGS:
-        return _SPELLINGS[spelling]
-    near = get_close_matches(spelling, _SPELLINGS, n=1)
-    hint = f" (nearest: {near[0]})" if near else ""
+    if spelling in TONNES_PER_HECTARE:
+        return TONNES_PER_HECTARE[spelling]
     raise InputError(
-        f"{where} has the unit {unit!r}, which cannot be converted to t/ha{hint}. Known units: {known}. "
-        "For any other, give `factor`, the number that turns it into t/ha."
+        f"{where} has the unit {unit!r}, which is not known. Known units: {known}; they may be spelled kg ha-1 or "
+        "tonnes per hectare as well. For any other, give `factor`, the number that turns it into t/ha."
     )
 
 
 def _refuse_contradiction(unit: str | None, factor: float, crop: str | None, where: str) -> None:
-    spelling = "".join((unit or "").split()).casefold()
-    known = _SPELLINGS.get(spelling)
+    spelling = spell_unit(unit or "")
+    known = TONNES_PER_HECTARE.get(spelling)
     if spelling == "bu/ac" and crop is not None and crop.casefold() in BUSHEL_POUNDS:
         known = _bushel_tonnes(crop, where) / ACRE_HECTARES
     if known is None or abs(factor / known - 1) <= _SAME_FACTOR:

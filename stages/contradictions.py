@@ -135,7 +135,7 @@ def refuse_sampling(args: Arguments) -> None:
                          "(--batch-size) into more parts than it has samples.")  # fmt: skip
     if not 0 < args.input.share <= 1:
         raise InputError(f"--share is {args.input.share}; it is a share of the training rows, above 0 and at most 1.")
-    if args.input.folds == "year" and args.input.split not in ("year", "leave-year-out"):
+    if args.input.folds == "year" and args.input.split not in ("auto", "year", "leave-year-out"):
         raise InputError(f"--folds year tests every year in turn and contradicts --split {args.input.split}.")
 
 

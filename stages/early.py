@@ -41,16 +41,10 @@ def scores(
     ]
     rows.append((table.steps, False, dict(whole)))
     return {
-        "until": "the end of the season" if table.harvest_days is None else "harvest",
+        "until": "harvest" if table.knows_harvest else "the end of the season",
         "steps": [
-            {"step": step, "lead_days": lead_days(table, step), "completed": completed, **metrics}
+            {"step": step, "lead_days": table.lead_days(step), "completed": completed, **metrics}
             for step, completed, metrics in rows
         ],
         "lines": {name: dict(baselines[name]) for name in LINES},
     }
-
-
-def lead_days(table: SeasonTable, step: int) -> float:
-    """Days from the end of the first `step` steps to the harvest; negative after it."""
-    until = table.steps * table.step_days if table.harvest_days is None else table.harvest_days
-    return float(until - step * table.step_days)

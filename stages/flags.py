@@ -13,15 +13,17 @@ import tyro
 from model.calibration import IntervalName
 from model.learners.features import BlockName
 from model.offset import OffsetName
-from model.parts import AlignmentName, PaddingName, Parts, PositionName
+from model.parts import AlignmentName, PaddingName, Parts, PositionName, fitting_patch
 from model.presets import PRESETS, LinkName, Preset, PresetName
 from model.training.precision import PrecisionName
 from model.training.processes import DeviceName
 from model.training.schedule import Schedule
 from pipeline.errors import InputError
 from pipeline.render import Style
-from pipeline.splits import SplitName
+from pipeline.splits import SplitChoice, resolve_split
+from pipeline.table import SeasonTable
 from pipeline.views import Views
+from pipeline.windows import windows
 from stages.prepare import ControlName
 from stages.yield_learners import LearnerName
 
@@ -38,8 +40,8 @@ class DataFlags:
     """The cache that render_cache.py filled."""
     encoder: str | None = None
     """Whose embeddings to read; those that render_cache.py made last for this data by default."""
-    split: SplitName = "year"
-    """How rows are held out."""
+    split: SplitChoice = "auto"
+    """How rows are held out. auto: by years if the table has three or more, else by places, else by rows."""
     folds: str | None = None
     """Only these folds of the split, as in 2021,2022; `all`: every one; by default, too, but of forward the last three.
     `year`: every year in turn (leave-year-out)."""
@@ -68,7 +70,7 @@ class ModelFlags:
     backbone: str | None = None
     """What reads the patches: transformer (own), clip-text:<arch>/<weights>, bert:<folder or id>."""
     patch: int | None = None
-    """Steps of a patch."""
+    """Steps of a patch; 6 by default, or as many as the window has if those are fewer."""
     stride: int | None = None
     """Steps from one patch to the next."""
     padding: PaddingName | None = None
@@ -266,6 +268,18 @@ def preset_of(args: Arguments) -> Preset:
             f"--preset {args.model.preset} with these flags: {said}. Change that flag or leave it out, or take another "
             "preset (docs/models.md)."
         ) from error
+
+
+def settled(args: Arguments, table: SeasonTable) -> tuple[Arguments, tuple[str, ...]]:
+    """The flags with what the table decides, and a sentence for each: the split of auto, a patch for a short window."""
+    split, why = resolve_split(args.input.split, table, seed=args.run.seed)
+    said, model, preset = [why] if why else [], args.model, preset_of(args)
+    first, _ = windows(table.steps, table.cut, preset.framing)
+    patch = fitting_patch(preset.patch, first.length)
+    if model.patch is None and preset.use_language and patch < preset.patch:
+        model = replace(model, patch=patch)
+        said.append(f"patch {patch}: the {first.name} has {first.length} steps, the default is {preset.patch}")
+    return replace(args, input=replace(args.input, split=split), model=model), tuple(said)
 
 
 def tuned_blocks(args: Arguments) -> int | None:

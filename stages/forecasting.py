@@ -19,7 +19,7 @@ from model.completion import continued, with_errors
 from model.cross_fitting import ensemble_weights, parts_of
 from model.finetuning import COMPLETION_WEIGHT, SeasonForecaster
 from model.learners.features import BlockName
-from model.metrics import yield_metrics
+from model.metrics import nrmse_by_year, yield_metrics
 from model.offset import Offset, OffsetName
 from model.parts import TimesCLIPConfig
 from model.presets import Preset
@@ -507,9 +507,13 @@ def scores(
     """Metrics of the model and of each baseline, over the test rows of all folds together; and what each baseline says
     of every test row: sample_id, fold, name, y_pred in t/ha."""
     table = predictions(outcomes)
-    truth = table.loc[table["split"] == "test", "y_true"].to_numpy()
+    test = table[table["split"] == "test"]
+    truth, year = test["y_true"].to_numpy(), test["year"].to_numpy()
     guesses = [baselines(outcome, seed) for outcome in outcomes]
-    pooled = {name: yield_metrics(truth, np.concatenate([guess[name] for guess in guesses])) for name in guesses[0]}
+    pooled = {}
+    for name in guesses[0]:
+        guess = np.concatenate([one[name] for one in guesses])
+        pooled[name] = yield_metrics(truth, guess) | {"nrmse_by_year": nrmse_by_year(truth, guess, year)}
     return test_metrics(table), pooled, by_name(outcomes, guesses)
 
 
@@ -552,7 +556,9 @@ def test_metrics(table: pd.DataFrame) -> dict[str, float]:
     test = table[table["split"] == "test"]
     truth = test["y_true"].to_numpy()
     held = (truth >= test["y_lo"]) & (truth <= test["y_hi"])
-    return yield_metrics(truth, test["y_pred"].to_numpy()) | {"coverage_90": float(held.mean())}
+    pred = test["y_pred"].to_numpy()
+    by_year = nrmse_by_year(truth, pred, test["year"].to_numpy())
+    return yield_metrics(truth, pred) | {"nrmse_by_year": by_year, "coverage_90": float(held.mean())}
 
 
 def baselines(outcome: Forecast, seed: int) -> dict[str, NDArray[np.float64]]:

@@ -22,7 +22,7 @@ from report.run import RunFolder
 from stages import completing
 from stages.base_run import base_run, named_run
 from stages.calibration import refuse_few_years
-from stages.flags import Arguments, preset_of, tuned_blocks
+from stages.flags import Arguments, preset_of, settled, tuned_blocks
 from stages.prepare import Pictures, Prepared, prepare
 from stages.tuning import find_tower, has_tower, refuse_learnt_rows
 
@@ -31,9 +31,10 @@ from stages.tuning import find_tower, has_tower, refuse_learnt_rows
 class Ground:
     """What a run stands on: the table, its folds ready to train, the pictures and the run before.
 
-    seeing: the picture tower where it learns, too.
+    args: the flags with what the table decides. seeing: the picture tower where it learns, too.
     """
 
+    args: Arguments
     table: SeasonTable
     prepared: list[Prepared]
     pictures: Pictures | None
@@ -50,10 +51,14 @@ def prepare_ground(args: Arguments) -> Ground:
     """Read the table, cut the folds, find the run before, gather the vectors. Writes nothing."""
     started = time.perf_counter()
     table = read(args.input.data, year=args.input.year, memory_gb=args.input.memory_gb)
+    args, said = settled(args, table)
     preset = preset_of(args)
     completing.refuse_short_seasons(table, preset)
     split, seed = args.input.split, args.run.seed
-    folds = make_folds(table.year, table.place, table.sample_id, split, seed, table.assigned, args.input.folds)
+    assert split != "auto"  # settled
+    folds = make_folds(
+        table.year, table.place, table.sample_id, split, seed, table.assigned, args.input.folds, table.group
+    )
     folds = thinned(folds, args.input.share, seed)
     refuse_twins(table, folds)
     refuse_large_batches(args, folds)
@@ -64,6 +69,10 @@ def prepare_ground(args: Arguments) -> Ground:
         f"{table.name}: {len(table)} samples, split {args.input.split}, folds {', '.join(fold.name for fold in folds)}"
     )
     print(table.describe_counts())
+    for line in (*table.notes, *said):
+        print(line)
+    if table.findings:
+        print(table.describe_findings())
     pictures = find_pictures(args, table, preset) if preset.use_vision else None
     if pictures is not None:
         refuse_learnt_rows(pictures, table, folds, args.input.split, args.run.seed)
@@ -74,7 +83,7 @@ def prepare_ground(args: Arguments) -> Ground:
     if args.model.finetune_vision is not None and pictures is not None:
         drawn = (table, *views, *(table.as_of(step) for step in steps))
         seeing = find_tower(pictures, args.input.encoder, tuned_blocks(args), drawn, prepared[0].scales.ranges)
-    return Ground(table, prepared, pictures, source, seeing, time.perf_counter() - started)
+    return Ground(args, table, prepared, pictures, source, seeing, time.perf_counter() - started)
 
 
 def refuse_many_towers(args: Arguments, folds: Sequence[Fold]) -> None:

@@ -32,6 +32,7 @@ def identity(args: Arguments, ground: Ground, outcomes: Sequence[Any], command: 
         "n_test": sum(len(fold.test) for fold in folds),
         "interrupted": any(outcome.interrupted for outcome in outcomes),
         "counts": table.describe_counts(),
+        "findings": [asdict(finding) for finding in table.findings],
         "style": asdict(args.style),
         "control": control_of(args),
         "seasons": table.describe_seasons(),

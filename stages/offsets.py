@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from model.offset import KnownYields, Offset, OffsetName, Rehearsal, choose_offset, known_yields
 from pipeline.errors import InputError
-from pipeline.splits import Fold
+from pipeline.splits import Fold, joined_places
 from pipeline.table import SeasonTable
 
 REHEARSED_YEARS = 10  # the latest known years, on which a forward fold chooses its offset
@@ -63,11 +63,14 @@ def holds_out_years(table: SeasonTable, fold: Fold) -> bool:
 
 
 def groups_of(table: SeasonTable, fold: Fold, index: Rows) -> NDArray[np.generic]:
-    """What is held out together in this fold, of the rows of `index` [n]: their places, their years, or themselves."""
+    """What is held out together in this fold, of the rows of `index` [n]: their places, their years, or themselves.
+
+    Rows that share one yield (`table.group`) are held out together, and places that share one are one place.
+    """
     if fold.by_place:
-        return table.place[index]
+        return joined_places(table.place, table.group)[index]
     if set(table.year[fold.train]) & set(table.year[fold.valid]):
-        return index
+        return table.group[index]
     return table.year[index]
 
 

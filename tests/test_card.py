@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -139,8 +140,35 @@ def test_a_factor_that_contradicts_its_unit_is_refused_for_labels_and_history(un
 
 
 def test_an_unknown_unit_names_the_card_and_the_known_ones() -> None:
-    with pytest.raises(InputError, match=r"fields\.toml: \[target\] column y.*'kg/hm'.*nearest: kg/ha.*lb/ac"):
+    with pytest.raises(
+        InputError, match=r"fields\.toml: \[target\] column y.*'kg/hm'.*Known units: t/ha.*lb/ac.*`factor`"
+    ):
         card(target={"column": "y", "unit": "kg/hm"}).target_factor()
+
+
+@pytest.mark.parametrize(
+    ("written", "known"),
+    [
+        ("BU / ACRE", "bu/ac"), ("bushels per acre", "bu/ac"), ("ton/ha", "t/ha"), ("tonnes ha-1", "t/ha"),
+        ("MT/HA", "t/ha"), ("kg ha-1", "kg/ha"), ("kg ha^-1", "kg/ha"), ("kg/hectare", "kg/ha"), ("g m⁻²", "g/m2"),
+        ("g/m^2", "g/m2"), ("lb / acre", "lb/ac"), ("quintals/ha", "q/ha"), ("kg hm-2", "kg/ha"),
+        ("tons per acre", "ton/ac"),
+    ],
+)  # fmt: skip
+def test_units_are_understood_as_people_spell_them_and_it_is_said(written: str, known: str) -> None:
+    spelled = card(crop="maize", target={"column": "y", "unit": written})
+    assert spelled.target_factor() == card(crop="maize", target={"column": "y", "unit": known}).target_factor()
+    (told,) = spelled.units_told()
+    assert f"is read as {known}" in told.sentence
+
+
+@pytest.mark.parametrize(
+    "unit", ["kg/hm", "t/ac", "tonne/ac", "mt/acre", "bu/ha", "kg", "ha", "t/ha/year", "bags/acre"]
+)
+def test_a_unit_that_is_not_known_is_not_guessed(unit: str) -> None:
+    with pytest.raises(InputError, match="which is not known") as caught:
+        card(crop="maize", target={"column": "y", "unit": unit}).target_factor()
+    assert "nearest" not in str(caught.value)
 
 
 def test_a_target_without_unit_and_factor_is_refused() -> None:
@@ -183,9 +211,35 @@ def test_units_do_not_depend_on_their_case(unit: str, spell: Any) -> None:
 
 
 def test_every_key_that_the_page_shows_is_one() -> None:
-    page = (CARDS.parent / "docs" / "card.md").read_text().split("\n\n")
-    shown = [block for block in page if all(line.startswith("    ") for line in block.splitlines())]
+    page = (CARDS.parent / "docs" / "card.md").read_text()
+    one_file = page.split("## Several sources")[0] + page.split("## CY-Bench")[1]
+    blocks = [block for block in one_file.split("\n\n") if block.strip() and not block.startswith("    python")]
+    shown = [block for block in blocks if all(line.startswith("    ") for line in block.splitlines())]
     keys = [tomllib.loads("\n".join(line[4:] for line in block.splitlines())) for block in shown]
-    assert [next(iter(one)) for one in keys] == ["cut", "split", "drivers", "static", "radiometry"]
+    assert [next(iter(one)) for one in keys] == [
+        *("separator", "variates", "exclude", "cut", "split", "drivers", "missing", "step_year", "target", "static"),
+        "radiometry",
+    ]
     for one in keys:
         DatasetCard.from_keys(SMALLEST | {"variates": [{"name": "red"}, {"name": "nir"}]} | one, Path("page.toml"))
+
+
+def test_the_card_of_several_sources_that_the_docs_show_is_valid() -> None:
+    text = (Path(__file__).resolve().parents[1] / "docs/card.md").read_text()
+    section = text.split("## Several sources")[1].split("\n| key")[0]
+    shown = textwrap.dedent("\n".join(line for line in section.splitlines() if line.startswith("    ") or not line))
+    card = DatasetCard.from_keys(tomllib.loads(shown), Path("card.toml"))
+    assert [len(one.series) for one in card.sources] == [1, 1, 0, 0]
+    assert card.target is not None
+    assert card.static == ["clay", "awc"]
+
+
+def test_the_shipped_card_of_cybench_is_valid(tmp_path: Path) -> None:
+    (tmp_path / "card.toml").write_text((Path(__file__).resolve().parents[1] / "cards/cybench.toml").read_text())
+    for name in ("ndvi", "fpar", "meteo", "soil_moisture", "soil", "location", "yield", "crop_calendar"):
+        (tmp_path / f"{name}_maize_XX.csv").write_text("")
+    card = DatasetCard.load(tmp_path / "card.toml")
+    assert [variate.name for variate in card.variates] == ["ndvi", "fpar"]
+    assert [driver.name for driver in card.drivers] == ["tmin", "tmax", "tavg", "prec", "cwb", "rad", "ssm"]
+    (tmp_path / "fpar_maize_XX.csv").unlink()
+    assert [variate.name for variate in DatasetCard.load(tmp_path / "card.toml").variates] == ["ndvi"]

@@ -207,6 +207,39 @@ def test_predict_refuses_numbers_of_another_scale(ask, tmp_path):
     assert not (tmp_path / "forecast.csv").exists()
 
 
+@pytest.mark.parametrize("value", [-9999.0, 65535.0])
+def test_predict_refuses_one_mark_of_missing_data_and_rows_of_another_scale(ask, tmp_path, value):
+    def one_mark(new, bands):
+        new.loc[new.index[3], bands[5]] = value
+
+    code, said = ask(one_mark)
+    assert (code, f"{value:g} stands in 1 cell" in said) == (2, True), said
+
+    def four_rows(new, bands):
+        new.loc[new.index[:4], bands] *= 10_000
+
+    code, said = ask(four_rows)
+    assert (code, "4 of 12 samples" in said) == (2, True), said
+    assert not (tmp_path / "forecast.csv").exists()
+
+
+def test_predict_takes_bands_in_another_order(chain, tmp_path, capsys):
+    new = pd.read_csv(chain[0] / "seasons.csv").query("year == 2022").drop(columns="yield_t_ha")
+    new[[*new.columns[::-1]]].to_csv(tmp_path / "seasons.csv", index=False)
+    straight = (chain[0] / "card.toml").read_text()
+    variates = '[[variates]]\nname = "NIR"\n[[variates]]\nname = "ndvi"\nlow = -0.2\nhigh = 1.0\n'
+    turned = f'{straight.partition("[[")[0]}{variates}[target]\ncolumn = "yield_t_ha"\nunit = "t/ha"\n'
+    shutil.copytree(chain[0] / "cache", tmp_path / "cache")
+    forecasts = []
+    for name, card in (("turned", turned), ("straight", straight)):
+        (tmp_path / "card.toml").write_text(card)
+        arguments = ["--run", chain[0] / "two", "--data", tmp_path / "card.toml", "--cache", tmp_path / "cache"]
+        code = predict.main([*map(str, arguments), "--out", str(tmp_path / f"{name}.csv")])
+        assert code == 0, text(capsys.readouterr())
+        forecasts.append(pd.read_csv(tmp_path / f"{name}.csv"))
+    pd.testing.assert_frame_equal(*forecasts)
+
+
 def test_predict_says_where_the_interval_is_worth_less(ask):
     def half_a_season(new, bands):
         late = new["place"] == "field3"

@@ -29,7 +29,6 @@ from pipeline.series import series_blocks
 from pipeline.sources import read
 from pipeline.windows import FRAMINGS
 from report.run import RunFolder
-from stages.early import lead_days
 from tests.conftest import CARD, small_seasons
 from tests.test_windows import made
 
@@ -107,7 +106,7 @@ def test_without_steps_a_run_is_what_it_was(runs):
 def test_lead_time_counts_to_the_end_of_the_season_where_the_card_names_no_harvest(tmp_path):
     small_seasons().to_csv(tmp_path / "seasons.csv", index=False)
     (tmp_path / "card.toml").write_text(CARD)
-    assert [lead_days(read(tmp_path / "card.toml"), step) for step in (3, 12)] == [90, 0]
+    assert [read(tmp_path / "card.toml").lead_days(step) for step in (3, 12)] == [90, 0]
     across = CARD.replace("step_days = 10", 'step_days = 30\nseason_start = "01-01"\nharvest = "01-01"')
     (tmp_path / "card.toml").write_text(across)
     table = read(tmp_path / "card.toml")

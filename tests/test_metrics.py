@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-from model.metrics import completion_metrics, yield_metrics
+from model.metrics import completion_metrics, nrmse_by_year, yield_metrics
 
 yields = arrays(np.float64, 7, elements=st.floats(0.1, 20))
 
@@ -53,3 +53,12 @@ def test_what_is_not_finite_is_refused_by_name():
         yield_metrics(np.ones(2), np.array([1.0, np.nan]))
     with pytest.raises(ValueError, match="non-empty"):
         yield_metrics(np.ones(0), np.ones(0))
+
+
+def test_nrmse_by_year_is_the_median_over_years_of_each_years_own_score():
+    truth = np.array([2.0, 2.0, 4.0, 4.0, 10.0])
+    pred = np.array([1.0, 3.0, 5.0, 5.0, 10.0])
+    year = np.array([2001, 2001, 2002, 2002, 2003])
+    assert nrmse_by_year(truth, pred, year) == 25.0  # 50, 25 and 0 percent
+    with pytest.raises(ValueError, match="a year for each"):
+        nrmse_by_year(truth, pred, year[:3])

@@ -43,7 +43,7 @@ def test_a_mark_of_missing_data_is_refused_with_its_cells_and_the_card_that_name
     cells = ["0.2", mark, "0.3", "0.4", mark, "0.1"]
     told = refusal(wide(tmp_path, cells))
     assert f"{tmp_path}/f.csv, line 2, column a_1: " in told
-    assert "stands in 2 cells of this variate, whose other values reach 0.4 at most" in told
+    assert "stands in 2 cells of this variate, whose other values lie between 0.1 and 0.4" in told
     assert "or leave those cells empty" in told
     named = told.split("`missing = ")[1].split("`")[0]
     for keys in (f"missing = {named}\n", f"missing = [{mark}]\n"):
@@ -67,14 +67,82 @@ def test_two_marks_of_one_variate_are_told_together_with_those_the_card_has(tmp_
 @pytest.mark.parametrize(
     "cells",
     [
-        ["0.2", "-99", "0.3", "0.4"],  # once: a measurement that failed
-        ["999", "999", "500", "101"],  # within ten times of the others: a rainy month in mm
+        ["20", "-99", "30", "40"],  # once, and not far away
+        ["999", "999", "500", "101"],  # less than twice the others: a rainy month in mm
         ["-999", "-999", "-2000", "8000"],
         ["-3", "-3", "0.1", "0.2"],  # no usual mark
     ],
 )
 def test_what_may_be_a_measurement_is_read(tmp_path: Path, cells: list[str]) -> None:
     assert read(wide(tmp_path, cells)).observed.all()
+
+
+@pytest.mark.parametrize(
+    ("cells", "keys", "why"),
+    [
+        (["0.2", "-9999", "0.3", "0.4"], "scale = 1.0", "one cell is enough if it is very far"),
+        (["2000", "-3000", "8000", "-3000"], "scale = 0.0001, low = -0.2, high = 1.0", "outside of the range"),
+        (["2000", "-3000", "8000", "4000"], "scale = 0.0001, low = -0.2, high = 1.0", "once, outside of the range"),
+        (["2000", "-3000", "8000", "-3000"], "scale = 0.0001", "the sign of no other value"),
+        (["2000", "-9999", "8000", "-9999"], "scale = 0.0001, low = -1.0, high = 1.0", "within a wide range"),
+        (["2000", "65535", "8000", "65535"], "scale = 0.0001", "a gap"),
+        (["20", "255", "100", "255"], "scale = 1.0", "a gap above percentages"),
+        (["208", "-999", "0", "-999"], "scale = 1.0", "rain has no sign"),
+        (["-10", "-99", "30", "-99"], "scale = 1.0", "a gap below temperatures"),
+    ],
+)
+def test_a_mark_is_judged_by_range_sign_and_gap(tmp_path: Path, cells: list[str], keys: str, why: str) -> None:
+    path = wide(tmp_path, cells)
+    path.write_text(path.read_text().replace("scale = 1.0", keys))
+    assert f"{cells[1]} stands in {cells.count(cells[1])} cell" in refusal(path), why
+
+
+def test_a_value_within_the_declared_range_is_a_measurement(tmp_path: Path) -> None:
+    path = wide(tmp_path, ["20", "255", "100", "255"])
+    assert "give the variate its `low` and `high`" in refusal(path)
+    path.write_text(path.read_text().replace("scale = 1.0", "low = 0.0, high = 500.0"))
+    assert read(path).observed.all()
+
+
+def test_one_mark_is_enough_in_a_table_to_be_forecast(tmp_path: Path) -> None:
+    path = wide(tmp_path, ["20", "-99", "30", "40"])
+    assert read(path).observed.all()
+    assert "-99 stands in 1 cell" in refusal(path, for_prediction=True)
+
+
+def test_a_mark_that_no_cell_holds_is_reported(tmp_path: Path) -> None:
+    table = read(wide(tmp_path, ["0.2", "-9999", "0.3", "0.4"], "missing = [-9999, -3000]\n"))
+    (found,) = [finding for finding in table.findings if "`missing`" in finding.sentence]
+    assert found.severity == "warning"
+    assert "-3000" in found.sentence
+    assert "-9999" not in found.sentence
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_missing_takes_texts_beside_numbers(tmp_path: Path, kind: str) -> None:
+    rows = [["p0", 0.2, " (D)", "3"], ["p1", 0.3, "0.4", "(D)"], ["NA", -9999, "0.5", "-9999"], ["q", 0.1, "0.3", "4"]]
+    columns = dict(zip(["place", "a_0", "a_1", "t"], map(list, zip(*rows, strict=True)), strict=True))
+    if kind == "csv":
+        lines = ["place,a_0,a_1,t", *(",".join(map(str, row)) for row in rows)]
+        (tmp_path / "f2020.csv").write_text("\n".join(lines) + "\n")
+    else:
+        pq.write_table(pa.table(columns), tmp_path / "f2020.parquet")
+    (tmp_path / "card.toml").write_text(
+        f'name = "n"\nformat = "wide"\nfiles = "f2020.{kind}"\nmissing = ["(D)", "NA", -9999]\n'
+        'variates = [{name = "a"}]\ntarget = {column = "t", unit = "t/ha"}\n'
+    )
+    table = read(tmp_path / "card.toml")
+    assert table.place.tolist() == ["p0", "q"]
+    assert table.observed[:, 0].tolist() == [[True, False], [True, True]]
+    everything = read(tmp_path / "card.toml", for_prediction=True)
+    assert everything.place.tolist() == ["NA", "p0", "p1", "q"]
+    assert not everything.observed[0, 0, 0]
+
+
+def test_a_text_that_no_card_names_is_refused_with_the_line_that_names_it(tmp_path: Path) -> None:
+    told = refusal(wide(tmp_path, ["0.2", "(D)", "0.3", "0.4"]))
+    assert "'(D)' is not a number" in told
+    assert 'missing = ["(D)"]' in told
 
 
 def test_a_variate_that_holds_nothing_but_the_mark_is_refused(tmp_path: Path) -> None:

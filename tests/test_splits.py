@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError
-from pipeline.splits import FORWARD_TESTS, SPLITS, Fold, make_folds, refuse_shared_groups, thinned
-from pipeline.table import SIDES
+from pipeline.splits import FORWARD_TESTS, SPLITS, Fold, make_folds, refuse_shared_groups, resolve_split, thinned
+from pipeline.table import SIDES, SeasonTable, Variate
 
 
 @st.composite
@@ -119,3 +119,54 @@ def test_a_share_keeps_some_training_and_validation_rows_and_every_test_row(shar
         assert len(kept) == (len(rows) if share == 1 else max(2, round(share * len(rows))))
         assert (np.diff(kept) > 0).all()
     assert np.array_equal(some.train, thinned((whole,), share, seed)[0].train)
+
+
+def table_of(years, places, rows=1):
+    """A table with so many samples for each place and year."""
+    year, place = (np.repeat(grid.ravel(), rows) for grid in np.meshgrid(years, [f"p{n}" for n in range(places)]))
+    values = np.zeros((len(year), 1, 4), np.float32)
+    return SeasonTable(
+        name="t",
+        values=values,
+        observed=np.ones(values.shape, bool),
+        target=np.ones(len(year)),
+        sample_id=np.array([f"s{n}" for n in range(len(year))]),
+        place=place,
+        year=year.astype(np.int64),
+        variates=(Variate("ndvi"),),
+        step_days=10,
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "wanted", "told"),
+    [
+        (table_of(range(2018, 2023), 3), "year", "takes year: the table has 5 years, 2018 to 2022"),
+        (table_of([2022], 30), "place", "needs 3 different years (training, validation, test); the table has 2022"),
+        (table_of([2021, 2022], 30), "place", "the table has 2021, 2022"),
+        (table_of([2021, 2022], 4, rows=3), "random", "needs 5 different places; the table has 4; rows of one"),
+    ],
+)
+def test_auto_takes_years_then_places_then_rows_and_says_why(table, wanted, told):
+    split, said = resolve_split("auto", table)
+    assert split == wanted
+    assert said.startswith(f"--split auto takes {wanted}")
+    assert told in said
+    assert make_folds(table.year, table.place, table.sample_id, split)
+
+
+def test_auto_passes_over_a_split_whose_folds_lack_samples():
+    table = table_of([2018, 2019, 2020], 1)
+    split, said = resolve_split("auto", table_of([2018, 2019, 2020], 30).rows(np.arange(61)))
+    assert split == "year"
+    assert said
+    with pytest.raises(
+        InputError, match=r"no split that fits: --split year: fold 2020 has 1 sample .*5 different places"
+    ):
+        resolve_split("auto", table)
+
+
+def test_a_named_split_is_taken_as_it_stands():
+    table = table_of([2020, 2021, 2022], 2)
+    assert resolve_split("place", table) == ("place", "")
+    assert resolve_split("auto", table, by_years="forward")[0] == "forward"

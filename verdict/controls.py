@@ -79,7 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def forecast(args: Arguments) -> None:
     """Read, split, forecast every fold, write maps.parquet and result.json."""
     table = read(args.data, year=args.year)
-    folds = make_folds(table.year, table.place, table.sample_id, args.split, args.seed, table.assigned, args.folds)
+    folds = make_folds(
+        table.year, table.place, table.sample_id, args.split, args.seed, table.assigned, args.folds, table.group
+    )
     pictures = Pictures.find(args.cache, Style(), table, args.encoder, "python ablate.py")
     run = RunFolder.create(args.out, 2, "maps")
     frames = []

@@ -6,21 +6,32 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.card import DatasetCard
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.card import DatasetCard, VariateCard, is_there
 from pipeline.errors import InputError
+from pipeline.findings import Finding
 from pipeline.sources.calendar import Calendar
+from pipeline.sources.columns import csv_keys
+from pipeline.sources.crop_calendar import OWN_START
+from pipeline.sources.csv_format import USUAL, format_notes
 from pipeline.sources.cube import load_cube
 from pipeline.sources.draft import Description, Draft, finish
-from pipeline.sources.history import compared, earlier_yields, history_of
+from pipeline.sources.history import compared, earlier_yields, history_files, history_of, spelled_alike
+from pipeline.sources.history_checks import check_history
+from pipeline.sources.join import join_sources
 from pipeline.sources.labels import refuse_odd_year
-from pipeline.sources.locate import CUBES, Located, kind_of, locate
+from pipeline.sources.locate import CUBES, Located, files_of, kind_of, locate
 from pipeline.sources.long import grid, load_long
+from pipeline.sources.marks_report import unmatched_marks
 from pipeline.sources.memory import Budget
 from pipeline.sources.plain import STEP_DAYS, plan_plain
 from pipeline.sources.radiometry import Level
 from pipeline.sources.rows import Length, seasons
+from pipeline.sources.season_rows import told_of_wide_rows
 from pipeline.sources.wide import load_rows, plan_by_card
-from pipeline.table import SeasonTable, Variate
+from pipeline.table import SeasonTable, Variate, YieldHistory
 
 __all__ = ["read"]
 
@@ -50,7 +61,8 @@ def read(
 
     Rows of a long table that share a place, a date and a variate are averaged; samples with a yield of zero or below
     are dropped. Both are counted. Rows are sorted by sample_id. Raises `InputError` with file, row, value, limit and
-    advice for any input that cannot be read; what was dropped, masked or excluded is counted in the table's `counts`.
+    advice for any input that cannot be read, or cannot be right; what was dropped, masked or excluded is counted in the
+    table's `counts`, and what may be wrong or was assumed stands in its `findings`.
     """
     if year is not None:
         refuse_odd_year(year, "--year")
@@ -72,14 +84,17 @@ def _read_plain(found: Located, year: int | None, for_prediction: bool, budget: 
             f"{cube}: a cube needs a dataset card that names its variates, place and time; write one (.toml) beside it "
             "and give the card as data."
         )
-    plans, bands = plan_plain(found.files, year, for_prediction)
-    rows, earlier = load_rows(plans, [1.0] * len(bands), (), budget)
+    plans, bands, noticed = plan_plain(found.files, year, for_prediction, budget)
+    series = [VariateCard(name=band) for band in bands]
+    rows, earlier = load_rows(plans, series, (), budget, for_prediction=for_prediction)
     source = str(found.files[0]) if len(found.files) == 1 else found.name
     history, counts = earlier_yields(earlier, source)
     draft = seasons(rows, Calendar(STEP_DAYS), length, source)
+    history, told = _settled(history, draft.place, draft.year, draft.target, source, for_prediction)
     counts = (*counts, *compared(history, draft.place, draft.target, source, for_prediction))
-    about = Description(found.name, source, tuple(map(Variate, bands)), STEP_DAYS, "01-01")
-    draft = replace(draft, counts=(*draft.counts, *counts))
+    notes = format_notes(found.files, USUAL)
+    about = Description(found.name, source, tuple(map(Variate, bands)), STEP_DAYS, "01-01", notes=notes)
+    draft = replace(draft, counts=(*draft.counts, *counts), findings=(*noticed, *draft.findings, *told))
     return finish(about, draft, history, for_prediction=for_prediction)
 
 
@@ -104,19 +119,46 @@ def _read_card(
         # Asked for before anything is read: a unit that cannot be converted need not wait for the data.
         target_factor=card.target_factor(),
         static_names=tuple(card.static),
-        missing=tuple(card.missing),
+        missing=card.missing_numbers,
+        target_column=card.target.column if card.target else "",
+        group_column=card.target.group if card.target and not for_prediction else None,
         exclude=tuple(card.exclude),
         cut=card.cut,
         harvest_days=None if card.harvest is None else calendar.days_until(card.harvest),
+        notes=format_notes((*files, *history_files(card)), csv_keys(card)),
     )
     history, counts = history_of(card, budget)
-    draft = _draft(card, files, year, for_prediction, budget, length)
+    if card.sources:
+        if year is not None:
+            raise InputError(
+                f"{card.path}: --year {year} is for one file, and this card names [[sources]]; leave it out."
+            )
+        met = join_sources(card, length.steps, for_prediction, budget)
+        draft, about = met.draft, replace(about, notes=(*about.notes, *met.notes))
+        about = replace(about, season_start=OWN_START) if met.own_seasons else about
+    else:
+        draft = _draft(card, files, year, for_prediction, budget, length)
     labels = draft.target * about.target_factor
+    history, told = _settled(history, draft.place, draft.year, labels, str(card.path), for_prediction)
     counts = (*counts, *compared(history, draft.place, labels, str(card.path), for_prediction))
-    draft = replace(draft, counts=(*draft.counts, *counts))
+    draft = replace(draft, counts=(*draft.counts, *counts), findings=(*card.units_told(), *draft.findings, *told))
     table = finish(about, draft, history, for_prediction=for_prediction)
     _refuse_far_harvest(card, table)
     return table
+
+
+def _settled(
+    history: YieldHistory,
+    place: NDArray[np.str_],
+    year: NDArray[np.int64],
+    target: NDArray[np.float64],
+    source: str,
+    for_prediction: bool,
+) -> tuple[YieldHistory, tuple[Finding, ...]]:
+    """The history spelled as the table is, and what to report of both. target [N] in t/ha."""
+    history, found = spelled_alike(history, place, source)
+    # A table to be forecast may hold yields that nobody reads.
+    return history, found if for_prediction else (*found, *check_history(history, place, year, target, source))
 
 
 def _refuse_far_harvest(card: DatasetCard, table: SeasonTable) -> None:
@@ -140,14 +182,32 @@ def _draft(
 ) -> Draft:
     if card.format == "wide":
         plans = plan_by_card(card, files, year, for_prediction)
-        rows, _ = load_rows(plans, [variate.scale for variate in card.series], card.missing, budget, Level.of(card))
-        return seasons(rows, Calendar.of(card), length, str(card.path))
+        rows, _ = load_rows(
+            plans,
+            card.series,
+            card.missing_numbers,
+            budget,
+            Level.of(card),
+            card.missing_texts,
+            for_prediction,
+        )
+        calendar = Calendar.of(card)
+        draft = seasons(rows, calendar, length, str(card.path))
+        unmatched = unmatched_marks(rows.marks, card.missing_numbers)
+        crossing = told_of_wide_rows(calendar, rows.values.shape[2], draft.values.shape[2])
+        return replace(draft, findings=(*draft.findings, *unmatched, *crossing))
     load = load_long if card.format == "long" else load_cube
-    return grid(card, load(card, files, year, budget, for_prediction), length.steps)
+    return grid(card, load(card, files, year, budget, for_prediction), length.steps, for_prediction)
 
 
 def _refuse_other_kinds(card: DatasetCard, files: Sequence[Path]) -> None:
     """Raise `InputError` for a file whose ending the card's format does not read."""
+    if card.sources:
+        for source in card.sources:
+            there = [pattern for pattern in source.files if is_there(card.path, pattern)]
+            one = card.model_copy(update={"format": source.format, "sources": []})
+            _refuse_other_kinds(one, files_of(card, there))
+        return
     endings = {"netcdf": (".nc",), "zarr": (".zarr",)}.get(card.format, (".csv", ".csv.gz", ".parquet"))
     for path in files:
         if kind_of(path) not in endings:

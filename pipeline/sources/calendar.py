@@ -17,6 +17,9 @@ from pipeline.errors import InputError
 
 YEAR_DAYS = 365.25
 _STEPS_A_YEAR = {"month": 12, "dekad": 36}
+_SHARE_OF_LAST_STEP = 0.6  # composites of 8 and 16 days fill a year with 46 and 23; ten days are 36, as dekads are
+# What a number of columns usually is, as `step_days`.
+USUAL_STEPS = {365: 1, 366: 1, 73: 5, 52: 7, 53: 7, 46: 8, 37: 10, 36: 10, 24: 15, 23: 16, 26: 14, 12: "month"}
 
 Dates = NDArray[np.datetime64]  # datetime64[D]
 
@@ -44,8 +47,9 @@ class Calendar:
 
     @property
     def steps_a_year(self) -> int:
-        """Whole steps in a year."""
-        return int(YEAR_DAYS / self.days + 1e-9)
+        """Steps in a year. A last one that the next year cuts short counts if most of it is left: 23 x 16 days."""
+        whole = int(YEAR_DAYS / self.days + 1e-9)
+        return whole + (YEAR_DAYS / self.days - whole > _SHARE_OF_LAST_STEP)
 
     @property
     def offset(self) -> int:
@@ -69,7 +73,18 @@ class Calendar:
         if (steps - 1) * self.days >= 365:
             raise InputError(
                 f"{where}: a season of {steps} steps of {self.days:g} days takes {steps * self.days:g} days, more than "
-                f"a year; set `season_steps` to {self.steps_a_year} or less, or `step_days` to what a step really is."
+                f"a year{likely_meaning(steps)}; set `season_steps` to {self.steps_a_year} or less, or "
+                "`step_days` in a "
+                "dataset card to what a step really is."
+            )
+
+    def refuse_rows_of_another_length(self, stored: int, where: str) -> None:
+        """Raise `InputError` if a stored row would last more than a year, but is a year in other steps."""
+        if (stored - 1) * self.days >= 365 and stored in USUAL_STEPS:
+            raise InputError(
+                f"{where}: a row holds {stored} steps, which at {self.days:g} days each are "
+                f"{stored * self.days:g} days, "
+                f"more than a year{likely_meaning(stored)}; correct `step_days` in the dataset card."
             )
 
     def season_of(self, dates: Dates, steps: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -77,6 +92,15 @@ class Calendar:
 
         Steps at or above `steps` lie after that season's end.
         """
+        day = dates.view(np.int64)
+        first, last = int(day.min(initial=0)), int(day.max(initial=0))
+        if last - first >= len(day):
+            return self._seasons(dates, steps)
+        # Every day once, however many rows it has.
+        year, step = self._seasons(np.arange(first, last + 1).astype("datetime64[D]"), steps)
+        return year[day - first], step[day - first]
+
+    def _seasons(self, dates: Dates, steps: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         start_year = dates.astype("datetime64[Y]").astype(np.int64) + 1970
         start_year -= dates < _days(start_year, self.season_start)
         return start_year + self._year_shift(steps), self._between(_days(start_year, self.season_start), dates)
@@ -84,6 +108,20 @@ class Calendar:
     def step_in(self, year: NDArray[np.int64], dates: Dates, steps: int) -> NDArray[np.int64]:
         """The step of each date [R] in the season of `year` [R]; below 0 or at least `steps` outside of it."""
         return self._between(_days(year - self._year_shift(steps), self.season_start), dates)
+
+    def last_days(self, year: NDArray[np.int64], step: NDArray[np.int64]) -> Dates:
+        """The last day of each step [R], from 0, of a stored row that begins in `year` [R]."""
+        start = _days(year, self.row_start)
+        if self.step_days == "month":
+            following: Dates = (start.astype("datetime64[M]") + (step + 1)).astype("datetime64[D]")
+            return following - 1
+        if self.step_days == "dekad":
+            third = _dekad(start) + step + 1
+            month: Dates = (third // 3).astype("datetime64[M]").astype("datetime64[D]")
+            last: Dates = month + third % 3 * 10 - 1
+            return last
+        day: Dates = start + (np.ceil((step + 1) * self.days).astype(np.int64) - 1)
+        return day
 
     def _year_shift(self, steps: int) -> int:
         """What is added to the year in which a season starts to get the year it is called after."""
@@ -102,6 +140,15 @@ class Calendar:
         if self.step_days == "dekad":
             return _dekad(dates) - _dekad(start)
         return np.floor((dates - start).astype(np.int64) / self.days).astype(np.int64)
+
+
+def likely_meaning(steps: int) -> str:
+    """What so many steps usually are, as the end of a clause; empty if nothing."""
+    days = USUAL_STEPS.get(steps)
+    if days is None:
+        return ""
+    what = {1: "days", 7: "weeks", 8: "8-day composites", 16: "16-day composites", "month": "months"}.get(days)
+    return f" ({steps} steps in a year are {what or f'steps of {days} days'}, step_days = {days!r})".replace("'", '"')
 
 
 def _days(year: NDArray[np.int64], month_day: str) -> Dates:

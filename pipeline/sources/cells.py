@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.sources.columns import Columns, Text
+from pipeline.sources.place_names import TWO_OF_ONE_NAME
 
 Index = NDArray[np.int64]
 
@@ -20,13 +21,43 @@ def mean_in_cells(measured: NDArray[np.float32], sample: Index, step: Index, n: 
     """values [N,V,T]: the mean of what was observed in each step, NaN where nothing was. measured [R,V]."""
     values = np.full((n, measured.shape[1], steps), np.nan, np.float32)
     cell = sample * steps + step
+    rows = np.bincount(cell, minlength=n * steps)
     for v in range(measured.shape[1]):
-        seen = ~np.isnan(measured[:, v])
-        total = np.bincount(cell[seen], weights=measured[seen, v], minlength=n * steps)
-        count = np.bincount(cell[seen], minlength=n * steps)
+        numbers = measured[:, v].astype(np.float64)
+        seen = ~np.isnan(numbers)
+        if seen.all():
+            total, count = np.bincount(cell, weights=numbers, minlength=n * steps), rows
+        else:
+            total = np.bincount(cell[seen], weights=numbers[seen], minlength=n * steps)
+            count = np.bincount(cell[seen], minlength=n * steps)
         mean = np.divide(total, count, out=np.full(n * steps, np.nan), where=count > 0)
         values[:, v] = mean.reshape(n, steps)
     return values
+
+
+def distinct_pairs(one: Index, other: Index, width: int) -> tuple[Index, Index]:
+    """The distinct keys `one * width + other`, sorted, and which of them each row is [R]. 0 <= other < width.
+
+    As numpy.unique, without sorting where a table of all pairs that could occur is no larger than the rows.
+    """
+    low = int(other.min(initial=width))
+    columns = int(other.max(initial=low)) - low + 1
+    if (int(one.max(initial=0)) + 1) * columns > len(one):
+        distinct, index = np.unique(one * width + other, return_inverse=True)
+        return distinct, index
+    cell = one * columns + (other - low)
+    occurs = np.bincount(cell) > 0
+    found = np.flatnonzero(occurs)
+    return found // columns * width + found % columns + low, (np.cumsum(occurs) - 1)[cell]
+
+
+def in_shared_cells(sample: Index, step: Index) -> NDArray[np.bool_]:
+    """Which rows [R] share their (sample, step) with another row."""
+    if len(step) == 0:
+        return np.zeros(0, bool)
+    cell = sample * (int(step.max()) + 1) + step
+    shared: NDArray[np.bool_] = (np.bincount(cell) > 1)[cell]
+    return shared
 
 
 def repeated_rows(measured: NDArray[np.float32], sample: Index, day: Index) -> int:
@@ -62,7 +93,7 @@ def one_a_sample(columns: Columns, column: str | None, sample: Index, names: NDA
         raise InputError(
             f"{columns.where(row)}, column {column}: sample {names[sample[row]]} has {numbers[row]:g} here and "
             f"{found[sample[row]]:g} in another row; a sample has one. Correct the rows, or name the column that tells "
-            "the samples apart as `sample_id` in the dataset card."
+            f"the samples apart as `sample_id` in the dataset card. {TWO_OF_ONE_NAME}"
         )
     return found
 
@@ -104,7 +135,7 @@ def refuse_repeated_steps(columns: Columns, column: str, sample: Index, step: In
     raise InputError(
         f"{columns.where(two)}: sample {names[sample[two]]} has step {columns.exact[column][two]:g} already "
         f"({columns.where(one)}). Remove one of the rows, or name the column that tells the samples apart as "
-        "`sample_id` in the dataset card."
+        f"`sample_id` in the dataset card. {TWO_OF_ONE_NAME}"
     )
 
 

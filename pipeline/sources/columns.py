@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline.card import DatasetCard, SourceCard
 from pipeline.errors import InputError
 from pipeline.sources import csv_text
+from pipeline.sources.csv_format import USUAL, CsvKeys, format_of
 from pipeline.sources.memory import Budget
+from pipeline.sources.place_names import normal_names
 
 _BLOCK_BYTES = 1 << 23
 _BATCH_ROWS = 1 << 14
@@ -32,6 +36,10 @@ class Wanted:
     exact     numbers kept as float64, as written: years, steps, yields, soil
     measured  numbers of the series: `missing` values dropped, times `scale` (one a column), then float32
     static    those of `exact` that describe a sample: what is said of a text among them
+    keys      what the card says of the form of its CSV files
+    places    those of `text` that name a place or sample, where NA is a name (Namibia, North America)
+    yields    those of `exact` to which `missing` applies as well
+    missing_texts  what stands in a column of numbers where there is none, such as "(D)"
     """
 
     text: tuple[str, ...] = ()
@@ -40,6 +48,10 @@ class Wanted:
     scale: tuple[float, ...] = ()
     missing: tuple[float, ...] = ()
     static: tuple[str, ...] = ()
+    keys: CsvKeys = USUAL
+    places: tuple[str, ...] = ()
+    yields: tuple[str, ...] = ()
+    missing_texts: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -66,22 +78,32 @@ class Text:
 
 @dataclass(frozen=True)
 class Columns:
-    """R rows of one or several files. measured [R,M] float32; `where(row)` says where a row stands, for messages."""
+    """R rows of one or several files. measured [R,M] float32; `where(row)` says where a row stands, for messages.
+
+    marks   how often each number of the card's `missing` was found
+    """
 
     text: Mapping[str, Text]
     exact: Mapping[str, NDArray[np.float64]]
     measured: NDArray[np.float32]
     where: Callable[[int], str]
+    marks: Mapping[float, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.measured)
 
 
-def column_names(path: Path) -> list[str]:
+def column_names(path: Path, keys: CsvKeys = USUAL) -> list[str]:
     """The column names of a CSV or Parquet file, without reading its rows."""
     if csv_text.is_csv(path):
-        return csv_text.read_header(path)
+        return csv_text.read_header(path, keys)
     return [str(name) for name in _parquet(path).schema_arrow.names]
+
+
+def csv_keys(card: DatasetCard, source: SourceCard | None = None) -> CsvKeys:
+    """What a card, or one source of it, says of the form of its CSV files."""
+    named = [(getattr(source, key, None) or getattr(card, key)) for key in ("separator", "decimal", "encoding")]
+    return CsvKeys(*named)
 
 
 def require(path: Path, present: Sequence[str], wanted: Sequence[str]) -> None:
@@ -103,7 +125,7 @@ def require(path: Path, present: Sequence[str], wanted: Sequence[str]) -> None:
 def load_columns(files: Sequence[tuple[Path, Wanted]], budget: Budget) -> list[Columns]:
     """Read the wanted columns of every file. All are counted against the budget before the first is read."""
     for path, wanted in files:
-        require(path, column_names(path), wanted.names)
+        require(path, column_names(path, wanted.keys), wanted.names)
         budget.claim(path, _row_count(path), wanted.bytes_per_row)
     return [_load(path, wanted) for path, wanted in files]
 
@@ -117,7 +139,13 @@ def joined(parts: Sequence[Columns]) -> Columns:
         exact={name: np.concatenate([part.exact[name] for part in parts]) for name in parts[0].exact},
         measured=np.concatenate([part.measured for part in parts]),
         where=joined_where(parts),
+        marks=marks_of(parts),
     )
+
+
+def marks_of(parts: Sequence[Columns]) -> dict[float, int]:
+    """How often each number of `missing` was found in all parts."""
+    return dict(sum((Counter(part.marks) for part in parts), Counter[float]()))
 
 
 def joined_where(parts: Sequence[Columns]) -> Callable[[int], str]:
@@ -133,6 +161,9 @@ def joined_where(parts: Sequence[Columns]) -> Callable[[int], str]:
 
 def merged(texts: Sequence[Text]) -> Text:
     """One text column of several, row after row."""
+    if len(texts) == 1 and not (texts[0].codes < 0).any():
+        names, inverse = np.unique(texts[0].names, return_inverse=True)
+        return Text(names, inverse[texts[0].codes])
     names, inverse = np.unique(np.concatenate([t.names for t in texts]), return_inverse=True)
     offsets = np.cumsum([0, *(len(t.names) for t in texts[:-1])])
     codes = [
@@ -142,103 +173,153 @@ def merged(texts: Sequence[Text]) -> Text:
     return Text(names, np.concatenate(codes))
 
 
+def filled(text: Text) -> NDArray[np.str_]:
+    """One text a row [R], empty where the cell is empty."""
+    return np.append(text.names, "")[text.codes]
+
+
 def _load(path: Path, wanted: Wanted) -> Columns:
     def where(row: int) -> str:
-        return f"{path}, {_row_name(path, row)}"
+        return f"{path}, {_row_name(path, row, wanted)}"
 
     texts: dict[str, list[Any]] = {name: [] for name in wanted.text}
     exacts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in wanted.exact}
     blocks: list[NDArray[np.float32]] = []
+    marks: Counter[float] = Counter()
     rows = 0
     for batch in _csv_batches(path, wanted) if csv_text.is_csv(path) else _parquet_batches(path, wanted):
         for name in wanted.text:
             texts[name].append(batch.column(name))
         for name in wanted.exact:
-            exacts[name].append(_finite(path, batch, name, rows))
-        blocks.append(_measured_block(path, batch, wanted, rows))
+            numbers = _finite(path, batch, name, rows, wanted)
+            if name in wanted.yields:
+                marks.update(count_marks(numbers, wanted.missing))
+                numbers = without_marks(numbers, wanted.missing)
+            elif name in wanted.static:
+                marks.update(count_marks(numbers, wanted.missing))
+            exacts[name].append(numbers)
+        blocks.append(_measured_block(path, batch, wanted, rows, marks))
         rows += len(batch)
     if rows == 0:
         raise InputError(f"{path}: the file has a header but no row below it; it needs at least one.")
     return Columns(
-        text={name: _encoded(chunks) for name, chunks in texts.items()},
+        text={name: _encoded(chunks, name in wanted.places) for name, chunks in texts.items()},
         exact={name: np.concatenate(chunks) for name, chunks in exacts.items()},
         measured=np.concatenate(blocks),
         where=where,
+        marks=dict(marks),
     )
 
 
 def as_measured(numbers: NDArray[np.float64], missing: Sequence[float], scale: float) -> NDArray[np.float32]:
     """What is stored as what was measured: NaN for a mark of missing data, times `scale`; inf where float32 ends."""
     with np.errstate(over="ignore"):
-        if missing:
-            marks = np.array(missing, np.float64)
-            # As float32 too: a file that stores 1e20 so does not hold the number that the card spells.
-            narrow = marks.astype(np.float32)
-            marked = np.isin(numbers, marks) | np.isin(numbers.astype(np.float32), narrow[np.isfinite(narrow)])
-            numbers = np.where(marked, np.nan, numbers)
         # Plus zero, so that -0 and 0 are one value with one fingerprint.
-        return (numbers * scale + 0.0).astype(np.float32)
+        return (without_marks(numbers, missing) * scale + 0.0).astype(np.float32)
 
 
-def _row_name(path: Path, row: int) -> str:
-    return f"line {csv_text.line_of(path, row)}" if csv_text.is_csv(path) else f"row {row + 1}"
+def without_marks(numbers: NDArray[np.float64], missing: Sequence[float]) -> NDArray[np.float64]:
+    """The numbers with NaN for each of the stored numbers that `missing` names."""
+    if not missing:
+        return numbers
+    with np.errstate(over="ignore"):
+        marks = np.array(missing, np.float64)
+        # As float32 too: a file that stores 1e20 so does not hold the number that the card spells.
+        narrow = marks.astype(np.float32)
+        marked = np.isin(numbers, marks) | np.isin(numbers.astype(np.float32), narrow[np.isfinite(narrow)])
+    return np.where(marked, np.nan, numbers)
 
 
-def _measured_block(path: Path, batch: Any, wanted: Wanted, first_row: int) -> NDArray[np.float32]:
+def count_marks(numbers: NDArray[np.float64], missing: Sequence[float]) -> dict[float, int]:
+    """How often each of `missing` stands among the numbers."""
+    with np.errstate(over="ignore"):
+        narrow = numbers.astype(np.float32) if missing else numbers
+        return {mark: int(((numbers == mark) | (narrow == np.float32(mark))).sum()) for mark in missing}
+
+
+def shifted(measured: NDArray[np.float32], offsets: Sequence[float]) -> NDArray[np.float32]:
+    """measured [...,V] plus the offset of each variate: the last step from what is stored to what was measured.
+
+    Marks of missing data are looked for before it, among multiples of the stored numbers.
+    """
+    if not any(offsets):
+        return measured
+    moved: NDArray[np.float32] = (measured.astype(np.float64) + np.array(offsets)).astype(np.float32)
+    return moved
+
+
+def _row_name(path: Path, row: int, wanted: Wanted) -> str:
+    return f"line {csv_text.line_of(path, row, wanted.keys)}" if csv_text.is_csv(path) else f"row {row + 1}"
+
+
+def _measured_block(
+    path: Path, batch: Any, wanted: Wanted, first_row: int, marks: Counter[float]
+) -> NDArray[np.float32]:
     block = np.empty((len(batch), len(wanted.measured)), np.float32)
     for m, (name, scale) in enumerate(zip(wanted.measured, wanted.scale, strict=True)):
-        block[:, m] = as_measured(_finite(path, batch, name, first_row), wanted.missing, scale)
+        numbers = _finite(path, batch, name, first_row, wanted)
+        marks.update(count_marks(numbers, wanted.missing))
+        block[:, m] = as_measured(numbers, wanted.missing, scale)
         if np.isinf(block[:, m]).any():
             row = first_row + int(np.argmax(np.isinf(block[:, m])))
-            raise _infinite(path, row, name)
+            raise _infinite(path, row, name, wanted)
     return block
 
 
-def _finite(path: Path, batch: Any, name: str, first_row: int) -> NDArray[np.float64]:
+def _finite(path: Path, batch: Any, name: str, first_row: int, wanted: Wanted) -> NDArray[np.float64]:
     numbers: NDArray[np.float64] = batch.column(name).to_numpy(zero_copy_only=False)
     infinite = np.isinf(numbers)
     if infinite.any():
-        raise _infinite(path, first_row + int(np.argmax(infinite)), name)
+        raise _infinite(path, first_row + int(np.argmax(infinite)), name, wanted)
     return numbers
 
 
-def _infinite(path: Path, row: int, name: str) -> InputError:
-    value = f"{csv_text.cell(path, row, name)!r}" if csv_text.is_csv(path) else "the value"
+def _infinite(path: Path, row: int, name: str, wanted: Wanted) -> InputError:
+    value = f"{csv_text.cell(path, row, name, wanted.keys)!r}" if csv_text.is_csv(path) else "the value"
     return InputError(
-        f"{path}, {_row_name(path, row)}, column {name}: {value} is infinite, or larger than a float32 holds "
+        f"{path}, {_row_name(path, row, wanted)}, column {name}: {value} is infinite, or larger than a float32 holds "
         "(3.4e38). Leave the cell empty (or NA) where nothing was measured."
     )
 
 
-def _encoded(chunks: Sequence[Any]) -> Text:
-    """Arrow text -> names and codes, by hash and not by sorting every row."""
+def _encoded(chunks: Sequence[Any], na_is_a_name: bool) -> Text:
+    """Arrow text -> normal names and codes, by hash and not by sorting every row."""
     encoded = pa.chunked_array(chunks).dictionary_encode().combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.chunk(0)
     names = np.array(encoded.dictionary.to_pylist(), dtype=np.str_)
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    # CSV text arrives with its missing cells as nulls already; Parquet may hold the same spellings as text.
-    empty = np.flatnonzero(np.isin(names, csv_text.MISSING))
+    names, position = normal_names(names)
+    codes = np.where(codes < 0, -1, np.append(position, -1)[codes])
+    empty = np.flatnonzero(np.isin(names, csv_text.MISSING_NAMES if na_is_a_name else csv_text.MISSING))
     return Text(names, np.where(np.isin(codes, empty), -1, codes))
 
 
 def _csv_batches(path: Path, wanted: Wanted) -> Iterator[Any]:
     numbers = (*wanted.exact, *wanted.measured)
+    form = format_of(path, wanted.keys)
     convert = pacsv.ConvertOptions(
         column_types={**dict.fromkeys(wanted.text, pa.string()), **dict.fromkeys(numbers, pa.float64())},
         include_columns=list(wanted.names),
-        null_values=list(csv_text.MISSING),
-        strings_can_be_null=True,
+        null_values=[*csv_text.MISSING, *csv_text.padded(wanted.missing_texts)],
+        strings_can_be_null=False,  # a place may be called NA; empty texts are found later
+        decimal_point=form.decimal,
     )
     try:
         yield from pacsv.open_csv(
             pa.input_stream(str(path), compression="gzip" if csv_text.is_gzip(path) else None),
-            read_options=pacsv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
-            parse_options=pacsv.ParseOptions(newlines_in_values=True),
+            read_options=pacsv.ReadOptions(
+                block_size=_BLOCK_BYTES,
+                use_threads=True,
+                encoding="utf8" if form.encoding == "utf-8" else form.encoding,
+                skip_rows=int(form.sep_line),
+            ),
+            parse_options=pacsv.ParseOptions(newlines_in_values=True, delimiter=form.separator),
             convert_options=convert,
         )
-    except (pa.ArrowInvalid, OSError) as error:
-        raise csv_text.explain(path, numbers, wanted.static, str(error)) from None
+    except (pa.ArrowInvalid, OSError, UnicodeError) as error:
+        detail = str(error)
+        raise csv_text.explain(path, numbers, wanted.static, detail, wanted.keys, wanted.missing_texts) from None
 
 
 def _parquet(path: Path) -> Any:
@@ -266,13 +347,26 @@ def _parquet_batches(path: Path, wanted: Wanted) -> Iterator[Any]:
             arrays = [
                 batch.column(name).cast(pa.string())
                 if name in wanted.text and name not in wanted.exact
-                else _parquet_numbers(path, name, batch.column(name), first_row, name in wanted.static)
+                else _parquet_numbers(path, name, _nulled(batch.column(name), wanted), first_row, name in wanted.static)
                 for name in wanted.names
             ]
             yield pa.RecordBatch.from_arrays(arrays, names=list(wanted.names))
             first_row += len(batch)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: the Parquet file is damaged ({error}); export it again.") from None
+
+
+def _nulled(column: Any, wanted: Wanted) -> Any:
+    """A column of texts as numbers, if `missing` names texts and all its other cells are numbers."""
+    kind = column.type
+    if not wanted.missing_texts or not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        return column
+    empty = {*csv_text.MISSING, *csv_text.padded(wanted.missing_texts)}
+    texts = [None if value in empty else value for value in column.to_pylist()]
+    try:
+        return pa.array(texts, pa.string()).cast(pa.float64())
+    except pa.ArrowInvalid:
+        return column
 
 
 def _parquet_numbers(path: Path, name: str, column: Any, first_row: int, static: bool) -> Any:

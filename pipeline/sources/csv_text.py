@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import re
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import TextIO
 
 from pipeline.errors import InputError
+from pipeline.sources.csv_format import USUAL, CsvFormat, CsvKeys, format_of
 
 MISSING = ("", "NA", "NaN", "nan", "null")
+MISSING_NAMES = ("", "NaN", "nan", "null")  # NA is a name: Namibia, North America
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|infinity|nan)\s*", re.IGNORECASE)
 _MAGIC = {
     b"PAR1": "a Parquet file (.parquet)",
@@ -36,14 +39,14 @@ def is_gzip(path: Path) -> bool:
     return path.suffix.lower() == ".gz"
 
 
-def open_text(path: Path) -> TextIO:
-    """The decompressed text; bytes that are no UTF-8 come through as surrogates, to be pointed at."""
+def open_text(path: Path, form: CsvFormat) -> TextIO:
+    """The decompressed text; bytes that are no text come through as surrogates, to be pointed at."""
     if is_gzip(path):
-        return gzip.open(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="")
-    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+        return gzip.open(path, "rt", encoding=form.codec, errors="surrogateescape", newline="")
+    return path.open(encoding=form.codec, errors="surrogateescape", newline="")
 
 
-def read_header(path: Path) -> list[str]:
+def read_header(path: Path, keys: CsvKeys = USUAL) -> list[str]:
     """The column names. Raises `InputError` for what is empty, is not text, or is not what its ending says."""
     start = _first_bytes(path)
     if not start:
@@ -51,12 +54,15 @@ def read_header(path: Path) -> list[str]:
     for magic, kind in _MAGIC.items():
         if start.startswith(magic):
             raise InputError(f"{path}: this is {kind}, not CSV text; give the file the ending of what it is.")
-    if b"\0" in start:
+    if b"\0" in start and not start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and not keys.encoding:
         raise InputError(f"{path}: this is not CSV text (it holds NUL bytes); export the table again as CSV in UTF-8.")
-    header = next((row for _, row in _rows(path)), [])
-    _refuse_bad_utf8(path, 1, header)
-    if len(header) == 1 and (other := next((mark for mark in ";\t|" if mark in header[0]), None)):
-        raise InputError(f"{path}: line 1 separates its columns with {other!r}; save the table with commas.")
+    line, header = next(_rows(path, format_of(path, keys)), (1, []))
+    _refuse_bad_text(path, line, header)
+    if len(header) == 1 and (other := next((mark for mark in ",;\t|" if mark in header[0]), None)):
+        raise InputError(
+            f"{path}: line {line} separates its columns with {other!r}, but the dataset card says otherwise; correct "
+            "`separator`."
+        )
     return header
 
 
@@ -91,17 +97,17 @@ def estimate_rows(path: Path) -> int:
     return round(sample.count(b"\n") / max(share_read, 1e-9)) + 1
 
 
-def line_of(path: Path, row: int) -> int:
+def line_of(path: Path, row: int, keys: CsvKeys = USUAL) -> int:
     """The line, counted from 1 for the header as an editor does, on which data row `row` (from 0) ends."""
-    for number, (line, _) in enumerate(_rows(path), start=-1):
+    for number, (line, _) in enumerate(_rows(path, format_of(path, keys)), start=-1):
         if number == row:
             return line
     raise ValueError(f"{path} has no row {row}")
 
 
-def cell(path: Path, row: int, column: str) -> str:
+def cell(path: Path, row: int, column: str, keys: CsvKeys = USUAL) -> str:
     """What stands in the file, letter by letter."""
-    rows = _rows(path)
+    rows = _rows(path, format_of(path, keys))
     _, header = next(rows)
     for number, (_, cells) in enumerate(rows):
         if number == row:
@@ -109,38 +115,69 @@ def cell(path: Path, row: int, column: str) -> str:
     raise ValueError(f"{path} has no row {row}")
 
 
-def explain(path: Path, numbers: Collection[str], static: Collection[str], detail: str) -> InputError:
+def padded(texts: Collection[str]) -> list[str]:
+    """The texts of `missing` as exports write them, with or without a blank at either side."""
+    return [form for text in texts for form in (text, f" {text}", f"{text} ")]
+
+
+def explain(
+    path: Path,
+    numbers: Collection[str],
+    static: Collection[str],
+    detail: str,
+    keys: CsvKeys = USUAL,
+    missing: Collection[str] = (),
+) -> InputError:
     """The first thing in the file that the fast reader must have refused, in words; `detail` where none is found."""
-    rows = _rows(path)
+    form = format_of(path, keys)
+    sign = "comma" if form.decimal == "," else "point"
+    empty = {*MISSING, *padded(missing)}
+    rows = _rows(path, form)
     _, header = next(rows)
+    if next(_rows(path, form), None) is not None and next(rows, None) is None:
+        return InputError(f"{path}: the file has a header but no row below it; it needs at least one.")
+    rows = _rows(path, form)
+    next(rows)
     number_columns = [(header.index(name), name) for name in numbers]
     try:
         for line, cells in rows:
-            _refuse_bad_utf8(path, line, cells)
+            _refuse_bad_text(path, line, cells)
             if len(cells) != len(header):
                 return InputError(
                     f"{path}, line {line}: {len(cells)} columns, the header has {len(header)}; look for a missing or "
-                    "an unquoted comma."
+                    f"an unquoted {form.separator!r}."
                 )
             for place, name in number_columns:
-                if cells[place] not in MISSING and not _NUMBER.fullmatch(cells[place]):
+                if cells[place] not in empty and not _NUMBER.fullmatch(_with_point(cells[place], form)):
                     return InputError(
                         f"{path}, line {line}, column {name}: {cells[place]!r} is not a number. Write numbers with "
-                        "a decimal point and no other sign, and leave the cell empty (or NA) where there is none."
-                        f"{CATEGORY * (name in static)}"
+                        f"a decimal {sign} and no other sign, and leave the cell empty (or NA) where there is none."
+                        f"{_as_missing(cells[place])}{CATEGORY * (name in static)}"
                     )
     except InputError as found:
         return found
     return InputError(f"{path}: the table cannot be read ({detail}); export it again as CSV in UTF-8.")
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _with_point(cell: str, form: CsvFormat) -> str:
+    """A number as the pattern of numbers spells it; one with the other decimal sign becomes none."""
+    return cell if form.decimal == "." else cell.replace(".", "?").replace(",", ".")
+
+
+def _as_missing(text: str) -> str:
+    """The line of the card for a text without digits, which may stand for missing data."""
+    if any(c.isdigit() for c in text):
+        return ""
+    return f' If it stands for missing data, name it in the dataset card: missing = ["{text.strip()}"].'
+
+
+def _rows(path: Path, form: CsvFormat) -> Iterator[tuple[int, list[str]]]:
     """(line, cells) of every line that is not blank, the header first."""
-    with open_text(path) as text:
-        reader = csv.reader(text)
+    with open_text(path, form) as text:
+        reader = csv.reader(text, delimiter=form.separator)
         try:
             for cells in reader:
-                if cells:
+                if cells and not (form.sep_line and reader.line_num == 1):
                     yield reader.line_num, cells
         except (csv.Error, EOFError, OSError, zlib.error) as error:
             raise InputError(
@@ -148,10 +185,10 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             ) from None
 
 
-def _refuse_bad_utf8(path: Path, line: int, cells: list[str]) -> None:
+def _refuse_bad_text(path: Path, line: int, cells: list[str]) -> None:
     for text in cells:
         if not text.isascii() and (bad := next((c for c in text if "\ud800" <= c <= "\udfff"), None)):
             raise InputError(
                 f"{path}, line {line}: the byte 0x{ord(bad) - 0xDC00:02x} in {text.encode('ascii', 'replace')!r} is "
-                "not UTF-8; save the file as UTF-8."
+                "not UTF-8; save the file as UTF-8, or name its `encoding` in a dataset card."
             )

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+import warnings
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
+from pipeline.findings import Finding
 from pipeline.sources.columns import Columns, Text, as_measured, joined, require
-from pipeline.sources.csv_text import CATEGORY, MISSING
+from pipeline.sources.csv_text import CATEGORY, MISSING, MISSING_NAMES
+from pipeline.sources.cube_times import refuse_odd_time_units, refuse_timeless
 from pipeline.sources.labels import target_column, year_in_name
 from pipeline.sources.long import LongTable
+from pipeline.sources.marks import before_offset, refuse_marks
 from pipeline.sources.memory import Budget
+from pipeline.sources.packing import Unpacked, fill_values, unpack, without_fill_values
+from pipeline.sources.place_names import normal_names
+from pipeline.sources.time_zones import zones_of_times
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,45 +49,63 @@ def load_cube(
         labels=joined([part.labels for part in parts]) if labels_apart else observations,
         target=target,
         year=year or (year_in_name(files[0]) if len(files) == 1 else None),
+        findings=tuple(dict.fromkeys(finding for part in parts for finding in part.findings)),
     )
 
 
 def _load(card: DatasetCard, path: Path, budget: Budget, for_prediction: bool) -> LongTable:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a library warns of helps nobody here; what matters is checked below
+        return _loaded(card, path, budget, for_prediction)
+
+
+def _loaded(card: DatasetCard, path: Path, budget: Budget, for_prediction: bool) -> LongTable:
     # Coordinates become plain variables: what is read is named by the card, not by its role in the file.
-    with _opened(card, path) as opened:
+    with _opened(card, path) as opened, _opened(card, path, packed=True) as packed:
         cube = opened.reset_coords()
         present = [str(name) for name in dict.fromkeys([*cube.variables, *cube.dims])]
         series = [variate.column or variate.name for variate in card.series]
         split = None if for_prediction else card.split
         group = card.radiometry.group if card.radiometry else None
-        keys = [name for name in (card.place, card.sample_id, card.date, card.step, split, group) if name]
+        labels = card.target.group if card.target and not for_prediction else None
+        keys = [name for name in (card.place, card.sample_id, card.date, card.step, split, group, labels) if name]
         target = target_column(card, path, present, for_prediction)
         require(path, present, [*series, *keys, *card.static])
+        refuse_timeless(card, path, cube)
         dims = _series_dims(card, path, cube, series)
         keys += [card.year] if card.year else []
         cells = int(np.prod([cube.sizes[dim] for dim in dims]))
         budget.claim(path, cells, _VALUE_BYTES * len(series) + _KEY_BYTES)
+        unpacked = unpack(cube, packed.reset_coords(), [*series, *([target] if target else [])], card.missing_numbers)
+        cube = unpacked.cube
+        _refuse_stored_marks(card, path, unpacked, series, dims, for_prediction)
+        findings = (*unpacked.findings, *fill_values(path, series, unpacked.numbers), *_zones(card, cube))
         beside = target is not None and not {*cube[target].dims} <= {*dims}
         _refuse_stray(path, cube, split, "`split`", dims, cube[target].dims if target else dims)
         _refuse_stray(path, cube, group, "`group` of [radiometry]", dims)
         told = [*card.static, *([target] if target and not beside else [])]
-        observations = _columns(card, path, _frame(path, cube, series, [*keys, *told], dims))
+        observations = _columns(card, path, _frame(path, cube, series, [*keys, *told], dims), unpacked.marks)
         if not beside:
-            return LongTable(observations, observations, target)
+            return LongTable(observations, observations, target, findings=findings)
         assert target is not None
         label_frame = _frame(path, cube, [target], keys, tuple(map(str, cube[target].dims)))
         needed = [card.sample_id] if card.sample_id else [card.place, card.year or "year"]
         require(path, [str(name) for name in label_frame.columns], needed)
-        return LongTable(observations, _columns(card, path, label_frame), target)
+        return LongTable(observations, _columns(card, path, label_frame), target, findings=findings)
 
 
-def _opened(card: DatasetCard, path: Path) -> xr.Dataset:
+def _opened(card: DatasetCard, path: Path, packed: bool = False) -> xr.Dataset:
+    """The cube as xarray decodes it; with `packed`, with its numbers as they are stored."""
     import xarray as xr
 
-    engine = "zarr" if card.format == "zarr" else "netcdf4"
+    options: dict[str, Any] = {"engine": "zarr" if card.format == "zarr" else "netcdf4"}
+    if card.format == "zarr":
+        options["consolidated"] = _is_consolidated(path)
     try:
-        return xr.open_dataset(path, engine=engine, decode_timedelta=False)
+        raw = xr.open_dataset(path, decode_cf=False, **options)
+        return xr.decode_cf(without_fill_values(path, raw), mask_and_scale=not packed, decode_timedelta=False)
     except (OSError, ValueError, KeyError) as error:
+        refuse_odd_time_units(card, path, options)
         raise InputError(
             f"{path}: this cannot be opened as {card.format} ({error}); export it again, or correct `format` in the "
             f"dataset card {card.path}."
@@ -131,39 +156,92 @@ def _frame(
         raise InputError(f"{path}: the cube is damaged ({error}); export or fetch it again.") from None
 
 
-def _columns(card: DatasetCard, path: Path, frame: pd.DataFrame) -> Columns:
+def _is_consolidated(path: Path) -> bool:
+    """Whether a Zarr store keeps the metadata of all its arrays in one place."""
+    if (path / ".zmetadata").is_file():
+        return True
+    root = path / "zarr.json"
+    return root.is_file() and '"consolidated_metadata"' in root.read_text(encoding="utf-8")
+
+
+def _refuse_stored_marks(
+    card: DatasetCard, path: Path, unpacked: Unpacked, series: Sequence[str], dims: Sequence[str], for_prediction: bool
+) -> None:
+    """Raise `InputError` for marks of missing data among the stored numbers."""
+    chosen = [(name, variate) for name, variate in zip(series, card.series, strict=True) if name in unpacked.numbers]
+    numbers = [unpacked.numbers[name].transpose(*dims) for name, _ in chosen]
+    block = np.stack([one.to_numpy().astype(np.float32).ravel() for one in numbers], axis=1) if chosen else None
+    if block is None:
+        return
+
+    def where(row: int) -> str:
+        places = np.unravel_index(row, numbers[0].shape)
+        at = [
+            f"{dim} {numbers[0][dim].to_numpy()[i] if dim in numbers[0].coords else i}"
+            for dim, i in zip(dims, places, strict=True)
+        ]
+        return f"{path}, {', '.join(at)}"
+
+    forms = [unpacked.form(name, before_offset(variate)) for name, variate in chosen]
+    names = [[(name,) for name, _ in chosen]]
+    refuse_marks([Columns({}, {}, block, where)], names, forms, card.missing_numbers, for_prediction)
+
+
+def _zones(card: DatasetCard, cube: xr.Dataset) -> tuple[Finding, ...]:
+    if card.date is None or card.date not in cube.variables or cube[card.date].dtype.kind != "M":
+        return ()
+    return zones_of_times(cube[card.date].to_numpy().ravel(), card.date)
+
+
+def _columns(card: DatasetCard, path: Path, frame: pd.DataFrame, marks: Mapping[float, int] | None = None) -> Columns:
     def where(row: int) -> str:
         keys = [k for k in (card.sample_id, card.place, card.year, card.date, card.step) if k and k in frame]
         return f"{path}, " + ", ".join(f"{key} {frame[key].iloc[row]}" for key in keys)
 
     group = card.radiometry.group if card.radiometry else None
-    texts = [name for name in (card.place, card.sample_id, card.date, card.split, group) if name and name in frame]
+    labels = card.target.group if card.target else None
+    named = (card.place, card.sample_id, card.date, card.split, group, labels)
+    texts = [name for name in named if name and name in frame]
     target = card.target.column if card.target else None
     exact = [name for name in (card.year, card.step, target, *card.static) if name and name in frame]
     series = [(v.column or v.name, v.scale) for v in card.series if (v.column or v.name) in frame]
     measured = np.empty((len(frame), len(series)), np.float32)
     for m, (name, scale) in enumerate(series):
-        measured[:, m] = as_measured(_numbers(path, frame, name, where), card.missing, scale)
+        measured[:, m] = as_measured(_numbers(path, frame, name, where), (), scale)  # marks are dropped as stored
         _refuse_infinite(measured[:, m], name, where)
     return Columns(
-        text={name: _text(frame, name) for name in dict.fromkeys(texts)},
+        text={name: _text(frame, name, where, name in (card.place, card.sample_id)) for name in dict.fromkeys(texts)},
         exact={name: _numbers(path, frame, name, where, name in card.static) for name in dict.fromkeys(exact)},
         measured=measured,
         where=where,
+        marks=marks or {},
     )
 
 
-def _text(frame: pd.DataFrame, name: str) -> Text:
+def _text(frame: pd.DataFrame, name: str, where: Callable[[int], str], na_is_a_name: bool) -> Text:
     codes, distinct = frame[name].factorize()
     if distinct.dtype.kind == "M":
         return Text(np.asarray(distinct).astype("datetime64[D]").astype(np.str_), codes.astype(np.int64))
-    names = np.array([_spelled(value) for value in distinct], np.str_)
-    return Text(names, np.where(np.isin(codes, np.flatnonzero(np.isin(names, MISSING))), -1, codes).astype(np.int64))
+    spelled = [_spelled(value) for value in distinct]
+    bad = next((code for code, text in enumerate(spelled) if text is None), None)
+    if bad is not None:
+        raise InputError(
+            f"{where(int(np.argmax(codes == bad)))}: {name} holds the bytes {distinct[bad]!r}, which are not UTF-8; "
+            "store texts as UTF-8."
+        )
+    names, position = normal_names(np.array(spelled, np.str_))
+    codes = np.where(codes < 0, -1, np.append(position, -1)[codes])
+    empty = np.flatnonzero(np.isin(names, MISSING_NAMES if na_is_a_name else MISSING))
+    return Text(names, np.where(np.isin(codes, empty), -1, codes).astype(np.int64))
 
 
-def _spelled(value: object) -> str:
+def _spelled(value: object) -> str | None:
+    """A name as text; None for bytes in another encoding."""
     if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)

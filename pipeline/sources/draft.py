@@ -10,8 +10,14 @@ from numpy.typing import NDArray
 
 from pipeline.card import ExcludeCard
 from pipeline.errors import InputError
+from pipeline.findings import Finding
 from pipeline.sources.columns import Columns, as_measured
-from pipeline.sources.marks import refuse_marks
+from pipeline.sources.marks import VERY_FAR, Stored, refuse_marks
+from pipeline.sources.place_names import TWO_OF_ONE_NAME
+from pipeline.sources.place_report import report_places
+from pipeline.sources.plausibility import Seasons, check_series
+from pipeline.sources.repeated_labels import label_groups
+from pipeline.sources.yield_checks import Yields, check_yields, marked_as_missing
 from pipeline.table import Count, SeasonTable, Variate, YieldHistory, cut_of
 
 # No crop yields more: sugar cane reaches about 150 t/ha.
@@ -39,6 +45,9 @@ class Description:
     missing: tuple[float, ...] = ()
     cut: int | None = None
     harvest_days: float | None = None
+    notes: tuple[str, ...] = ()
+    target_column: str = ""
+    group_column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,9 @@ class Draft:
 
     incomplete  [N] bool: half of the season lies in a row that is not there
     assigned    [N] str, one of SIDES or empty; None where no column says it
+    days_to_harvest [N] from the start of each sample's season to its own harvest; None where no calendar gives it
+    group       [N] str, what `[target] group` says, empty where it says nothing; None without that key
+    file        [N] which of `files` a sample comes from; None if its rows may come from several
     where       says in which row of which file a sample stands
     """
 
@@ -63,6 +75,11 @@ class Draft:
     where: Callable[[int], str]
     counts: tuple[Count, ...] = field(default=())
     assigned: NDArray[np.str_] | None = None
+    days_to_harvest: NDArray[np.float64] | None = None
+    group: NDArray[np.str_] | None = None
+    findings: tuple[Finding, ...] = ()
+    files: tuple[str, ...] = ()
+    file: NDArray[np.int64] | None = None
 
 
 def finish(about: Description, draft: Draft, history: YieldHistory, *, for_prediction: bool) -> SeasonTable:
@@ -74,7 +91,8 @@ def finish(about: Description, draft: Draft, history: YieldHistory, *, for_predi
     _refuse_duplicates(draft)
     _refuse_unscaled(about, draft)
     static = _static(about, draft)
-    target = draft.target * about.target_factor
+    marked, marks = marked_as_missing(draft.target)
+    target = np.where(marked, np.nan, draft.target) * about.target_factor
     kept, counts = _keep(about, draft, target, for_prediction)
     if not kept.any():
         raise InputError(
@@ -84,6 +102,11 @@ def finish(about: Description, draft: Draft, history: YieldHistory, *, for_predi
     _refuse_unlikely_yields(about, target[kept])
     rows = np.flatnonzero(kept)
     rows = rows[np.argsort(draft.sample_id[rows], kind="stable")]
+    found = _checked(about, draft, target, rows, for_prediction)
+    group, repeated = label_groups(
+        draft.target[rows], draft.year[rows], None if draft.group is None else draft.group[rows], about.group_column
+    )
+    places = report_places(draft.place[rows], draft.year[rows], history, for_prediction=for_prediction)
     variates = len(about.variates)
     values, drivers = draft.values[:, :variates][rows], draft.values[:, variates:][rows]
     observed, drivers_observed = ~np.isnan(values), ~np.isnan(drivers)
@@ -108,7 +131,12 @@ def finish(about: Description, draft: Draft, history: YieldHistory, *, for_predi
         history=history,
         cut=cut,
         harvest_days=about.harvest_days,
+        days_to_harvest=None if draft.days_to_harvest is None else draft.days_to_harvest[rows],
+        notes=about.notes,
         assigned=None if draft.assigned is None else draft.assigned[rows],
+        group=group,
+        group_column=about.group_column,
+        findings=(*draft.findings, *(() if for_prediction else marks), *found, *repeated, *places),
         counts=(
             *draft.counts,
             *counts,
@@ -117,6 +145,41 @@ def finish(about: Description, draft: Draft, history: YieldHistory, *, for_predi
             *_unknown(about.static_names, static[rows]),
         ),
     )
+
+
+def _checked(
+    about: Description, draft: Draft, target: NDArray[np.float64], rows: NDArray[np.int64], for_prediction: bool
+) -> tuple[Finding, ...]:
+    """What the series and yields of the samples `rows` show if they are compared with each other."""
+    file = None if draft.file is None else draft.file[rows]
+
+    def where(row: int) -> str:
+        return draft.where(int(rows[row]))
+
+    seasons = Seasons(
+        source=about.source,
+        variates=(*about.variates, *about.drivers),
+        values=draft.values[rows],
+        year=draft.year[rows],
+        sample_id=draft.sample_id[rows],
+        where=where,
+        files=draft.files,
+        file=file,
+    )
+    found = check_series(seasons, for_prediction=for_prediction)
+    if for_prediction:
+        return found
+    yields = Yields(
+        source=about.source,
+        target=target[rows],
+        year=draft.year[rows],
+        where=where,
+        column=about.target_column,
+        factor=about.target_factor,
+        files=draft.files,
+        file=file,
+    )
+    return (*check_yields(yields, about.missing), *found)
 
 
 def excluded(
@@ -131,6 +194,10 @@ def excluded(
         mask = np.ones(len(year), bool)
         if rule.year is not None:
             mask &= year == rule.year
+        if rule.before is not None:
+            mask &= year < rule.before
+        if rule.after is not None:
+            mask &= year > rule.after
         if rule.place is not None:
             mask &= place == rule.place
         if rule.sample_id is not None:
@@ -182,7 +249,8 @@ def _static(about: Description, draft: Draft) -> NDArray[np.float32]:
     """[N,S], NaN for a mark of missing data. `InputError` for a mark that no card names, and for what is no float32."""
     static = as_measured(draft.static, about.missing, 1.0)
     names = [(name,) for name in about.static_names]
-    refuse_marks([Columns({}, {}, static, draft.where)], [names], [1.0] * len(names), about.missing)
+    # A number of a place stands in each of its rows, so only a wide gap says that it is none.
+    refuse_marks([Columns({}, {}, static, draft.where)], [names], [Stored()] * len(names), about.missing, far=VERY_FAR)
     if np.isinf(static).any():
         n, s = (int(i[0]) for i in np.nonzero(np.isinf(static)))
         raise InputError(
@@ -211,7 +279,7 @@ def _refuse_duplicates(draft: Draft) -> None:
     raise InputError(
         f"{draft.where(second)}: sample {ids[i]} is there already ({draft.where(int(first[i]))}). A sample is one "
         "place in one year: remove one of the rows, or name the column that tells them apart as `sample_id` in the "
-        "dataset card."
+        f"dataset card. {TWO_OF_ONE_NAME}"
     )
 
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.card import DatasetCard, ExcludeCard
 from pipeline.errors import InputError
-from pipeline.sources.columns import Wanted, joined, load_columns
+from pipeline.findings import Finding
+from pipeline.sources.columns import Wanted, csv_keys, joined, load_columns
 from pipeline.sources.draft import excluded
 from pipeline.sources.labels import refuse_bad_names, years_of
 from pipeline.sources.locate import files_of
 from pipeline.sources.memory import Budget
+from pipeline.sources.place_names import restore_zeros, restore_zeros_like
+from pipeline.sources.yield_checks import Yields, check_yields
 from pipeline.table import Count, YieldHistory
 
 # Between the medians of history and labels: good and bad decades differ by less, units by more.
 MOST_TIMES = 3.0
+HISTORY = "known yield of the history"
 
 
 def history_of(card: DatasetCard, budget: Budget) -> tuple[YieldHistory, tuple[Count, ...]]:
@@ -25,12 +30,27 @@ def history_of(card: DatasetCard, budget: Budget) -> tuple[YieldHistory, tuple[C
     if card.history is None:
         return YieldHistory(), ()
     named = card.history
-    wanted = Wanted(text=(named.place,), exact=(named.year, named.column))
+    wanted = Wanted(
+        text=(named.place,),
+        exact=(named.year, named.column),
+        missing=card.missing_numbers,
+        keys=csv_keys(card),
+        places=(named.place,),
+        yields=(named.column,),
+        missing_texts=card.missing_texts,
+    )
     columns = joined(load_columns([(path, wanted) for path in files_of(card, named.files)], budget))
     refuse_bad_names(columns, named.place)
     years = years_of(columns.exact[named.year], named.year, columns.where)
     target = columns.exact[named.column] * card.history_factor()
+    stands = Yields(str(card.path), target, years, columns.where, named.column, card.history_factor(), HISTORY)
+    check_yields(stands, card.missing_numbers)
     return known_yields(columns.text[named.place].strings(), years, target, str(card.path), card.exclude)
+
+
+def history_files(card: DatasetCard) -> tuple[Path, ...]:
+    """The files of the card's history."""
+    return files_of(card, card.history.files) if card.history else ()
 
 
 def earlier_yields(
@@ -42,6 +62,20 @@ def earlier_yields(
     place = np.concatenate([places for places, _, _ in columns])
     year = np.concatenate([np.full(len(places), y, np.int64) for places, y, _ in columns])
     return known_yields(place, year, np.concatenate([yields for _, _, yields in columns]), source, ())
+
+
+def spelled_alike(
+    history: YieldHistory, place: NDArray[np.str_], source: str
+) -> tuple[YieldHistory, tuple[Finding, ...]]:
+    """The history with its places spelled as the table's places [N] are, and what was repaired."""
+    if len(history) == 0:
+        return history, ()
+    names, once = restore_zeros(history.place, history.year, f"{source}, [history]")
+    names, like = restore_zeros_like(names, place, "the history")
+    if not (once or like):
+        return history, ()
+    order = np.lexsort((history.year, names))
+    return YieldHistory(names[order], history.year[order], history.target[order]), (*once, *like)
 
 
 def compared(

@@ -64,7 +64,7 @@ def refuse_bad_names(columns: Columns, name: str) -> None:
     refuse_empty(columns, name)
     text = columns.text[name]
     bad = {code: c for code, written in enumerate(text.names.tolist()) if (c := control_character(written))}
-    rows = np.flatnonzero(np.isin(text.codes, list(bad)))
+    rows = np.flatnonzero(np.isin(text.codes, list(bad))) if bad else np.empty(0, np.int64)
     if len(rows):
         row = int(rows[0])
         code = int(text.codes[row])

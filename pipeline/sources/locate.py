@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.card import DatasetCard, safe_name
 from pipeline.errors import InputError
+from pipeline.sources.cybench import cybench_card
 
 TABLES = (".csv", ".csv.gz", ".parquet")
 CUBES = (".nc", ".zarr")
@@ -18,7 +19,10 @@ _KINDS = ", ".join((*TABLES, *CUBES))
 
 @dataclass(frozen=True)
 class Located:
-    """Files to read, with the card that describes them; without one they are wide tables."""
+    """Files to read, with the card that describes them; without one they are wide tables.
+
+    A card with several sources finds the files of each when it reads them.
+    """
 
     name: str
     files: tuple[Path, ...]
@@ -36,6 +40,8 @@ def locate(data: str | Path | Sequence[str | Path]) -> Located:
     if not found:
         raise InputError(f"{data}: no data file is named; give a card (.toml), a file ({_KINDS}), a folder or a glob.")
     cards = [path for path in found if path.suffix == ".toml"]
+    if not cards and (card := cybench_card(found)) is not None:
+        return Located(card.name, (), card)
     if not cards:
         return Located(name, tuple(found))
     if len(found) > 1:
@@ -44,7 +50,7 @@ def locate(data: str | Path | Sequence[str | Path]) -> Located:
             "its files itself."
         )
     card = DatasetCard.load(cards[0])
-    return Located(card.name, files_of(card, card.files), card)
+    return Located(card.name, () if card.sources else files_of(card, card.files), card)
 
 
 def files_of(card: DatasetCard, patterns: Iterable[str], key: str = "files") -> tuple[Path, ...]:

@@ -8,20 +8,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.errors import InputError
+from pipeline.findings import Finding
+from pipeline.sources.calendar import likely_meaning
 from pipeline.sources.columns import column_names
+from pipeline.sources.dates_in_header import refuse_dates_in_header
 from pipeline.sources.labels import refuse_odd_year, year_in_name
+from pipeline.sources.memory import Budget
+from pipeline.sources.place_column import place_column
 from pipeline.sources.wide import WideFile, add_step, equal_steps, refuse_other_steps
 
 STEP_DAYS = 10.0
-IDENTITY = ("place", "field", "field_id", "id", "county", "district", "sample_id")
 _BAND = re.compile(r"(.+)_(\d+)")
 _YIELD = re.compile(r"[yY](\d{4})")
 
 
 def plan_plain(
-    files: Sequence[Path], year: int | None, for_prediction: bool
-) -> tuple[tuple[WideFile, ...], tuple[str, ...]]:
-    """(what to read from each file, the band names in the order of the first file's columns).
+    files: Sequence[Path], year: int | None, for_prediction: bool, budget: Budget
+) -> tuple[tuple[WideFile, ...], tuple[str, ...], tuple[Finding, ...]]:
+    """(what to read from each file, the band names in the order of the first file's columns, what to report).
 
     Yields of years before a file's label year are planned as known history; those of later years are never planned, so
     no reader ever parses them.
@@ -38,11 +42,24 @@ def plan_plain(
         refuse_other_steps(first, other)
         # The same columns, in the first file's order: bands may stand in another order here.
         plans.append(replace(other, steps=first.steps))
-    return tuple(plans), bands
+    headers = [column_names(path) for path in files]
+    used = {name for columns in first.steps for name in columns} | {
+        name for name in headers[0] if _YIELD.fullmatch(name)
+    }
+    place, found = place_column(files, headers, sorted(used), budget)
+    steps = len(first.steps[0])
+    assumed = Finding(
+        "note",
+        f"A table without a card counts {STEP_DAYS:g} days a step, so its {steps} steps from 1 January are "
+        f"{steps * STEP_DAYS:g} days{likely_meaning(steps) if steps not in (36, 37) else ''}.",
+        f"step_days = {STEP_DAYS:g}",
+    )
+    return tuple(replace(plan, place=place) for plan in plans), bands, (*found, assumed)
 
 
 def _plan_file(path: Path, year: int | None, for_prediction: bool) -> tuple[WideFile, tuple[str, ...]]:
     header = column_names(path)
+    refuse_dates_in_header(path, header)
     bands: dict[str, dict[int, str]] = {}
     yields: dict[int, str] = {}
     for name in header:
@@ -56,12 +73,10 @@ def _plan_file(path: Path, year: int | None, for_prediction: bool) -> tuple[Wide
             f"are {', '.join(header[:8])}. Tables of another layout, long ones among them, need a dataset card."
         )
     label = _label_year(path, sorted(yields), year, for_prediction)
-    lower = {name.lower(): name for name in reversed(header)}
     plan = WideFile(
         path=path,
         steps=equal_steps(path, bands),
         year=label,
-        place=next((lower[name] for name in IDENTITY if name in lower), None),
         target=yields.get(label),
         earlier={earlier: column for earlier, column in yields.items() if earlier < label},
     )

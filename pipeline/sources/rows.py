@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
+from pipeline.findings import Finding
 from pipeline.sources.calendar import YEAR_DAYS, Calendar
 from pipeline.sources.draft import Draft
 from pipeline.table import Count
@@ -18,7 +19,8 @@ from pipeline.table import Count
 class StoredRows:
     """R rows of C steps each, the first step on the calendar's `row_start`. values [R,V,C] f32, NaN where unobserved.
 
-    target, static, sample_id and assigned (as in `Draft`) are those of the row's own `year`.
+    target, static, sample_id, assigned and group (as in `Draft`) are those of the row's own `year`.
+    marks: how often each number of the card's `missing` was found.
     """
 
     values: NDArray[np.float32]
@@ -30,6 +32,11 @@ class StoredRows:
     where: Callable[[int], str]
     counts: tuple[Count, ...] = ()
     assigned: NDArray[np.str_] | None = None
+    group: NDArray[np.str_] | None = None
+    findings: tuple[Finding, ...] = ()
+    files: tuple[str, ...] = ()
+    file: NDArray[np.int64] | None = None
+    marks: Mapping[float, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,8 @@ def seasons(rows: StoredRows, calendar: Calendar, length: Length, source: str) -
         raise InputError(
             f"{source}: `season_steps` is {wanted}, but a row holds {stored} steps; set it to {stored} or less."
         )
+    calendar.refuse_longer_than_a_year(wanted, source)
+    calendar.refuse_rows_of_another_length(stored, source)
     incomplete = np.zeros(len(rows.year), bool)
     if offset + wanted <= stored:
         values = rows.values[:, :, offset : offset + wanted]
@@ -64,16 +73,20 @@ def seasons(rows: StoredRows, calendar: Calendar, length: Length, source: str) -
         _refuse_rows_shorter_than_a_year(stored, calendar, source)
         values, incomplete = _crossing(rows, calendar, offset, wanted)
     return Draft(
-        values,
-        rows.target,
-        rows.place,
-        rows.year,
-        rows.sample_id,
-        rows.static,
-        incomplete,
-        rows.where,
-        rows.counts,
-        rows.assigned,
+        values=values,
+        target=rows.target,
+        place=rows.place,
+        year=rows.year,
+        sample_id=rows.sample_id,
+        static=rows.static,
+        incomplete=incomplete,
+        where=rows.where,
+        counts=rows.counts,
+        assigned=rows.assigned,
+        group=rows.group,
+        findings=rows.findings,
+        files=rows.files,
+        file=rows.file,
     )
 
 

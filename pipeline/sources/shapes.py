@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
-from pipeline.sources.columns import Columns, Wanted, joined, load_columns
+from pipeline.sources.columns import Columns, Wanted, csv_keys, joined, load_columns
 from pipeline.sources.labels import refuse_bad_names
 from pipeline.sources.locate import files_of, locate
 from pipeline.sources.memory import Budget
+from pipeline.sources.place_names import find_place, normal_name
 from pipeline.table import SeasonTable
 
 KINDS = ("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon")
@@ -33,7 +34,8 @@ class Shapes:
     def of(self, table: SeasonTable) -> list[Mapping[str, Any] | None]:
         """The geometry of each sample [N]; None where there is none."""
         names = table.sample_id if self.by_sample else table.place
-        return [self.known.get(name) for name in names.tolist()]
+        spelled = {name: find_place(self.known, name) for name in set(names.tolist())}
+        return [None if (key := spelled[name]) is None else self.known[key] for name in names.tolist()]
 
 
 def shapes_of(data: str | Path, memory_gb: float | None = None) -> Shapes:
@@ -47,9 +49,11 @@ def shapes_of(data: str | Path, memory_gb: float | None = None) -> Shapes:
             f"{data} does not say where its samples lie. Name their columns in the dataset card, as in latitude = "
             '"lat" and longitude = "lon", or a file, as in geometry = "fields.geojson".'
         )
-    name = card.sample_id or card.place
-    wanted = Wanted(text=(name,), exact=(card.longitude, card.latitude))
-    files = files_of(card, card.files)
+    placed = next((source for source in card.sources if source.latitude is not None), None)
+    name = placed.place or card.place if placed else card.sample_id or card.place
+    keys = csv_keys(card, placed)
+    wanted = Wanted(text=(name,), exact=(card.longitude, card.latitude), keys=keys, places=(name,))
+    files = files_of(card, placed.files if placed else card.files)
     columns = joined(load_columns([(path, wanted) for path in files], Budget(memory_gb)))
     refuse_bad_names(columns, name)
     return Shapes(card.sample_id is not None, dict(_points(card, columns, name)))
@@ -108,7 +112,7 @@ def _features(card: DatasetCard, path: Path) -> Iterator[tuple[str, dict[str, An
                 f"{where}: it has no property {card.place!r}, which names its place (`place` in {card.path}); its "
                 f"properties are {there}. Rename the one that holds the place."
             )
-        place = str(about[card.place])
+        place = normal_name(str(about[card.place]))
         if place in seen:
             raise InputError(f"{where}: place {place} has a geometry already; join the two into one.")
         seen.add(place)

@@ -12,9 +12,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.card import DatasetCard
+from pipeline.card import DatasetCard, VariateCard
 from pipeline.errors import InputError
-from pipeline.sources.columns import Columns, Wanted, column_names, joined_where, load_columns, merged
+from pipeline.sources.columns import (
+    Columns,
+    Wanted,
+    column_names,
+    csv_keys,
+    filled,
+    joined_where,
+    load_columns,
+    marks_of,
+    merged,
+    shifted,
+)
+from pipeline.sources.csv_format import USUAL, CsvKeys
+from pipeline.sources.dates_in_header import refuse_dates_in_header
 from pipeline.sources.labels import (
     default_ids,
     refuse_bad_names,
@@ -24,8 +37,9 @@ from pipeline.sources.labels import (
     year_in_name,
     years_of,
 )
-from pipeline.sources.marks import refuse_marks
+from pipeline.sources.marks import before_offset, refuse_marks
 from pipeline.sources.memory import Budget
+from pipeline.sources.place_names import restore_zeros
 from pipeline.sources.radiometry import Level
 from pipeline.sources.rows import StoredRows
 from pipeline.sources.sides import named, sides_of
@@ -39,8 +53,10 @@ class WideFile:
     year     a column, or the one year of the whole file
     target   None where the file has no yields (a table read for prediction)
     group    the column of the groups that are levelled, if any are
+    labels   the column of the groups that share one yield, if the card names one
     split    the column that says train, valid or test; None where there is none, and for prediction
     earlier  year -> column of that year's known yields
+    keys     what the card says of the form of its CSV files
     """
 
     path: Path
@@ -52,18 +68,25 @@ class WideFile:
     static: tuple[str, ...] = ()
     split: str | None = None
     group: str | None = None
+    labels: str | None = None
     earlier: Mapping[int, str] = field(default_factory=dict)
+    keys: CsvKeys = USUAL
 
-    def wanted(self, scale: Sequence[float], missing: Sequence[float]) -> Wanted:
-        """Its columns; `scale` has one factor a variate."""
+    def wanted(self, scale: Sequence[float], missing: Sequence[float], texts: Sequence[str] = ()) -> Wanted:
+        """Its columns; `scale` has one factor a variate, `missing` and `texts` are the card's marks."""
+        names = tuple(name for name in (self.place, self.sample_id) if name)
         numbers = (self.year, self.target, *self.static, *self.earlier.values())
         return Wanted(
-            text=tuple(dict.fromkeys(name for name in (self.place, self.sample_id, self.split, self.group) if name)),
+            text=tuple(dict.fromkeys([*names, *(one for one in (self.split, self.group, self.labels) if one)])),
             exact=tuple(dict.fromkeys(name for name in numbers if isinstance(name, str))),
             measured=tuple(name for columns in self.steps for name in columns),
             scale=tuple(factor for factor, columns in zip(scale, self.steps, strict=True) for _ in columns),
             missing=tuple(missing),
             static=self.static,
+            keys=self.keys,
+            places=names,
+            yields=tuple(name for name in (self.target, *self.earlier.values()) if name),
+            missing_texts=tuple(texts),
         )
 
 
@@ -84,7 +107,9 @@ def plan_by_card(
 
 
 def _plan_file(card: DatasetCard, path: Path, year: int | None, for_prediction: bool) -> WideFile:
-    header = column_names(path)
+    header = column_names(path, csv_keys(card))
+    if all(variate.pattern is None for variate in card.series):
+        refuse_dates_in_header(path, header)
     found = {variate.name: _steps_of(path, header, variate.step_pattern) for variate in card.series}
     columns = equal_steps(path, found, card.first_step)
     target = target_column(card, path, header, for_prediction)
@@ -98,6 +123,8 @@ def _plan_file(card: DatasetCard, path: Path, year: int | None, for_prediction: 
         static=tuple(card.static),
         split=None if for_prediction else card.split,
         group=card.radiometry.group if card.radiometry else None,
+        labels=card.target.group if card.target and not for_prediction else None,
+        keys=csv_keys(card),
     )
 
 
@@ -191,17 +218,27 @@ def refuse_other_steps(first: WideFile, other: WideFile) -> None:
 
 def load_rows(
     files: Sequence[WideFile],
-    scale: Sequence[float],
+    series: Sequence[VariateCard],
     missing: Sequence[float],
     budget: Budget,
     level: Level | None = None,
+    texts: Sequence[str] = (),
+    for_prediction: bool = False,
 ) -> tuple[StoredRows, list[tuple[NDArray[np.str_], int, NDArray[np.float64]]]]:
-    """Read the planned files: their rows, and (places, year, yields) of every `earlier` column."""
-    parts = load_columns([(file.path, file.wanted(scale, missing)) for file in files], budget)
-    refuse_marks(parts, [file.steps for file in files], scale, missing)
+    """Read the planned files: their rows, and (places, year, yields) of every `earlier` column.
+
+    missing and texts: the numbers and the texts that stand for missing data
+    """
+    scale = [variate.scale for variate in series]
+    parts = load_columns([(file.path, file.wanted(scale, missing, texts)) for file in files], budget)
+    stored = [before_offset(variate) for variate in series]
+    refuse_marks(parts, [file.steps for file in files], stored, missing, for_prediction)
     several = len(files) > 1
     places = [_places(file, part, several) for file, part in zip(files, parts, strict=True)]
     years = [_years(file, part) for file, part in zip(files, parts, strict=True)]
+    ends = np.cumsum([len(part) for part in parts])[:-1]
+    place, repaired = restore_zeros(np.concatenate(places), np.concatenate(years), str(files[0].path))
+    places = np.split(place, ends)
     ids = [_ids(file, part, p, y) for file, part, p, y in zip(files, parts, places, years, strict=True)]
     earlier = [
         (place, year, part.exact[column])
@@ -212,6 +249,7 @@ def load_rows(
     nameless = sum(len(part) for file, part in zip(files, parts, strict=True) if file.place is None)
     # One file, the usual case, is not copied: its series are most of the memory that a read takes.
     values = (np.concatenate([part.measured for part in parts]) if several else parts[0].measured).reshape(shape)
+    values = shifted(values.swapaxes(1, 2), [variate.offset for variate in series]).swapaxes(1, 2)
     levelled: tuple[Count, ...] = ()
     if level is not None:
         for part in parts:
@@ -222,7 +260,7 @@ def load_rows(
     rows = StoredRows(
         values=values,
         target=np.concatenate([_numbers(part, file.target) for file, part in zip(files, parts, strict=True)]),
-        place=np.concatenate(places),
+        place=place,
         year=np.concatenate(years),
         sample_id=np.concatenate(ids),
         static=np.concatenate([_static(part, file.static) for file, part in zip(files, parts, strict=True)]),
@@ -233,8 +271,19 @@ def load_rows(
             *levelled,
         ),
         assigned=_assigned(files, parts),
+        group=_label_groups(files, parts),
+        findings=repaired,
+        marks=marks_of(parts),
+        files=tuple(file.path.name for file in files),
+        file=np.repeat(np.arange(len(files)), [len(part) for part in parts]),
     )
     return rows, earlier
+
+
+def _label_groups(files: Sequence[WideFile], parts: Sequence[Columns]) -> NDArray[np.str_] | None:
+    """What the column of `[target] group` says of each row [R], empty where it says nothing."""
+    named = [part.text[file.labels] for file, part in zip(files, parts, strict=True) if file.labels]
+    return np.concatenate([filled(text) for text in named]) if named else None
 
 
 def _places(file: WideFile, part: Columns, several: bool) -> NDArray[np.str_]:

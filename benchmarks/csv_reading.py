@@ -1,0 +1,104 @@
+"""python -m benchmarks.csv_reading: a long CSV of 5 million rows into a season table, beside pyarrow.csv.read_csv.
+
+Each runs in a process of its own, in turn, so that memory is that of one; the fastest of three is taken. Not part of
+`make bench`: the file takes 230 MB.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import tyro
+
+from report.run import commit, hardware
+
+ROOT = Path(__file__).resolve().parents[1]
+CARD = """
+name = "long"
+format = "long"
+files = ["rows.csv"]
+place = "place"
+date = "date"
+year = "year"
+season_steps = 36
+target = { column = "yield", unit = "t/ha" }
+variates = [{ name = "ndvi" }, { name = "evi" }]
+"""
+# What each process runs: it prints wall seconds, CPU seconds and its peak memory in GB.
+TIMED = r"""
+import re, time
+from pathlib import Path
+import pyarrow.csv as pacsv
+from pipeline.sources import read
+wall, cpu = time.perf_counter(), time.process_time()
+{work}
+wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+print(wall, cpu, int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1e6)
+"""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """How much to read."""
+
+    rows: int = 5_000_000
+    """About so many rows, 360 a place."""
+    repeats: int = 3
+    """Runs of each, the fastest of which counts."""
+
+
+def main() -> None:
+    """Print one row for the ratio of seconds, and one for the ratio of memory."""
+    args = tyro.cli(Arguments, description=__doc__)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = write(Path(folder), args.rows // 360)
+        alone = f"pacsv.read_csv({str(Path(folder) / 'rows.csv')!r})"
+        ours = f"read({str(Path(folder) / 'card.toml')!r})"
+        runs = [(timed(alone), timed(ours)) for _ in range(args.repeats)]
+    reference, found = (np.min([run[side] for run in runs], axis=0) for side in (0, 1))
+    identity = {"rows": rows, "hardware": hardware(), "commit": commit()}
+    for name, unit, at in (("read a long CSV", "s", 0), ("read a long CSV, CPU", "s", 1), ("peak memory", "GB", 2)):
+        row: dict[str, Any] = {"name": name, "value": round(float(found[at]), 3), "unit": unit}
+        row |= {"reference": "pyarrow.csv.read_csv alone", "reference_value": round(float(reference[at]), 3)}
+        print(json.dumps(row | {"ratio": round(float(found[at] / reference[at]), 2)} | identity), flush=True)
+
+
+def write(folder: Path, places: int) -> int:
+    """Ten years of 36 dates at each place: a CSV and its card. Returns the number of rows."""
+    rng = np.random.default_rng(0)
+    rows = places * 360
+    year = np.tile(np.repeat(np.arange(2014, 2024), 36), places)
+    date = (year - 1970).astype("datetime64[Y]").astype("datetime64[D]") + np.tile(np.arange(36), places * 10) * 10
+    table = pa.table(
+        {
+            "place": np.repeat([f"DE{n:05d}" for n in range(places)], 360),
+            "date": date.astype(str),
+            "year": year,
+            "ndvi": np.round(rng.uniform(0, 1, rows), 4),
+            "evi": np.round(rng.uniform(0, 1, rows), 4),
+            "yield": np.repeat(np.round(rng.uniform(3, 9, places * 10), 2), 36),
+        }
+    )
+    pacsv.write_csv(table, folder / "rows.csv")
+    (folder / "card.toml").write_text(CARD)
+    return rows
+
+
+def timed(work: str) -> tuple[float, ...]:
+    """(wall seconds, CPU seconds, GB) of a process that does this."""
+    command = [sys.executable, "-c", TIMED.format(work=work)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return tuple(float(number) for number in done.stdout.split())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,350 @@
+"""Look at data files and write a dataset card to start from; what the files do not say stands in it as a question.
+
+    python -m pipeline.draft_card yields.csv ndvi.csv soil.csv --out card.toml
+
+The card is read once after it is written, so that the last lines say what is still missing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+
+from pipeline.card import safe_name
+from pipeline.errors import InputError
+from pipeline.scaling import snapped
+from pipeline.sources import read
+from pipeline.sources.cybench import cybench_card
+from pipeline.sources.inspect_table import TableLook, inspect_table, usual_marks
+from pipeline.sources.locate import TABLES, kind_of
+
+ASK = "QUESTION: "
+_UNITS = ("kg/ha", "dt/ha", "bu/ac", "lb/ac", "t/ha")  # t/ha last: the others end in it
+_INDICES = ("ndvi", "evi", "savi", "gndvi", "ndwi", "lswi", "msavi", "ndre")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Write a dataset card to start from."""
+
+    files: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """The data files: CSV or Parquet, one or several."""
+    out: Path = Path("card.toml")
+    """The card to write; refuses to replace one."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    try:
+        args = tyro.cli(Arguments, args=arguments, description=__doc__)
+        return draft(args.files, args.out)
+    except InputError as error:
+        print(f"draft_card: {error}", file=sys.stderr)
+        return 2
+
+
+def draft(files: Sequence[Path], out: Path) -> int:
+    """Look, write, read back. Raises `InputError` for files that cannot be read and a card that is there already."""
+    if not files:
+        raise InputError(
+            "no file is named; give the data files, as in python -m pipeline.draft_card ndvi.csv yields.csv."
+        )
+    if out.exists():
+        raise InputError(f"{out}: there is a card already; name another with --out, or remove it.")
+    if not out.parent.is_dir():
+        raise InputError(f"{out.parent}: there is no such folder; make it, or name another place with --out.")
+    looks = []
+    for path in files:
+        if not path.exists():
+            raise InputError(f"{path}: there is no such file.")
+        if kind_of(path) not in TABLES:
+            raise InputError(
+                f"{path}: a card is drafted from tables ({', '.join(TABLES)}); docs/card.md shows one for cubes."
+            )
+        looks.append(inspect_table(path))
+    _refuse_years_in_headers(looks)
+    try:
+        out.write_text(card_text(looks, out), encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"{out}: the card cannot be written ({error.strerror}); name another place with --out."
+        ) from None
+    asked = out.read_text(encoding="utf-8").count(ASK)
+    print(f"{out}: a card for {len(looks)} file{'s' * (len(looks) != 1)}, with {asked} questions in its comments")
+    if (known := cybench_card(files)) is not None:
+        print(f"These are files of CY-Bench: --data {files[0].parent} reads all of {known.name} without a card.")
+    try:
+        table = read(out)
+    except InputError as error:
+        print(f"It cannot be read yet: {error}")
+    else:
+        for note in table.notes:
+            print(note)
+        print(f"It reads {len(table)} samples x {len(table.variates)} variates x {table.steps} steps. "
+              f"{table.describe_yields()} {table.describe_counts()}")  # fmt: skip
+    print(f"Answer the questions, then: python render_cache.py --data {out} --encoder none --dry-run")
+    return 0
+
+
+def _refuse_years_in_headers(looks: Sequence[TableLook]) -> None:
+    """Raise `InputError` for files of a year each whose yields are called after it: a card names one column for all."""
+    yearly = [look for look in looks if look.year_yields and look.layout == "wide" and "year" not in look.roles]
+    if len({look.year_yields for look in yearly}) > 1:
+        one, other = yearly[0], next(look for look in yearly if look.year_yields != yearly[0].year_yields)
+        raise InputError(
+            f"{one.path.name} has its yields in {one.year_yields[-1]}, {other.path.name} in {other.year_yields[-1]}; a "
+            "card names one column for all files. If a step is ten days and yields are in t/ha, no card is needed: "
+            f"python render_cache.py --data {one.path.parent} --encoder none --dry-run. Otherwise give the column one "
+            "name in all files."
+        )
+
+
+def card_text(looks: Sequence[TableLook], out: Path) -> str:
+    """The card, in TOML."""
+    series = [look for look in looks if look.layout]
+    alike = len({look.layout for look in series}) == 1 and len({tuple(sorted(look.columns)) for look in series}) == 1
+    first = series[0] if series else looks[0]
+    whole = alike and (first.target is not None or first.year_yields)
+    beside = [look for look in looks if look not in series]
+    single = (whole and all(_is_history(look) for look in beside)) or len(looks) == 1
+    lines = [
+        "# Drafted from the files; look at every line, and answer each QUESTION.",
+        f"name = {_text(safe_name(_stem(first.path)))}",
+    ]
+    lines += _single(series or [first], beside, out) if single else _several(looks, out)
+    return "\n".join(lines) + "\n"
+
+
+def _single(series: Sequence[TableLook], beside: Sequence[TableLook], out: Path) -> Iterator[str]:
+    first = series[0]
+    yield f'format = "{first.layout or "long"}"'
+    yield f"files = [{', '.join(_text(_relative(look.path, out)) for look in series)}]"
+    yield from _form(first)
+    if first.layout is None:
+        yield f"# {ASK}where are the series? {first.path.name} has neither ndvi_1, ndvi_2, ... nor a date or step"
+    yield from _keys(first)
+    if "sample_id" in first.roles and first.layout == "long":
+        yield f"sample_id = {_text(first.roles['sample_id'])}"
+    yield from _grid(series)
+    if first.static:
+        yield f"static = {_list(first.static)}"
+    yield from _missing(series)
+    yield from _questions(series)
+    for key in ("latitude", "longitude"):
+        if {"latitude", "longitude"} <= {*first.roles}:
+            yield f"{key} = {_text(first.roles[key])}"
+    yield ""
+    yield from _target_section(series)
+    for name, keys in _variates(series):
+        yield from ("", "[[variates]]", f"name = {_text(name)}", *keys)
+    for look in beside:
+        yield from ("", "[history]", f"files = [{_text(_relative(look.path, out))}]")
+        yield f"place = {_text(look.roles['place'])}"
+        yield f"year = {_text(look.roles['year'])}"
+        yield from _target([look])
+
+
+def _several(looks: Sequence[TableLook], out: Path) -> Iterator[str]:
+    """A [[sources]] table for each file; files with the same columns share one."""
+    groups: dict[tuple[str, ...], list[TableLook]] = {}
+    for look in looks:
+        groups.setdefault(tuple(sorted(look.columns)), []).append(look)
+    calendar = any("start" in look.roles for look in looks)
+    yield from _grid([look for look in looks if look.layout], own_start=calendar)
+    for group in groups.values():
+        first = group[0]
+        yield from ("", "[[sources]]", f"files = [{', '.join(_text(_relative(look.path, out)) for look in group)}]")
+        yield from _form(first)
+        if first.layout == "wide":
+            yield 'format = "wide"'
+        yield from _keys(first, source=True)
+        yield from _missing(group)
+        yield from _questions(group)
+        if "start" in first.roles:
+            yield f"calendar = {{ start = {_text(first.roles['start'])}, end = {_text(first.roles['end'])} }}"
+        if {"latitude", "longitude"} <= {*first.roles}:
+            yield f"latitude = {_text(first.roles['latitude'])}"
+            yield f"longitude = {_text(first.roles['longitude'])}"
+        if first.static and "start" not in first.roles:
+            yield f"static = {_list(first.static)}"
+        if first.target is not None:
+            yield from ("[sources.target]", *_target(group))
+        for name, keys in _variates(group):
+            yield from ("[[sources.variates]]", f"name = {_text(name)}", *keys)
+
+
+def _form(look: TableLook) -> Iterator[str]:
+    """What a CSV file is written with, where it is not the usual form."""
+    if look.form is None:
+        return
+    if look.form.separator != ",":
+        yield f"separator = {_text(look.form.separator)}"
+    if look.form.decimal != ".":
+        yield f"decimal = {_text(look.form.decimal)}"
+    if look.form.encoding != "utf-8":
+        yield f"encoding = {_text(look.form.encoding)}"
+
+
+def _keys(look: TableLook, source: bool = False) -> Iterator[str]:
+    if "place" in look.roles:
+        yield f"place = {_text(look.roles['place'])}"
+    else:
+        yield f'# {ASK}which column names the place? place = "..."'
+    if "year" in look.roles and not (source and "date" in look.roles and look.target is None):
+        yield f"year = {_text(look.roles['year'])} # {ASK}is it the year of the harvest?"
+    elif look.layout == "wide" and not look.year_yields:
+        yield f'# {ASK}which year is each row of? year = "...", or a year in the file\'s name'
+    for key in ("date", "step"):
+        if key in look.roles and look.layout == "long":
+            yield f"{key} = {_text(look.roles[key])}"
+
+
+def _grid(looks: Sequence[TableLook], own_start: bool = False) -> Iterator[str]:
+    if not looks:
+        return
+    dated = [look for look in looks if look.dates is not None]
+    if dated:
+        yield from _dated_grid(dated, own_start)
+        return
+    first = looks[0]
+    steps = len(first.bands[0].steps) if first.bands else int(np.ptp(first.columns[first.roles["step"]].known)) + 1
+    named = {"month": '"month"', "dekad": '"dekad"', "week": "7"}.get(first.roles.get("step", "").lower())
+    likely = {12: '"month"', 36: '"dekad"', 23: "16", 46: "8", 52: "7", 26: "14", 24: "15"}.get(steps, "10")
+    yield f"step_days = {named or likely} # {ASK}{steps} steps were found; how many days is one? (or month, dekad)"
+    yield f'# {ASK}on which day does the season start? season_start = "01-01"; calendar_start: where rows begin'
+    yield f"season_steps = {steps} # {ASK}do steps after the harvest belong to it? fewer steps leave them out"
+
+
+def _dated_grid(looks: Sequence[TableLook], own_start: bool) -> Iterator[str]:
+    gaps = sorted(_gap(look) for look in looks)
+    gap = gaps[-1]
+    days = "10" if gap < 5 else f"{min(gap, 366)}"
+    if not own_start and 28 <= gap <= 31:
+        days = '"month"'
+    yield f"step_days = {days} # dates lie {' and '.join(f'{one} days' for one in dict.fromkeys(gaps))} apart"
+    if own_start:
+        return
+    months = np.concatenate(
+        [look.dates.astype("datetime64[M]").astype(np.int64) % 12 for look in looks if look.dates is not None]
+    )
+    present = np.flatnonzero(np.bincount(months[months >= 0], minlength=12))
+    if len(present) == 12:
+        yield f'season_start = "01-01" # {ASK}all months have data; in which does the season start, and how long is it?'
+        yield f"# {ASK}season_steps = ..., the steps up to the harvest"
+        return
+    start = next(month for month in present if (month - 1) % 12 not in present)
+    yield f'season_start = "{start + 1:02}-01" # the first month with data'
+    length = len(present) * 30.4 / (30.4 if days == '"month"' else float(days))
+    yield f"season_steps = {max(2, round(length))} # up to the last month with data"
+
+
+def _gap(look: TableLook) -> int:
+    """Days from one date to the next at one place, usually."""
+    assert look.dates is not None
+    place = look.columns[look.roles["place"]].codes if "place" in look.roles else np.zeros(look.rows, np.int64)
+    day = look.dates.astype(np.int64)
+    order = np.lexsort((day, place))
+    gaps = np.diff(day[order])[np.diff(place[order]) == 0]
+    gaps = gaps[gaps > 0]
+    return int(np.median(gaps)) if len(gaps) else 10
+
+
+def _target_section(looks: Sequence[TableLook]) -> Iterator[str]:
+    first = looks[0]
+    if first.target is None and not first.year_yields:
+        yield f"# {ASK}no column is called a yield; which holds it, and in which unit?"
+        yield from ("# [target]", '# column = "..."', '# unit = "t/ha"')
+        return
+    yield "[target]"
+    yield from _target(looks)
+
+
+def _target(looks: Sequence[TableLook]) -> Iterator[str]:
+    first = looks[0]
+    column = first.target or first.year_yields[-1]
+    yield f"column = {_text(column)}"
+    known = np.concatenate([look.columns[column].known for look in looks if column in look.columns])
+    median = float(np.median(known[known > 0])) if (known > 0).any() else 0.0
+    spelled = column.lower().replace("_", "/")
+    named = next((unit for unit in _UNITS if unit in spelled), None)
+    if named is not None:
+        yield f'unit = "{named}" # by the name of the column; the median is {median:.4g}'
+    elif 25 < median < 500:
+        yield f'# {ASK}the median is {median:.4g}: is it dt/ha, bu/ac (with crop = ...) or t/ha? unit = "..."'
+    else:
+        likely = "t/ha" if median <= 25 else "kg/ha"
+        yield f'unit = "{likely}" # {ASK}is it? The median is {median:.4g}'
+
+
+def _variates(looks: Sequence[TableLook]) -> Iterator[tuple[str, list[str]]]:
+    first = looks[0]
+    for band in first.bands:
+        keys = [] if band.pattern == f"{band.name}_{{step}}" else [f"pattern = {_text(band.pattern)}"]
+        yield band.name, [*keys, *_range(band.name, np.concatenate([look.numbers(band.columns) for look in looks]))]
+    for name in first.series if not first.bands else ():
+        yield name, _range(name, np.concatenate([look.numbers([name]) for look in looks]))
+
+
+def _range(name: str, numbers: NDArray[np.float64]) -> list[str]:
+    rest = numbers[~np.isin(numbers.astype(np.float32), np.array(usual_marks(numbers), np.float32))]
+    rest = rest[~np.isnan(rest)]
+    if len(rest) == 0:
+        return [f"# {ASK}it holds no number; leave it out?"]
+    low, high = float(rest.min()), float(rest.max())
+    index = name.lower().split("_")[0] in _INDICES
+    if index and low >= -1.5 and high <= 1.5:
+        return ["low = -0.2 # the usual range of the index", "high = 1.0"]
+    if index and 250 < high <= 11_000:
+        return [f"scale = 1e-4 # {ASK}it reaches {high:g}: is it stored x 10,000?", "low = -0.2", "high = 1.0"]
+    bottom, top = snapped(*np.percentile(rest, (1, 99)).tolist())
+    return [
+        f'# {ASK}unit = "..."?',
+        f"low = {bottom:g} # {ASK}numbers reach from {low:g} to {high:g}; which range is possible?",
+        f"high = {top:g}",
+    ]
+
+
+def _missing(looks: Sequence[TableLook]) -> Iterator[str]:
+    groups = [band.columns for band in looks[0].bands] or [(name,) for name in looks[0].series]
+    marks = sorted({mark for look in looks for names in groups for mark in usual_marks(look.numbers(names))})
+    if marks:
+        yield f"missing = {marks} # {ASK}do these stand for missing data?"
+
+
+def _questions(looks: Sequence[TableLook]) -> Iterator[str]:
+    for question in dict.fromkeys(question for look in looks for question in look.questions):
+        yield f"# {ASK}{question}"
+
+
+def _is_history(look: TableLook) -> bool:
+    return look.target is not None and look.layout is None and {"place", "year"} <= {*look.roles}
+
+
+def _relative(path: Path, out: Path) -> str:
+    return Path(os.path.relpath(path.resolve(), out.resolve().parent)).as_posix()
+
+
+def _stem(path: Path) -> str:
+    kind = kind_of(path)
+    return path.name[: -len(kind)] if kind else path.name
+
+
+def _text(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _list(names: Sequence[str]) -> str:
+    return f"[{', '.join(_text(name) for name in names)}]"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""How a CSV file is written: separator, decimal sign and encoding, as the card names them or as the file shows.
+
+A file is read by what it shows only where it can be read one way; what was assumed is reported. Plain comma-separated
+UTF-8 with decimal points is the usual form and is not reported.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import re
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from pipeline.errors import InputError
+
+SEPARATORS = (",", ";", "\t", "|")
+_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_SAMPLE_BYTES = 1 << 20
+_SAMPLE_LINES = 1000
+_SEP_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE)
+_POINT, _COMMA = re.compile(r"\s*[+-]?\d+\.\d+\s*"), re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*")
+_THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(,\d{3})+\s*")
+_LATIN = "cp1252"  # Latin-1 as Windows writes it
+
+
+@dataclass(frozen=True)
+class CsvKeys:
+    """What a card says of its CSV files; None where it says nothing."""
+
+    separator: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
+
+
+@dataclass(frozen=True)
+class CsvFormat:
+    """How to read one file. sep_line: its first line is Excel's `sep=;` and no header."""
+
+    separator: str = ","
+    decimal: str = "."
+    encoding: str = "utf-8"
+    sep_line: bool = False
+
+    @property
+    def codec(self) -> str:
+        """The encoding for Python's decoder, which must not take a byte order mark for text."""
+        return "utf-8-sig" if self.encoding == "utf-8" else self.encoding
+
+
+USUAL = CsvKeys()
+
+
+def format_of(path: Path, keys: CsvKeys = USUAL) -> CsvFormat:
+    """The format of a file. Raises `InputError` where it can be read two ways and no key decides."""
+    stat = path.stat()
+    return _format_of(path, keys, stat.st_mtime_ns, stat.st_size)
+
+
+def format_notes(files: Iterable[Path], keys: CsvKeys) -> tuple[str, ...]:
+    """What was assumed of CSV files beyond the usual form and the card's keys, a sentence for all files alike."""
+    assumed: dict[str, list[str]] = {}
+    for path in files:
+        if path.name.lower().endswith((".csv", ".csv.gz")) and (told := _assumed(format_of(path, keys), keys)):
+            assumed.setdefault(told, []).append(path.name)
+    return tuple(
+        f"{_some(names)}: read {told}. If that is wrong, set `separator`, `decimal` or `encoding` in a dataset card"
+        for told, names in assumed.items()
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more files"
+
+
+def _assumed(found: CsvFormat, keys: CsvKeys) -> str:
+    told = []
+    if keys.separator is None and found.separator != ",":
+        told.append(f"with {_NAMES.get(found.separator, repr(found.separator))} between columns")
+    if keys.decimal is None and found.decimal != ".":
+        told.append("with decimal commas")
+    if keys.encoding is None and found.encoding != "utf-8":
+        name = "Windows-1252 (Latin-1)" if found.encoding == _LATIN else found.encoding.upper()
+        told.append(f"as {name} text")
+    return ", ".join(told)
+
+
+@lru_cache(maxsize=512)
+def _format_of(path: Path, keys: CsvKeys, modified: int, size: int) -> CsvFormat:
+    raw = _first_bytes(path)
+    encoding = keys.encoding or _by_mark(raw)
+    text, encoding = _decoded(path, raw, encoding)
+    lines = text.splitlines()[:_SAMPLE_LINES]
+    named = _SEP_LINE.fullmatch(lines[0]) if lines else None
+    body = lines[1:] if named else lines
+    separator = keys.separator or (named[1] if named else _separator(path, body))
+    if encoding is None:
+        # Excel writes semicolons where it writes Windows-1252; any other text must be UTF-8, or be named.
+        encoding = _LATIN if separator == ";" and not _is_utf8(raw) else "utf-8"
+    rows = list(_parsed(body, separator))
+    decimal = keys.decimal or (_decimal(path, rows[1:]) if separator != "," else ".")
+    if decimal == separator:
+        raise InputError(
+            f"{path}: `separator` and `decimal` are both {separator!r}; a number could not be told from two columns."
+        )
+    return CsvFormat(separator, decimal, encoding, named is not None)
+
+
+def _first_bytes(path: Path) -> bytes:
+    try:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            return file.read(_SAMPLE_BYTES)
+    except (OSError, EOFError, zlib.error):  # what is damaged is reported by the reader
+        return b""
+
+
+def _by_mark(raw: bytes) -> str | None:
+    """The encoding that a byte order mark names."""
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    return "utf-8" if raw.startswith(codecs.BOM_UTF8) else None
+
+
+def _decoded(path: Path, raw: bytes, encoding: str | None) -> tuple[str, str | None]:
+    if encoding is None or encoding == "utf-8":
+        return raw.decode("utf-8-sig", errors="surrogateescape"), encoding
+    cut = len(raw) // 4 * 4 if len(raw) == _SAMPLE_BYTES else len(raw)
+    try:
+        return codecs.getincrementaldecoder(encoding)().decode(raw[:cut]), encoding
+    except UnicodeError as error:
+        raise InputError(
+            f"{path}: the text is not {encoding} ({error}); correct `encoding` in the dataset card."
+        ) from None
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(raw)
+    except UnicodeError:
+        return False
+    return True
+
+
+def _parsed(lines: Sequence[str], separator: str) -> Iterable[list[str]]:
+    try:
+        yield from (cells for cells in csv.reader(lines, delimiter=separator) if cells)
+    except csv.Error:  # the reader itself says where
+        return
+
+
+def _separator(path: Path, lines: Sequence[str]) -> str:
+    """The one that cuts every line into the same number of columns, two or more; a comma where none does."""
+    fitting = {}
+    for separator in SEPARATORS:
+        widths = {len(cells) for cells in _parsed(lines[:-1] if len(lines) == _SAMPLE_LINES else lines, separator)}
+        if len(widths) == 1 and (width := widths.pop()) > 1:
+            fitting[separator] = width
+    if len(fitting) == 1:
+        return next(iter(fitting))
+    if not fitting:
+        return _by_header(lines)
+    most = max(fitting, key=lambda one: fitting[one])
+    if most == "," or list(fitting.values()).count(fitting[most]) == 1:
+        return most
+    names = " or ".join(_NAMES[one] for one in fitting)
+    raise InputError(
+        f'{path}: the columns may be separated by {names}; say which in a dataset card, as in separator = "{most}".'
+    )
+
+
+def _by_header(lines: Sequence[str]) -> str:
+    """Where rows differ in length: a comma, unless only another separator is in the header."""
+    header = next((line for line in lines if line.strip()), "")
+    widths = {one: len(next(iter(_parsed([header], one)), [])) for one in SEPARATORS}
+    others = [one for one in SEPARATORS[1:] if widths[one] > 1]
+    return others[0] if widths[","] <= 1 and len(others) == 1 else ","
+
+
+def _decimal(path: Path, rows: Sequence[Sequence[str]]) -> str:
+    """The decimal sign of the numbers below the header. Raises `InputError` where both signs occur, or 1,234 alone."""
+    cells = [cell for row in rows for cell in row]
+    comma = next((cell for cell in cells if _COMMA.fullmatch(cell)), None)
+    point = next((cell for cell in cells if _POINT.fullmatch(cell)), None)
+    if comma is None:
+        return "."
+    if point is not None:
+        raise InputError(
+            f"{path}: {comma.strip()!r} and {point.strip()!r} are both in the table, so its decimal sign is not clear. "
+            'Say which it is in a dataset card, decimal = "," or decimal = ".", or write all numbers alike.'
+        )
+    if all(_THOUSANDS.fullmatch(cell) for cell in cells if _COMMA.fullmatch(cell)):
+        raise InputError(
+            f"{path}: {comma.strip()!r} may be a decimal number or thousands. Say which in a dataset card: decimal = "
+            '"," for decimal numbers; for thousands write the numbers without commas.'
+        )
+    return ","

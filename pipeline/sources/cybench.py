@@ -1,0 +1,27 @@
+"""The folder layout of CY-Bench, one file a source for a crop and a country, recognised without a card."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.card import DatasetCard
+
+TEMPLATE = Path(__file__).resolve().parents[2] / "cards" / "cybench.toml"
+_FILE = re.compile(r"(yield|crop_calendar|ndvi|fpar)_(.+)\.csv")
+
+
+def cybench_card(files: Sequence[Path]) -> DatasetCard | None:
+    """The shipped card, for files that are a folder of CY-Bench; None for any others.
+
+    It needs yields, a calendar, and NDVI or FPAR, all of the same crop and country in the same folder.
+    """
+    matches = [match for path in files if (match := _FILE.fullmatch(path.name))]
+    kinds, names = {match[1] for match in matches}, {match[2] for match in matches}
+    if not {"yield", "crop_calendar"} < kinds or len(names) != 1 or len({path.parent for path in files}) != 1:
+        return None
+    name = names.pop()
+    keys = tomllib.loads(TEMPLATE.read_text(encoding="utf-8"))
+    return DatasetCard.from_keys({**keys, "name": name, "crop": name.split("_")[0]}, files[0].parent / TEMPLATE.name)

@@ -1,0 +1,116 @@
+"""Whether known yields of earlier years and the labels tell the same story.
+
+A history that is one year off holds the label of the season that is to be forecast: noise would be forecast perfectly.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+from pipeline.findings import Finding
+from pipeline.table import YieldHistory
+
+PlaceYears = dict[tuple[str, int], float]
+
+SAME = 0.005  # relative difference of two yields that are one number, rounded
+CONTRADICTS = 0.1  # median relative difference over the place-years that both know
+LEAST = 4  # place-years to compare
+MOST_EQUAL = 0.6  # of the labels equal the history of another year
+YEARS_OFF = (-1, 1)
+OTHER_UNIT = 8.0
+
+
+def check_history(
+    history: YieldHistory, place: NDArray[np.str_], year: NDArray[np.int64], target: NDArray[np.float64], source: str
+) -> tuple[Finding, ...]:
+    """What to report about labels [N] in t/ha and their history. Raises `InputError` if they cannot both be right."""
+    if len(history) == 0:
+        return ()
+    known = dict(
+        zip(zip(history.place.tolist(), history.year.tolist(), strict=True), history.target.tolist(), strict=True)
+    )
+    labels = {(p, y): t for p, y, t in zip(place.tolist(), year.tolist(), target.tolist(), strict=True) if t > 0}
+    if not labels:
+        return ()
+    same = _differences(labels, known, 0)
+    _refuse_shifted(labels, known, same, source)
+    _refuse_another_unit(labels, known, source)
+    differ = {key: gap for key, gap in same.items() if gap > SAME}
+    if len(same) >= 2 and np.median([*same.values()]) > CONTRADICTS:
+        raise InputError(_contradiction(source, labels, known, differ, len(same)))
+    if any(gap > CONTRADICTS for gap in differ.values()):
+        return (Finding("warning", _contradiction(source, labels, known, differ, len(same))),)
+    return ()
+
+
+def _differences(labels: PlaceYears, known: PlaceYears, off: int) -> PlaceYears:
+    """Relative difference between each label and what the history says of the place `off` years on."""
+    return {
+        (place, year): abs(known[place, year + off] - label) / label
+        for (place, year), label in labels.items()
+        if (place, year + off) in known
+    }
+
+
+def _refuse_shifted(
+    labels: PlaceYears,
+    known: PlaceYears,
+    same: PlaceYears,
+    source: str,
+) -> None:
+    for off in YEARS_OFF:
+        gaps = _differences(labels, known, off)
+        equal = [key for key, gap in gaps.items() if gap <= SAME]
+        if len(equal) < LEAST or len(equal) < MOST_EQUAL * len(gaps):
+            continue
+        # Yields that hardly change from year to year are equal one year off without being shifted.
+        if len({round(labels[key], 3) for key in equal}) < LEAST:
+            continue
+        if len(same) >= LEAST and np.mean([gap <= SAME for gap in same.values()]) >= MOST_EQUAL:
+            continue
+        place, year = equal[0]
+        raise InputError(
+            f"{source}: [history] is one year off. {len(equal)} of {len(gaps)} labels equal the history of the year "
+            f"{'before' if off < 0 else 'after'}, such as place {place}: {labels[equal[0]]:.4g} t/ha in "
+            f"{year} among the "
+            f"labels and in {year + off} in the history. A forecast would know its own answer. Correct the year in the "
+            "history (is it a harvest year?), the column that `year` of [history] names, or the years of the labels."
+        )
+
+
+def _refuse_another_unit(labels: PlaceYears, known: PlaceYears, source: str) -> None:
+    """Places that both know differ by a factor that no decade explains."""
+    own, past = _by_place(labels), _by_place(known)
+    ratios = [float(np.median(past[place]) / np.median(own[place])) for place in own.keys() & past.keys()]
+    ratio = float(np.median(ratios)) if len(ratios) >= LEAST else 1.0
+    if max(ratio, 1 / ratio) >= OTHER_UNIT:
+        raise InputError(
+            f"{source}: the known yields of [history] are {ratio:.3g} times the labels of the same "
+            f"{len(ratios)} places. "
+            "This looks like another unit: correct `unit` of [history] or of [target]."
+        )
+
+
+def _by_place(yields: PlaceYears) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for (place, _), one in yields.items():
+        found.setdefault(place, []).append(one)
+    return found
+
+
+def _contradiction(
+    source: str,
+    labels: PlaceYears,
+    known: PlaceYears,
+    differ: PlaceYears,
+    both: int,
+) -> str:
+    key = max(differ, key=lambda one: differ[one])
+    return (
+        f"{source}: [history] contradicts the labels in {len(differ)} of {both} place-years that both know, such as "
+        f"place {key[0]} in {key[1]}: {known[key]:.4g} t/ha in the history, {labels[key]:.4g} among the "
+        "labels. Correct "
+        "`year`, `column` or `unit` of [history], or leave these years out of its file."
+    )

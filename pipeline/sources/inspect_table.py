@@ -1,0 +1,283 @@
+"""What the columns of a table seem to be: names, dates, steps, yields, series. Guesses for a card to start from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+from pipeline.sources.columns import column_names
+from pipeline.sources.csv_format import CsvFormat, format_of
+from pipeline.sources.csv_text import is_csv, is_gzip
+from pipeline.sources.dates import DateError, parse_days
+from pipeline.sources.marks import Stored, marks_in
+
+MOST_ROWS = 200_000  # are looked at
+LEAST_STEPS = 3  # columns that differ in one number make a band
+_NAMES: Mapping[str, tuple[str, ...]] = {
+    "place": ("place", "adm_id", "county", "district", "field", "field_id", "plot", "parcel", "region", "geoid", "fips",
+              "province", "municipality", "landkreis", "kreis", "gemeinde", "departement", "country", "location",
+              "site", "station", "name", "id"),
+    "year": ("year", "harvest_year", "season_year", "season", "jahr", "annee", "año", "ano"),
+    "date": ("date", "day", "time", "datum", "fecha", "timestamp", "system:time_start"),
+    "step": ("step", "dekad", "week", "month", "period", "schritt"),
+    "latitude": ("latitude", "lat"),
+    "longitude": ("longitude", "lon", "lng", "long"),
+    "start": ("sos", "start_of_season", "season_start", "planting", "sowing"),
+    "end": ("eos", "end_of_season", "season_end", "maturity", "harvest_day"),
+    "sample_id": ("sample_id",),
+}  # fmt: skip
+_YIELD = re.compile(r"yield|ertrag|rendimiento|rendement|rendita|opbrengst|produtividade", re.IGNORECASE)
+_YEAR_YIELD = re.compile(r"[yY](19|20)\d\d")
+_DATE_IN_NAME = re.compile(r"(19|20)\d\d[-_]?(0[1-9]|1[0-2])[-_]?([0-2]\d|3[01])")
+_ROW_NAMES = ("id", "fid", "objectid", "index", "system:index", ".geo", "unnamed: 0", "", "sample_id", "crop_name")
+_EMPTY = ("", "NA", "NaN", "nan", "null")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: texts[codes], code -1 where empty; numbers [R] if nearly all cells are numbers, else None."""
+
+    name: str
+    texts: tuple[str, ...]
+    codes: NDArray[np.int64]
+    numbers: NDArray[np.float64] | None
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of its numbers are whole."""
+        known = self.known
+        return len(known) > 0 and bool((known == np.floor(known)).all())
+
+    @property
+    def known(self) -> NDArray[np.float64]:
+        """Its numbers, without those that are missing."""
+        return np.empty(0) if self.numbers is None else self.numbers[~np.isnan(self.numbers)]
+
+
+@dataclass(frozen=True)
+class Band:
+    """Columns that differ in one number: steps of one variate. pattern has `{step}` for it."""
+
+    name: str
+    pattern: str
+    steps: tuple[int, ...]
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TableLook:
+    """What one file seems to hold. roles: `place`, `year`, `date`, `step`, ... -> column."""
+
+    path: Path
+    rows: int
+    form: CsvFormat | None
+    columns: Mapping[str, Column]
+    roles: Mapping[str, str]
+    target: str | None
+    bands: tuple[Band, ...]
+    series: tuple[str, ...]
+    static: tuple[str, ...]
+    year_yields: tuple[str, ...]
+    dates: NDArray[np.datetime64] | None
+    questions: tuple[str, ...] = field(default=())
+
+    @property
+    def layout(self) -> str | None:
+        """wide, long, or None where it holds no series."""
+        if self.bands:
+            return "wide"
+        return "long" if self.series and ("date" in self.roles or "step" in self.roles) else None
+
+    def numbers(self, names: Iterable[str]) -> NDArray[np.float64]:
+        """All known numbers of some columns, one after the other."""
+        return np.concatenate([self.columns[name].known for name in names])
+
+
+def inspect_table(path: Path) -> TableLook:
+    """Look at the first rows of a CSV or Parquet file. Raises `InputError` where it cannot be read."""
+    header = column_names(path)
+    if twice := next((name for name in header if header.count(name) > 1), None):
+        raise InputError(
+            f"{path}: column {twice} stands {header.count(twice)} times in the header; give each its own name."
+        )
+    form = format_of(path) if is_csv(path) else None
+    table = _head(path, form)
+    columns = {name: _column(name, table.column(name), form) for name in header}
+    if dated := [name for name in header if _DATE_IN_NAME.search(name)]:
+        raise InputError(
+            f"{path}: its columns carry dates ({', '.join(dated[:3])}, ...), so it is neither wide, with numbered "
+            "steps, nor long. Bring it into rows of place, date and value (DataFrame.melt of pandas) and draft again."
+        )
+    questions: list[str] = []
+    roles = _roles(columns, questions)
+    dates = _dates(columns[roles["date"]], questions) if "date" in roles else None
+    if dates is None:
+        roles.pop("date", None)
+    bands = _bands([name for name in header if name not in roles.values()])
+    taken = {*roles.values(), *(name for band in bands for name in band.columns)}
+    year_yields = tuple(name for name in header if _YEAR_YIELD.fullmatch(name))
+    free = [name for name in header if name not in taken and name not in year_yields and name.lower() not in _ROW_NAMES]
+    targets = [name for name in free if _YIELD.search(name) and columns[name].numbers is not None]
+    target = targets[0] if targets else None
+    if len(targets) > 1:
+        questions.append(f"{', '.join(targets)} of {path.name} may all be the yield; {target} is taken")
+    numeric = [name for name in free if name != target and columns[name].numbers is not None]
+    moves = "date" in roles or "step" in roles
+    place = columns[roles["place"]] if "place" in roles else None
+    still = [name for name in numeric if place is not None and _constant_by(place, columns[name])]
+    return TableLook(
+        path=path,
+        rows=table.num_rows,
+        form=form,
+        columns=columns,
+        roles=roles,
+        target=target,
+        bands=bands,
+        series=tuple(name for name in numeric if name not in still) if moves else (),
+        static=tuple(still),
+        year_yields=year_yields,
+        dates=dates,
+        questions=tuple(questions),
+    )
+
+
+def usual_marks(numbers: NDArray[np.float64]) -> list[int | float]:
+    """Usual marks of missing data that lie far from all other numbers, as the readers look for them."""
+    with np.errstate(over="ignore"):
+        found = marks_in([numbers.astype(np.float32)], Stored(), least_cells=1).marks.astype(np.float64)
+    return [int(mark) if mark == int(mark) else round(mark, 4) for mark in sorted(set(found.tolist()))]
+
+
+def _head(path: Path, form: CsvFormat | None) -> pa.Table:
+    batches: list[pa.RecordBatch] = []
+    rows = 0
+    try:
+        for batch in _batches(path, form):
+            batches.append(batch)
+            rows += batch.num_rows
+            if rows >= MOST_ROWS:
+                break
+    except (pa.ArrowException, OSError, UnicodeError) as error:
+        raise InputError(f"{path}: the table cannot be read ({error}); export it again.") from None
+    if rows == 0:
+        raise InputError(f"{path}: the file has a header but no row below it; it needs at least one.")
+    return pa.Table.from_batches(batches)
+
+
+def _batches(path: Path, form: CsvFormat | None) -> Iterable[pa.RecordBatch]:
+    if form is None:
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=MOST_ROWS):
+            yield pa.RecordBatch.from_arrays([column.cast(pa.string()) for column in batch.columns], batch.schema.names)
+        return
+    names = column_names(path)
+    yield from pacsv.open_csv(
+        pa.input_stream(str(path), compression="gzip" if is_gzip(path) else None),
+        read_options=pacsv.ReadOptions(
+            encoding="utf8" if form.encoding == "utf-8" else form.encoding, skip_rows=int(form.sep_line)
+        ),
+        parse_options=pacsv.ParseOptions(delimiter=form.separator, newlines_in_values=True),
+        convert_options=pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+    )
+
+
+def _column(name: str, cells: Any, form: CsvFormat | None) -> Column:
+    encoded = cells.combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    texts = tuple("" if text is None else str(text) for text in encoded.dictionary.to_pylist())
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    decimal = form.decimal if form else "."
+    each = [_number(text, decimal) for text in texts]
+    wrong = [text for text, number in zip(texts, each, strict=True) if number is None and text.strip() not in _EMPTY]
+    numbers = None
+    if len(wrong) <= 0.02 * len(texts) and any(number is not None for number in each):
+        known = np.array([np.nan if number is None else number for number in each] + [np.nan])
+        numbers = known[codes]
+    return Column(name, texts, codes, numbers)
+
+
+def _number(text: str, decimal: str) -> float | None:
+    try:
+        number = float(text.strip().replace(decimal, "."))
+    except ValueError:
+        return None
+    return number if np.isfinite(number) else None
+
+
+def _roles(columns: Mapping[str, Column], questions: list[str]) -> dict[str, str]:
+    lower = {name.lower(): name for name in reversed(list(columns))}
+    roles = {role: lower[name] for role, names in _NAMES.items() for name in reversed(names) if name in lower}
+    if "year" in roles and not _is_year(columns[roles["year"]]):
+        roles.pop("year")
+    if "year" not in roles and (found := next((n for n, c in columns.items() if _is_year(c)), None)):
+        roles["year"] = found
+    if "step" in roles and not (columns[roles["step"]].whole and columns[roles["step"]].known.min() >= 0):
+        roles.pop("step")
+    if "date" in roles and "step" in roles:
+        roles.pop("step")
+    if ("start" in roles) != ("end" in roles):
+        roles.pop("start", None), roles.pop("end", None)
+    if "place" not in roles:
+        texts = [name for name, column in columns.items() if column.numbers is None and name not in roles.values()]
+        likely = next((name for name in texts if 1 < len(columns[name].texts) < len(columns[name].codes)), None)
+        if likely is not None:
+            roles["place"] = likely
+            questions.append(f"no column is called place, county, field or alike; {likely} is taken for the place")
+    return roles
+
+
+def _is_year(column: Column) -> bool:
+    known = column.known
+    return column.whole and bool((known >= 1900).all() and (known <= 2100).all())
+
+
+def _dates(column: Column, questions: list[str]) -> NDArray[np.datetime64] | None:
+    """The days of a column; None where they are not written as the reader needs them."""
+    days = np.full(len(column.texts) + 1, np.datetime64("NaT"), "datetime64[D]")
+    written = [code for code, text in enumerate(column.texts) if text.strip() not in _EMPTY]
+    try:
+        days[written] = np.array(parse_days([column.texts[code] for code in written]), "datetime64[D]")
+    except DateError as error:
+        questions.append(f"column {column.name}: {error.text!r} {error}")
+        return None
+    found: NDArray[np.datetime64] = days[column.codes]
+    return found
+
+
+def _bands(names: Sequence[str]) -> tuple[Band, ...]:
+    """Groups of names that differ in one whole number and count on without a gap."""
+    groups: dict[str, dict[int, str]] = {}
+    for name in names:
+        for match in re.finditer(r"\d+", name):
+            pattern = f"{name[: match.start()]}{{step}}{name[match.end() :]}"
+            groups.setdefault(pattern, {})[int(match[0])] = name
+    found: list[Band] = []
+    taken: set[str] = set()
+    for pattern, steps in sorted(groups.items(), key=lambda group: -len(group[1])):
+        numbers = sorted(steps)
+        runs = numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        if len(steps) >= LEAST_STEPS and numbers[0] in (0, 1) and runs and not taken & {*steps.values()}:
+            columns = tuple(steps[number] for number in numbers)
+            name = pattern.replace("{step}", "").strip("_- .") or "value"
+            found.append(Band(name, pattern, tuple(numbers), columns))
+            taken |= {*columns}
+    return tuple(sorted(found, key=lambda band: names.index(band.columns[0])))
+
+
+def _constant_by(place: Column, column: Column) -> bool:
+    assert column.numbers is not None
+    known = ~np.isnan(column.numbers) & (place.codes >= 0)
+    if not known.any():
+        return False
+    pairs = np.unique(np.stack([place.codes[known].astype(np.float64), column.numbers[known]], axis=1), axis=0)
+    return len(pairs) == len(np.unique(place.codes[known])) and len(pairs) < max(2, known.sum() + 1)

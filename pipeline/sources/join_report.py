@@ -1,0 +1,113 @@
+"""How a join of sources went, in sentences: what each has, how much of it met the others, and names of what did not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.card import DatasetCard, SourceCard
+from pipeline.errors import InputError
+from pipeline.sources.locate import files_of
+
+NAMES = 3  # of each kind
+YEARS = 10_000
+
+Key = tuple[str, int]  # a place and a year; 0 where every year is meant
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one source has: its keys, by place and year or by place alone."""
+
+    what: str
+    source: SourceCard
+    keys: frozenset[Key]
+
+    @classmethod
+    def of(cls, what: str, source: SourceCard, names: NDArray[np.str_], keys: NDArray[np.int64]) -> Part:
+        """From keys `place * YEARS + year` [R] of the places `names`."""
+        distinct = np.unique(keys)
+        pairs = zip(names[distinct // YEARS].tolist(), (distinct % YEARS).tolist(), strict=True)
+        return cls(what, source, frozenset(pairs))
+
+    @classmethod
+    def of_places(cls, what: str, source: SourceCard, places: NDArray[np.str_]) -> Part:
+        """From places alone [R]."""
+        return cls(what, source, frozenset((place, 0) for place in places.tolist()))
+
+    @property
+    def by_year(self) -> bool:
+        """Whether it tells years apart."""
+        return any(year for _, year in self.keys)
+
+    def told(self, card: DatasetCard) -> str:
+        """Its file, or how many there are."""
+        files = files_of(card, self.source.files)
+        return files[0].name if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more"
+
+    def restricted(self, keys: frozenset[Key]) -> frozenset[Key]:
+        """Keys of places and years, as this source tells them apart."""
+        return keys if self.by_year else frozenset((place, 0) for place, _ in keys)
+
+
+def join_report(parts: Sequence[Part], card: DatasetCard) -> tuple[str, ...]:
+    """A line for all, and one for each source. Raises `InputError` where the yields meet no series."""
+    series = frozenset[Key]().union(*(part.keys for part in parts if part.what == "variates" and part.source.variates))
+    labels = [part for part in parts if part.what == "target"]
+    met = series.intersection(*(part.keys for part in labels))
+    if not met:
+        _refuse_nothing(series, labels, card)
+    places = len({place for place, _ in met})
+    what = "have series and a yield" if labels else "have series"
+    lines = [f"joined by place and season: {len(met):,} place-years of {places:,} places {what}"]
+    lines += [_line(part, part.restricted(met), card) for part in parts]
+    return tuple(lines)
+
+
+def _line(part: Part, met: frozenset[Key], card: DatasetCard) -> str:
+    columns = {
+        "variates": ", ".join(variate.name for variate in part.source.series),
+        "target": "yield",
+        "static": ", ".join(part.source.static),
+    }
+    kind = "place-years" if part.by_year else "places"
+    places = len({place for place, _ in part.keys})
+    has = f"{places:,} places" + (f", {len(part.keys):,} place-years" if part.by_year else "")
+    said = [f"{len(part.keys & met):,} met{_some(part.keys & met)}"]
+    said += [f"{len(rest):,} did not{_some(rest)}"] if (rest := part.keys - met) else ["none did not"]
+    lacking = met - part.keys
+    said += [f"{len(lacking):,} joined {kind} are not in it{_some(lacking)}"] if lacking else []
+    return f"  {part.told(card)} ({columns.get(part.what, part.what)}): {has}; {'; '.join(said)}"
+
+
+def _some(keys: Iterable[Key]) -> str:
+    """The first names in brackets, or nothing."""
+    first = sorted(keys)
+    if not first:
+        return ""
+    names = ", ".join(f"{place} {year}" if year else place for place, year in first[:NAMES])
+    return f" ({names}{', ...' if len(first) > NAMES else ''})"
+
+
+def _refuse_nothing(series: frozenset[Key], labels: Sequence[Part], card: DatasetCard) -> None:
+    if not series:
+        raise InputError(
+            f"{card.path}: no series has an observation in any season, so nothing can be joined. Correct `calendar`, "
+            "`season_start`, `date` or `place` of the sources."
+        )
+    yields = labels[0]
+    one, other = sorted(series)[0], sorted(yields.keys)[0] if yields.keys else None
+    found = f"{other[0]!r} in {other[1]}" if other else "nothing"
+    shared = {place for place, _ in series} & {place for place, _ in yields.keys}
+    advice = (
+        f"{len(shared)} places are in both, their years are not: correct `year`, `season_start` or `season_year`."
+        if shared
+        else "No place is in both: spell the places alike, or correct `place` of the sources."
+    )
+    raise InputError(
+        f"{card.path}: no yield of {yields.told(card)} ({found} and others) meets a season of the series ({one[0]!r} "
+        f"in {one[1]} and others). {advice}"
+    )

@@ -1,0 +1,23 @@
+"""What is said about the marks of missing data that a card names and no file holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pipeline.findings import Finding
+
+
+def unmatched_marks(found: Mapping[float, int], missing: Sequence[float]) -> tuple[Finding, ...]:
+    """A finding if a number of `missing` was found in no series, yield or static column.
+
+    found: how often each was
+    """
+    unmatched = [f"{mark:g}" for mark in missing if not found.get(mark)]
+    if not unmatched:
+        return ()
+    sentence = (
+        f"`missing` names {', '.join(unmatched)}, and no cell of the table holds "
+        f"{'it' if len(unmatched) == 1 else 'them'}. "
+        "It names numbers as they are stored, before any scale."
+    )
+    return (Finding("warning", sentence, f"missing = [{', '.join(unmatched)}]"),)

@@ -1,0 +1,140 @@
+"""What cubes store before it is a measurement: marks of missing data and valid ranges hold for stored numbers.
+
+xarray unpacks (`scale_factor`, `add_offset`) and drops `_FillValue` and `missing_value`. Here the marks that the card
+names and the file's `valid_range` are applied to the same numbers as they are stored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.findings import Finding
+from pipeline.sources.columns import count_marks, without_marks
+from pipeline.sources.marks import Stored
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Bool = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """A cube with NaN for what is missing; numbers: the same variables as stored, NaN likewise."""
+
+    cube: xr.Dataset
+    numbers: Mapping[str, xr.DataArray]
+    marks: Mapping[float, int]
+    findings: tuple[Finding, ...] = ()
+
+    def form(self, name: str, decoded: Stored) -> Stored:
+        """How the stored numbers of a variable are seen: as they are, with the declared range in their unit.
+
+        decoded: how the card turns what xarray decodes into values
+        """
+        attributes = self.numbers[name].attrs
+        factor = decoded.scale * float(attributes.get("scale_factor", 1.0))
+        shift = decoded.scale * float(attributes.get("add_offset", 0.0))
+        ends = [None if end is None else (end - shift) / factor for end in (decoded.low, decoded.high)]
+        below, above = ends if factor > 0 else reversed(ends)
+        return Stored(1.0, 0.0, below, above)
+
+
+def unpack(cube: xr.Dataset, stored: xr.Dataset, names: Sequence[str], missing: Sequence[float]) -> Unpacked:
+    """Apply marks and valid ranges to the variables `names`. cube: decoded by xarray; stored: the same as stored."""
+    marks: Counter[float] = Counter()
+    numbers, findings, masked = {}, [], {}
+    for name in names:
+        raw = stored[name]
+        if raw.dtype.kind not in "iuf":
+            continue
+        kept = raw.to_numpy().astype(np.float64)
+        marks.update(count_marks(kept, missing))
+        decoded = cube[name].to_numpy()
+        absent = np.isnan(without_marks(kept, missing)) | np.isnan(decoded)
+        invalid = _invalid(raw, kept, decoded) & ~absent
+        if invalid.any():
+            findings.append(_invalid_finding(name, raw, int(invalid.sum())))
+        absent |= invalid
+        if absent.any():
+            masked[name] = cube[name].where(~absent)
+        numbers[name] = raw.copy(data=np.where(absent, np.nan, kept))
+    return Unpacked(cube.assign(masked), numbers, marks, tuple(findings))
+
+
+def without_fill_values(path: Path, raw: xr.Dataset) -> xr.Dataset:
+    """The cube without the marks that xarray makes of `fill_value` in Zarr format 2.
+
+    There it is what an unwritten chunk holds, zero by default, and marks nothing unless an attribute says so.
+    """
+    for name, variable in raw.variables.items():
+        about = path / str(name) / ".zattrs"
+        if "_FillValue" not in variable.attrs or not (path / str(name) / ".zarray").is_file():
+            continue
+        said = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
+        if "_FillValue" not in said:
+            del variable.attrs["_FillValue"]
+    return raw
+
+
+def fill_values(path: Path, names: Sequence[str], stored: Mapping[str, xr.DataArray]) -> tuple[Finding, ...]:
+    """What to say of Zarr format 2: `fill_value` is what an unwritten chunk holds, and no mark of missing data."""
+    found = []
+    for name in names:
+        about = path / name / ".zarray"
+        if name not in stored or not about.is_file() or {"_FillValue", "missing_value"} & {*stored[name].attrs}:
+            continue
+        fill = json.loads(about.read_text(encoding="utf-8")).get("fill_value")
+        if not isinstance(fill, int | float) or isinstance(fill, bool):
+            continue
+        cells = int((stored[name].to_numpy() == fill).sum())
+        if cells:
+            sentence = (
+                f"{path.name}: {cells} cells of {name} hold {fill:g}, the `fill_value` of its Zarr array, "
+                "and are read as "
+                "measured, for no attribute of the file calls it missing."
+            )
+            found.append(Finding("note" if fill == 0 else "warning", sentence, f"missing = [{fill:g}]"))
+    return tuple(found)
+
+
+def _range(raw: xr.DataArray) -> tuple[float, float, Any] | None:
+    """(lowest, highest, type) that the file calls valid; None if it says nothing."""
+    about = raw.attrs
+    if "valid_range" in about and np.size(about["valid_range"]) == 2:
+        low, high = np.asarray(about["valid_range"]).tolist()
+        kind = np.asarray(about["valid_range"]).dtype.kind
+    elif "valid_min" in about or "valid_max" in about:
+        low, high = about.get("valid_min", -np.inf), about.get("valid_max", np.inf)
+        kind = np.asarray(about.get("valid_min", about.get("valid_max"))).dtype.kind
+    else:
+        return None
+    try:
+        return float(low), float(high), kind
+    except (TypeError, ValueError):
+        return None
+
+
+def _invalid(raw: xr.DataArray, kept: NDArray[np.float64], decoded: NDArray[Any]) -> Bool:
+    valid = _range(raw)
+    if valid is None:
+        return np.zeros(kept.shape, bool)
+    low, high, kind = valid
+    # The netCDF guide: a range of fractions beside stored whole numbers means the unpacked values.
+    numbers = decoded if kind == "f" and raw.dtype.kind in "iu" and "scale_factor" in raw.attrs else kept
+    return np.asarray((numbers < low) | (numbers > high), bool)
+
+
+def _invalid_finding(name: str, raw: xr.DataArray, cells: int) -> Finding:
+    low, high, _ = _range(raw) or (np.nan, np.nan, "")
+    return Finding(
+        "note", f"{cells} values of {name} lie outside of the file's valid range {low:g} to {high:g} and are missing."
+    )

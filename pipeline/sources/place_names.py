@@ -1,0 +1,157 @@
+"""Names of places and samples: one normal form for all readers, and repair of leading zeros that a spreadsheet dropped.
+
+Two spellings are one name if they differ only in Unicode composition (NFC), in blanks at the ends, in the number of
+blanks inside, in NUL padding, or in a decimal point that a number got on its way (`17019.0`). Nothing else is merged:
+`Adams` and `ADAMS` stay two places, and a finding says so.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+from pipeline.findings import Finding
+
+Names = NDArray[np.str_]
+
+_BLANKS = re.compile(r"[^\S\t\n\r\v\f\x1c-\x1f\x85\u2028\u2029]+")  # white space that breaks no line
+_AT_THE_ENDS = " \ufeff\u200b"  # a blank, a byte order mark, a blank of no width
+_WHOLE_NUMBER = re.compile(r"(\d+)\.0+")
+_BETWEEN_LETTERS = re.compile(r"(?<!\d) +| +(?!\d| )")
+_DIGITS = re.compile(r"[0-9]+")
+SHOWN = 3
+TWO_OF_ONE_NAME = (
+    "If two places have one name, such as counties in two states, the state must be part of the name: write "
+    '"Adams, Illinois" into one column and name it as `place`, or name a column of codes (FIPS, NUTS) as `place`.'
+)
+
+
+def normal_name(text: str) -> str:
+    """The form in which names are compared and kept."""
+    text = text.rstrip("\0")
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    text = _BLANKS.sub(" ", text).strip(_AT_THE_ENDS)
+    return match[1] if (match := _WHOLE_NUMBER.fullmatch(text)) else text
+
+
+def normal_names(names: Names) -> tuple[Names, NDArray[np.int64]]:
+    """(distinct normal names, which of them each of `names` [G] is). Names that are normal already keep their order."""
+    written = names.tolist()
+    normal = [normal_name(name) for name in written]
+    if normal == written:
+        return names, np.arange(len(names))
+    position: dict[str, int] = {}
+    codes = [position.setdefault(name, len(position)) for name in normal]
+    return np.array(list(position), np.str_), np.array(codes, np.int64)
+
+
+def without_zeros(name: str) -> str:
+    """A name of digits as a spreadsheet shows it: `01001` becomes `1001`. Other names stay."""
+    return name.lstrip("0") or "0" if _DIGITS.fullmatch(name) else name
+
+
+def lost_zeros(names: Sequence[str]) -> dict[str, str]:
+    """Spelling without -> spelling with its leading zeros, for the names of which both occur.
+
+    The full spellings must all have one width, as codes of a register have, and no other name of digits may be wider.
+    """
+    digits = {name for name in names if _DIGITS.fullmatch(name)}
+    padded = {name for name in digits if name.startswith("0") and len(name) > 1}
+    widths = {len(name) for name in padded}
+    if len(widths) != 1 or max(map(len, digits)) != max(widths):
+        return {}
+    return {short: name for name in padded if (short := without_zeros(name)) in digits and short != name}
+
+
+def restore_zeros(place: Names, year: NDArray[np.int64], source: str) -> tuple[Names, tuple[Finding, ...]]:
+    """place [N] with each place under one spelling, and what was repaired.
+
+    `1001` becomes `01001` if both occur and never in the same year. Raises `InputError` if they share a year, for then
+    they may be two places.
+    """
+    repair = lost_zeros(np.unique(place).tolist())
+    if not repair:
+        return place, ()
+    years: dict[str, set[int]] = defaultdict(set)
+    for name, one in zip(place.tolist(), year.tolist(), strict=True):
+        years[name].add(one)
+    for short, name in sorted(repair.items()):
+        if shared := years[short] & years[name]:
+            raise InputError(
+                f"{source}: places {short!r} and {name!r} both occur in {min(shared)}. If they are one "
+                "place, a program "
+                f"such as Excel dropped the leading zero: write {name!r} in every row. If they are two, "
+                "give them names "
+                "that differ in more than a leading zero."
+            )
+    repaired = np.array([repair.get(name, name) for name in place.tolist()], np.str_)
+    rows = int((repaired != place).sum())
+    return repaired, (Finding("warning", _repaired_sentence(repair, f"{rows} rows")),)
+
+
+def restore_zeros_like(names: Names, known: Names, what: str) -> tuple[Names, tuple[Finding, ...]]:
+    """names [H] spelled as `known` spells them if both differ in leading zeros alone, and what was repaired.
+
+    what   whose names these are, for the sentence, such as "the history"
+    """
+    there = set(np.unique(known).tolist())
+    by_number: dict[str, set[str]] = defaultdict(set)
+    for name in there:
+        by_number[without_zeros(name)].add(name)
+    own = set(np.unique(names).tolist())
+    repair = {}
+    for name in sorted(own - there):
+        spelled = by_number.get(without_zeros(name), set())
+        # A spelling that occurs here as well belongs to another place.
+        if len(spelled) == 1 and not spelled & own:
+            repair[name] = next(iter(spelled))
+    if not repair:
+        return names, ()
+    repaired = np.array([repair.get(name, name) for name in names.tolist()], np.str_)
+    return repaired, (Finding("warning", _repaired_sentence(repair, what)),)
+
+
+def near_names(names: Sequence[str]) -> tuple[Finding, ...]:
+    """A finding if names differ only in capitals, accents or punctuation: they are kept apart."""
+    like: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        like[_letters(name)].append(name)
+    pairs = sorted(tuple(sorted(group)) for key, group in like.items() if len(group) > 1 and key)
+    if not pairs:
+        return ()
+    shown = "; ".join(" and ".join(map(repr, group)) for group in pairs[:SHOWN])
+    more = f" and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else ""
+    sentence = (
+        f"{len(pairs)} groups of place names differ only in capitals, accents or punctuation ({shown}{more}). They are "
+        "read as different places; spell them alike if they are the same."
+    )
+    return (Finding("warning", sentence),)
+
+
+def find_place(shapes: Mapping[str, object], name: str) -> str | None:
+    """The key of `shapes` that means this place: the same name, or the only one that differs in leading zeros."""
+    if name in shapes:
+        return name
+    bare = without_zeros(name)
+    alike = [key for key in shapes if without_zeros(key) == bare] if _DIGITS.fullmatch(name) else []
+    return alike[0] if len(alike) == 1 else None
+
+
+def _letters(name: str) -> str:
+    """A name without capitals, accents, blanks and punctuation; names of other signs have none."""
+    plain = unicodedata.normalize("NFKD", name).casefold()
+    kept = "".join(c if unicodedata.category(c)[0] in "LN" else " " for c in plain if not unicodedata.combining(c))
+    return _BETWEEN_LETTERS.sub("", kept.strip())  # plots 1-1 and 11 are two
+
+
+def _repaired_sentence(repair: Mapping[str, str], where: str) -> str:
+    shown = ", ".join(f"{short} as {name}" for short, name in sorted(repair.items())[:SHOWN])
+    more = f" and {len(repair) - SHOWN} more" if len(repair) > SHOWN else ""
+    return f"Leading zeros differ in the names of {len(repair)} places of {where}; they are read as one: {shown}{more}."

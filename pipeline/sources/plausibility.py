@@ -1,0 +1,341 @@
+"""Whether series can be what the card says: compared by file, by year, with the declared range and with each other.
+
+A file or year that was stored times 10,000, a level that shifts from one processing baseline to the next, a scale
+applied twice, zeros that stand for missing data: none of them shows in the median of all values.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+from pipeline.findings import Finding
+from pipeline.table import Variate
+
+Floats = NDArray[np.float64]
+
+SOME = 300  # samples of a year or file tell its quantiles
+MOST_OUTSIDE = 0.5  # of the values of one year or file may lie outside of the declared range
+SCALED_GROUP = 5.0  # times the level of the other years or files, at nearly every step
+SCALED_CELLS = 100.0  # between neighbouring magnitudes: no quantity leaves such a gap
+SCALED_ROWS = 30.0  # between the levels of samples; ten times that if the smaller ones are few
+LEAST_LOW_ROWS = 0.4
+FEW_SAMPLES = 3  # with fewer, a year may differ as places do
+LEAST_SPREAD = 0.02  # of the declared range
+LEAST_VALUES = 8
+LEAST_LOWER = 0.1  # of the values lie below the gap, so that noise around zero is none
+FEW_CELLS = 0.02  # above the gap are spikes, which are reported and not refused
+ISOLATED_ZERO = 0.2  # of the median magnitude: smaller values than this make zero one of them
+SHIFT_STEPS = 0.8  # of the steps must agree on a shift
+SHIFT_TIMES = 3.0  # as large as that of any other year among the rest
+LEAST_SHIFT = 0.15  # of the usual spread of the values
+
+
+@dataclass(frozen=True)
+class Seasons:
+    """What is compared. values [N,V,T], year [N]; file [N] is the file of each sample, of `files`, if that is known."""
+
+    source: str
+    variates: tuple[Variate, ...]
+    values: NDArray[np.float32]
+    year: NDArray[np.int64]
+    sample_id: NDArray[np.str_]
+    where: Callable[[int], str]
+    files: tuple[str, ...] = ()
+    file: NDArray[np.int64] | None = None
+
+    def groupings(self) -> Iterator[tuple[str, NDArray[np.int64], Callable[[int], str]]]:
+        """(kind, group [N], name of a group) of each way to compare; one that has a single group is left out."""
+        if self.file is not None and len(np.unique(self.file)) > 1 and not self._file_is_year(self.file):
+            yield "file", self.file, lambda group: self.files[group]
+        if len(np.unique(self.year)) > 1:
+            yield "year", self.year, str
+
+    def _file_is_year(self, file: NDArray[np.int64]) -> bool:
+        """Whether each file holds one year and each year stands in one file: then the year says it all."""
+        pairs = len(np.unique(np.stack([file, self.year]), axis=1).T)
+        return pairs == len(np.unique(file)) == len(np.unique(self.year))
+
+
+def check_series(seasons: Seasons, *, for_prediction: bool = False) -> tuple[Finding, ...]:
+    """What is odd about the series but may be right. Raises `InputError` for what cannot be right."""
+    found: list[Finding] = []
+    for v, variate in enumerate(seasons.variates):
+        values = seasons.values[:, v].astype(np.float64)
+        if np.isnan(values).all():
+            continue
+        _refuse_narrow(seasons, variate, values)
+        for kind, group, name in seasons.groupings():
+            some = _some_of_each(group)
+            _refuse_group_outside(seasons, variate, values, kind, group, name)
+            _refuse_scaled_group(seasons, variate, values[some], kind, group[some], name, some)
+        _refuse_scaled_rows(seasons, variate, values)
+        found += _scaled_cells(seasons, variate, values)
+        found += _zeros(variate, values)
+        found += _far_outside(seasons, variate, values)
+        if not for_prediction:
+            found += _shifts(seasons, variate, values)
+    return tuple(found)
+
+
+def _some_of_each(group: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Evenly spaced samples of each group, enough for its quantiles: a large table is not sorted many times."""
+    order = np.argsort(group, kind="stable")
+    _, first, size = np.unique(group[order], return_index=True, return_counts=True)
+    chosen = [
+        start + np.unique(np.linspace(0, n - 1, min(n, SOME), dtype=np.int64))
+        for start, n in zip(first, size, strict=True)
+    ]
+    return np.sort(order[np.concatenate(chosen)])
+
+
+def _row_medians(values: Floats) -> Floats:
+    """The median of each row [N], NaN left out; one sort of all rows. Every row needs a value."""
+    ordered, count = np.sort(values, axis=1), np.count_nonzero(~np.isnan(values), axis=1)
+    rows = np.arange(len(values))
+    return np.asarray((ordered[rows, (count - 1) // 2] + ordered[rows, count // 2]) / 2)
+
+
+def _refuse_narrow(seasons: Seasons, variate: Variate, values: Floats) -> None:
+    """A spread that is nothing beside the declared range: a scale that was applied twice."""
+    if variate.low is None or variate.high is None or np.count_nonzero(~np.isnan(values)) < LEAST_VALUES:
+        return
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    if high - low >= LEAST_SPREAD * (variate.high - variate.low) or low == high:
+        return
+    raise InputError(
+        f"{seasons.source}: all values of {variate.name} lie between {low:.3g} and {high:.3g}, less than "
+        f"{LEAST_SPREAD:.0%} of the declared range {variate.low:g} to {variate.high:g}, so every plot would "
+        "be one flat "
+        "line. Was the scale applied twice? Correct `scale`, `low` or `high` of this variate in the dataset card."
+    )
+
+
+def _refuse_group_outside(
+    seasons: Seasons, variate: Variate, values: Floats, kind: str, group: NDArray[np.int64], name: Callable[[int], str]
+) -> None:
+    low = -np.inf if variate.low is None else variate.low
+    high = np.inf if variate.high is None else variate.high
+    for one in np.unique(group).tolist():
+        seen = values[group == one]
+        seen = seen[~np.isnan(seen)]
+        outside = (seen < low) | (seen > high)
+        if len(seen) >= LEAST_VALUES and outside.mean() > MOST_OUTSIDE:
+            first = int(np.flatnonzero(group == one)[0])
+            raise InputError(
+                f"{seasons.where(first)}: {outside.mean():.0%} of the values of {variate.name} in {kind} {name(one)} "
+                f"lie outside of the declared range {low:g} to {high:g} (median {np.median(seen):.4g}; all others have "
+                f"{np.nanmedian(values[group != one]):.4g}). Bring this {kind} to the scale of the others, or correct "
+                "`scale`, `low` or `high` of this variate in the dataset card."
+            )
+
+
+def _refuse_scaled_group(
+    seasons: Seasons,
+    variate: Variate,
+    values: Floats,
+    kind: str,
+    group: NDArray[np.int64],
+    name: Callable[[int], str],
+    rows: NDArray[np.int64],
+) -> None:
+    """A year or file whose level is many times that of the others at nearly every step; of two, the smaller one.
+
+    rows [n]: where these samples stand in the table.
+    """
+    names, sizes = np.unique(group, return_counts=True)
+    for one in names[np.argsort(sizes, kind="stable")].tolist():
+        mine, others = np.abs(values[group == one]), np.abs(values[group != one])
+        if min(np.count_nonzero(mine > 0), np.count_nonzero(others > 0)) < LEAST_VALUES:
+            continue
+        ratio = _level_ratios(mine, others)
+        if len(ratio) < 3:
+            continue
+        # A scale moves the whole distribution: its quarters, not only its middle, and nearly every step.
+        quarters = np.quantile(mine[mine > 0], (0.25, 0.5, 0.75)) / np.quantile(others[others > 0], (0.25, 0.5, 0.75))
+        samples = min(int((group == one).sum()), int((group != one).sum()))
+        least = SCALED_GROUP if samples >= FEW_SAMPLES else SCALED_CELLS
+        for times in (ratio, 1 / ratio):
+            agree = (times >= least).mean() >= SHIFT_STEPS
+            apart = quarters if times is ratio else 1 / quarters
+            if agree and (apart >= least).all():
+                first = int(rows[np.flatnonzero(group == one)[0]])
+                large = float(np.median(ratio))
+                shown = f"{large:,.0f}" if large >= 10 else f"{large:.3g}"
+                raise InputError(
+                    f"{seasons.where(first)}: {variate.name} of {kind} {name(one)} is about {shown} times as large "
+                    f"as that of the other {kind}s at the same steps (median {np.nanmedian(values[group == one]):.4g} "
+                    f"beside {np.nanmedian(values[group != one]):.4g}). This looks like another scale or unit: store "
+                    f"all {kind}s in one, or leave this {kind} out with [[exclude]] in the dataset card."
+                )
+
+
+def _level_ratios(mine: Floats, others: Floats) -> Floats:
+    """Level at each step over that of the others [<=T], where both have one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a step without values has no level
+        one, other = (np.nanmedian(np.where(part > 0, part, np.nan), axis=0) for part in (mine, others))
+    both = ~np.isnan(one) & ~np.isnan(other)
+    return np.asarray(one[both] / other[both], np.float64)
+
+
+def _refuse_scaled_rows(seasons: Seasons, variate: Variate, values: Floats) -> None:
+    """Samples in another scale: between their levels, each over the median of its steps, lies a wide gap."""
+    size = np.where(np.abs(values) > 0, np.abs(values), np.nan)
+    rows = np.flatnonzero(np.count_nonzero(~np.isnan(size), axis=1) >= 3)
+    if len(rows) < 2 * FEW_SAMPLES:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        usual = np.nanmedian(size[_some_of_each(np.zeros(len(size), np.int64))], axis=0)
+        level = _row_medians(size[rows] / usual)
+    rows, level = rows[~np.isnan(level)], level[~np.isnan(level)]
+    order = np.argsort(level)
+    gaps = level[order][1:] / level[order][:-1]
+    at = int(np.argmax(gaps))
+    few_low = at + 1 < LEAST_LOW_ROWS * len(rows)
+    if gaps[at] < (10 * SCALED_ROWS if few_low else SCALED_ROWS):
+        return
+    odd = rows[order[: at + 1]] if few_low else rows[order[at + 1 :]]
+    row = int(odd.min())
+    others = np.setdiff1d(rows, odd)
+    raise InputError(
+        f"{seasons.where(row)}: {variate.name} of {len(odd)} of {len(rows)} samples, such as "
+        f"{seasons.sample_id[row]}, lies around {np.nanmedian(size[odd]):.4g}, that of all others around "
+        f"{np.nanmedian(size[others]):.4g}, and none lies between. This looks like two scales or units in one column: "
+        "store all rows in one, or leave these out with [[exclude]] in the dataset card."
+    )
+
+
+def _scaled_cells(seasons: Seasons, variate: Variate, values: Floats) -> list[Finding]:
+    """A gap between magnitudes: some rows or steps are in another scale. Few such cells are spikes, and reported."""
+    size = np.abs(values)
+    if not _has_gap(size):
+        return []
+    ordered = np.sort(size[size > 0])
+    if len(ordered) < LEAST_VALUES:
+        return []
+    first = max(1, int(np.ceil(LEAST_LOWER * len(ordered))))
+    gaps = ordered[first:] / ordered[first - 1 : -1]
+    if not len(gaps) or gaps.max() < SCALED_CELLS:
+        return []
+    at = first + int(np.argmax(gaps))
+    large = size >= ordered[at]
+    row = int(np.argmax(large.any(axis=1)))
+    step = int(np.argmax(large[row]))
+    told = (
+        f"{variate.name} is {values[row, step]:.6g} at step {step} of sample {seasons.sample_id[row]}, and nothing "
+        f"lies between {ordered[at - 1]:.4g} and {ordered[at]:.4g}"
+    )
+    whole_rows = int(((large | np.isnan(values)).all(axis=1) & large.any(axis=1)).sum())
+    samples = int(large.any(axis=1).sum())
+    if large.sum() <= max(1, FEW_CELLS * len(ordered)) and (samples < FEW_SAMPLES or not whole_rows):
+        sentence = f"{told}: {int(large.sum())} cells lie far above all others and are read as measured."
+        line = f'[[exclude]]\nsample_id = "{seasons.sample_id[row]}"\nreason = "spike"'
+        return [Finding("warning", sentence, line)]
+    raise InputError(
+        f"{seasons.where(row)}: {told}. {samples} of {len(values)} samples hold such values, which "
+        "looks like two scales in one column. Store all rows in one scale, and set `scale` of this variate in the "
+        "dataset card."
+    )
+
+
+def _far_outside(seasons: Seasons, variate: Variate, values: Floats) -> list[Finding]:
+    """Samples that lie mostly outside of the declared range, and cells further from it than it is wide."""
+    if variate.low is None or variate.high is None:
+        return []
+    outside = (values < variate.low) | (values > variate.high)
+    width = variate.high - variate.low
+    far = (values < variate.low - width) | (values > variate.high + width)
+    seen = np.count_nonzero(~np.isnan(values), axis=1)
+    odd = (seen > 0) & (outside.sum(axis=1) > MOST_OUTSIDE * seen)
+    if not odd.any() and not far.any():
+        return []
+    rows = odd if odd.any() else far.any(axis=1)
+    row = int(np.argmax(rows))
+    step = int(np.nanargmax(np.where(outside[row], np.abs(values[row]), np.nan)))
+    n = int(rows.sum())
+    what = f"most values of {variate.name} outside" if odd.any() else f"a value of {variate.name} far outside"
+    sentence = (
+        f"{n} sample{'s have' if n > 1 else ' has'} {what} of the declared range {variate.low:g} to "
+        f"{variate.high:g}, such "
+        f"as {values[row, step]:.4g} at step {step} of {seasons.sample_id[row]}."
+    )
+    line = f'[[exclude]]\nsample_id = "{seasons.sample_id[row]}"\nreason = "outside of the range"'
+    return [Finding("warning" if odd.any() else "note", sentence, line)]
+
+
+def _has_gap(size: Floats) -> bool:
+    """Whether some powers of two hold no magnitude although smaller and larger ones do; cheaper than a sort."""
+    exponents = np.frexp(size[size > 0])[1]
+    used = np.flatnonzero(np.bincount(exponents - exponents.min())) if len(exponents) else np.zeros(0, np.int64)
+    return bool((np.diff(used) >= int(np.log2(SCALED_CELLS))).any())
+
+
+def _zeros(variate: Variate, values: Floats) -> list[Finding]:
+    """Exact zeros in a band that has no other value near zero."""
+    seen = values[~np.isnan(values)]
+    zeros, others = int((seen == 0).sum()), np.abs(seen[seen != 0])
+    if zeros == 0 or len(others) < LEAST_VALUES or others.min() < ISOLATED_ZERO * np.median(others):
+        return []
+    sentence = (
+        f"{variate.name} is exactly 0 in {zeros} of {len(seen)} cells, and no other value is nearer to zero than "
+        f"{others.min():.3g}. Zeros that stand for missing data are read as measured."
+    )
+    return [Finding("warning", sentence, "missing = [0]")]
+
+
+def _shifts(seasons: Seasons, variate: Variate, values: Floats) -> list[Finding]:
+    """A year or file whose level lies apart from the others by the same amount at nearly every step."""
+    spread = float(np.subtract(*np.nanquantile(values, (0.75, 0.25))))
+    for kind, group, name in seasons.groupings():
+        names = np.unique(group)
+        some = _some_of_each(group)
+        part, of = values[some], group[some]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a step without values has no level
+            level = np.stack([np.nanmedian(part[of == one], axis=0) for one in names])
+        found = []
+        for g, one in enumerate(names.tolist()):
+            others = np.delete(level, g, axis=0)
+            size = _steady_shift(level[g], others)
+            if abs(size) < LEAST_SHIFT * spread or abs(size) < SHIFT_TIMES * _largest_shift(others):
+                continue
+            sentence = (
+                f"{variate.name} of {kind} {name(one)} lies {abs(size):.3g} {'above' if size > 0 else 'below'} that of "
+                f"the other {kind}s, about the same at every step. A change of sensor or processing looks like this, "
+                "such as the offset of Sentinel-2 since 2022."
+            )
+            line = f'[[exclude]]\nyear = {one}\nreason = "another level"' if kind == "year" else ""
+            found.append(Finding("warning", sentence, line))
+        if found:
+            return found[:1] if len(names) == 2 else found
+    return []
+
+
+def _steady_shift(mine: Floats, others: Floats) -> float:
+    """By how much a level [T] lies above the others [G,T] if it is about the same at nearly every step, else 0."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        shift = mine - np.nanmedian(others, axis=0)
+    shift = shift[~np.isnan(shift)]
+    if len(shift) < 3:
+        return 0.0
+    size = float(np.median(shift))
+    near = np.abs(shift - size) <= 0.5 * abs(size)
+    return size if near.mean() >= SHIFT_STEPS else 0.0
+
+
+def _largest_shift(level: Floats) -> float:
+    """The largest median shift of one of these levels [G,T] from the rest of them; 0 if there is one alone."""
+    if len(level) < 2:
+        return 0.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        shifts = [np.nanmedian(one - np.nanmedian(np.delete(level, g, axis=0), axis=0)) for g, one in enumerate(level)]
+    return float(np.nanmax(np.abs(shifts)))

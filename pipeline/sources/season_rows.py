@@ -1,0 +1,110 @@
+"""Which year a row of numbered steps carries if its season crosses New Year.
+
+Either the calendar year in which the step lies, so that a season is put together from the rows of two years, or the
+year of the season, so that months 10, 11, 12, 1, 2 stand under one harvest year. `step_year` in the card decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.card import DatasetCard
+from pipeline.errors import InputError
+from pipeline.findings import Finding
+from pipeline.sources.calendar import Calendar, likely_meaning
+
+Index = NDArray[np.int64]
+
+MOST_WRAP = 0.5  # of the samples whose steps stand in the order of the season
+
+
+def in_season_order(
+    card: DatasetCard, calendar: Calendar, step: Index, sample: Index, steps: int | None
+) -> tuple[Calendar, Index, tuple[Finding, ...]]:
+    """(the grid of the stored rows, the step of each row [R] on it, what to report).
+
+    Rows under the year of their season are moved so that step 0 is the first of the season. Raises `InputError` if the
+    card does not say which year is meant and the rows are not those of whole calendar years.
+    """
+    refuse_days_of_the_year(card, calendar, step)
+    a_year = calendar.steps_a_year
+    wanted = steps or int(step.max()) + 1
+    if calendar.offset == 0 or calendar.offset + wanted <= max(a_year, int(step.max()) + 1):
+        return calendar, step, ()
+    if card.step_year == "season":
+        return replace(calendar, row_start=calendar.season_start), (step - calendar.offset) % a_year, ()
+    if card.step_year == "calendar":
+        return calendar, step, ()
+    wraps = _wraps(calendar, step, sample)
+    if wraps or len(np.unique(step)) < a_year - 1:
+        raise InputError(_question(card, calendar, wraps))
+    halves = "the year before" if card.season_year == "end" else "their own year"
+    sentence = (
+        "The season crosses New Year, and the year of a row is read as the calendar year of its step: the steps before "
+        f"New Year are taken from rows of {halves}."
+    )
+    return calendar, step, (Finding("warning", sentence, 'step_year = "calendar"'),)
+
+
+def told_of_wide_rows(calendar: Calendar, stored: int, steps: int) -> tuple[Finding, ...]:
+    """A finding if seasons of `steps` steps are put together from two wide rows of `stored` steps each."""
+    if calendar.offset + steps <= stored:
+        return ()
+    whose = "the year before" if calendar.season_year == "end" else "its own year"
+    sentence = (
+        "The season crosses New Year, and a wide row is read as the steps of one calendar year: a season takes its "
+        f"steps before New Year from the row of {whose}."
+    )
+    return (Finding("note", sentence, f'season_year = "{calendar.season_year}"'),)
+
+
+def _question(card: DatasetCard, calendar: Calendar, wraps: bool) -> str:
+    likely = (
+        "The rows of a year stand in the order of the season, which speaks for the first"
+        if wraps
+        else "The rows of a year hold some steps only, which fits both"
+    )
+    return (
+        f"{card.path}: the season starts on {calendar.season_start} and crosses New Year, and column {card.year} can "
+        "mean two things. Either all rows of a season carry one year, the year of the season: set step_year = "
+        '"season". Or each row carries the calendar year in which its step lies: set step_year = "calendar". '
+        f"{likely}. "
+        "If step 1 is the first step of the season and not of the calendar year, set `calendar_start` to its day."
+    )
+
+
+def _wraps(calendar: Calendar, step: Index, sample: Index) -> bool:
+    """Whether the rows of most samples run through the season in order, from before New Year to after it."""
+    order = np.argsort(sample, kind="stable")  # within a sample as they stand in the file
+    moved = (step - calendar.offset) % calendar.steps_a_year
+    same = sample[order][1:] == sample[order][:-1]
+    falls = {name: np.diff(numbers[order]) < 0 for name, numbers in (("row", step), ("season", moved))}
+    count = np.bincount(sample)
+    back = {name: np.bincount(sample[order][1:], fall & same, minlength=len(count)) for name, fall in falls.items()}
+    several = count > 1
+    wrapped = (back["season"] == 0) & (back["row"] > 0)
+    return bool(several.any() and wrapped[several].mean() > MOST_WRAP)
+
+
+def refuse_days_of_the_year(card: DatasetCard, calendar: Calendar, step: Index) -> None:
+    """Raise `InputError` for step numbers that run on after a year: they are days, or steps of another length."""
+    most = int(step.max())
+    if most * calendar.days < 365:
+        return
+    numbers = np.unique(step)
+    gap = int(np.diff(numbers).min()) if len(numbers) > 1 else 1
+    if most <= 366 and most > calendar.steps_a_year and (gap > 1 or most > 60):
+        meaning = (
+            f"They look like days of the year, {gap} days apart: divide them by {gap} and set `step_days` to {gap}, or "
+            "write a column of dates and name it as `date`"
+        )
+    else:
+        meaning = f"Set `step_days` to what a step really is{likely_meaning(most + 1)}"
+    raise InputError(
+        f"{card.path}: column {card.step} counts to step {most + 1}, which at {calendar.days:g} days each "
+        "is more than a "
+        f"year. {meaning}."
+    )

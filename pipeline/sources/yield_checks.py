@@ -1,0 +1,186 @@
+"""Whether yields can be what the card says: marks of missing data, units that change between rows, years or files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+from pipeline.findings import Finding
+from pipeline.sources.marks import Stored, marks_in
+
+Floats = NDArray[np.float64]
+
+HIGHEST_YIELD = 250.0  # t/ha; sugar cane reaches about 200
+OTHER_UNIT = 30.0  # times the median: no field of a crop yields so much more than half of the others
+OTHER_UNIT_YEAR = 8.0  # times the median of the other years: dt/ha beside t/ha is 10
+ODD_YEAR = 2.2  # times the median of the other years, from which on it is reported
+OUTLIER = 4.0  # times the median, from which on a yield is reported if it is also far from the next
+NEXT = 2.0  # times the next largest
+GAP, LEAST_SHARE = 5.0, 0.2  # two groups of yields with nothing between them, each of at least this share
+LEAST_ROWS = 4
+
+
+@dataclass(frozen=True)
+class Yields:
+    """Yields [N] in t/ha, NaN where unknown, with their year [N], and file [N] of `files` if that is known.
+
+    factor   what the stored numbers were multiplied with
+    what     "yield" or "known yield of the history", for messages
+    """
+
+    source: str
+    target: Floats
+    year: NDArray[np.int64]
+    where: Callable[[int], str]
+    column: str = ""
+    factor: float = 1.0
+    what: str = "yield"
+    files: tuple[str, ...] = ()
+    file: NDArray[np.int64] | None = None
+
+    def at(self, row: int) -> str:
+        """Where a yield stands."""
+        return f"{self.where(row)}{f', column {self.column}' if self.column else ''}"
+
+
+def check_yields(yields: Yields, missing: Sequence[float] = ()) -> tuple[Finding, ...]:
+    """What is odd about the yields but may be right. Raises `InputError` for what cannot be right."""
+    _refuse_marks(yields, missing)
+    rows = np.flatnonzero(yields.target > 0)
+    if len(rows) < LEAST_ROWS:
+        return ()
+    _refuse_another_unit(yields, rows)
+    found = _odd_groups(yields, rows)
+    _refuse_two_units(yields, rows)
+    return (*found, *_outliers(yields, rows))
+
+
+def marked_as_missing(target: Floats) -> tuple[NDArray[np.bool_], tuple[Finding, ...]]:
+    """Which yields [N], as stored, are negative marks such as -9999: they are dropped either way, but not as failures.
+
+    target  as stored
+    """
+    numbers, counts = np.unique(target[target < 0], return_counts=True)
+    marks = [float(n) for n in numbers if n <= -99]
+    if not marks:
+        return np.zeros(len(target), bool), ()
+    cells = int(counts[np.isin(numbers, marks)].sum())
+    listed = ", ".join(f"{mark:g}" for mark in marks)
+    sentence = f"{cells} yields of {listed} are read as missing: no yield is negative."
+    return np.isin(target, marks), (Finding("warning", sentence, f"missing = [{listed}]"),)
+
+
+def _refuse_marks(yields: Yields, missing: Sequence[float]) -> None:
+    form = Stored(scale=yields.factor)
+    positive = np.where(yields.target > 0, yields.target, np.nan).astype(np.float32)
+    found = marks_in([positive], form, 1)
+    if len(found.marks) == 0 or np.isnan(found.lowest):
+        return
+    row = int(np.argmax(np.isin(positive, found.marks)))
+    listed = ", ".join([*(f"{mark:g}" for mark in missing), *(f"{form.number(m):g}" for m in found.marks.tolist())])
+    raise InputError(
+        f"{yields.at(row)}: the {yields.what} is {form.number(float(positive[row])):g}, and {found.cells} "
+        "such stand in "
+        f"the table, {found.others(form)}. This looks like missing data and would be learnt from: name it in the "
+        f"dataset card, `missing = [{listed}]`, or leave those cells empty."
+    )
+
+
+def _refuse_another_unit(yields: Yields, rows: NDArray[np.int64]) -> None:
+    known = yields.target[rows]
+    median = float(np.median(known))
+    far = (known > max(OTHER_UNIT * median, 25.0)) | ((known > HIGHEST_YIELD) & (known > GAP * median))
+    if far.any():
+        row = int(rows[np.argmax(far)])
+        raise InputError(
+            f"{yields.at(row)}: the {yields.what} is {yields.target[row]:,.6g} t/ha, {yields.target[row] / median:.0f} "
+            f"times the median of {median:.3g}; {int(far.sum())} of {len(known)} are so large. Is it in another unit, "
+            "such as kg/ha? Correct these cells, or leave the rows out with [[exclude]] in the dataset card; the unit "
+            "of a whole column is [target] `unit`."
+        )
+
+
+def _odd_groups(yields: Yields, rows: NDArray[np.int64]) -> list[Finding]:
+    """Years or files whose median is far from that of the others."""
+    known, found = yields.target[rows], list[Finding]()
+    groupings: list[tuple[str, NDArray[np.int64], Callable[[int], str]]] = [("year", yields.year[rows], str)]
+    if yields.file is not None:
+        groupings.append(("file", yields.file[rows], lambda one: yields.files[one]))
+    for kind, group, name in groupings:
+        names = np.unique(group).tolist()
+        medians = {one: float(np.median(known[group == one])) for one in names}
+        for one in names:
+            others = [median for other, median in medians.items() if other != one]
+            if not others:
+                continue
+            ratio = medians[one] / float(np.median(others))
+            told = (
+                f"the median {yields.what} of {kind} {name(one)} is {medians[one]:.4g} t/ha, that of the other {kind}s "
+                f"{float(np.median(others)):.4g}"
+            )
+            large = max(ratio, 1 / ratio)
+            mine = group == one
+            # Another unit moves low and high yields alike; a year of failed harvests does not.
+            tails = np.quantile(known[mine], (0.1, 0.9)) / np.quantile(known[~mine], (0.1, 0.9))
+            alike = (tails >= GAP).all() if ratio > 1 else (1 / tails >= GAP).all()
+            if large >= OTHER_UNIT_YEAR and alike and mine.sum() >= 2:
+                row = int(rows[np.argmax(group == one)])
+                raise InputError(
+                    f"{yields.at(row)}: {told}. This looks like another unit: store all yields in one unit, or leave "
+                    f"this {kind} out with [[exclude]] in the dataset card."
+                )
+            if large >= ODD_YEAR and kind == "year" and (group == one).sum() >= 2:
+                line = f'[[exclude]]\nyear = {one}\nreason = "yields look faulty"'
+                found.append(Finding("warning", f"{told[0].upper()}{told[1:]}; is it right?", line))
+    return found
+
+
+def _refuse_two_units(yields: Yields, rows: NDArray[np.int64]) -> None:
+    """Two large groups of yields with a wide gap between them."""
+    known = np.sort(yields.target[rows])
+    ratio = known[1:] / known[:-1]
+    least = max(2, int(np.ceil(LEAST_SHARE * len(known))))
+    inner = ratio[least - 1 : len(known) - least]
+    if not len(inner) or inner.max() < GAP:
+        return
+    at = least - 1 + int(np.argmax(inner))
+    low, high = np.quantile(known[: at + 1], (0.1, 0.9))
+    if high > GAP * low:
+        return  # failed harvests spread down to zero; another unit keeps its spread
+    row = int(rows[np.argmax(yields.target[rows] >= known[at + 1])])
+    raise InputError(
+        f"{yields.at(row)}: the {yields.what} is {yields.target[row]:.4g} t/ha. {at + 1} yields are "
+        f"{known[at]:.4g} t/ha or less, {len(known) - at - 1} are {known[at + 1]:.4g} t/ha or more, and none lies "
+        "between. This looks like two units (or two crops) in one column: store all yields in one unit, or leave rows "
+        "out with [[exclude]] in the dataset card."
+    )
+
+
+def _outliers(yields: Yields, rows: NDArray[np.int64]) -> list[Finding]:
+    """The yields above a gap that are far from the median, and a single one far below all others."""
+    known = yields.target[rows]
+    median = float(np.median(known))
+    ordered = np.sort(known)
+    jumps = np.flatnonzero((ordered[1:] >= OUTLIER * median) & (ordered[1:] >= NEXT * ordered[:-1]))
+    found = []
+    if len(jumps):
+        below, least = ordered[jumps[0]], ordered[jumps[0] + 1]
+        high = rows[known >= least]
+        found.append(_outlier(yields, int(high[0]), len(high), median, f"the next lower one is {below:.4g}"))
+    if ordered[0] * 20 <= median and ordered[0] * 5 <= ordered[1]:
+        row = int(rows[np.argmin(known)])
+        found.append(_outlier(yields, row, 1, median, f"the next higher one is {ordered[1]:.4g}"))
+    return found
+
+
+def _outlier(yields: Yields, row: int, cells: int, median: float, beside: str) -> Finding:
+    more = f" {cells} yields lie so far out; are they in one unit?" if cells > 1 else " Is it right?"
+    return Finding(
+        "warning",
+        f"{yields.at(row)}: the {yields.what} is {yields.target[row]:.4g} t/ha where the median is {median:.3g} and "
+        f"{beside}.{more}",
+    )

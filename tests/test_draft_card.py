@@ -1,0 +1,160 @@
+"""A drafted card reads the files it was drafted from, asks what they do not say, and never replaces a card."""
+
+import subprocess
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import draft_card
+from pipeline.card import DatasetCard
+from pipeline.sources import read
+from tests.cybench_folder import make_cybench
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared/data"
+
+
+def long_rows(places=("Münster", "Köln", "Soest"), years=(2019, 2020, 2021)):
+    rng = np.random.default_rng(0)
+    return pd.DataFrame([
+        {"Landkreis": place, "Jahr": year, "Datum": date(year, 4, 1) + timedelta(8 * step),
+         "NDVI": round(0.2 + 0.04 * step + rng.normal(0, 0.02), 4), "rain": round(rng.uniform(0, 40), 1),
+         "Ertrag_dt_ha": 50 + 3.5 * year % 7, "clay": 10 + len(place)}
+        for place in places for year in years for step in range(16)
+    ])  # fmt: skip
+
+
+def drafted(capsys, *files, out):
+    assert draft_card.main([*map(str, files), "--out", str(out)]) == 0
+    return capsys.readouterr().out, out.read_text(encoding="utf-8")
+
+
+def test_a_semicolon_file_with_decimal_commas(tmp_path, capsys):
+    rows = long_rows()
+    rows.to_csv(tmp_path / "ernte.csv", sep=";", decimal=",", index=False, encoding="cp1252")
+    said, text = drafted(capsys, tmp_path / "ernte.csv", out=tmp_path / "card.toml")
+    for line in ('separator = ";"', 'decimal = ","', 'encoding = "cp1252"', 'place = "Landkreis"', 'date = "Datum"',
+                 'files = ["ernte.csv"]', 'step_days = 8', 'season_start = "04-01"', 'static = ["clay"]',
+                 'column = "Ertrag_dt_ha"', 'unit = "dt/ha"', 'name = "NDVI"'):  # fmt: skip
+        assert line in text
+    assert "It reads 9 samples x 2 variates" in said
+    table = read(tmp_path / "card.toml")
+    assert {*table.place} == {"Münster", "Köln", "Soest"}
+    assert table.variates[0].high == 1.0
+    assert 1 < np.median(table.target) < 10
+
+
+def test_a_wide_file_of_stored_numbers_with_marks(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(
+        {"id": range(12), "county": [f"c{n % 4}" for n in range(12)], "year": [2019 + n // 4 for n in range(12)]}
+    )
+    for month in range(1, 13):
+        rows[f"ndvi_{month}"] = rng.integers(2000, 8000, 12)
+    rows.loc[3, "ndvi_4"] = -9999
+    rows["yield"] = rng.integers(3000, 9000, 12)
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    said, text = drafted(capsys, tmp_path / "t.csv", out=tmp_path / "card.toml")
+    assert 'place = "county"' in text
+    assert "scale = 1e-4 # QUESTION: " in text
+    assert "missing = [-9999] # QUESTION: " in text
+    assert 'step_days = "month" # QUESTION: 12 steps' in text
+    assert 'unit = "kg/ha" # QUESTION: is it? The median is' in text
+    assert "It reads 12 samples x 1 variates x 12 steps" in said
+    assert read(tmp_path / "card.toml").values[0, 0, 0] < 1
+
+
+def test_a_yield_that_may_be_either_unit_is_asked_and_not_guessed(tmp_path, capsys):
+    rows = pd.DataFrame({"field": [f"f{n}" for n in range(9)], "year": 2020, "yield": np.linspace(60, 160, 9)})
+    for step in range(4):
+        rows[f"ndvi_{step}"] = 0.1 * step
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    said, text = drafted(capsys, tmp_path / "t.csv", out=tmp_path / "card.toml")
+    assert "QUESTION: the median is 110: is it dt/ha, bu/ac (with crop = ...) or t/ha?" in text
+    assert "It cannot be read yet: " in said
+    assert "names neither `unit` nor `factor`" in said
+
+
+def test_several_files_become_sources(tmp_path, capsys):
+    folder = make_cybench(tmp_path / "XX")
+    said, text = drafted(capsys, *sorted(folder.glob("*.csv")), out=tmp_path / "card.toml")
+    assert text.count("[[sources]]") == 6
+    assert 'calendar = { start = "sos", end = "eos" }' in text
+    assert "target" in text
+    assert f"--data {folder} reads all of maize_XX without a card" in said
+    table = read(tmp_path / "card.toml")
+    assert len(table) == 27
+    assert table.season_start == "each place's own start"
+    assert DatasetCard.load(tmp_path / "card.toml").latitude == "latitude"
+
+
+def test_a_table_and_its_history(tmp_path, capsys):
+    rows = long_rows()
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    years = pd.DataFrame(
+        [
+            {"Landkreis": p, "Jahr": y, "Ertrag_dt_ha": 50.0 + y % 5}
+            for p in {*rows.Landkreis}
+            for y in range(2000, 2019)
+        ]
+    )
+    years.to_csv(tmp_path / "h.csv", index=False)
+    _, text = drafted(capsys, tmp_path / "t.csv", tmp_path / "h.csv", out=tmp_path / "card.toml")
+    assert text.count("[history]") == 1
+    assert len(read(tmp_path / "card.toml").history) == 3 * 19
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({"card.toml": "x", "a.csv": "place,year,ndvi_0,ndvi_1,ndvi_2\na,2020,1,2,3\n"}, "there is a card already"),
+        ({"a.txt": "x"}, "a card is drafted from tables"),
+        ({}, "a.csv: there is no such file"),
+        ({"a.csv": "field,NDVI_20220401,NDVI_20220411\nx,0.1,0.2\n"}, "its columns carry dates"),
+        ({"a.csv": "field,ndvi_0\n"}, "no row below it"),
+        ({"a.csv": "field,ndvi_0,ndvi_0\nx,1,2\n"}, "stands 2 times"),
+        ({"a.csv": "f,n_0,n_1,n_2,y2020\nx,1,2,3,4\n", "b.csv": "f,n_0,n_1,n_2,y2021\nx,1,2,3,4\n"},
+         "b.csv in y2021; a card names one column"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_drafted_ends_in_one_paragraph_and_writes_nothing(tmp_path, capsys, files, told):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    named = [tmp_path / name for name in files if name != "card.toml"] or [tmp_path / "a.csv"]
+    assert draft_card.main([*map(str, named), "--out", str(tmp_path / "card.toml")]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert len(error.strip().splitlines()) == 1
+    assert {path.name for path in tmp_path.iterdir()} == {*files}
+
+
+def test_the_command_and_then_the_one_it_names(tmp_path):
+    long_rows().to_csv(tmp_path / "t.csv", index=False)
+    draft = [sys.executable, "-m", "pipeline.draft_card", str(tmp_path / "t.csv"), "--out", str(tmp_path / "card.toml")]
+    run = subprocess.run(draft, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    command = run.stdout.strip().splitlines()[-1].partition("then: python ")[2].split()
+    follow = subprocess.run(
+        [sys.executable, *command, "--cache", str(tmp_path / "c")], cwd=ROOT, capture_output=True, text=True
+    )
+    assert follow.returncode == 0, follow.stderr
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the real data of ../shared/data are not here")
+@pytest.mark.parametrize(
+    ("files", "rows"),
+    [
+        ("illinois_soybean/*.csv.gz", 480),
+        ("zambia_maize/*.csv", 936),
+        ("cybench/maize/ES/*.csv", 950),
+        ("cybench/wheat/NL/*.csv", 230),
+    ],
+)
+def test_real_tables_are_read_by_their_drafted_card(tmp_path, capsys, files, rows):
+    said, _ = drafted(capsys, *sorted(SHARED.glob(files)), out=tmp_path / "card.toml")
+    assert f"It reads {rows} samples" in said
+    assert len(read(tmp_path / "card.toml")) == rows

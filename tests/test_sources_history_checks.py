@@ -1,0 +1,97 @@
+"""A history that contradicts the labels, or holds them one year off, is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.sources import read
+from pipeline.sources.history_checks import check_history
+from pipeline.table import YieldHistory
+
+PLACES = [f"p{i}" for i in range(8)]
+YEARS = list(range(2010, 2020))
+RNG = np.random.default_rng(3)
+TRUTH = {(p, y): round(float(RNG.normal(4, 1)), 2) for p in PLACES for y in YEARS}
+
+
+def check(known: dict[tuple[str, int], float], labels: dict[tuple[str, int], float]) -> str:
+    keys = sorted(known)
+    history = YieldHistory(
+        np.array([p for p, _ in keys]), np.array([y for _, y in keys]), np.array([known[key] for key in keys])
+    )
+    place, year = np.array([p for p, _ in labels]), np.array([y for _, y in labels])
+    found = check_history(history, place, year, np.array([*labels.values()]), "card.toml")
+    return " ".join(finding.sentence for finding in found)
+
+
+LABELS = {key: value for key, value in TRUTH.items() if key[1] >= 2015}
+
+
+def test_a_history_of_other_years_and_one_that_repeats_the_labels_are_read() -> None:
+    assert check({key: value for key, value in TRUTH.items() if key[1] < 2015}, LABELS) == ""
+    assert check(TRUTH, LABELS) == ""
+    assert check({key: value + 0.002 for key, value in TRUTH.items()}, LABELS) == ""
+
+
+@pytest.mark.parametrize("off", [-1, 1])
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_history_one_year_off_is_refused_also_in_a_rotation(off: int, every: int) -> None:
+    shifted = {(p, y + off): value for (p, y), value in TRUTH.items() if y % every == 0}
+    labels = {key: value for key, value in LABELS.items() if key[1] % every == 0}
+    with pytest.raises(InputError, match=r"\[history\] is one year off.*would know its own answer"):
+        check(shifted, labels)
+
+
+def test_yields_that_hardly_change_are_not_one_year_off() -> None:
+    same = {(p, y): 2.0 + i for i, p in enumerate(PLACES) for y in YEARS}
+    assert check(same, {key: value for key, value in same.items() if key[1] >= 2015}) == ""
+
+
+def test_a_history_that_contradicts_the_labels_is_refused_and_one_odd_place_year_reported() -> None:
+    with pytest.raises(InputError, match=r"\[history\] contradicts the labels in \d+ of 40 place-years"):
+        check({key: value * 1.3 for key, value in TRUTH.items()}, LABELS)
+    assert "in 1 of 40 place-years" in check(TRUTH | {("p0", 2016): 9.0}, LABELS)
+
+
+def test_a_history_in_another_unit_is_refused() -> None:
+    with pytest.raises(InputError, match="times the labels of the same 8 places"):
+        check({key: value * 15.9 for key, value in TRUTH.items() if key[1] < 2015}, LABELS)
+
+
+def test_noise_cannot_be_forecast_by_a_shifted_history(tmp_path: Path) -> None:
+    labels = [(p, y) for p, y in LABELS if y % 2 == 0]
+    rows = [f"{p},{y},0.{3 + i % 5},0.{4 + i % 3},{TRUTH[p, y]}" for i, (p, y) in enumerate(labels)]
+    (tmp_path / "t.csv").write_text("\n".join(["place,year,a_0,a_1,t", *rows]) + "\n")
+    past = [f"{p},{y - 1},{value}" for (p, y), value in TRUTH.items() if y % 2 == 0]
+    (tmp_path / "past.csv").write_text("\n".join(["place,year,t", *past]) + "\n")
+    (tmp_path / "card.toml").write_text(
+        'name = "n"\nformat = "wide"\nfiles = "t.csv"\nyear = "year"\nvariates = [{name = "a"}]\n'
+        'target = {column = "t", unit = "t/ha"}\nhistory = {files = "past.csv", column = "t", unit = "t/ha"}\n'
+    )
+    with pytest.raises(InputError, match=r"card\.toml: \[history\] is one year off"):
+        read(tmp_path / "card.toml")
+
+
+@pytest.mark.parametrize("mark", ["-9999", "999"])
+def test_marks_in_a_history_are_found_and_named_by_the_card(tmp_path: Path, mark: str) -> None:
+    (tmp_path / "t.csv").write_text("place,year,a_0,a_1,t\np,2020,0.3,0.4,3\nq,2020,0.3,0.5,4\n")
+    past = [f"p,{y},{3 + y / 10}" for y in range(1, 9)]
+    (tmp_path / "past.csv").write_text("place,year,t\n" + "\n".join(line.replace("p,", "p,200") for line in past))
+    with (tmp_path / "past.csv").open("a") as file:
+        file.write(f"\nq,2005,{mark}\nq,2006,4\n")
+    card = (
+        'name = "n"\nformat = "wide"\nfiles = "t.csv"\nyear = "year"\nvariates = [{name = "a"}]\n'
+        'target = {column = "t", unit = "t/ha"}\nhistory = {files = "past.csv", column = "t", unit = "t/ha"}\n'
+    )
+    (tmp_path / "card.toml").write_text(f"missing = [{mark}]\n{card}")
+    assert len(read(tmp_path / "card.toml").history) == 9
+    (tmp_path / "card.toml").write_text(card)
+    if mark == "999":
+        with pytest.raises(InputError, match=r"past\.csv, line 10, column t: the known yield of the history is 999"):
+            read(tmp_path / "card.toml")
+    else:
+        assert len(read(tmp_path / "card.toml").history) == 9

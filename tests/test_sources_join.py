@@ -1,0 +1,401 @@
+"""Several sources of one card: the same table as the one file they were cut from, whatever form each has."""
+
+import re
+from datetime import date, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.card import DatasetCard
+from pipeline.errors import InputError
+from pipeline.sources import cells, read
+from pipeline.sources.calendar import Calendar
+
+PLACES, YEARS, STEPS = ("p1", "p2", "p3", "p4"), (2018, 2019, 2020, 2021), 20
+
+
+@pytest.fixture(scope="module")
+def frames():
+    """Rows of ten days from 1 April on: place, date, year, step, ndvi and rain; a yield a place and year; soil."""
+    rng = np.random.default_rng(1)
+    rows = [
+        {"place": place, "date": date(year, 4, 1) + timedelta(10 * step), "year": year, "step": step,
+         "ndvi": round(rng.uniform(0.1, 0.9), 4), "rain": round(rng.uniform(0, 60), 1)}
+        for place in PLACES for year in YEARS for step in range(STEPS)
+    ]  # fmt: skip
+    series = pd.DataFrame(rows)
+    yields = series[["place", "year"]].drop_duplicates().assign(harvest=lambda t: rng.uniform(4, 9, len(t)).round(2))
+    soil = pd.DataFrame({"place": PLACES, "clay": [10.0, 20.0, 30.0, 40.0]})
+    return series, yields, soil
+
+
+HEAD = 'name = "t"\nplace = "place"\nstep_days = 10\nseason_start = "04-01"\nseason_steps = 20\n'
+TARGET = '[[sources]]\nfiles = "yields.csv"\nyear = "year"\ntarget = { column = "harvest", unit = "t/ha" }\n'
+SOIL = '[[sources]]\nfiles = "soil.csv"\nstatic = ["clay"]\n'
+
+
+@pytest.fixture
+def folder(tmp_path, frames):
+    series, yields, soil = frames
+    series.to_csv(tmp_path / "series.csv", index=False)
+    yields.to_csv(tmp_path / "yields.csv", index=False)
+    soil.to_csv(tmp_path / "soil.csv", index=False)
+    return tmp_path
+
+
+@pytest.fixture
+def one_file(folder, frames):
+    """The same data as one long file, read as ever."""
+    series, yields, soil = frames
+    series.merge(yields, on=["place", "year"]).merge(soil, on="place").to_csv(folder / "one.csv", index=False)
+    card = HEAD + (
+        'format = "long"\nfiles = ["one.csv"]\nyear = "year"\ndate = "date"\nstatic = ["clay"]\n'
+        '[target]\ncolumn = "harvest"\nunit = "t/ha"\n[[variates]]\nname = "ndvi"\n[[drivers]]\nname = "rain"\n'
+    )
+    return read_card(folder, card)
+
+
+def read_card(folder, text, **how):
+    (folder / "card.toml").write_text(text)
+    return read(folder / "card.toml", **how)
+
+
+def dated(name, kind="variates", keys=""):
+    return f'[[sources]]\nfiles = "{name}.csv"\ndate = "date"\n{keys}\n{kind} = [{{ name = "{name}" }}]\n'
+
+
+def cut(folder, frames, name, columns=("place", "date")):
+    frames[0][[*columns, name]].to_csv(folder / f"{name}.csv", index=False)
+
+
+def test_sources_of_dates_make_the_table_of_the_one_file(folder, frames, one_file):
+    for name in ("ndvi", "rain"):
+        cut(folder, frames, name)
+    table = read_card(folder, HEAD + dated("ndvi") + dated("rain", "drivers") + TARGET + SOIL)
+    assert table.fingerprint() == one_file.fingerprint()
+    assert table.describe_counts() == one_file.describe_counts()
+
+
+def test_a_source_of_wide_rows_and_one_of_numbered_steps_meet_on_the_same_grid(folder, frames, one_file):
+    series = frames[0]
+    wide = series.pivot(index=["place", "year"], columns="step", values="ndvi")
+    wide.columns = [f"ndvi_{step:02}" for step in wide.columns]
+    wide.reset_index().to_csv(folder / "ndvi.csv", index=False)
+    cut(folder, frames, "rain", ("place", "year", "step"))
+    table = read_card(
+        folder,
+        HEAD + TARGET + SOIL
+        + '[[sources]]\nfiles = "ndvi.csv"\nformat = "wide"\nyear = "year"\ncalendar_start = "04-01"\n'
+        + 'variates = [{ name = "ndvi" }]\n'
+        + '[[sources]]\nfiles = "rain.csv"\nyear = "year"\nstep = "step"\nfirst_step = 0\ncalendar_start = "04-01"\n'
+        + 'drivers = [{ name = "rain" }]\n',
+    )  # fmt: skip
+    assert table.fingerprint() == one_file.fingerprint()
+
+
+def test_each_source_has_its_own_names_scale_offset_marks_and_form(folder, frames, one_file):
+    series, yields, _ = frames
+    stored = pd.DataFrame({"Kreis": series.place, "Tag": series.date, "wert": (series.ndvi * 200 + 50)})
+    stored.loc[len(stored)] = ["p1", date(2018, 4, 2), -9999]
+    stored.to_csv(folder / "ndvi.csv", index=False, sep=";", decimal=",")
+    cut(folder, frames, "rain")
+    yields.rename(columns={"place": "name", "year": "Jahr"}).to_csv(folder / "yields.csv", index=False)
+    table = read_card(
+        folder,
+        HEAD + dated("rain", "drivers") + SOIL
+        + '[[sources]]\nfiles = "ndvi.csv"\nplace = "Kreis"\ndate = "Tag"\nmissing = [-9999]\n'
+        + 'variates = [{ name = "ndvi", column = "wert", scale = 0.005, offset = -0.25 }]\n'
+        + '[[sources]]\nfiles = "yields.csv"\nplace = "name"\nyear = "Jahr"\n'
+        + 'target = { column = "harvest", unit = "t/ha" }\n',
+    )  # fmt: skip
+    np.testing.assert_allclose(table.values, one_file.values, atol=1e-6)
+    np.testing.assert_array_equal(table.observed, one_file.observed)
+    np.testing.assert_array_equal(table.drivers, one_file.drivers)
+    assert table.notes[0].startswith("ndvi.csv: read with semicolons between columns, with decimal commas")
+
+
+def test_a_month_stands_at_the_step_in_which_it_ends(folder, frames):
+    """What covers several steps of the card is known at the end of its last day, and not before."""
+    cut(folder, frames, "ndvi")
+    months = pd.DataFrame(
+        [{"place": p, "year": y, "step": m, "rain": m} for p in PLACES for y in YEARS for m in range(1, 13)]
+    )
+    months.to_csv(folder / "rain.csv", index=False)
+    table = read_card(
+        folder,
+        HEAD + dated("ndvi") + TARGET
+        + '[[sources]]\nfiles = "rain.csv"\nyear = "year"\nstep = "step"\nstep_days = "month"\n'
+        + 'drivers = [{ name = "rain" }]\n',
+    )  # fmt: skip
+    known = {int(step): float(table.drivers[0, 0, step]) for step in np.flatnonzero(table.drivers_observed[0, 0])}
+    # 30 April is day 29 from 1 April on, 31 May day 60, and so on.
+    assert known == {2: 4.0, 6: 5.0, 9: 6.0, 12: 7.0, 15: 8.0, 18: 9.0}
+
+
+def test_what_does_not_meet_is_reported_with_three_names_of_each_kind(folder, frames):
+    _, yields, _ = frames
+    cut(folder, frames, "ndvi")
+    extra = pd.DataFrame({"place": [f"x{n}" for n in range(5)], "year": 2018, "harvest": 5.0})
+    pd.concat([yields[~((yields.place == "p1") & (yields.year == 2018))], extra]).to_csv(
+        folder / "yields.csv", index=False
+    )
+    pd.DataFrame({"place": ["p2", "p3", "q"], "clay": [1.0, 2.0, 3.0]}).to_csv(folder / "soil.csv", index=False)
+    table = read_card(folder, HEAD + dated("ndvi") + TARGET + SOIL)
+    assert len(table) == 15
+    assert table.notes == (
+        "joined by place and season: 15 place-years of 4 places have series and a yield",
+        "  ndvi.csv (ndvi): 4 places, 16 place-years; 15 met (p1 2019, p1 2020, p1 2021, ...); 1 did not (p1 2018)",
+        "  yields.csv (yield): 9 places, 20 place-years; 15 met (p1 2019, p1 2020, p1 2021, ...); "
+        "5 did not (x0 2018, x1 2018, x2 2018, ...)",
+        "  soil.csv (clay): 3 places; 2 met (p2, p3); 1 did not (q); 2 joined places are not in it (p1, p4)",
+    )
+    assert "sample without a value in the static column clay" in table.describe_counts()
+
+
+CALENDAR = '[[sources]]\nfiles = "calendar.csv"\n{keys}calendar = {{ start = "sos", end = "eos"{more} }}\n'
+
+
+@pytest.mark.parametrize(
+    ("days", "keys"),
+    [
+        ([["p1", 91, 280], ["p2", 100, 280], ["p3", 335, 200], ["p4", "366", "100.9"]], ""),
+        ([["p1", "04-01", "10-07"], ["p2", "04-10", "10-07"], ["p3", "12-01", "07-19"], ["p4", "12-31", "04-10"]], ""),
+    ],
+)
+def test_a_season_starts_on_the_places_own_day_across_new_year_too(folder, frames, days, keys):
+    every_day = pd.DataFrame([
+        {"place": place, "date": date(2017, 1, 1) + timedelta(n), "ndvi": n / 3000}
+        for place in PLACES for n in range(365 * 5)
+    ])  # fmt: skip
+    every_day.to_csv(folder / "ndvi.csv", index=False)
+    pd.DataFrame(days, columns=["place", "sos", "eos"]).to_csv(folder / "calendar.csv", index=False)
+    head = 'name = "t"\nstep_days = 10\n'
+    table = read_card(folder, head + dated("ndvi") + TARGET + CALENDAR.format(keys=keys, more=""))
+    starts = {"p1": (0, 4, 1), "p2": (0, 4, 10), "p3": (-1, 12, 1), "p4": (-1, 12, 31)}
+    for row, place in enumerate(table.place):
+        back, month, day = starts[place]
+        first = date(int(table.year[row]) + back, month, day)
+        n = (first - date(2017, 1, 1)).days
+        wanted = np.mean([(n + k) / 3000 for k in range(10)])
+        # In leap years a day of the year is a day earlier in the month.
+        assert abs(table.values[row, 0, 0] - wanted) <= 1.01 / 3000
+        assert table.days_to_harvest[row] > 90
+    assert table.season_start == "each place's own start"
+
+
+def test_a_calendar_of_dates_holds_for_the_seasons_it_names(folder, frames):
+    cut(folder, frames, "ndvi")
+    rows = [[p, f"{y}-04-{1 + y % 4:02}", f"{y}-10-01", y] for p in PLACES for y in (2018, 2019, 2020)]
+    pd.DataFrame(rows, columns=["place", "sos", "eos", "season"]).to_csv(folder / "calendar.csv", index=False)
+    head = 'name = "t"\nstep_days = 10\n'
+    table = read_card(folder, head + dated("ndvi") + TARGET + CALENDAR.format(keys='year = "season"\n', more=""))
+    assert sorted({*table.year.tolist()}) == [2018, 2019, 2020]
+    assert table.days_to_harvest.tolist() == [(date(y, 10, 1) - date(y, 4, 1 + y % 4)).days for y in table.year]
+
+
+@pytest.mark.parametrize(
+    ("rows", "more", "told"),
+    [
+        ([["p1", 400, 280]], "", r"calendar.csv, line 2, column sos: '400' is no day; write a day of the year"),
+        ([["p1", "13-45", 280]], "", "'13-45' is no day"),
+        ([["p1", 91, 280], ["p1", 92, 280]], "", "place p1 has a season from .* and another from"),
+        ([["p1", 91, 280]], ", days_before = 300", "runs from 20.*, 300 days earlier .* is 490 days"),
+        ([["zz", 91, 280]], "", "no place of the series is in the `calendar`"),
+        ([["p1", "", 280]], "", "the cell is empty"),
+    ],
+)
+def test_a_calendar_that_cannot_be_meant_is_refused(folder, frames, rows, more, told):
+    cut(folder, frames, "ndvi")
+    pd.DataFrame(rows, columns=["place", "sos", "eos"]).to_csv(folder / "calendar.csv", index=False)
+    with pytest.raises(InputError, match=told):
+        read_card(folder, 'name = "t"\nstep_days = 10\n' + dated("ndvi") + TARGET + CALENDAR.format(keys="", more=more))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (HEAD + dated("ndvi") + TARGET + 'format = "excel"', "`sources entry 2 format` is 'excel'; it must be 'wide'"),
+        (HEAD + dated("ndvi") + TARGET + "encoding = 8", "`sources entry 2 encoding` is 8"),
+        ('format = "long"\n' + HEAD + dated("ndvi") + TARGET, "`format` stands beside .*leave it out"),
+        ('static = ["clay"]\n' + HEAD + dated("ndvi") + TARGET, "`static` stands beside .*write it in the source"),
+        (HEAD + TARGET, "No source has `variates`"),
+        (HEAD + dated("ndvi") + TARGET + TARGET, "yields.csv and yields.csv both have `target`"),
+        (HEAD + dated("ndvi") + SOIL + SOIL + TARGET, "static column clay is named twice"),
+        (HEAD + dated("ndvi") + dated("ndvi") + TARGET, "Variate ndvi is named twice"),
+        (HEAD + '[[sources]]\nfiles = "a.csv"\n' + dated("ndvi"), "The source 'a.csv' gives nothing"),
+        (HEAD + dated("ndvi") + TARGET.replace('year = "year"\n', ""), "has a `target` and needs `year`"),
+        (HEAD + dated("ndvi").replace('date = "date"', ""), "needs one of `date` and `step`"),
+        (HEAD + dated("ndvi", keys='scale = 2') + TARGET, "`sources entry 1 scale` is not known"),
+        (HEAD + dated("ndvi") + TARGET + CALENDAR.format(keys="", more=""), "Both `season_start` and the `calendar`"),
+        (HEAD + dated("ndvi"), "no source has a `target`"),
+    ],
+)  # fmt: skip
+def test_a_card_of_sources_that_cannot_be_meant_is_refused(folder, frames, text, told):
+    cut(folder, frames, "ndvi")
+    pd.DataFrame([["p1", 91, 280]], columns=["place", "sos", "eos"]).to_csv(folder / "calendar.csv", index=False)
+    with pytest.raises(InputError) as error:
+        read_card(folder, text)
+    assert re.search(told, str(error.value)), str(error.value)
+
+
+def test_two_soils_of_one_place_are_refused_with_both_rows(folder, frames):
+    cut(folder, frames, "ndvi")
+    pd.DataFrame({"place": ["p1", "p1"], "clay": [1.0, 2.0]}).to_csv(folder / "soil.csv", index=False)
+    with pytest.raises(
+        InputError, match=r"soil.csv, line 3, column clay: place p1 has 2 here and 1 before \(.*line 2\)"
+    ):
+        read_card(folder, HEAD + dated("ndvi") + TARGET + SOIL)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    step_days=st.one_of(st.sampled_from(["month", "dekad"]), st.floats(1, 60)),
+    start=st.sampled_from(["01-01", "04-01", "10-01"]),
+    year=st.integers(1990, 2030),
+    step=st.integers(0, 11),
+)
+def test_the_last_day_of_a_step_lies_in_that_step(step_days, start, year, step):
+    """And the day after it in the next."""
+    grid = Calendar(step_days, start, start, "start")
+    (last,) = grid.last_days(np.array([year]), np.array([step]))
+    for day, wanted in ((last, step), (last + 1, step + 1)):
+        assert grid.step_in(np.array([year]), np.array([day]), 12)[0] == wanted
+
+
+def test_an_offset_is_added_after_the_scale_in_every_format(tmp_path):
+    header = "field,ndvi_0,ndvi_1,y2019\n"
+    rows = "".join(f"f{n},{10000 + n},{20000 - n},5\n" for n in range(4))
+    (tmp_path / "t_2019.csv").write_text(header + rows)
+    text = (
+        'name = "t"\nformat = "wide"\nfiles = ["t_2019.csv"]\nplace = "field"\n[target]\ncolumn = "y2019"\n'
+        'unit = "t/ha"\n[[variates]]\nname = "ndvi"\nscale = 0.0000275\noffset = -0.2\nlow = 0\nhigh = 1\n'
+    )
+    table = read_card(tmp_path, text)
+    np.testing.assert_allclose(table.values[1, 0], [10001 * 0.0000275 - 0.2, 19999 * 0.0000275 - 0.2], rtol=1e-6)
+    assert DatasetCard.load(tmp_path / "card.toml").variates[0].offset == -0.2
+
+
+@settings(max_examples=200, deadline=None)
+@given(pairs=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 49)), min_size=0, max_size=60))
+def test_distinct_pairs_are_those_of_numpy(pairs):
+    one, other = (np.array([pair[side] for pair in pairs], np.int64) for side in (0, 1))
+    wanted, where = np.unique(one * 50 + other, return_inverse=True)
+    found, index = cells.distinct_pairs(one, other, 50)
+    np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(index, where)
+    shared = cells.in_shared_cells(one, other)
+    assert shared.tolist() == [pairs.count(pair) > 1 for pair in pairs]
+
+
+def test_a_cube_is_a_source_of_series_too(folder, frames, one_file):
+    series = frames[0]
+    cube = series.assign(time=pd.to_datetime(series.date)).set_index(["place", "time"])[["ndvi"]].to_xarray()
+    cube.to_netcdf(folder / "ndvi.nc")
+    cut(folder, frames, "rain")
+    source = '[[sources]]\nfiles = "ndvi.nc"\nformat = "netcdf"\ndate = "time"\nvariates = [{ name = "ndvi" }]\n'
+    table = read_card(folder, HEAD + source + dated("rain", "drivers") + TARGET + SOIL)
+    np.testing.assert_array_equal(table.values, one_file.values)
+    np.testing.assert_array_equal(table.target, one_file.target)
+
+
+def test_a_history_and_static_numbers_of_a_year_beside_sources(folder, frames):
+    _, yields, _ = frames
+    cut(folder, frames, "ndvi")
+    yields.assign(year=yields.year - 10).to_csv(folder / "history.csv", index=False)
+    sown = yields[["place", "year"]].assign(sown=lambda rows: rows.year - 2000.0)
+    sown.to_csv(folder / "sown.csv", index=False)
+    table = read_card(
+        folder,
+        HEAD + dated("ndvi") + TARGET + '[[sources]]\nfiles = "sown.csv"\nyear = "year"\nstatic = ["sown"]\n'
+        + '[history]\nfiles = ["history.csv"]\ncolumn = "harvest"\nunit = "t/ha"\n',
+    )  # fmt: skip
+    assert len(table.history) == 16
+    assert table.static[:, 0].tolist() == [year - 2000 for year in table.year]
+    assert "  sown.csv (sown): 4 places, 16 place-years; 16 met" in table.notes[-1]
+
+
+def test_marks_of_a_source_are_known_as_texts_and_named_once_if_none_holds_them(folder, frames, one_file):
+    series, yields, soil = frames
+    stored = series[["place", "date", "ndvi"]].astype({"ndvi": object})
+    stored.loc[len(stored)] = ["p1", date(2018, 4, 2), "(D)"]
+    stored.to_csv(folder / "ndvi.csv", index=False)
+    soil.to_csv(folder / "soil.csv", index=False)
+    late = pd.DataFrame([["p9", 2018, -9999]], columns=["place", "year", "harvest"])
+    pd.concat([yields, late]).to_csv(folder / "yields.csv", index=False)
+    table = read_card(folder, 'missing = ["(D)", -9999, -77]\n' + HEAD + dated("ndvi") + TARGET + SOIL)
+    np.testing.assert_array_equal(table.values, one_file.values)
+    np.testing.assert_array_equal(table.target, one_file.target)
+    unmatched = [one.sentence for one in table.findings if "`missing` names" in one.sentence]
+    assert len(unmatched) == 1
+    assert unmatched[0].startswith("`missing` names -77, and no cell")
+
+
+def test_a_mark_that_no_card_names_is_refused_behind_an_offset(folder, frames):
+    stored = frames[0][["place", "date", "ndvi"]].assign(ndvi=lambda rows: rows.ndvi * 200 + 50)
+    stored.loc[[3, 4], "ndvi"] = 255
+    stored.to_csv(folder / "ndvi.csv", index=False)
+    form = ", scale = 0.005, offset = -0.25, low = 0, high = 1 }]"
+    with pytest.raises(InputError, match=r"ndvi.csv, line 5, column ndvi: 255 stands in 2 cells of this variate"):
+        read_card(folder, HEAD + dated("ndvi").replace(" }]", form) + TARGET)
+
+
+@pytest.mark.parametrize("kind", ["csv", "netcdf"])
+def test_places_of_all_sources_are_spelled_in_one_form(folder, frames, one_file, kind):
+    """One file has its leading zeros, blanks or a decimal point, another one does not; NA is a name."""
+    series, yields, soil = frames
+    spelled = {"p1": "01001", "p2": "01002", "p3": "17019", "p4": "NA"}
+    short = {"p1": "1001", "p2": "1002 ", "p3": "17019.0", "p4": "NA"}
+    stored = series[["place", "date", "ndvi"]].assign(place=series.place.map(short))
+    if kind == "csv":
+        stored.to_csv(folder / "ndvi.csv", index=False)
+        source = dated("ndvi")
+    else:
+        stored.assign(date=pd.to_datetime(stored.date)).set_index(["place", "date"]).to_xarray().to_netcdf(
+            folder / "ndvi.nc"
+        )
+        source = dated("ndvi", keys='format = "netcdf"').replace(".csv", ".nc")
+    yields.assign(place=yields.place.map(spelled)).to_csv(folder / "yields.csv", index=False)
+    soil.assign(place=soil.place.map(spelled)).to_csv(folder / "soil.csv", index=False)
+    table = read_card(folder, HEAD + source + TARGET + SOIL)
+    assert np.unique(table.place).tolist() == ["01001", "01002", "17019", "NA"]
+    np.testing.assert_array_equal(table.values, one_file.values)
+    np.testing.assert_array_equal(table.static, one_file.static)
+    assert any("Leading zeros differ in the names of 2 places of ndvi" in one.sentence for one in table.findings)
+
+
+def test_two_spellings_of_one_year_in_one_source_are_refused(folder, frames):
+    cut(folder, frames, "ndvi")
+    _, yields, _ = frames
+    twice = yields.assign(place=yields.place.replace({"p1": "1001", "p2": "01001", "p3": "17019"}))
+    twice.to_csv(folder / "yields.csv", index=False)
+    with pytest.raises(InputError, match=r"yields.csv: places '1001' and '01001' both occur in 2018"):
+        read_card(folder, HEAD + dated("ndvi") + TARGET)
+
+
+def test_the_source_of_the_yields_names_their_groups(folder, frames):
+    cut(folder, frames, "ndvi")
+    _, yields, _ = frames
+    named = yields.assign(district=yields.place.map({"p1": "a", "p2": "a", "p3": "b", "p4": ""}))
+    named.to_csv(folder / "yields.csv", index=False)
+    grouped = HEAD + dated("ndvi") + TARGET.replace('"t/ha"', '"t/ha", group = "district"')
+    table = read_card(folder, grouped)
+    assert table.group_column == "district"
+    assert len(np.unique(table.group)) == 3 * len(YEARS)
+    again = named.iloc[:1].assign(district="b")
+    pd.concat([named, again]).to_csv(folder / "yields.csv", index=False)
+    with pytest.raises(InputError, match="place p1 is of group b here and of a in another row of that year"):
+        read_card(folder, grouped)
+
+
+def test_days_of_the_year_are_no_steps_of_a_source_either(folder, frames):
+    series = frames[0]
+    days = series[["place", "year", "ndvi"]].assign(step=series.step * 10 + 91)
+    days.to_csv(folder / "ndvi.csv", index=False)
+    source = dated("ndvi").replace('date = "date"', 'year = "year"\nstep = "step"')
+    with pytest.raises(InputError, match="column step counts to step"):
+        read_card(folder, HEAD + source + TARGET)
+    with pytest.raises(InputError, match=r"`step_year` stands beside .*leave it out"):
+        read_card(folder, 'step_year = "season"\n' + HEAD + source + TARGET)
