@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from pipeline.errors import InputError
 from pipeline.sources import read
 from pipeline.sources.repeated_labels import label_groups
 from pipeline.splits import SPLITS, joined_places, make_folds
+from stages.offsets import groups_of
 
 RNG = np.random.default_rng(1)
 
@@ -129,6 +131,28 @@ def test_places_that_share_yields_through_others_are_held_out_together() -> None
     place = np.array(["a", "b", "b", "c", "d"])
     assert joined_places(place, np.array([0, 0, 2, 2, 4])).tolist() == ["a", "a", "a", "a", "d"]
     assert joined_places(place, np.arange(5)).tolist() == place.tolist()
+
+
+def test_cross_fitting_leaves_out_the_rows_of_one_yield_together(tmp_path: Path) -> None:
+    rows = [
+        (f"f{n}", year, f"d{n // 2}", 4 + n // 2 + (year - 2018) * 0.1) for n in range(20) for year in range(2018, 2022)
+    ]
+    frame = pd.DataFrame(rows, columns=["place", "year", "district", "yield"])
+    for step in range(4):
+        frame[f"ndvi_{step}"] = np.random.default_rng(step).uniform(0.1, 0.9, len(frame))
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    (tmp_path / "card.toml").write_text(
+        'name = "t"\nformat = "wide"\nfiles = ["t.csv"]\nyear = "year"\n[[variates]]\nname = "ndvi"\n'
+        '[target]\ncolumn = "yield"\nunit = "t/ha"\ngroup = "district"\n'
+    )
+    table = read(tmp_path / "card.toml")
+    for split in ("random", "place"):
+        fold = make_folds(table.year, table.place, table.sample_id, split, group=table.group)[0]  # type: ignore[arg-type]
+        out = groups_of(table, fold, fold.train)
+        together = table.group[fold.train]
+        assert all(len(set(out[together == one].tolist())) == 1 for one in np.unique(together))
+        named = [set(table.place[fold.train][out == one].tolist()) for one in np.unique(out)]
+        assert max(map(len, named)) == 2
 
 
 def test_sides_of_the_data_that_tear_a_yield_are_refused_with_the_way_out() -> None:
