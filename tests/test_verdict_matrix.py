@@ -38,7 +38,7 @@ def test_every_arm_has_a_name_of_its_own_and_is_compared_with_one_that_is_there(
     for arm in (*ARMS, *MAPS):
         assert arm.against in {*names, "offset alone"} - {arm.name}
         assert arm.question.endswith(("?", "."))
-    assert set(CONTROLS) == {"shuffled", "noise", "random encoder"}
+    assert set(CONTROLS) == {"shuffled", "noise", "random encoder", "more kernels"}
     assert set(DECIDE) <= set(names)
 
 
