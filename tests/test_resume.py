@@ -86,13 +86,14 @@ def test_a_run_killed_in_mid_epoch_ends_in_the_same_bytes(undisturbed, tmp_path,
 
 
 @pytest.mark.parametrize(("stage", "steps"), [(1, 4), (2, 4)])
-def test_ctrl_c_keeps_the_best_weights_so_far_and_the_run_can_be_resumed(undisturbed, tmp_path, stage, steps):
+def test_a_run_that_ctrl_c_stopped_can_be_resumed(undisturbed, tmp_path, stage, steps):
     folder, stages = undisturbed
     out = tmp_path / "stopped"
     command = [sys.executable, "-c", KILLED, str(steps), str(int(signal.SIGINT)), *stages[stage], "--out", str(out)]
     stopped = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert stopped.returncode == 0, stopped.stderr
-    assert RunFolder.open(out).read_json("result.json")["interrupted"]
+    assert stopped.returncode == (0 if stage == 1 else 130), stopped.stderr
+    if stage == 1:  # weights of stage 2 need every left-out part, so there is no run yet
+        assert RunFolder.open(out).read_json("result.json")["interrupted"]
     assert train.main(["--resume", str(out)]) == 0
     for name in ("model.safetensors", "predictions.parquet", "fitted.json"):
         assert (out / name).read_bytes() == (folder / str(stage) / name).read_bytes(), name
