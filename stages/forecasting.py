@@ -124,7 +124,7 @@ def run_stage_2(
     if preset.link == "error" and completer is not None:
         seasons = [with_errors(completer, season, FEATURE_BATCH) for season in seasons]
         config = error_config(prepared, preset)
-    shape = head_shape(config, prepared, quantiles)
+    shape = head_shape(config, prepared, quantiles, len(seasons[0].windows))
     joint = JointTraining(
         start=partial(new_forecaster, config, seasons[0], members=setup.members, shape=shape),
         table=table,
@@ -164,9 +164,11 @@ def run_stage_3(prepared: Prepared, source: RunFolder, trainer: Trainer, balance
     return forecast_jointly(prepared, joint.placed(), before.offset)
 
 
-def head_shape(config: TimesCLIPConfig, prepared: Prepared, quantiles: tuple[float, ...]) -> HeadShape:
+def head_shape(
+    config: TimesCLIPConfig, prepared: Prepared, quantiles: tuple[float, ...], windows: int | None = None
+) -> HeadShape:
     """The sizes of yield heads on an encoder's features."""
-    windows, static = len(prepared.seasons[0].windows), len(prepared.table.static_names)
+    windows, static = windows or len(prepared.seasons[0].windows), len(prepared.table.static_names)
     return HeadShape(config.feature_dim, config.variates, windows, config.plain_dim, static, quantiles)
 
 
