@@ -63,7 +63,7 @@ class Arguments:
     """The cache; what is missing in it is rendered first."""
     split: SplitChoice = "auto"
     """How rows are held out; auto: forward if the table has three years or more, else by places.
-    The more years or places are held out, the more can be told."""
+    More held-out years or places make smaller differences visible."""
     folds: str | None = None
     """Only these folds of the split, as in 2021,2022; all by default: of forward, each year with two before it."""
     year: int | None = None

@@ -49,10 +49,11 @@ from report.page import write_page
 from report.run import RunFolder
 from report.summary import print_scores, write_spread
 from report.tracking import Trackers, wanted_trackers
-from stages import completing, early, forecasting
+from stages import completing, early, forecasting, yield_scores
 from stages.checkpoints import Checkpoints
 from stages.command_line import parse
 from stages.coverage import coverage
+from stages.ensemble import ForecastSetup
 from stages.flags import Arguments, as_record, blocks_named, preset_of, schedule_of
 from stages.ground import Ground, prepare_ground, render_command
 from stages.identity import identity, rendering_seconds
@@ -232,10 +233,10 @@ def train_fold(args: Arguments, ready: Prepared, ground: Ground, trainer: Traine
     return forecasting.run_stage_2(ready, preset, completer, setup_of(args), trainer)
 
 
-def setup_of(args: Arguments) -> forecasting.ForecastSetup:
+def setup_of(args: Arguments) -> ForecastSetup:
     """How stage 2 forecasts, by its flags."""
     given = args.model
-    return forecasting.ForecastSetup(
+    return ForecastSetup(
         offset=given.offset,
         window=given.offset_years,
         learner=given.learner,
@@ -259,7 +260,7 @@ def write_run(
     more: dict[str, Any] = {}
     if args.stage > 1:
         more["coverage"] = coverage(predictions)
-        more["best_baseline"] = forecasting.best_baseline(predictions, guesses, baselines)
+        more["best_baseline"] = yield_scores.best_baseline(predictions, guesses, baselines)
         more["learners"] = forecasting.learners(outcomes)
         more["learnt"] = {outcome.prepared.fold.name: forecasting.learnt(outcome) for outcome in outcomes}
     if args.stage > 1 and ground.prepared[0].steps:
@@ -269,7 +270,7 @@ def write_run(
     seconds["evaluate"] = time.perf_counter() - began
     run.write_predictions(predictions)
     if args.stage > 1 and all(outcome.members for outcome in outcomes):
-        members = forecasting.by_name(outcomes, [outcome.members for outcome in outcomes])
+        members = yield_scores.by_name(outcomes, [outcome.members for outcome in outcomes])
         run.write_predictions(members, "members.parquet")
     if args.stage > 1 and (tables := [one.left_out for one in outcomes if one.left_out is not None]):
         run.write_predictions(pd.concat(tables, ignore_index=True), "left_out.parquet")

@@ -42,12 +42,12 @@ def measure() -> list[Row]:
     slow = time.perf_counter() - started
     reference = "GridSearchCV, which fits each penalty and year again"
     rows = []
-    for way, told in {"fold": "standardised in each fold", "once": "standardised once"}.items():
+    for way, scaling in {"fold": "standardised in each fold", "once": "standardised once"}.items():
         both = taken[way] + [fast(way) for _ in range(ROUNDS)]
         if {alpha for alpha, _ in both} != {search.best_params_["ridge__alpha"]}:
             raise SystemExit("the searches choose different penalties")
         seconds = float(np.median([spent for _, spent in both]))
-        name = f"ridge, {told}, {len(ALPHAS)} penalties, {YEARS} years, {ROWS} rows x {COLUMNS} columns"
+        name = f"ridge, {scaling}, {len(ALPHAS)} penalties, {YEARS} years, {ROWS} rows x {COLUMNS} columns"
         rows.append(row(name, 1 / seconds, "fits/s", reference, 1 / slow))
     return rows
 

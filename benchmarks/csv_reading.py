@@ -51,7 +51,7 @@ class Arguments:
     """How much to read."""
 
     rows: int = 5_000_000
-    """About so many rows, 360 a place."""
+    """Approximate number of rows, 360 per place."""
     repeats: int = 3
     """Runs of each, the fastest of which counts."""
 

@@ -9,8 +9,8 @@ from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegresso
 from sklearn.model_selection import KFold
 
 from model.grouped_ridge import Scales, grouped_ridge
-from model.learners.features import FeatureMap, Features
-from model.learners.gaussian_process import GaussianProcess, GPRows
+from model.learners.features import FeatureMap
+from model.learners.tabular import GP, Tabular, TabularRows
 from model.learners.trees import Forest
 from model.offset import KnownYields, Offset
 from model.seasons import Season, Seen
@@ -51,8 +51,10 @@ def yield_baselines(
     anomaly = y - offset.predict(known, place[learnt], year[learnt], leave_own_year_out=True)
     residual = y - in_sample
     columns = np.where(observed, values, np.nan).reshape(len(values), -1).astype(np.float64)
-    features = _convolutions(values, observed, learnt, seed)
-    convolved = features.blocks["convolutions"].double().numpy()
+    convolutions = _convolutions(values, observed, learnt, seed)
+    rows = TabularRows(convolutions.apply(_season(values, observed)), place, year, np.zeros(len(year)))
+    convolved = rows.features.blocks["convolutions"].double().numpy()
+    process = Tabular.fit(convolutions, rows.rows(learnt), anomaly, (GP,), seed)
     return {
         "global mean": Offset("mean", None).predict(labels, *at, leave_own_year_out=False),
         "place mean": level,
@@ -67,7 +69,7 @@ def yield_baselines(
         "offset alone": base,
         "ridge on the anomaly": base + _ridge(x[learnt], anomaly, groups, x[test]),
         "ridge on convolutions": base + _ridge(convolved[learnt], anomaly, groups, convolved[test], "once"),
-        "GP on convolutions": base + _process(features, year, learnt, anomaly, test),
+        "GP on convolutions": base + process.forecast(rows.rows(test))[GP][:, 0],
     }
 
 
@@ -78,23 +80,15 @@ def _forest(x: Numbers, y: Numbers, new: Numbers, seed: int) -> Numbers:
     return forecast
 
 
-def _convolutions(values: NDArray[np.float32], observed: NDArray[np.bool_], learnt: Rows, seed: int) -> Features:
-    """Numbers and random convolutions of all rows, standardised by training rows."""
+def _convolutions(values: NDArray[np.float32], observed: NDArray[np.bool_], learnt: Rows, seed: int) -> FeatureMap:
+    """A map to numbers and random convolutions of them, standardised by training rows."""
+    return FeatureMap.fit(_season(values, observed), learnt, ("numbers", "convolutions"), seed=seed)
+
+
+def _season(values: NDArray[np.float32], observed: NDArray[np.bool_]) -> Season:
     seen = torch.from_numpy(observed.copy())
     whole = Seen(torch.where(seen, torch.from_numpy(values.copy()), 0), seen)
-    season = Season(whole, whole, 1)
-    return FeatureMap.fit(season, learnt, ("numbers", "convolutions"), seed=seed).apply(season)
-
-
-def _process(features: Features, year: NDArray[np.int64], learnt: Rows, anomaly: Numbers, test: Rows) -> Numbers:
-    """A Gaussian process on numbers and convolutions with a year effect."""
-    none = torch.zeros(len(year), dtype=torch.int64)
-    rows = GPRows(features.blocks, torch.from_numpy(year.copy()), none)
-    mean, spread = anomaly.mean(), anomaly.std() or 1.0
-    standardised = torch.from_numpy((anomaly - mean) / spread)
-    process = GaussianProcess.fit(rows.rows(torch.from_numpy(learnt)), standardised, ("year",))
-    forecast: Numbers = mean + spread * process.predict(rows.rows(torch.from_numpy(test)))[0].numpy()
-    return forecast
+    return Season(whole, whole, 1)
 
 
 def filled(values: NDArray[np.float32], observed: NDArray[np.bool_], learnt: Rows) -> Numbers:

@@ -266,7 +266,7 @@ class SourceCard(_Part):
         return (*self.variates, *self.drivers)
 
     @property
-    def told(self) -> str:
+    def label(self) -> str:
         """Its files, as the card spells them."""
         return ", ".join(self.files)
 
@@ -321,7 +321,7 @@ class DatasetCard(_Part):
         if self.format == "wide" and (self.date or self.step):
             raise ValueError("a wide table has its steps in its columns: leave out `date` and `step`")
         if self.format not in ("wide", "sources") and (self.date is None) == (self.step is None):
-            raise ValueError(f"format {self.format!r} needs one of `date` and `step`, the column that tells when")
+            raise ValueError(f"format {self.format!r} needs one of `date` and `step`, the column of the time")
         if (self.latitude is None) != (self.longitude is None):
             raise ValueError("`latitude` and `longitude` belong together, the columns of one position")
         if self.geometry is not None and self.latitude is not None:
@@ -396,7 +396,7 @@ class DatasetCard(_Part):
         """Where the card lies."""
         return self._path
 
-    def units_told(self) -> tuple[Finding, ...]:
+    def unit_findings(self) -> tuple[Finding, ...]:
         """How the units of yields are read, if they are spelled in another way than the known ones."""
         units = [part.unit for part in (self.target, self.history) if part is not None and part.unit is not None]
         spelled = {unit: spell_unit(unit) for unit in units if spell_unit(unit).casefold() != unit.casefold()}
@@ -464,7 +464,7 @@ def _with_sources(keys: Mapping[str, Any], path: Path) -> dict[str, Any]:
     for key in ("target", "calendar", "latitude"):
         if len(having := [one for one in sources if getattr(one, key) is not None]) > 1:
             raise InputError(
-                f"{path}: the dataset card cannot be used. {having[0].told} and {having[1].told} both have `{key}`; "
+                f"{path}: the dataset card cannot be used. {having[0].label} and {having[1].label} both have `{key}`; "
                 "keep one of them."
             )
     static = [name for one in sources for name in one.static]

@@ -89,15 +89,15 @@ class Checkpoints:
         folder = self.root / phase
         try:
             numbers = {**saved.numbers, "metrics_bytes": self.run.sync_metrics()}
-            told = {} if saved.forecasts is None else {"forecasts": {"each": saved.forecasts}}
+            extra = {} if saved.forecasts is None else {"forecasts": {"each": saved.forecasts}}
             if saved.finished:
-                _commit(folder / "finished", {"best": saved.best, **told}, numbers)
+                _commit(folder / "finished", {"best": saved.best, **extra}, numbers)
                 _delete_all_but(folder, {"finished"})
             else:
                 best = f"best-{numbers['best_epoch']:06d}"
                 if not (folder / best).is_dir():
                     _commit(folder / best, {"weights": saved.best}, {})
-                tensors = {"weights": saved.weights, "optimizer": saved.optimizer, **told}
+                tensors = {"weights": saved.weights, "optimizer": saved.optimizer, **extra}
                 name = f"{len(numbers['epochs']):06d}-{numbers['done_steps']:08d}"
                 _commit(folder / name, tensors, numbers | {"best": best})
                 self._tidy(folder)

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from pipeline.table import SeasonTable
-from stages.forecasting import Forecast, rows_of, test_metrics
+from stages.forecast import Forecast
+from stages.yield_scores import rows_of, test_metrics
 
 LINES = ("place mean", "offset alone")  # baselines that see nothing of the season: the lines to beat
 

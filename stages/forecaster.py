@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.completion import continued, features, with_errors
-from model.learners.tabular import Tabular, TabularInputs
+from model.learners.tabular import Tabular, TabularRows
 from model.offset import KnownYields, Offset
 from model.seasons import Season
 from model.timesclip import TimesCLIP
@@ -183,34 +183,32 @@ class Forecaster:
 
         season: of the whole table, as known now.
         """
-        return self.with_members(table, season, index)[0]
+        return combined(*self.anomalies(table, season, index), self.reading.weights, self.reading.margin)
 
-    def with_members(
+    def anomalies(
         self, table: SeasonTable, season: Season, index: Rows | None = None
-    ) -> tuple[Yields, dict[str, Tonnes]]:
-        """The same, and what each member forecasts alone [n], t/ha."""
+    ) -> tuple[Tonnes, dict[str, Anomalies]]:
+        """The offset [n] and what each member forecasts above it, t/ha; arguments as in `forecast`."""
         if index is not None:
             table, season = table.rows(index), season.rows(torch.from_numpy(index))
         base = self.offset.predict(self.known, table.place, table.year, leave_own_year_out=False)
-        members = self._members(table, season, base)
-        whole = combined(base, members, self.reading.weights, self.reading.margin)
-        return whole, {name: np.maximum(base + one.point, 0.0) for name, one in members.items()}
+        return base, self._members(table, season, base)
 
     def _members(self, table: SeasonTable, season: Season, base: Tonnes) -> dict[str, Anomalies]:
         """What each member forecasts of every sample above the offset `base` [n], t/ha."""
         found: dict[str, Anomalies] = {}
         if self.neural is not None:
-            step, seen = self.reading.step, season
-            if self.reading.completed and step is not None:
-                seen = continued(self.neural.encoder, season, step, FEATURE_BATCH)
+            reading, seen = self.readings[self.at] if self.readings else None, season
+            if reading is not None and reading.completed and reading.step is not None:
+                seen = continued(self.neural.encoder, season, reading.step, FEATURE_BATCH)
             found[NEURAL] = self.neural.forecast(seen)
         if self.tabular:
             tabular = self.tabular[self.at]
             tokens = None
             if tabular.reads_tokens and self.neural is not None:
                 tokens = encoded(self.neural.encoder, season)
-            inputs = TabularInputs(season, table.place, table.year, base, tokens)
-            found |= {name: Anomalies.of(columns) for name, columns in tabular.forecast(inputs).items()}
+            rows = TabularRows(tabular.map.apply(season, tokens), table.place, table.year, base)
+            found |= {name: Anomalies.of(columns) for name, columns in tabular.forecast(rows).items()}
         return found
 
     def to_dict(self) -> dict[str, Any]:

@@ -7,6 +7,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
+import numpy as np
+
+from model.calibration import LEAST_YEARS
 from model.encoders import EncoderSpec, is_by_path, resolve
 from model.presets import Preset
 from model.seeing import Seeing
@@ -21,7 +24,6 @@ from pipeline.windows import steps_named
 from report.run import RunFolder
 from stages import completing
 from stages.base_run import base_run, named_run
-from stages.calibration import refuse_few_years
 from stages.flags import Arguments, preset_of, settled, tuned_blocks
 from stages.prepare import Pictures, Prepared, prepare
 from stages.tuning import find_tower, has_tower, refuse_learnt_rows
@@ -84,6 +86,17 @@ def prepare_ground(args: Arguments) -> Ground:
         drawn = (table, *views, *(table.as_of(step) for step in steps))
         seeing = find_tower(pictures, args.input.encoder, tuned_blocks(args), drawn, prepared[0].scales.ranges)
     return Ground(args, table, prepared, pictures, source, seeing, time.perf_counter() - started)
+
+
+def refuse_few_years(table: SeasonTable, folds: Sequence[Fold]) -> None:
+    """Raises InputError where a fold has too few training years for `--interval year`."""
+    for fold in folds:
+        years = np.unique(table.year[np.concatenate([fold.train, fold.valid])])
+        if len(years) < LEAST_YEARS:
+            raise InputError(
+                f"--interval year: fold {fold.name} learns from {len(years)} years; at least {LEAST_YEARS} are needed "
+                "to tell how much worse a bad year is. Leave it out (--interval pooled), or choose another --split."
+            )
 
 
 def refuse_many_towers(args: Arguments, folds: Sequence[Fold]) -> None:

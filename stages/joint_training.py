@@ -1,16 +1,21 @@
-"""Encoder and yield heads that learn together, on rows whose epoch the validation rows choose: stage 3, and stage 2
-without a frozen encoder."""
+"""Encoder and yield heads trained together: stage 3, and stage 2 without a frozen encoder.
+
+The validation rows choose the epoch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from model.calibration import IntervalName, conformal_margin, margin_over_years
 from model.completion import SeasonRows, fit_features
 from model.finetuning import FinetuningTask, LabelledSeason, SeasonForecaster
+from model.offset import Offset
 from model.parts import TimesCLIPConfig
 from model.seasons import Season, joined
 from model.timesclip import TimesCLIP
@@ -19,8 +24,13 @@ from model.training.placement import placed
 from model.training.sampling import balancing_weights
 from model.yields import AnomalyScale, HeadShape, YieldEnsemble
 from pipeline.table import SeasonTable
-from stages.forecaster import Neural
+from stages.forecast import Forecast, as_of_steps
+from stages.forecaster import NEURAL, Anomalies, Forecaster, Neural, ReadingFit, Tonnes, Yields, combined
+from stages.offsets import Rows, known_in
+from stages.prepare import Prepared
 from stages.yield_learners import LabelledRows
+
+ALONE = {NEURAL: 1.0}  # weights: the heads are the only learner
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +56,7 @@ class JointTraining:
 
     def placed(self) -> JointTraining:
         """The same with its seasons on the trainer's device."""
-        seasons = placed(self.seasons, self.trainer.processes.device)
-        return JointTraining(**{**self.__dict__, "seasons": seasons})
+        return replace(self, seasons=placed(self.seasons, self.trainer.processes.device))
 
     def fit(self, rows: LabelledRows, valid: LabelledRows, phase: str) -> tuple[Neural, Fit]:
         """Fit the rows; the validation rows choose the epoch."""
@@ -98,3 +107,71 @@ def new_forecaster(
         seen = torch.cat([model.features(window) for window in read.windows], -1)
     model.yields.fit_features(seen.clone(), read.present)
     return model
+
+
+def forecast_jointly(
+    prepared: Prepared, joint: JointTraining, offset: Offset, interval: IntervalName = "pooled"
+) -> Forecast:
+    """Fit encoder and heads on the training rows, choose the epoch on validation rows, fit again on both.
+
+    Margins come from the validation rows, each reading's own; with interval `year` from fits that leave single years
+    out. A run that is interrupted keeps the best weights so far.
+    """
+    table, fold = prepared.table, prepared.fold
+    learnt = np.sort(np.concatenate([fold.train, fold.valid]))
+    readings = prepared.readings()
+
+    train = LabelledRows.of(table, fold, offset, fold.train)
+    valid_rows = LabelledRows.of(table, fold, offset, fold.valid, fitted=fold.train)
+    neural, fit = joint.fit(train, valid_rows, f"{fold.name}/train")
+
+    def again(rows: Rows, phase: str) -> Neural:
+        labelled = LabelledRows.of(table, fold, offset, rows)
+        return joint.refit(labelled, f"{fold.name}{phase}/refit", fit.best_epoch, neural.scale)
+
+    def anomalies(model: Neural, rows: Rows, fitted: Rows) -> list[tuple[Tonnes, dict[str, Anomalies]]]:
+        forecaster = Forecaster(offset, known_in(table, fold, fitted), model)
+        return [forecaster.anomalies(table, prepared.as_read(one), rows) for one in readings]
+
+    def forecasts(found: Sequence[tuple[Tonnes, dict[str, Anomalies]]], margins: Sequence[float]) -> list[Yields]:
+        return [combined(base, each, ALONE, margin) for (base, each), margin in zip(found, margins, strict=True)]
+
+    none = [0.0] * len(readings)
+    before = anomalies(neural, fold.valid, fold.train)
+    if interval == "year" and not fit.interrupted:
+
+        def without(year: int) -> list[Yields]:
+            """Forecasts of a year by a fit of the others."""
+            out = table.year[learnt] == year
+            fitted = learnt[~out]
+            return forecasts(anomalies(again(fitted, f" without {year}"), learnt[out], fitted), none)
+
+        margins = margins_by_year(table, learnt, without, len(readings))
+    else:
+        margins = [conformal_margin(one.shortfall(table.target[fold.valid])) for one in forecasts(before, none)]
+    final = neural if fit.interrupted else again(learnt, "")
+    valid, test = forecasts(before, margins), forecasts(anomalies(final, fold.test, learnt), margins)
+    fits = tuple(ReadingFit(one.step, False, margin, ALONE) for one, margin in zip(readings, margins, strict=True))
+    return Forecast(
+        prepared=prepared,
+        forecaster=Forecaster(offset, known_in(table, fold, learnt), final, (), fits),
+        learnt=learnt,
+        epochs=fit.best_epoch,
+        valid=valid[0],
+        test=test[0],
+        first=neural.heads,
+        early=as_of_steps(readings, valid, test),
+        interrupted=fit.interrupted,
+    )
+
+
+def margins_by_year(
+    table: SeasonTable, learnt: Rows, without: Callable[[int], Sequence[Yields]], readings: int
+) -> list[float]:
+    """The margin of each reading in t/ha; without: a year -> forecasts of its training rows by a fit of the others."""
+    years, shortfalls = table.year[learnt], np.empty((readings, len(learnt)))
+    for year in np.unique(years).tolist():
+        out = years == year
+        for number, one in enumerate(without(year)):
+            shortfalls[number, out] = one.shortfall(table.target[learnt[out]])
+    return [margin_over_years(shortfall, years) for shortfall in shortfalls]

@@ -17,15 +17,18 @@ from torch import Tensor
 
 from model.cross_fitting import best_epoch_of_all
 from model.learners.features import BlockName, FeatureMap, Features
-from model.learners.tabular import BOOSTING, EXTRA_TREES, GP, GP_NO_YEAR, Tabular, TabularInputs, TabularRows
+from model.learners.tabular import BOOSTING, EXTRA_TREES, GP, GP_NO_YEAR, Tabular, TabularRows
+from model.offset import Offset
+from model.parts import TimesCLIPConfig
 from model.seasons import Season
 from model.timesclip import TimesCLIP
 from model.training.loop import Trainer
 from model.training.sampling import balancing_weights
 from model.yields import AnomalyScale, HeadShape, YieldRows, refit_head, train_head
+from pipeline.splits import Fold
 from pipeline.table import SeasonTable
 from stages.forecaster import NEURAL, Anomalies, Neural, encoded, static_of
-from stages.offsets import Rows
+from stages.offsets import Rows, known_in
 
 LearnerName = Literal["ensemble", "neural", "gp", "trees"]
 MEMBERS: dict[LearnerName, tuple[str, ...]] = {
@@ -35,6 +38,16 @@ MEMBERS: dict[LearnerName, tuple[str, ...]] = {
     "trees": (EXTRA_TREES, BOOSTING),
 }
 KINDS = {NEURAL: "neural", GP: "gp", GP_NO_YEAR: "gp", EXTRA_TREES: "trees", BOOSTING: "trees"}
+
+
+QUANTILES = (0.05, 0.5, 0.95)
+
+
+def head_shape(config: TimesCLIPConfig, season: Season, table: SeasonTable, quantiles: bool) -> HeadShape:
+    """The sizes of yield heads on an encoder's features of a season."""
+    levels = QUANTILES if quantiles else ()
+    windows, static = len(season.windows), len(table.static_names)
+    return HeadShape(config.feature_dim, config.variates, windows, config.plain_dim, static, levels)
 
 
 def prior_weights(names: Sequence[str]) -> NDArray[np.float64]:
@@ -50,6 +63,16 @@ class LabelledRows:
     rows: Rows
     offset: NDArray[np.float64]
     anomaly: NDArray[np.float64]
+
+    @staticmethod
+    def of(table: SeasonTable, fold: Fold, offset: Offset, rows: Rows, fitted: Rows | None = None) -> LabelledRows:
+        """Training rows, each measured from an offset that does not know its own year.
+
+        fitted: rows [m] whose yields the offset knows instead, for rows that are left out of a fit.
+        """
+        known = known_in(table, fold, rows if fitted is None else fitted)
+        base = offset.predict(known, table.place[rows], table.year[rows], leave_own_year_out=fitted is None)
+        return LabelledRows(rows, base, table.target[rows] - base)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,8 +171,10 @@ class NeuralHeads:
 class TabularLearners:
     """Gaussian processes and trees on features of the season, fitted for each reading apart.
 
-    Means, spreads and components of the features come from all training rows of the fold, labels left aside; what is
-    learnt from labels is learnt anew in every split.
+    seasons   as measured, then so far; `readings` says for each reading of the season which of them it is
+
+    Means, spreads and components of the features come from all training rows of the fold, whose labels they do not
+    read. What is learnt from labels is learnt anew in every split.
     """
 
     def __init__(
@@ -157,6 +182,7 @@ class TabularLearners:
         names: Sequence[str],
         table: SeasonTable,
         seasons: Sequence[Season],
+        readings: Sequence[int],
         blocks: Sequence[BlockName],
         encoder: TimesCLIP | None,
         rows: Rows,
@@ -164,50 +190,43 @@ class TabularLearners:
         quantiles: bool,
         device: torch.device,
     ) -> None:
-        self.names, self.table, self.seed = tuple(names), table, seed
-        self.quantiles, self.device = quantiles, device
+        self.names, self.table, self.readings = tuple(names), table, readings
+        self.seed, self.quantiles, self.device = seed, quantiles, device
         self.maps: list[FeatureMap] = []
         self.features: list[Features] = []
         for season in seasons:
             tokens = encoded(encoder, season) if "tokens" in blocks and encoder is not None else None
             self.maps.append(FeatureMap.fit(season, rows, blocks, tokens, seed))
             self.features.append(self.maps[-1].apply(season, tokens))
-        self.seasons = seasons
-        self.fitted: list[Tabular] = []
 
     def cross_fit(self, splits: Sequence[Split]) -> list[list[dict[str, Anomalies]]]:
         """As `YieldLearner` says."""
-        return [[self._left_out(number, split) for number in range(len(self.seasons))] for split in splits]
+        found = []
+        for split in splits:
+            each = [self._left_out(number, split) for number in range(len(self.maps))]
+            found.append([each[number] for number in self.readings])
+        return found
 
     def _left_out(self, number: int, split: Split) -> dict[str, Anomalies]:
-        fitted = self._fit(number, split.fit)
-        out = split.left_out
-        at = torch.from_numpy(out.rows)
-        inputs = TabularInputs(
-            self.seasons[number].rows(at), self.table.place[out.rows], self.table.year[out.rows], out.offset
-        )
-        found = fitted.forecast(inputs, self.features[number].rows(out.rows))
-        return {name: Anomalies.of(columns) for name, columns in found.items()}
+        forecasts = self._fit(number, split.fit).forecast(self._rows(number, split.left_out))
+        return {name: Anomalies.of(columns) for name, columns in forecasts.items()}
 
-    def fit(self, rows: LabelledRows) -> tuple[Tabular, ...]:
+    def fit(self, rows: LabelledRows) -> list[Tabular]:
         """Fit the rows, for each reading."""
-        self.fitted = [self._fit(number, rows) for number in range(len(self.seasons))]
-        return tuple(self.fitted)
+        each = [self._fit(number, rows) for number in range(len(self.maps))]
+        return [each[number] for number in self.readings]
 
     def _fit(self, number: int, rows: LabelledRows) -> Tabular:
-        read = TabularRows(
-            self.features[number].rows(rows.rows),
-            self.table.place[rows.rows],
-            self.table.year[rows.rows],
-            rows.offset,
-            rows.anomaly,
-        )
         return Tabular.fit(
             self.maps[number],
-            read,
+            self._rows(number, rows),
+            rows.anomaly,
             self.names,
             seed=self.seed,
             quantiles=self.quantiles,
             device=self.device,
-            start=self.fitted[number] if self.fitted else None,
         )
+
+    def _rows(self, number: int, rows: LabelledRows) -> TabularRows:
+        at, table = rows.rows, self.table
+        return TabularRows(self.features[number].rows(at), table.place[at], table.year[at], rows.offset)

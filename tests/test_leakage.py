@@ -160,18 +160,18 @@ def test_test_rows_are_forecast_once_and_after_everything_is_learnt(small_card, 
         table = read(*args, **kwargs)
         return replace(table, target=table.target.view(Watched))
 
-    def labelled(rows, *rest):
+    def labelled(table, fold, offset, rows, fitted=None):
         log.append(("learn", set(rows.tolist())))
-        return LabelledRows(rows, *rest)
+        return of(table, fold, offset, rows, fitted)
 
     def forecast(self, table, season, index=None):
         log.append(("forecast", set(index.tolist())))
-        return with_members(self, table, season, index)
+        return anomalies(self, table, season, index)
 
-    with_members = Forecaster.with_members
+    of, anomalies = LabelledRows.of, Forecaster.anomalies
     monkeypatch.setattr("stages.ground.read", read_and_watch)
-    monkeypatch.setattr("stages.forecasting.LabelledRows", labelled)
-    monkeypatch.setattr(Forecaster, "with_members", forecast)
+    monkeypatch.setattr(LabelledRows, "of", labelled)
+    monkeypatch.setattr(Forecaster, "anomalies", forecast)
     flags = ["--data", str(small_card), "--preset", "language-only", "--epochs", "2", "--split", "forward"]
     one = str(tmp_path / "one")
     assert train.main(["--stage", "1", *flags, "--out", one]) == 0

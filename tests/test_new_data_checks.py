@@ -42,6 +42,8 @@ def changed(rows: slice | list[int], times: float) -> SeasonTable:
 
 def test_seasons_like_those_of_the_run_are_taken() -> None:
     refuse_other_numbers(table(), FITTED)
+    with pytest.raises(InputError, match="ndvi"):
+        refuse_other_numbers(changed(slice(0, 10), 10_000), FITTED)
 
 
 @pytest.mark.parametrize("rows", [slice(0, 4), [7], slice(0, 10)])
@@ -67,6 +69,10 @@ def test_a_heavy_rain_is_no_mark() -> None:
     values = table().values.copy()
     values[3, 1, 2] = 99
     refuse_other_numbers(table(values), FITTED)
+    values = table().values.copy()
+    values[3, 1, 2] = -9999
+    with pytest.raises(InputError, match="rain of sample p3 is -9999"):
+        refuse_other_numbers(table(values), FITTED)
 
 
 def test_bands_in_another_order_are_put_in_that_of_the_run() -> None:

@@ -47,17 +47,15 @@ class Convolutions:
         scale = torch.where(spread > 1e-9, spread, torch.inf)  # a step that never moves is 0
         drawn = torch.Generator().manual_seed(seed)
         weight, shape = _draw(drawn, kernels, *mean.shape)
-        untuned = Convolutions(weight, shape, torch.zeros(kernels, dtype=torch.float64), mean, scale)
+        threshold = torch.zeros(kernels, dtype=torch.float64)
+        fitted = Convolutions(weight, shape, threshold, mean, scale)
         donors = torch.randint(len(rows), (kernels,), generator=drawn)
         levels = torch.rand(kernels, generator=drawn, dtype=torch.float64)
-        threshold = torch.zeros(kernels, dtype=torch.float64)
-        z = untuned._standardised((values, observed))
-        for at, response in untuned._responses(z[:1]):  # sizes only
-            for one in range(len(at)):
-                kernel = at[one]
-                sample = untuned._response(z[donors[kernel]][None], at[one : one + 1], response.shape[-1])
-                threshold[kernel] = torch.quantile(sample.flatten(), levels[kernel])
-        return Convolutions(weight, shape, threshold, mean, scale)
+        z = fitted._standardised((values, observed))
+        for kernel in range(kernels):
+            response = fitted._response(z[donors[kernel]][None], torch.tensor([kernel]))
+            threshold[kernel] = torch.quantile(response.flatten(), levels[kernel])
+        return fitted
 
     def apply(self, series: Series) -> Tensor:
         """values, observed [N,V,T] -> [N,2K]: PPV of every kernel, then its maximum."""
@@ -88,14 +86,13 @@ class Convolutions:
         """Kernels of one shape [k] and their responses [n,k,W], shape by shape."""
         for shape in torch.unique(self.shape, dim=0):
             at = (self.shape == shape).all(1).nonzero()[:, 0]
-            yield at, self._response(z, at, None)
+            yield at, self._response(z, at)
 
-    def _response(self, z: Tensor, at: Tensor, width: int | None) -> Tensor:
+    def _response(self, z: Tensor, at: Tensor) -> Tensor:
+        """Of the kernels `at` [k], which have one shape: z [n,V,T] -> [n,k,W]."""
         length, dilation, padded = self.shape[at[0]].tolist()
         padding = dilation * (length - 1) // 2 if padded else 0
-        found = functional.conv1d(z, self.weight[at][:, :, :length], padding=padding, dilation=dilation)
-        assert width is None or found.shape[-1] == width
-        return found
+        return functional.conv1d(z, self.weight[at][:, :, :length], padding=padding, dilation=dilation)
 
 
 def _draw(drawn: torch.Generator, kernels: int, variates: int, steps: int) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,8 @@ BlockName = Literal["numbers", "pictures", "tokens", "convolutions", "numbers-ag
 CLIP = 5.0  # standardised values beyond are cut off
 PICTURE_COMPONENTS = 64  # kept of each picture's vector
 TREE_COMPONENTS = 8  # kept of all pictures of a season together, for trees
-MOST_VECTORS = 20_000  # training vectors that the components are computed from
+MOST_SAMPLES = 2000  # training samples whose pictures give means, spreads and components
+BLOCK_SAMPLES = 512  # samples whose pictures are held at a time
 FLOOR = 0.1  # of the median spread: channels that hardly move are not blown up (docs/log.md)
 
 
@@ -63,50 +64,34 @@ class FeatureMap:
         Blocks that the season does not have are left out.
         """
         at = torch.from_numpy(rows)
+        kept = tuple(name for name in names if _has(season, name, tokens))
         tensors: dict[str, Tensor] = {}
-        kept = [name for name in names if _has(season, name, tokens)]
-        convolutions = None
-        if "numbers" in kept:
-            tensors |= _named("numbers", _spread(_numbers(season)[at]))
-        if "numbers-again" in kept:  # a control: more kernels, nothing new to read
-            tensors |= _named("numbers-again", _spread(_numbers(season)[at]))
-        if "pictures" in kept:
-            vectors = _pictures(season, at)
-            mean, scale = _spread_of_vectors(vectors)
-            basis = _components(((vectors - mean) / scale).clamp(-CLIP, CLIP).flatten(0, 2), PICTURE_COMPONENTS, seed)
-            tensors |= {"pictures.mean": mean, "pictures.scale": scale, "pictures.basis": basis}
-            scores = _scores(vectors, tensors)
-            tensors["pictures.trees"] = _components(scores, TREE_COMPONENTS, seed)
-        if "tokens" in kept:
-            assert tokens is not None
-            tensors |= _named("tokens", _spread(tokens[at].flatten(1).double()))
-        if "convolutions" in kept:
-            convolutions = Convolutions.fit(_series(season), at, seed)
-            tensors |= _named("convolutions", _spread(convolutions.apply(_series(season))[at]))
-        return FeatureMap(tuple(kept), tensors, convolutions)
+        convolutions = Convolutions.fit(_series(season), at, seed) if "convolutions" in kept else None
+        for name in kept:
+            if name == "pictures":
+                drawn = torch.Generator().manual_seed(seed)
+                some = at[torch.randperm(len(at), generator=drawn)[:MOST_SAMPLES].sort().values]
+                tensors |= _fit_pictures(_pictures(season, some))
+            else:
+                mean, scale = _spread(_plain(name, season, tokens, convolutions)[at])
+                tensors |= {f"{name}.mean": mean, f"{name}.scale": scale}
+        return FeatureMap(kept, tensors, convolutions)
 
     def apply(self, season: Season, tokens: Tensor | None = None) -> Features:
         """The features of all samples of a season; tokens as in `fit`."""
         blocks: dict[str, Tensor] = {}
-        columns: list[NDArray[np.float64]] = []
-        if "numbers" in self.names:
-            numbers = _numbers(season)
-            blocks["numbers"] = self._standardised("numbers", numbers)
-            columns.append(numbers.numpy())
-        if "numbers-again" in self.names:
-            blocks["numbers-again"] = self._standardised("numbers-again", _numbers(season))
-        if "pictures" in self.names:
-            parts = torch.split(torch.arange(len(season)), 512)
-            scores = torch.cat([_scores(_pictures(season, part), self.tensors) for part in parts])
-            blocks["pictures"] = scores
-            columns.append((scores @ self.tensors["pictures.trees"]).double().numpy())
-        if "tokens" in self.names:
-            assert tokens is not None
-            blocks["tokens"] = self._standardised("tokens", tokens.flatten(1).double())
-        if "convolutions" in self.names:
-            assert self.convolutions is not None
-            blocks["convolutions"] = self._standardised("convolutions", self.convolutions.apply(_series(season)))
-        return Features(blocks, np.concatenate(columns, 1) if columns else np.empty((len(season), 0)))
+        columns = [np.empty((len(season), 0))]
+        for name in self.names:
+            if name == "pictures":
+                parts = torch.split(torch.arange(len(season)), BLOCK_SAMPLES)
+                blocks[name] = torch.cat([_scores(_pictures(season, part), self.tensors) for part in parts])
+                columns.append((blocks[name] @ self.tensors["pictures.trees"]).double().numpy())
+                continue
+            plain = _plain(name, season, tokens, self.convolutions)
+            blocks[name] = self._standardised(name, plain)
+            if name == "numbers":
+                columns.append(plain.numpy())
+        return Features(blocks, np.concatenate(columns, 1))
 
     def state(self) -> dict[str, Tensor]:
         """For safetensors."""
@@ -137,6 +122,28 @@ def _has(season: Season, name: str, tokens: Tensor | None) -> bool:
     if name == "pictures":
         return season.first.embeddings is not None
     return name != "tokens" or tokens is not None
+
+
+def _plain(name: str, season: Season, tokens: Tensor | None, convolutions: Convolutions | None) -> Tensor:
+    """The columns of a block that is not of pictures, as they are: [N,C] float64; NaN where not observed.
+
+    `numbers-again` is a control of the verdict: kernels of their own on the same numbers.
+    """
+    if name == "tokens":
+        assert tokens is not None
+        return tokens.flatten(1).double()
+    if name == "convolutions":
+        assert convolutions is not None
+        return convolutions.apply(_series(season))
+    return _numbers(season)
+
+
+def _fit_pictures(vectors: Tensor) -> dict[str, Tensor]:
+    """Means, spreads and components of training vectors [n,2,V,D]."""
+    mean, scale = _spread_of_vectors(vectors)
+    basis = _components(((vectors - mean) / scale).clamp(-CLIP, CLIP).flatten(0, 2), PICTURE_COMPONENTS)
+    tensors = {"pictures.mean": mean, "pictures.scale": scale, "pictures.basis": basis}
+    return {**tensors, "pictures.trees": _components(_scores(vectors, tensors), TREE_COMPONENTS)}
 
 
 def _series(season: Season) -> tuple[Tensor, Tensor]:
@@ -196,18 +203,11 @@ def _spread_of_vectors(vectors: Tensor) -> tuple[Tensor, Tensor]:
     return mean, torch.maximum(scale, floor).clamp(min=1e-4)
 
 
-def _components(rows: Tensor, count: int, seed: int) -> Tensor:
+def _components(rows: Tensor, count: int) -> Tensor:
     """The leading principal directions of rows [n,D] -> [D,count]; their signs are fixed."""
-    if len(rows) > MOST_VECTORS:
-        some = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:MOST_VECTORS]
-        rows = rows[some]
     rows = rows.double()
     _, vectors = torch.linalg.eigh(rows.T @ rows)
     leading = vectors.flip(1)[:, : min(count, *rows.shape)]
     at = leading.abs().argmax(0, keepdim=True)
     signed: Tensor = leading * leading.gather(0, at).sign()
     return signed.float().contiguous()
-
-
-def _named(block: str, pair: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-    return {f"{block}.mean": pair[0], f"{block}.scale": pair[1]}

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
-MOST_FITTED = 1000  # rows that the variances are estimated from; of more, so many are drawn
+MOST_FITTED = 1000  # rows that the variances are estimated from; a larger set is sampled
 MOST_EXACT = 3000
 INDUCING = 1500
 BLOCK_ROWS = 4096  # rows whose covariances are held at a time
@@ -159,11 +159,11 @@ class GaussianProcess:
         rows: GPRows,
         anomaly: Tensor,
         effects: tuple[str, ...],
-        start: Kernel | None = None,
-        steps: int = 30,
+        steps: int,
         seed: int = 0,
+        start: Kernel | None = None,
     ) -> GaussianProcess:
-        """Estimate the kernel by at most `steps` iterations of L-BFGS from `start`, then condition on all rows.
+        """Estimate the kernel by at most `steps` iterations of L-BFGS, then condition on all rows.
 
         anomaly [n] float64, standardised; effects: `year`, `place`, both or none.
         """

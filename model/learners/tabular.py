@@ -12,41 +12,44 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.learners.features import FeatureMap, Features
-from model.learners.gaussian_process import GaussianProcess, GPRows, Kernel
-from model.learners.trees import Forest
-from model.seasons import Season
+from model.learners.gaussian_process import GaussianProcess, GPRows
+from model.learners.trees import Forest, ForestName
 
 GP, GP_NO_YEAR = "gp", "gp without year effect"
 EXTRA_TREES, BOOSTING = "extra trees", "boosting"
 EFFECTS: Mapping[str, tuple[str, ...]] = {GP: ("year",), GP_NO_YEAR: ()}
-FORESTS = {EXTRA_TREES: "extra-trees", BOOSTING: "boosting"}
+FORESTS: Mapping[str, ForestName] = {EXTRA_TREES: "extra-trees", BOOSTING: "boosting"}
 NORMAL_90 = 1.6448536  # standard deviations to the 5 and 95 % quantiles
-STEPS, STEPS_AGAIN = 20, 5  # L-BFGS iterations: from the start, and from a kernel of almost the same rows
+STEPS = 15  # L-BFGS iterations
 NEW = -1  # code of a place or year that was not learnt from
 
 Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class TabularInputs:
-    """Seasons as learners on features read them: place, year [n], offset [n] in t/ha, tokens [n,V,F] or None."""
-
-    season: Season
-    place: NDArray[np.str_]
-    year: NDArray[np.int64]
-    offset: Numbers
-    tokens: Tensor | None = None
-
-
-@dataclass(frozen=True, eq=False)
 class TabularRows:
-    """n training rows: features, place, year, offset without their own labels and anomaly from it, t/ha."""
+    """n samples as these learners read them: features, place, year [n], offset [n] in t/ha.
+
+    The offset of a training row does not know its own label.
+    """
 
     features: Features
     place: NDArray[np.str_]
     year: NDArray[np.int64]
     offset: Numbers
-    anomaly: Numbers
+
+    def rows(self, index: NDArray[np.int64]) -> TabularRows:
+        """The samples of `index` [m]."""
+        return TabularRows(self.features.rows(index), self.place[index], self.year[index], self.offset[index])
+
+    def columns(self) -> Numbers:
+        """[n,C+1] for trees: the features' columns and the offset."""
+        return np.column_stack([self.features.columns, self.offset])
+
+    def processes(self, places: Mapping[str, int]) -> GPRows:
+        """For Gaussian processes; places: codes of the places that were learnt from."""
+        codes = np.array([places.get(name, NEW) for name in self.place.tolist()], np.int64)
+        return GPRows(self.features.blocks, torch.from_numpy(self.year.copy()), torch.from_numpy(codes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,46 +79,34 @@ class Tabular:
     def fit(
         map: FeatureMap,
         rows: TabularRows,
+        anomaly: Numbers,
         names: Sequence[str],
-        seed: int,
+        seed: int = 0,
         quantiles: bool = False,
         device: torch.device | None = None,
-        start: Tabular | None = None,
     ) -> Tabular:
-        """Fit the learners of `names`; start: the same ones fitted on almost the same rows, to go on from."""
-        mean, spread = float(rows.anomaly.mean()), float(rows.anomaly.std())
+        """Fit the learners of `names` to the anomalies [n] of training rows, t/ha."""
+        mean, spread = float(anomaly.mean()), float(anomaly.std())
         spread = spread if spread > 1e-9 else 1.0
         places = {name: code for code, name in enumerate(np.unique(rows.place).tolist())}
         device = device or torch.device("cpu")
-        read = _gp_rows(rows.features, rows.place, rows.year, places).to(device)
-        anomaly = torch.from_numpy((rows.anomaly - mean) / spread).to(device)
-        processes: dict[str, GaussianProcess] = {}
-        for name in names:
-            if name in EFFECTS:
-                before: Kernel | None = None if start is None else start.processes[name].kernel
-                steps = STEPS if start is None else STEPS_AGAIN
-                processes[name] = GaussianProcess.fit(read, anomaly, EFFECTS[name], before, steps, seed)
-        columns = np.column_stack([rows.features.columns, rows.offset])
-        forests = {
-            name: Forest.fit(FORESTS[name], columns, rows.anomaly, seed)  # type: ignore[arg-type]
-            for name in names
-            if name in FORESTS
+        read, target = rows.processes(places).to(device), torch.from_numpy((anomaly - mean) / spread).to(device)
+        processes = {
+            name: GaussianProcess.fit(read, target, EFFECTS[name], STEPS, seed) for name in names if name in EFFECTS
         }
+        forests = {name: Forest.fit(FORESTS[name], rows.columns(), anomaly, seed) for name in names if name in FORESTS}
         shares = {name: one.kernel.shares(read) for name, one in processes.items()}
         return Tabular(map, processes, forests, mean, spread, places, quantiles, shares)
 
-    def forecast(self, inputs: TabularInputs, features: Features | None = None) -> dict[str, Numbers]:
-        """By learner [n,1], or [n,3] with quantiles: anomalies in t/ha. features: of `inputs`, where they are known."""
-        features = features or self.map.apply(inputs.season, inputs.tokens)
-        rows = _gp_rows(features, inputs.place, inputs.year, self.places)
-        found: dict[str, Numbers] = {}
+    def forecast(self, rows: TabularRows) -> dict[str, Numbers]:
+        """By learner [n,1], or [n,3] with quantiles: anomalies in t/ha; features are those of `map`."""
+        read, found = rows.processes(self.places), {}
         for name, process in self.processes.items():
-            point, deviation = (one.numpy() * self.spread for one in process.predict(rows))
+            point, deviation = (one.numpy() * self.spread for one in process.predict(read))
             point = point + self.mean
             quantiles = [point - NORMAL_90 * deviation, point + NORMAL_90 * deviation] if self.quantiles else []
             found[name] = np.column_stack([point, *quantiles])
-        columns = np.column_stack([features.columns, inputs.offset])
-        return found | {name: forest.predict(columns)[:, None] for name, forest in self.forests.items()}
+        return found | {name: forest.predict(rows.columns())[:, None] for name, forest in self.forests.items()}
 
     def year_spread(self) -> float | None:
         """Standard deviation of the shock that all places of a year share, t/ha; None without a year effect."""
@@ -165,8 +156,3 @@ class Tabular:
             record["quantiles"],
             record["shares"],
         )
-
-
-def _gp_rows(features: Features, place: NDArray[np.str_], year: NDArray[np.int64], places: Mapping[str, int]) -> GPRows:
-    codes = np.array([places.get(name, NEW) for name in place.tolist()], np.int64)
-    return GPRows(features.blocks, torch.from_numpy(year.copy()), torch.from_numpy(codes))

@@ -134,6 +134,7 @@ class _Course:
         self.terms: list[Tensor] = []  # of each step of this epoch, this process's share times the rows of the step
         self.names_of_terms: list[str] = []
         self.done_steps, self.finished = 0, False  # of this epoch; the phase
+        self.rate = 0.0  # at the beginning of the epoch
         self.fit = Fit(0, math.inf, math.inf)
         self.judged: list[Tensor] = []
 
@@ -186,7 +187,9 @@ class _Course:
         self.trainer.freeze.apply(self.module, number)
         self.module.train()
         self.trainer.freeze.still(self.module, number)
-        lr, steps, rows = self.optimizer.param_groups[0]["lr"], self.schedule.steps(self.task.samples), 0
+        steps, rows = self.schedule.steps(self.task.samples), 0
+        if not before:
+            self.rate = self.optimizer.param_groups[0]["lr"]
         for step, draw in enumerate(self.draws()):
             if step < before:  # taken before the run was stopped
                 continue
@@ -202,7 +205,7 @@ class _Course:
         with self.clock("evaluation"):
             valid = self.score() if choose else {}
         taken = (number - 1) * steps + self.done_steps
-        return Epoch(number, taken, seconds, lr, rows / seconds, train, valid, self.clock.take())
+        return Epoch(number, taken, seconds, self.rate, rows / seconds, train, valid, self.clock.take())
 
     def draws(self) -> Iterator[Any]:
         return epoch_draws(self.task, self.schedule.batch_size, self.trainer.sampling, self.generator)
@@ -274,6 +277,7 @@ class _Course:
                 "epochs": [asdict(epoch) for epoch in self.fit.epochs],
                 "interrupted": self.fit.interrupted,
                 "done_steps": self.done_steps,
+                "rate": self.rate,
                 "terms": self.names_of_terms,
                 "groups": [{"lr": group["lr"], "betas": list(group["betas"])} for group in self.optimizer.param_groups],
                 "rates": {k: v for k, v in self.rates.state_dict().items() if isinstance(v, (int, float, list))},
@@ -317,6 +321,7 @@ class _Course:
             group["lr"], group["betas"] = now["lr"], tuple(now["betas"])  # the schedule moves momentum, too
         self.trainer.precision.scaler.load_state_dict(numbers["scaler"])
         self.done_steps, self.names_of_terms = numbers["done_steps"], numbers["terms"]
+        self.rate = numbers["rate"]
         own = 1.0 if self.processes.is_main else 0.0  # the sum over all processes is kept; one of them carries it on
         self.terms = list(saved.optimizer["terms"].to(self.processes.device) * own) if self.done_steps else []
         return True

@@ -90,11 +90,11 @@ def _read_plain(found: Located, year: int | None, for_prediction: bool, budget: 
     source = str(found.files[0]) if len(found.files) == 1 else found.name
     history, counts = earlier_yields(earlier, source)
     draft = seasons(rows, Calendar(STEP_DAYS), length, source)
-    history, told = _settled(history, draft.place, draft.year, draft.target, source, for_prediction)
+    history, noted = _settled(history, draft.place, draft.year, draft.target, source, for_prediction)
     counts = (*counts, *compared(history, draft.place, draft.target, source, for_prediction))
     notes = format_notes(found.files, USUAL)
     about = Description(found.name, source, tuple(map(Variate, bands)), STEP_DAYS, "01-01", notes=notes)
-    draft = replace(draft, counts=(*draft.counts, *counts), findings=(*noticed, *draft.findings, *told))
+    draft = replace(draft, counts=(*draft.counts, *counts), findings=(*noticed, *draft.findings, *noted))
     return finish(about, draft, history, for_prediction=for_prediction)
 
 
@@ -139,9 +139,9 @@ def _read_card(
     else:
         draft = _draft(card, files, year, for_prediction, budget, length)
     labels = draft.target * about.target_factor
-    history, told = _settled(history, draft.place, draft.year, labels, str(card.path), for_prediction)
+    history, noted = _settled(history, draft.place, draft.year, labels, str(card.path), for_prediction)
     counts = (*counts, *compared(history, draft.place, labels, str(card.path), for_prediction))
-    draft = replace(draft, counts=(*draft.counts, *counts), findings=(*card.units_told(), *draft.findings, *told))
+    draft = replace(draft, counts=(*draft.counts, *counts), findings=(*card.unit_findings(), *draft.findings, *noted))
     table = finish(about, draft, history, for_prediction=for_prediction)
     _refuse_far_harvest(card, table)
     return table

@@ -143,7 +143,7 @@ class Calendar:
 
 
 def likely_meaning(steps: int) -> str:
-    """What so many steps usually are, as the end of a clause; empty if nothing."""
+    """What a season of this number of steps usually is, as the end of a clause; empty if nothing."""
     days = USUAL_STEPS.get(steps)
     if days is None:
         return ""

@@ -65,11 +65,11 @@ def format_notes(files: Iterable[Path], keys: CsvKeys) -> tuple[str, ...]:
     """What was assumed of CSV files beyond the usual form and the card's keys, a sentence for all files alike."""
     assumed: dict[str, list[str]] = {}
     for path in files:
-        if path.name.lower().endswith((".csv", ".csv.gz")) and (told := _assumed(format_of(path, keys), keys)):
-            assumed.setdefault(told, []).append(path.name)
+        if path.name.lower().endswith((".csv", ".csv.gz")) and (form := _assumed(format_of(path, keys), keys)):
+            assumed.setdefault(form, []).append(path.name)
     return tuple(
-        f"{_some(names)}: read {told}. If that is wrong, set `separator`, `decimal` or `encoding` in a dataset card"
-        for told, names in assumed.items()
+        f"{_some(names)}: read {form}. If that is wrong, set `separator`, `decimal` or `encoding` in a dataset card"
+        for form, names in assumed.items()
     )
 
 
@@ -78,15 +78,15 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _assumed(found: CsvFormat, keys: CsvKeys) -> str:
-    told = []
+    form = []
     if keys.separator is None and found.separator != ",":
-        told.append(f"with {_NAMES.get(found.separator, repr(found.separator))} between columns")
+        form.append(f"with {_NAMES.get(found.separator, repr(found.separator))} between columns")
     if keys.decimal is None and found.decimal != ".":
-        told.append("with decimal commas")
+        form.append("with decimal commas")
     if keys.encoding is None and found.encoding != "utf-8":
         name = "Windows-1252 (Latin-1)" if found.encoding == _LATIN else found.encoding.upper()
-        told.append(f"as {name} text")
-    return ", ".join(told)
+        form.append(f"as {name} text")
+    return ", ".join(form)
 
 
 @lru_cache(maxsize=512)
@@ -105,7 +105,7 @@ def _format_of(path: Path, keys: CsvKeys, modified: int, size: int) -> CsvFormat
     decimal = keys.decimal or (_decimal(path, rows[1:]) if separator != "," else ".")
     if decimal == separator:
         raise InputError(
-            f"{path}: `separator` and `decimal` are both {separator!r}; a number could not be told from two columns."
+            f"{path}: `separator` and `decimal` are both {separator!r}; numbers and columns could not be separated."
         )
     return CsvFormat(separator, decimal, encoding, named is not None)
 

@@ -85,7 +85,7 @@ def compared(
     source: str,
     for_prediction: bool,
 ) -> tuple[Count, ...]:
-    """What the history tells beside the table's places and labels in t/ha [N]: counts where the two do not fit.
+    """Checks the history beside the table's places and labels in t/ha [N]: counts where the two do not fit.
 
     Raises `InputError` where it knows no place of the table. A table read for prediction may be about new places.
     """

@@ -71,7 +71,7 @@ class Observations:
     def named(self) -> PlacesOfSource:
         """Its places and the years of its days."""
         years = self.dates.astype("datetime64[Y]").astype(np.int64) + 1970
-        return PlacesOfSource(self.source.told, self.place, years)
+        return PlacesOfSource(self.source.label, self.place, years)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Numbers:
     def named(self) -> PlacesOfSource:
         """Its places and years."""
         years = np.zeros(len(self.numbers), np.int64) if self.year is None else self.year
-        return PlacesOfSource(self.source.told, self.place, years)
+        return PlacesOfSource(self.source.label, self.place, years)
 
 
 @dataclass(frozen=True)
@@ -267,8 +267,8 @@ def _card_of(card: DatasetCard, source: SourceCard) -> DatasetCard:
     keys = {key: getattr(source, key) for key in ("format", "files", "year", "date", "step", "first_step")}
     if source.format != "wide" and (source.date is None) == (source.step is None):
         raise InputError(
-            f"{card.path}: the source {source.told} has variates and needs one of `date` and `step`, the column that "
-            'tells when; or `format = "wide"`, if its steps are columns.'
+            f"{card.path}: the source {source.label} has variates and needs one of `date` and `step`, the column of "
+            'the time; or `format = "wide"`, if its steps are columns.'
         )
     return DatasetCard.from_keys(
         {
@@ -458,8 +458,8 @@ def _counts(series: Sequence[Observations], placed: Sequence[Placed]) -> tuple[C
         "observation row outside of the seasons left out": outside,
         "observation row averaged with an earlier one of its place and date": repeated,
     }
-    told = [count for one in series for count in one.counts]
-    return (*told, *(Count(reason, rows) for reason, rows in reasons.items() if rows))
+    counts = [count for one in series for count in one.counts]
+    return (*counts, *(Count(reason, rows) for reason, rows in reasons.items() if rows))
 
 
 def _repeated(one: Observations, at: Placed) -> int:
@@ -475,10 +475,10 @@ def _where(samples: Index, parts: Sequence[tuple[Index, Callable[[int], str]]]) 
     """Where a sample's first row stands, for messages."""
 
     def where(index: int) -> str:
-        for key, told in parts:
+        for key, where in parts:
             rows = np.flatnonzero(key == samples[index])
             if len(rows):
-                return told(int(rows[0]))
+                return where(int(rows[0]))
         raise ValueError(f"no row is of sample {index}")
 
     return where
@@ -498,6 +498,6 @@ def _places_alone(
             wanted = Wanted(text=(place,), keys=csv_keys(card, source), places=(place,))
             found = joined(load_columns([(path, wanted) for path in files], budget))
             refuse_bad_names(found, place)
-            there, _ = restore_zeros_like(found.text[place].strings(), names, source.told)
+            there, _ = restore_zeros_like(found.text[place].strings(), names, source.label)
             parts.append(Part.of_places("positions", source, there))
     return parts

@@ -17,9 +17,9 @@ YEARS = 10_000
 
 @dataclass(frozen=True)
 class PlacesOfSource:
-    """The places of R rows of one source, in a year each (0: in every year); told: the files, for messages."""
+    """The places of R rows of one source, in a year each (0: in every year); label: the files, for messages."""
 
-    told: str
+    label: str
     place: Text
     year: NDArray[np.int64]
 
@@ -38,7 +38,7 @@ def spelled_alike(sources: Sequence[PlacesOfSource]) -> tuple[list[Text], tuple[
     order = sorted(range(len(texts)), key=lambda i: -sum(name.startswith("0") for name in texts[i].names.tolist()))
     known = texts[order[0]].names
     for i in order[1:]:
-        names, repaired = restore_zeros_like(texts[i].names, known, sources[i].told)
+        names, repaired = restore_zeros_like(texts[i].names, known, sources[i].label)
         texts[i] = Text(names, texts[i].codes)
         findings += repaired
         known = np.union1d(known, names)
@@ -50,6 +50,6 @@ def _within(one: PlacesOfSource) -> tuple[Text, tuple[Finding, ...]]:
         return one.place, ()
     pairs = np.unique(one.place.codes * YEARS + one.year)
     names, years = one.place.names[pairs // YEARS], pairs % YEARS
-    repaired, findings = restore_zeros(names, years, one.told)
+    repaired, findings = restore_zeros(names, years, one.label)
     spelled = dict(zip(names.tolist(), repaired.tolist(), strict=True))
     return Text(np.array([spelled.get(name, name) for name in one.place.names.tolist()]), one.place.codes), findings

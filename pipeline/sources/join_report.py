@@ -40,16 +40,16 @@ class Part:
 
     @property
     def by_year(self) -> bool:
-        """Whether it tells years apart."""
+        """Whether it has a year for each row."""
         return any(year for _, year in self.keys)
 
-    def told(self, card: DatasetCard) -> str:
+    def label(self, card: DatasetCard) -> str:
         """Its file, or how many there are."""
         files = files_of(card, self.source.files)
         return files[0].name if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more"
 
     def restricted(self, keys: frozenset[Key]) -> frozenset[Key]:
-        """Keys of places and years, as this source tells them apart."""
+        """Keys of places and years, as this source identifies them."""
         return keys if self.by_year else frozenset((place, 0) for place, _ in keys)
 
 
@@ -80,7 +80,7 @@ def _line(part: Part, met: frozenset[Key], card: DatasetCard) -> str:
     said += [f"{len(rest):,} did not{_some(rest)}"] if (rest := part.keys - met) else ["none did not"]
     lacking = met - part.keys
     said += [f"{len(lacking):,} joined {kind} are not in it{_some(lacking)}"] if lacking else []
-    return f"  {part.told(card)} ({columns.get(part.what, part.what)}): {has}; {'; '.join(said)}"
+    return f"  {part.label(card)} ({columns.get(part.what, part.what)}): {has}; {'; '.join(said)}"
 
 
 def _some(keys: Iterable[Key]) -> str:
@@ -108,6 +108,6 @@ def _refuse_nothing(series: frozenset[Key], labels: Sequence[Part], card: Datase
         else "No place is in both: spell the places alike, or correct `place` of the sources."
     )
     raise InputError(
-        f"{card.path}: no yield of {yields.told(card)} ({found} and others) meets a season of the series ({one[0]!r} "
+        f"{card.path}: no yield of {yields.label(card)} ({found} and others) meets a season of the series ({one[0]!r} "
         f"in {one[1]} and others). {advice}"
     )

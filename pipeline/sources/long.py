@@ -234,7 +234,7 @@ def _values(
     n: int,
     steps: int,
 ) -> tuple[NDArray[np.float32], tuple[Count, ...]]:
-    """values [n,V+R,steps] of the rows inside of the season, levelled where the card asks for it, and what is told."""
+    """values [n,V+R,steps] of the rows inside of the season, levelled as the card asks, and counts of changes."""
     if not isinstance(inside, slice) and inside.all():
         inside = slice(None)  # nothing is copied
     measured, sample, step = seen.measured[inside], sample[inside], step[inside]
@@ -418,7 +418,7 @@ def dates_of(card: DatasetCard, columns: Columns) -> Dates:
 
 
 def date_counts(card: DatasetCard, columns: Columns) -> tuple[Count, ...]:
-    """What is told of dates whose order of day and month was found out, and not stated by the card."""
+    """A note on dates whose order of day and month was inferred, not stated by the card."""
     if card.date is None or card.date_order is not None or card.date not in columns.text:
         return ()
     text = columns.text[card.date]

@@ -228,18 +228,18 @@ def _scaled_cells(seasons: Seasons, variate: Variate, values: Floats) -> list[Fi
     large = size >= ordered[at]
     row = int(np.argmax(large.any(axis=1)))
     step = int(np.argmax(large[row]))
-    told = (
+    claim = (
         f"{variate.name} is {values[row, step]:.6g} at step {step} of sample {seasons.sample_id[row]}, and nothing "
         f"lies between {ordered[at - 1]:.4g} and {ordered[at]:.4g}"
     )
     whole_rows = int(((large | np.isnan(values)).all(axis=1) & large.any(axis=1)).sum())
     samples = int(large.any(axis=1).sum())
     if large.sum() <= max(1, FEW_CELLS * len(ordered)) and (samples < FEW_SAMPLES or not whole_rows):
-        sentence = f"{told}: {int(large.sum())} cells lie far above all others and are read as measured."
+        sentence = f"{claim}: {int(large.sum())} cells lie far above all others and are read as measured."
         line = f'[[exclude]]\nsample_id = "{seasons.sample_id[row]}"\nreason = "spike"'
         return [Finding("warning", sentence, line)]
     raise InputError(
-        f"{seasons.where(row)}: {told}. {samples} of {len(values)} samples hold such values, which "
+        f"{seasons.where(row)}: {claim}. {samples} of {len(values)} samples hold such values, which "
         "looks like two scales in one column. Store all rows in one scale, and set `scale` of this variate in the "
         "dataset card."
     )

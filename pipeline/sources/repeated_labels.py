@@ -34,14 +34,16 @@ def label_groups(
         return group, _named_findings(group, target, str(column))
     if len(known) < LEAST_ROWS or distinct > MOST_DISTINCT * len(known):
         return rows, ()
-    told = (
+    finding = (
         f"{len(known)} rows, {distinct} distinct yield{'s' * (distinct != 1)} (counted by year): the sample size is "
         f"nearer {distinct}."
     )
     if distinct > MOST_DISTINCT * _expected(target[known], year[known]):
-        sentence = f"{told} The yields may be rounded; if they were copied from districts, name the column of these."
+        sentence = f"{finding} The yields may be rounded; if they were copied from districts, name the column of these."
         return rows, (Finding("note", sentence, '[target] group = "<column>"'),)
-    sentence = f"{told} Rows with equal year and yield are read as copies of one yield and stay on one side of a split."
+    sentence = (
+        f"{finding} Rows with equal year and yield are read as copies of one yield and stay on one side of a split."
+    )
     return _first_rows(target, year, known), (Finding("warning", sentence, '[target] group = "<column>"'),)
 
 

@@ -118,7 +118,7 @@ def _odd_groups(yields: Yields, rows: NDArray[np.int64]) -> list[Finding]:
             if not others:
                 continue
             ratio = medians[one] / float(np.median(others))
-            told = (
+            suspect = (
                 f"the median {yields.what} of {kind} {name(one)} is {medians[one]:.4g} t/ha, that of the other {kind}s "
                 f"{float(np.median(others)):.4g}"
             )
@@ -130,12 +130,12 @@ def _odd_groups(yields: Yields, rows: NDArray[np.int64]) -> list[Finding]:
             if large >= OTHER_UNIT_YEAR and alike and mine.sum() >= 2:
                 row = int(rows[np.argmax(group == one)])
                 raise InputError(
-                    f"{yields.at(row)}: {told}. This looks like another unit: store all yields in one unit, or leave "
-                    f"this {kind} out with [[exclude]] in the dataset card."
+                    f"{yields.at(row)}: {suspect}. This looks like another unit: store all yields in one unit, or "
+                    f"leave this {kind} out with [[exclude]] in the dataset card."
                 )
             if large >= ODD_YEAR and kind == "year" and (group == one).sum() >= 2:
                 line = f'[[exclude]]\nyear = {one}\nreason = "yields look faulty"'
-                found.append(Finding("warning", f"{told[0].upper()}{told[1:]}; is it right?", line))
+                found.append(Finding("warning", f"{suspect[0].upper()}{suspect[1:]}; is it right?", line))
     return found
 
 

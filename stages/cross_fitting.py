@@ -1,0 +1,134 @@
+"""Cross-fitting on one fold: forecasts of training rows by learners that did not fit them, and what follows from these.
+
+The weights of the learners and the margins of the intervals come from the same forecasts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from model.calibration import IntervalName, conformal_margin, margin_over_years
+from model.cross_fitting import ensemble_weights
+from model.offset import Offset
+from pipeline.splits import Fold
+from pipeline.table import SeasonTable
+from stages.forecaster import Anomalies, ReadingFit, Tonnes, Yields, combined
+from stages.offsets import Rows, groups_of
+from stages.prepare import Prepared, Reading
+from stages.yield_learners import LabelledRows, Split, YieldLearner, prior_weights
+
+
+def splits_of(table: SeasonTable, fold: Fold, offset: Offset, rows: Rows, parts: NDArray[np.int64]) -> Iterator[Split]:
+    """One split per part [n] of the training rows [n]: its rows are left out, and their yields are not known."""
+    for part in np.unique(parts).tolist():
+        fitted, out = rows[parts != part], rows[parts == part]
+        yield Split(
+            part,
+            LabelledRows.of(table, fold, offset, fitted),
+            LabelledRows.of(table, fold, offset, out, fitted=fitted),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class CrossFit:
+    """Forecasts of the n training rows by learners that did not fit them.
+
+    rows, group [n]; offset [n] t/ha without the row's own group; members: for each reading, by learner
+    """
+
+    prepared: Prepared
+    readings: Sequence[Reading]
+    rows: Rows
+    group: NDArray[np.generic]
+    offset: Tonnes
+    members: Sequence[Mapping[str, Anomalies]]
+
+    @staticmethod
+    def of(
+        learners: Sequence[YieldLearner],
+        splits: Sequence[Split],
+        rows: Rows,
+        readings: Sequence[Reading],
+        prepared: Prepared,
+    ) -> CrossFit:
+        """Let every learner fit every split, and put the left-out rows together again."""
+        at = [np.searchsorted(rows, split.left_out.rows) for split in splits]
+        offset = np.empty(len(rows))
+        for where, split in zip(at, splits, strict=True):
+            offset[where] = split.left_out.offset
+        members: list[dict[str, Anomalies]] = [{} for _ in readings]
+        for learner in learners:
+            found = learner.cross_fit(splits)
+            for number in range(len(readings)):
+                for name in learner.names:
+                    columns = np.empty((3, len(rows)))
+                    for where, of_split in zip(at, found, strict=True):
+                        one = of_split[number][name]
+                        columns[:, where] = one.point, one.low, one.high
+                    members[number][name] = Anomalies(*columns)
+        group = groups_of(prepared.table, prepared.fold, rows)
+        return CrossFit(prepared, readings, rows, group, offset, members)
+
+    def fit_of(self, number: int, interval: IntervalName) -> ReadingFit:
+        """Weights of the members and margin of the interval, for one reading."""
+        members, table = self.members[number], self.prepared.table
+        target = table.target[self.rows]
+        points = np.column_stack([one.point for one in members.values()])
+        found = ensemble_weights(target - self.offset, points, self.group, prior_weights(list(members)))
+        weights = dict(zip(members, found.tolist(), strict=True))
+        shortfall = combined(self.offset, members, weights, 0.0).shortfall(target)
+        years = table.year[self.rows]
+        margin = margin_over_years(shortfall, years) if interval == "year" else conformal_margin(shortfall)
+        reading = self.readings[number]
+        return ReadingFit(reading.step, reading.completed, margin, weights)
+
+    def yields(self, number: int, fit: ReadingFit, some: NDArray[np.bool_] | None = None) -> Yields:
+        """Forecasts of the rows that `some` [n] picks (all by default), each by learners that did not fit it."""
+        every = combined(self.offset, self.members[number], fit.weights, fit.margin)
+        return every if some is None else Yields(*(side[some] for side in every))
+
+    def table(self, fits: Sequence[ReadingFit]) -> pd.DataFrame:
+        """For left_out.parquet: sample_id, place, year, fold, step, completed, learner, weight, y_true, y_pred in t/ha.
+
+        step: -1 for the whole season. A learner's y_pred is the offset plus its anomaly, before any weight.
+        """
+        source = self.prepared.table
+        frames = []
+        for number, fit in enumerate(fits):
+            forecasts = {"offset": np.zeros(len(self.rows))} | {n: one.point for n, one in self.members[number].items()}
+            shares = {"offset": 1 - sum(fit.weights.values()), **fit.weights}
+            frames += [
+                pd.DataFrame(
+                    {
+                        "sample_id": source.sample_id[self.rows],
+                        "place": source.place[self.rows],
+                        "year": source.year[self.rows],
+                        "fold": self.prepared.fold.name,
+                        "step": -1 if fit.step is None else fit.step,
+                        "completed": fit.completed,
+                        "learner": name,
+                        "weight": shares[name],
+                        "y_true": source.target[self.rows],
+                        "y_pred": self.offset + anomaly,
+                    }
+                )
+                for name, anomaly in forecasts.items()
+            ]
+        return pd.concat(frames, ignore_index=True)
+
+
+def chosen_readings(cross: CrossFit, readings: Sequence[Reading], fits: Sequence[ReadingFit]) -> list[int]:
+    """Of the readings in mid-season the completed ones, if they err less on left-out rows; else the open ones."""
+    target = cross.prepared.table.target[cross.rows]
+    errors: dict[bool, list[float]] = {False: [], True: []}
+    for number, one in enumerate(readings):
+        if one.step is not None:
+            forecast = cross.yields(number, fits[number]).pred
+            errors[one.completed].append(float(np.mean((forecast - target) ** 2)))
+    completes = bool(errors[True] and np.mean(errors[True]) < np.mean(errors[False]))
+    return [n for n, one in enumerate(readings) if one.step is not None and one.completed == completes]

@@ -1,0 +1,145 @@
+"""Stage 2 on frozen stage-1 features: an ensemble of learners, weighed on rows that were left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from model.calibration import IntervalName
+from model.completion import continued
+from model.cross_fitting import parts_of
+from model.learners.features import BlockName
+from model.offset import OffsetName
+from model.presets import Preset
+from model.timesclip import TimesCLIP
+from model.training.loop import Trainer
+from stages.cross_fitting import CrossFit, chosen_readings, splits_of
+from stages.forecast import Forecast, as_of_steps
+from stages.forecaster import FEATURE_BATCH, NEURAL, Forecaster, combined
+from stages.offsets import Rows, fold_offset, groups_of, known_in
+from stages.prepare import Prepared
+from stages.yield_learners import (
+    MEMBERS,
+    LabelledRows,
+    LearnerName,
+    NeuralHeads,
+    TabularLearners,
+    YieldLearner,
+    head_shape,
+)
+
+FillName = Literal["nothing", "completed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForecastSetup:
+    """How stage 2 forecasts. blocks: of the learners on features; None: what the preset reads."""
+
+    offset: Literal["auto"] | OffsetName = "auto"
+    window: int | None = None
+    learner: LearnerName = "ensemble"
+    blocks: tuple[BlockName, ...] | None = None
+    members: int = 5
+    quantiles: bool = False
+    balance: bool = False
+    interval: IntervalName = "pooled"
+    fill: FillName = "nothing"
+
+
+def forecast_by_ensemble(
+    prepared: Prepared, preset: Preset, encoder: TimesCLIP, setup: ForecastSetup, trainer: Trainer
+) -> Forecast:
+    """Cross-fit every learner on training and validation rows, weigh them, fit them again on all, read the test rows.
+
+    Whole years or places are left out in turn. The forecasts of left-out rows choose the epochs, the weights of the
+    members, the margins and whether completed seasons are read, for each reading of the season.
+    """
+    table, fold = prepared.table, prepared.fold
+    learnt = np.sort(np.concatenate([fold.train, fold.valid]))
+    offset = fold_offset(table, fold, setup.offset, setup.window)
+    readings = prepared.readings(setup.fill == "completed")
+    neural, tabular = learners_of(prepared, preset, encoder, setup, trainer, learnt)
+
+    parts = table.year[learnt] if setup.interval == "year" else parts_of(groups_of(table, fold, learnt))
+    splits = list(splits_of(table, fold, offset, learnt, parts))
+    learners: list[YieldLearner] = [one for one in (neural, tabular) if one is not None]
+    cross = CrossFit.of(learners, splits, learnt, readings, prepared)
+    fits = [cross.fit_of(number, setup.interval) for number in range(len(readings))]
+    chosen = [0, *chosen_readings(cross, readings, fits)]
+    everything = LabelledRows.of(table, fold, offset, learnt)
+    fitted = tabular.fit(everything) if tabular else [None] * len(readings)
+    heads = neural.fit(everything, "") if neural else None
+    first = neural.fit(LabelledRows.of(table, fold, offset, fold.train), " first") if neural else None
+    known = known_in(table, fold, learnt)
+
+    def forecaster(numbers: Sequence[int]) -> Forecaster:
+        tabulars = tuple(one for number in numbers if (one := fitted[number]) is not None)
+        return Forecaster(offset, known, heads, tabulars, tuple(fits[number] for number in numbers))
+
+    found = [
+        forecaster([number]).anomalies(table, prepared.as_read(one), fold.test) for number, one in enumerate(readings)
+    ]
+    test = [combined(base, each, fit.weights, fit.margin) for (base, each), fit in zip(found, fits, strict=True)]
+    valid = [cross.yields(number, fits[number], np.isin(learnt, fold.valid)) for number in range(len(readings))]
+    base, members = found[0]
+    return Forecast(
+        prepared=prepared,
+        forecaster=forecaster(chosen),
+        learnt=learnt,
+        epochs=neural.epochs if neural else 0,
+        valid=valid[0],
+        test=test[0],
+        first=None if first is None else first.heads,
+        early=as_of_steps(readings, valid, test),
+        judges=f"{len(learnt)} rows left out in turn",
+        left_out=cross.table(fits),
+        members={name: np.maximum(base + one.point, 0.0) for name, one in members.items()},
+    )
+
+
+def learners_of(
+    prepared: Prepared, preset: Preset, encoder: TimesCLIP, setup: ForecastSetup, trainer: Trainer, learnt: Rows
+) -> tuple[NeuralHeads | None, TabularLearners | None]:
+    """The learners that the setup names, ready to fit."""
+    names, table, fold = MEMBERS[setup.learner], prepared.table, prepared.fold
+    readings = prepared.readings(setup.fill == "completed")
+    neural = tabular = None
+    if NEURAL in names:
+        seasons = prepared.to_forecast()
+        if setup.fill == "completed":
+            pairs = zip(prepared.so_far, prepared.steps, strict=True)
+            seasons = [*seasons, *(continued(encoder, one, step, FEATURE_BATCH) for one, step in pairs)]
+        neural = NeuralHeads(
+            encoder=encoder,
+            table=table,
+            seasons=seasons,
+            readings=[one.number for one in readings],
+            members=setup.members,
+            shape=head_shape(encoder.config, seasons[0], table, setup.quantiles),
+            trainer=trainer,
+            balance=setup.balance,
+            fold=fold.name,
+        )
+    if others := [name for name in names if name != NEURAL]:
+        tabular = TabularLearners(
+            names=others,
+            table=table,
+            seasons=[prepared.seasons[0], *prepared.so_far],
+            readings=[prepared.position(one) for one in readings],
+            blocks=setup.blocks or blocks_of(preset),
+            encoder=encoder,
+            rows=learnt,
+            seed=trainer.seed,
+            quantiles=setup.quantiles,
+            device=trainer.processes.device,
+        )
+    return neural, tabular
+
+
+def blocks_of(preset: Preset) -> tuple[BlockName, ...]:
+    """What learners on features read where nothing else is asked for: what the preset reads."""
+    numbers: tuple[BlockName, ...] = ("numbers",) if preset.use_language else ()
+    return (*numbers, "pictures") if preset.use_vision else numbers

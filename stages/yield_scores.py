@@ -1,0 +1,122 @@
+"""Forecasts of stages 2 and 3 as tables, and their scores beside the baselines on the same test rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from model.baselines import yield_baselines
+from model.calibration import paired_difference
+from model.metrics import nrmse_by_year, yield_metrics
+from stages.forecast import Forecast
+from stages.forecaster import Tonnes, Yields
+from stages.prepare import Prepared
+
+
+def predictions(outcomes: Sequence[Forecast]) -> pd.DataFrame:
+    """sample_id, place, year, split, y_true, y_pred, y_lo, y_hi in t/ha, for validation and test rows of every fold."""
+    frames = [rows_of(outcome.prepared, outcome.valid, outcome.test) for outcome in outcomes]
+    return pd.concat(frames, ignore_index=True)
+
+
+def rows_of(prepared: Prepared, valid: Yields, test: Yields) -> pd.DataFrame:
+    """The columns of `predictions` for one fold."""
+    table, fold = prepared.table, prepared.fold
+    frames = [
+        pd.DataFrame(
+            {
+                "sample_id": table.sample_id[index],
+                "place": table.place[index],
+                "year": table.year[index],
+                "split": split,
+                "fold": fold.name,
+                "y_true": table.target[index],
+                "y_pred": forecast.pred,
+                "y_lo": forecast.lo,
+                "y_hi": forecast.hi,
+            }
+        )
+        for split, index, forecast in (("valid", fold.valid, valid), ("test", fold.test, test))
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def scores(
+    outcomes: Sequence[Forecast], seed: int
+) -> tuple[dict[str, float], dict[str, dict[str, float]], pd.DataFrame]:
+    """Metrics of the model and of each baseline, over the test rows of all folds together; and what each baseline says
+    of every test row: sample_id, fold, name, y_pred in t/ha."""
+    table = predictions(outcomes)
+    test = table[table["split"] == "test"]
+    truth, year = test["y_true"].to_numpy(), test["year"].to_numpy()
+    guesses = [baselines(outcome, seed) for outcome in outcomes]
+    pooled = {}
+    for name in guesses[0]:
+        guess = np.concatenate([one[name] for one in guesses])
+        pooled[name] = yield_metrics(truth, guess) | {"nrmse_by_year": nrmse_by_year(truth, guess, year)}
+    return test_metrics(table), pooled, by_name(outcomes, guesses)
+
+
+def best_baseline(
+    predictions: pd.DataFrame, guesses: pd.DataFrame, baselines: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any]:
+    """By how much the baseline with the lowest RMSE is ahead of the run, t/ha, with its 95 % interval.
+
+    Over years where at least 6 were tested, else over places: draws of fewer groups tell nothing.
+    """
+    name = min(baselines, key=lambda one: baselines[one]["rmse"])
+    rows = predictions[predictions["split"] == "test"].merge(
+        guesses[guesses["name"] == name], on=["sample_id", "fold"], suffixes=("", "_other")
+    )
+    over = "year" if rows["year"].nunique() >= 6 else "place"
+    columns = (rows[column].to_numpy() for column in ("y_true", "y_pred", "y_pred_other", over))
+    ahead, low, high = paired_difference(*columns)
+    return {"name": name, "ahead": ahead, "low": low, "high": high, "over": f"{rows[over].nunique()} {over}s"}
+
+
+def by_name(outcomes: Sequence[Forecast], said: Sequence[Mapping[str, Tonnes]]) -> pd.DataFrame:
+    """Forecasts of the test rows by several forecasters per fold: sample_id, fold, name, y_pred in t/ha."""
+    rows = [
+        pd.DataFrame(
+            {
+                "sample_id": outcome.prepared.table.sample_id[outcome.prepared.fold.test],
+                "fold": outcome.prepared.fold.name,
+                "name": name,
+                "y_pred": forecast,
+            }
+        )
+        for outcome, one in zip(outcomes, said, strict=True)
+        for name, forecast in one.items()
+    ]
+    return pd.concat(rows, ignore_index=True)
+
+
+def test_metrics(table: pd.DataFrame) -> dict[str, float]:
+    """Metrics over the test rows of a table such as `predictions` makes, and the share that its intervals hold."""
+    test = table[table["split"] == "test"]
+    truth = test["y_true"].to_numpy()
+    held = (truth >= test["y_lo"]) & (truth <= test["y_hi"])
+    pred = test["y_pred"].to_numpy()
+    by_year = nrmse_by_year(truth, pred, test["year"].to_numpy())
+    return yield_metrics(truth, pred) | {"nrmse_by_year": by_year, "coverage_90": float(held.mean())}
+
+
+def baselines(outcome: Forecast, seed: int) -> dict[str, NDArray[np.float64]]:
+    """What simpler forecasts say of the same test rows [n], having learnt from the same rows."""
+    table, test, forecaster = outcome.prepared.table, outcome.prepared.fold.test, outcome.forecaster
+    return yield_baselines(
+        table.values,
+        table.observed,
+        table.target,
+        table.place,
+        table.year,
+        outcome.learnt,
+        test,
+        forecaster.known,
+        forecaster.offset,
+        seed,
+    )
