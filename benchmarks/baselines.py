@@ -12,8 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.drawing import Row, row
-from model.baselines import ALPHAS
-from model.grouped_ridge import Scales, grouped_ridge
+from model.grouped_ridge import ALPHAS, Scales, grouped_ridge
 
 ROWS, COLUMNS, YEARS, ROUNDS = 4_000, 6 * 52, 36, 5
 

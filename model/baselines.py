@@ -6,16 +6,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
-from sklearn.model_selection import KFold
 
-from model.grouped_ridge import Scales, grouped_ridge
+from model.grouped_ridge import Scales, ridge_by_year
 from model.learners.features import FeatureMap
 from model.learners.tabular import GP, Tabular, TabularRows
 from model.learners.trees import Forest
 from model.offset import KnownYields, Offset
 from model.seasons import Season, Seen
 
-ALPHAS = np.logspace(0, 5, 11)
 Rows = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 
@@ -54,7 +52,7 @@ def yield_baselines(
     convolutions = _convolutions(values, observed, learnt, seed)
     rows = TabularRows(convolutions.apply(_season(values, observed)), place, year, np.zeros(len(year)))
     convolved = rows.features.blocks["convolutions"].double().numpy()
-    process = Tabular.fit(convolutions, rows.rows(learnt), anomaly, (GP,), seed)
+    process = Tabular.fit(convolutions, rows.rows(learnt), anomaly, (GP,), seed=seed)
     return {
         "global mean": Offset("mean", None).predict(labels, *at, leave_own_year_out=False),
         "place mean": level,
@@ -115,13 +113,9 @@ def climatology(values: Numbers, observed: NDArray[np.bool_], cut: int) -> Numbe
     return total
 
 
-def _ridge(x: Numbers, y: Numbers, groups: NDArray[np.int64], new: Numbers, scales: Scales = "fold") -> Numbers:
-    """Ridge on standardised columns; the penalty is chosen by leaving one year out (five folds where there is one)."""
-    if len(np.unique(groups)) == 1:
-        groups = np.empty(len(y), np.int64)
-        for number, (_, held) in enumerate(KFold(min(5, len(y)), shuffle=True, random_state=0).split(y)):
-            groups[held] = number
-    return grouped_ridge(x, y, groups, ALPHAS, scales).predict(new)
+def _ridge(x: Numbers, y: Numbers, year: NDArray[np.int64], new: Numbers, scales: Scales = "fold") -> Numbers:
+    """Ridge on standardised columns."""
+    return ridge_by_year(x, y, year, scales).predict(new)
 
 
 def boosting(seed: int) -> HistGradientBoostingRegressor:

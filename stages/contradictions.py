@@ -97,15 +97,18 @@ def refuse_learners(args: Arguments) -> None:
                          "neural, or --link frozen.")  # fmt: skip
     if "pictures" in blocks and not preset.use_vision:
         raise InputError(f"--blocks names pictures, and --preset {given.preset} reads none. Leave one of the two out.")
-    if blocks and given.learner == "neural":
-        raise InputError("--blocks is for gp, trees and ensemble, and --learner is neural. Leave one of the two out.")
+    if blocks and given.learner in ("neural", "ridge"):
+        raise InputError(f"--blocks is for gp, trees and ensemble, and --learner is {given.learner}. Leave one of the "
+                         "two out.")  # fmt: skip
+    if given.learner == "ridge" and not preset.use_language:
+        raise InputError(f"--learner ridge reads numbers, and --preset {given.preset} reads none. Leave one of the two "
+                         "out.")  # fmt: skip
     if given.fill == "completed" and given.learner not in ("ensemble", "neural"):
         raise InputError(f"--fill completed is for neural heads, and --learner is {given.learner}. Leave one of the "
                          "two out.")  # fmt: skip
-    if given.quantiles and given.learner == "trees":
-        raise InputError(
-            "--quantiles needs a learner with a spread, and trees have none. Use --learner ensemble or gp."
-        )
+    if given.quantiles and given.learner in ("trees", "ridge"):
+        raise InputError(f"--quantiles needs a learner with a spread, and {given.learner} has none. Use --learner "
+                         "ensemble or gp.")  # fmt: skip
 
 
 def refuse_freezing(args: Arguments) -> None:

@@ -12,6 +12,7 @@ from model.calibration import IntervalName
 from model.completion import continued
 from model.cross_fitting import parts_of
 from model.learners.features import BlockName
+from model.learners.tabular import RIDGE
 from model.offset import OffsetName
 from model.presets import Preset
 from model.timesclip import TimesCLIP
@@ -123,7 +124,9 @@ def learners_of(
             balance=setup.balance,
             fold=fold.name,
         )
-    if others := [name for name in names if name != NEURAL]:
+    # Convolutions are of numbers, so ridge on them is no member where the preset reads none.
+    others = [name for name in names if name != NEURAL and (name != RIDGE or preset.use_language)]
+    if others:
         tabular = TabularLearners(
             names=others,
             table=table,

@@ -102,7 +102,7 @@ class ModelFlags:
     offset_years: int | None = None
     """Stage 2: years that the offset looks back or around; chosen on validation years by default."""
     learner: LearnerName = "ensemble"
-    """Stage 2 on frozen features: neural heads, Gaussian processes (gp), trees, or all of them, weighed (ensemble)."""
+    """Stage 2 on frozen features: neural heads, Gaussian processes (gp), trees, ridge, or a weighted mean of all."""
     blocks: str | None = None
     """Stage 2: what gp and trees read, of numbers,pictures,tokens,convolutions; numbers and pictures by default."""
     members: int = 5

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from model.cross_fitting import best_epoch_of_all
 from model.learners.features import BlockName, FeatureMap, Features
-from model.learners.tabular import BOOSTING, EXTRA_TREES, GP, GP_NO_YEAR, Tabular, TabularRows
+from model.learners.tabular import BOOSTING, EXTRA_TREES, GP, GP_NO_YEAR, RIDGE, Tabular, TabularRows
 from model.offset import Offset
 from model.parts import TimesCLIPConfig
 from model.seasons import Season
@@ -30,14 +30,15 @@ from pipeline.table import SeasonTable
 from stages.forecaster import NEURAL, Anomalies, Neural, encoded, static_of
 from stages.offsets import Rows, known_in
 
-LearnerName = Literal["ensemble", "neural", "gp", "trees"]
+LearnerName = Literal["ensemble", "neural", "gp", "trees", "ridge"]
 MEMBERS: dict[LearnerName, tuple[str, ...]] = {
-    "ensemble": (NEURAL, GP, GP_NO_YEAR, EXTRA_TREES, BOOSTING),
+    "ensemble": (NEURAL, GP, GP_NO_YEAR, EXTRA_TREES, BOOSTING, RIDGE),
     "neural": (NEURAL,),
     "gp": (GP, GP_NO_YEAR),
     "trees": (EXTRA_TREES, BOOSTING),
+    "ridge": (RIDGE,),
 }
-KINDS = {NEURAL: "neural", GP: "gp", GP_NO_YEAR: "gp", EXTRA_TREES: "trees", BOOSTING: "trees"}
+KINDS = {NEURAL: "neural", GP: "gp", GP_NO_YEAR: "gp", EXTRA_TREES: "trees", BOOSTING: "trees", RIDGE: "ridge"}
 
 
 QUANTILES = (0.05, 0.5, 0.95)
@@ -169,7 +170,7 @@ class NeuralHeads:
 
 
 class TabularLearners:
-    """Gaussian processes and trees on features of the season, fitted for each reading apart.
+    """Gaussian processes, trees and ridge on features of the season, fitted for each reading apart.
 
     seasons   as measured, then so far; `readings` says for each reading of the season which of them it is
 
@@ -191,12 +192,13 @@ class TabularLearners:
         device: torch.device,
     ) -> None:
         self.names, self.table, self.readings = tuple(names), table, readings
-        self.seed, self.quantiles, self.device = seed, quantiles, device
+        self.seed, self.quantiles, self.device, self.blocks = seed, quantiles, device, blocks
+        mapped = (*blocks, "convolutions") if RIDGE in names and "convolutions" not in blocks else blocks
         self.maps: list[FeatureMap] = []
         self.features: list[Features] = []
         for season in seasons:
             tokens = encoded(encoder, season) if "tokens" in blocks and encoder is not None else None
-            self.maps.append(FeatureMap.fit(season, rows, blocks, tokens, seed))
+            self.maps.append(FeatureMap.fit(season, rows, mapped, tokens, seed))
             self.features.append(self.maps[-1].apply(season, tokens))
 
     def cross_fit(self, splits: Sequence[Split]) -> list[list[dict[str, Anomalies]]]:
@@ -222,6 +224,7 @@ class TabularLearners:
             self._rows(number, rows),
             rows.anomaly,
             self.names,
+            blocks=self.blocks,
             seed=self.seed,
             quantiles=self.quantiles,
             device=self.device,

@@ -9,8 +9,8 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from model.baselines import ALPHAS, _ridge, climatology, filled, persistence, yield_baselines
-from model.grouped_ridge import grouped_ridge
+from model.baselines import _ridge, climatology, filled, persistence, yield_baselines
+from model.grouped_ridge import ALPHAS, grouped_ridge
 from model.metrics import yield_metrics
 from model.offset import KnownYields, Offset
 from pipeline.sources import read

@@ -11,15 +11,16 @@ from safetensors.torch import load, save
 from scipy.stats import multivariate_normal
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 
+from model.grouped_ridge import ridge_by_year
 from model.learners import gaussian_process
 from model.learners.convolutions import Convolutions
 from model.learners.features import FeatureMap
 from model.learners.gaussian_process import GaussianProcess, GPRows, Kernel, _Likelihood
-from model.learners.tabular import BOOSTING, EXTRA_TREES, GP, GP_NO_YEAR, Tabular, TabularRows
+from model.learners.tabular import BOOSTING, EXTRA_TREES, GP, GP_NO_YEAR, RIDGE, Tabular, TabularRows
 from model.learners.trees import Forest
 from model.seasons import Season, Seen
 
-NAMES = (GP, GP_NO_YEAR, EXTRA_TREES, BOOSTING)
+NAMES = (GP, GP_NO_YEAR, EXTRA_TREES, BOOSTING, RIDGE)
 
 
 def made_rows(n=40, seed=0, blocks=("numbers", "pictures")):
@@ -220,20 +221,23 @@ def test_fitted_learners_forecast_the_same_after_they_were_saved(quantiles):
     season, rng = made_season(60), np.random.default_rng(0)
     place = np.array([f"p{number % 7}" for number in range(60)])
     year = 2015 + np.arange(60) // 12
-    features = FeatureMap.fit(season, np.arange(40), ("numbers", "pictures"))
+    features = FeatureMap.fit(season, np.arange(40), ("numbers", "pictures", "convolutions"))
     rows = TabularRows(features.apply(season), place, year, rng.normal(5, 1, 60))
     known, anomaly = rows.rows(np.arange(40)), rng.normal(0, 1, 40)
-    fitted = Tabular.fit(features, known, anomaly, NAMES, quantiles=quantiles)
+    fitted = Tabular.fit(features, known, anomaly, NAMES, ("numbers", "pictures"), quantiles=quantiles)
+    assert set(fitted.shares[GP]) == {"numbers", "pictures", "year", "noise"}
+    theirs = ridge_by_year(known.convolved(), anomaly, known.year, "once").predict(rows.convolved())
+    np.testing.assert_allclose(fitted.forecast(rows)[RIDGE][:, 0], theirs, atol=1e-9)
     again = Tabular.from_state(fitted.record(), load(save(fitted.state())))
     forecasts, kept = fitted.forecast(rows), again.forecast(rows)
     assert list(forecasts) == list(NAMES)
     for name in NAMES:
-        np.testing.assert_array_equal(forecasts[name], kept[name])
+        np.testing.assert_allclose(forecasts[name], kept[name], rtol=0, atol=1e-12)
     assert forecasts[GP].shape == (60, 3 if quantiles else 1)
     if quantiles:
         assert (forecasts[GP][:, 1] < forecasts[GP][:, 0]).all()
         assert (forecasts[GP][:, 0] < forecasts[GP][:, 2]).all()
-    twice = Tabular.fit(features, known, anomaly, NAMES, quantiles=quantiles)
+    twice = Tabular.fit(features, known, anomaly, NAMES, ("numbers", "pictures"), quantiles=quantiles)
     for name, tensor in fitted.state().items():
         torch.testing.assert_close(twice.state()[name], tensor, rtol=0, atol=0)
     assert sum(fitted.shares[GP].values()) == pytest.approx(1)

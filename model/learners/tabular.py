@@ -1,4 +1,4 @@
-"""Learners on features of the season: Gaussian processes and trees, fitted and kept together, one reading at a time."""
+"""Learners on features of the season: Gaussian processes, trees and ridge, fitted and kept together for one reading."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from torch import Tensor
 
 from model.learners.features import FeatureMap, Features
 from model.learners.gaussian_process import GaussianProcess, GPRows
+from model.learners.linear import LinearMap
 from model.learners.trees import Forest, ForestName
 
 GP, GP_NO_YEAR = "gp", "gp without year effect"
 EXTRA_TREES, BOOSTING = "extra trees", "boosting"
+RIDGE = "ridge on convolutions"
 EFFECTS: Mapping[str, tuple[str, ...]] = {GP: ("year",), GP_NO_YEAR: ()}
 FORESTS: Mapping[str, ForestName] = {EXTRA_TREES: "extra-trees", BOOSTING: "boosting"}
 NORMAL_90 = 1.6448536  # standard deviations to the 5 and 95 % quantiles
@@ -46,10 +48,16 @@ class TabularRows:
         """[n,C+1] for trees: the features' columns and the offset."""
         return np.column_stack([self.features.columns, self.offset])
 
-    def processes(self, places: Mapping[str, int]) -> GPRows:
-        """For Gaussian processes; places: codes of the places that were learnt from."""
+    def convolved(self) -> Numbers:
+        """[n,p] for ridge: random convolutions of the series."""
+        found: Numbers = self.features.blocks["convolutions"].double().numpy()
+        return found
+
+    def processes(self, blocks: Sequence[str], places: Mapping[str, int]) -> GPRows:
+        """For Gaussian processes that read `blocks`; places: codes of the places that were learnt from."""
         codes = np.array([places.get(name, NEW) for name in self.place.tolist()], np.int64)
-        return GPRows(self.features.blocks, torch.from_numpy(self.year.copy()), torch.from_numpy(codes))
+        read = {name: self.features.blocks[name] for name in blocks}
+        return GPRows(read, torch.from_numpy(self.year.copy()), torch.from_numpy(codes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +65,16 @@ class Tabular:
     """Fitted learners by name, with the feature map that they share.
 
     mean, spread  of the training anomalies, t/ha: the unit of the Gaussian processes
+    blocks        of features that the Gaussian processes read
     places        codes of the places that were learnt from
     quantiles     whether forecasts have a 5 and a 95 % quantile
     """
 
     map: FeatureMap
+    blocks: tuple[str, ...]
     processes: Mapping[str, GaussianProcess]
     forests: Mapping[str, Forest]
+    ridges: Mapping[str, LinearMap]
     mean: float
     spread: float
     places: Mapping[str, int]
@@ -81,32 +92,42 @@ class Tabular:
         rows: TabularRows,
         anomaly: Numbers,
         names: Sequence[str],
+        blocks: Sequence[str] | None = None,
         seed: int = 0,
         quantiles: bool = False,
         device: torch.device | None = None,
     ) -> Tabular:
-        """Fit the learners of `names` to the anomalies [n] of training rows, t/ha."""
+        """Fit the learners of `names` to the anomalies [n] of training rows, t/ha.
+
+        blocks: of the map, those that Gaussian processes read; all by default.
+        """
+        read_blocks = tuple(name for name in map.names if blocks is None or name in blocks)
         mean, spread = float(anomaly.mean()), float(anomaly.std())
         spread = spread if spread > 1e-9 else 1.0
         places = {name: code for code, name in enumerate(np.unique(rows.place).tolist())}
         device = device or torch.device("cpu")
-        read, target = rows.processes(places).to(device), torch.from_numpy((anomaly - mean) / spread).to(device)
+        read, target = (
+            rows.processes(read_blocks, places).to(device),
+            torch.from_numpy((anomaly - mean) / spread).to(device),
+        )
         processes = {
             name: GaussianProcess.fit(read, target, EFFECTS[name], STEPS, seed) for name in names if name in EFFECTS
         }
         forests = {name: Forest.fit(FORESTS[name], rows.columns(), anomaly, seed) for name in names if name in FORESTS}
+        ridges = {name: LinearMap.fit(rows.convolved(), anomaly, rows.year) for name in names if name == RIDGE}
         shares = {name: one.kernel.shares(read) for name, one in processes.items()}
-        return Tabular(map, processes, forests, mean, spread, places, quantiles, shares)
+        return Tabular(map, read_blocks, processes, forests, ridges, mean, spread, places, quantiles, shares)
 
     def forecast(self, rows: TabularRows) -> dict[str, Numbers]:
         """By learner [n,1], or [n,3] with quantiles: anomalies in t/ha; features are those of `map`."""
-        read, found = rows.processes(self.places), {}
+        read, found = rows.processes(self.blocks, self.places), {}
         for name, process in self.processes.items():
             point, deviation = (one.numpy() * self.spread for one in process.predict(read))
             point = point + self.mean
             quantiles = [point - NORMAL_90 * deviation, point + NORMAL_90 * deviation] if self.quantiles else []
             found[name] = np.column_stack([point, *quantiles])
-        return found | {name: forest.predict(rows.columns())[:, None] for name, forest in self.forests.items()}
+        found |= {name: forest.predict(rows.columns())[:, None] for name, forest in self.forests.items()}
+        return found | {name: ridge.predict(rows.convolved())[:, None] for name, ridge in self.ridges.items()}
 
     def year_spread(self) -> float | None:
         """Standard deviation of the shock that all places of a year share, t/ha; None without a year effect."""
@@ -120,6 +141,7 @@ class Tabular:
             parts["base"] = next(iter(self.processes.values())).base.state()
         parts |= {f"gp.{name}": one.state() for name, one in self.processes.items()}
         parts |= {f"forest.{name}": one.state() for name, one in self.forests.items()}
+        parts |= {f"ridge.{name}": one.state() for name, one in self.ridges.items()}
         return {f"{part}.{key}": tensor for part, state in parts.items() for key, tensor in state.items()}
 
     def record(self) -> dict[str, Any]:
@@ -127,7 +149,9 @@ class Tabular:
         return {
             "map": self.map.record(),
             "processes": {name: one.record() for name, one in self.processes.items()},
+            "blocks": list(self.blocks),
             "forests": list(self.forests),
+            "ridges": list(self.ridges),
             "mean": self.mean,
             "spread": self.spread,
             "places": dict(self.places),
@@ -145,11 +169,13 @@ class Tabular:
         base = GPRows.from_state(part("base")) if record["processes"] else GPRows({}, torch.empty(0), torch.empty(0))
         return Tabular(
             FeatureMap.from_state(record["map"], part("map")),
+            tuple(record["blocks"]),
             {
                 name: GaussianProcess.from_state(one, part(f"gp.{name}"), base)
                 for name, one in record["processes"].items()
             },
             {name: Forest.from_state(part(f"forest.{name}")) for name in record["forests"]},
+            {name: LinearMap.from_state(part(f"ridge.{name}")) for name in record["ridges"]},
             record["mean"],
             record["spread"],
             record["places"],
