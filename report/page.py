@@ -37,6 +37,8 @@ def write_page(run: RunFolder) -> Path:
         charts += [truth_chart(test)]
         charts += [error_chart(test, column) for column in ("year", "place") if test[column].nunique() > 1]
         tables += [("By year", error_table(test, "year")), ("By place (worst ten)", error_table(test, "place")[:10])]
+    if len(result.get("learners", {})) > 2:
+        tables.insert(0, ("Learners and their mean weights", learner_table(result)))
     if "coverage" in result:
         tables += [("What the 90 % intervals held", coverage_table(result["coverage"]))]
     if "early" in result:
@@ -96,6 +98,12 @@ def verdict(result: dict[str, Any]) -> str:
         f"{found}: {clearly}ahead, by {ahead['ahead']:.3f}{unit} "
         f"(95 %: {ahead['low']:.3f} to {ahead['high']:.3f} over {ahead['over']})."
     )
+
+
+def learner_table(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row per learner, the largest weight first; `offset` is what the others leave to 1."""
+    ordered = sorted(result["learners"].items(), key=lambda item: -item[1])
+    return [{"learner": name, "weight": weight} for name, weight in ordered]
 
 
 def error_table(test: pd.DataFrame, column: str) -> list[dict[str, Any]]:
