@@ -40,7 +40,10 @@ class LinearMap:
 
     def state(self) -> dict[str, Tensor]:
         """For safetensors."""
-        return {"weights": torch.from_numpy(self.weights), "intercept": torch.tensor([self.intercept], dtype=torch.float64)}
+        return {
+            "weights": torch.from_numpy(self.weights),
+            "intercept": torch.tensor([self.intercept], dtype=torch.float64),
+        }
 
     @staticmethod
     def from_state(state: Mapping[str, Tensor]) -> LinearMap:
