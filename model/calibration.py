@@ -16,14 +16,18 @@ Numbers = NDArray[np.float64]
 Years = NDArray[np.int64]
 
 
-def conformal_margin(shortfall: Numbers) -> float:
+def conformal_margin(shortfall: Numbers, group: NDArray[np.generic] | None = None) -> float:
     """How much an interval must grow on both sides: the ceil((n + 1) * 0.9)-th smallest shortfall [n], t/ha.
+
+    group [n]: rows of one group share one yield, so each group counts once (see `_quantile_over_groups`).
 
     A shortfall is how far a yield lies outside of its interval, negative inside. Of intervals without width it is the
     absolute residual (split-conformal: Lei et al. 2018); of quantiles, max(lo - y, y - hi) (CQR: Romano et al. 2019),
     and the margin may be negative. With fewer than 9 samples that rank does not exist and the largest shortfall stands
     in for it, which covers less than promised; the caller reports n.
     """
+    if group is not None and len(np.unique(group)) < len(group):
+        return _quantile_over_groups(shortfall, group)
     ordered = np.sort(shortfall)
     rank = math.ceil((len(ordered) + 1) * INTERVAL)
     return float(ordered[min(rank, len(ordered)) - 1])
@@ -38,15 +42,21 @@ def margin_over_years(shortfall: Numbers, year: Years) -> float:
     90 % where years are exchangeable. That quantile is finite from 9 years on; with 3 to 8 it is the largest of
     the years' own margins instead, so that the worst year seen counts. Raises ValueError with fewer.
     """
-    years, count = np.unique(year, return_counts=True)
+    years = np.unique(year)
     if len(years) < LEAST_YEARS:
         raise ValueError(f"{len(years)} years to calibrate on; at least {LEAST_YEARS} are needed")
     if len(years) / (len(years) + 1) < INTERVAL:
         return max(conformal_margin(shortfall[year == one]) for one in years)
+    return _quantile_over_groups(shortfall, year)
+
+
+def _quantile_over_groups(shortfall: Numbers, group: NDArray[np.generic]) -> float:
+    """The 90 % quantile of shortfalls [n] where each of K groups [n] has the weight 1 / (K + 1), shared by its rows."""
+    _, at, size = np.unique(group, return_inverse=True, return_counts=True)
     order = np.argsort(shortfall, kind="stable")
-    weight = 1 / ((len(years) + 1) * count[np.searchsorted(years, year[order])])
-    at = int(np.searchsorted(weight.cumsum(), INTERVAL - 1e-12))
-    return float(shortfall[order[min(at, len(order) - 1)]])
+    weight = 1 / ((len(size) + 1) * size[at[order]])
+    first = int(np.searchsorted(weight.cumsum(), INTERVAL - 1e-12))
+    return float(shortfall[order[min(first, len(order) - 1)]])
 
 
 def paired_difference(
@@ -68,10 +78,11 @@ def paired_difference(
     return whole[0] - whole[1], float(low), float(high)
 
 
-def wilson(held: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson(held: float, n: int, z: float = 1.959964) -> tuple[float, float]:
     """95 % interval of a share, `held` of `n` > 0 (Wilson 1927): holds for few n and shares near 1, where +- does not.
 
-    It takes rows as independent; within one year or place they are not, so it is too narrow there.
+    It takes the n as independent; rows of one year or place are not, so it is too narrow there. `held` need not be a
+    whole number: of n yields that several rows share, each counts with the share of its rows.
     """
     share, extra = held / n, z**2 / n
     half = z * math.sqrt(share * (1 - share) / n + extra / (4 * n))

@@ -110,6 +110,11 @@ class SeasonTable:
     group_column: str | None = None
     findings: tuple[Finding, ...] = ()
 
+    @property
+    def shares_yields(self) -> bool:
+        """Whether some rows share one yield."""
+        return len(np.unique(self.group)) < len(self.group)
+
     def __post_init__(self) -> None:
         n, v, t = self.values.shape
         r = len(self.driver_names)

@@ -83,7 +83,11 @@ class CrossFit:
         weights = dict(zip(members, found.tolist(), strict=True))
         shortfall = combined(self.offset, members, weights, 0.0).shortfall(target)
         years = table.year[self.rows]
-        margin = margin_over_years(shortfall, years) if interval == "year" else conformal_margin(shortfall)
+        margin = (
+            margin_over_years(shortfall, years)
+            if interval == "year"
+            else conformal_margin(shortfall, table.group[self.rows])
+        )
         reading = self.readings[number]
         return ReadingFit(reading.step, reading.completed, margin, weights)
 

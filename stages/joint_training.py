@@ -148,7 +148,8 @@ def forecast_jointly(
 
         margins = margins_by_year(table, learnt, without, len(readings))
     else:
-        margins = [conformal_margin(one.shortfall(table.target[fold.valid])) for one in forecasts(before, none)]
+        shortfalls = [one.shortfall(table.target[fold.valid]) for one in forecasts(before, none)]
+        margins = [conformal_margin(one, table.group[fold.valid]) for one in shortfalls]
     final = neural if fit.interrupted else again(learnt, "")
     valid, test = forecasts(before, margins), forecasts(anomalies(final, fold.test, learnt), margins)
     fits = tuple(ReadingFit(one.step, False, margin, ALONE) for one, margin in zip(readings, margins, strict=True))

@@ -12,13 +12,17 @@ from numpy.typing import NDArray
 from model.baselines import yield_baselines
 from model.calibration import paired_difference
 from model.metrics import nrmse_by_year, yield_metrics
+from pipeline.splits import joined_places
 from stages.forecast import Forecast
 from stages.forecaster import Tonnes, Yields
 from stages.prepare import Prepared
 
 
 def predictions(outcomes: Sequence[Forecast]) -> pd.DataFrame:
-    """sample_id, place, year, split, y_true, y_pred, y_lo, y_hi in t/ha, for validation and test rows of every fold."""
+    """sample_id, place, year, split, y_true, y_pred, y_lo, y_hi in t/ha, for validation and test rows of every fold.
+
+    yield_group, only where some rows share one yield: the number of the yield.
+    """
     frames = [rows_of(outcome.prepared, outcome.valid, outcome.test) for outcome in outcomes]
     return pd.concat(frames, ignore_index=True)
 
@@ -38,6 +42,7 @@ def rows_of(prepared: Prepared, valid: Yields, test: Yields) -> pd.DataFrame:
                 "y_pred": forecast.pred,
                 "y_lo": forecast.lo,
                 "y_hi": forecast.hi,
+                **({"yield_group": table.group[index]} if table.shares_yields else {}),
             }
         )
         for split, index, forecast in (("valid", fold.valid, valid), ("test", fold.test, test))
@@ -66,16 +71,24 @@ def best_baseline(
 ) -> dict[str, Any]:
     """By how much the baseline with the lowest RMSE is ahead of the run, t/ha, with its 95 % interval.
 
-    Over years where at least 6 were tested, else over places: draws of fewer groups tell nothing.
+    Over years where at least 6 were tested, else over places: fewer groups are too few to draw from. Places that share
+    a yield are one.
     """
     name = min(baselines, key=lambda one: baselines[one]["rmse"])
     rows = predictions[predictions["split"] == "test"].merge(
         guesses[guesses["name"] == name], on=["sample_id", "fold"], suffixes=("", "_other")
     )
     over = "year" if rows["year"].nunique() >= 6 else "place"
-    columns = (rows[column].to_numpy() for column in ("y_true", "y_pred", "y_pred_other", over))
-    ahead, low, high = paired_difference(*columns)
-    return {"name": name, "ahead": ahead, "low": low, "high": high, "over": f"{rows[over].nunique()} {over}s"}
+    group = rows["year"].to_numpy() if over == "year" else places_of(rows)
+    target, mine, other = (rows[column].to_numpy() for column in ("y_true", "y_pred", "y_pred_other"))
+    ahead, low, high = paired_difference(target, mine, other, group)
+    return {"name": name, "ahead": ahead, "low": low, "high": high, "over": f"{len(np.unique(group))} {over}s"}
+
+
+def places_of(predictions: pd.DataFrame) -> NDArray[np.str_]:
+    """[n]: the place of each row of `predictions`; places that share a yield have one name."""
+    place = predictions["place"].to_numpy(dtype=np.str_)
+    return joined_places(place, predictions["yield_group"].to_numpy()) if "yield_group" in predictions else place
 
 
 def by_name(outcomes: Sequence[Forecast], said: Sequence[Mapping[str, Tonnes]]) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,11 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from model.calibration import conformal_margin
 from pipeline.errors import InputError
 from pipeline.sources import read
 from pipeline.sources.repeated_labels import label_groups
 from pipeline.splits import SPLITS, joined_places, make_folds
+from stages.coverage import coverage
+from stages.forecaster import Yields
 from stages.offsets import groups_of
+from stages.yield_scores import best_baseline, places_of, rows_of
 
 RNG = np.random.default_rng(1)
 
@@ -162,3 +167,55 @@ def test_sides_of_the_data_that_tear_a_yield_are_refused_with_the_way_out() -> N
     with pytest.raises(InputError, match=r"samples 'b' and 'e' share one yield.*train.*test.*\[target\] `group`"):
         make_folds(year, place, place, "card", assigned=sides, group=group)
     assert make_folds(year, place, place, "card", assigned=sides)
+
+
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=60), st.integers(1, 5))
+def test_copies_of_a_yield_change_no_margin(shortfall: list[float], copies: int) -> None:
+    once = np.array(shortfall)
+    again, group = np.repeat(once, copies), np.repeat(np.arange(len(once)), copies)
+    assert conformal_margin(again, group) == conformal_margin(once) == conformal_margin(once, np.arange(len(once)))
+
+
+def forecasts(copies: int) -> pd.DataFrame:
+    """Test rows of 40 districts in two years, each district's yield on `copies` fields."""
+    rng = np.random.default_rng(3)
+    yields, error = rng.normal(5, 1, 80), rng.normal(0, 0.6, 80)
+    rows = pd.DataFrame({"y_true": yields, "y_pred": yields + error, "district": np.arange(80) // 2})
+    rows["year"], rows["yield_group"] = 2020 + np.arange(80) % 2, np.arange(80)
+    rows = rows.loc[rows.index.repeat(copies)].reset_index(drop=True)
+    rows["place"] = rows["district"].astype(str) + "f" + (rows.index % copies).astype(str)
+    rows["sample_id"] = rows["place"] + "|" + rows["year"].astype(str)
+    return rows.assign(split="test", fold="all", y_lo=rows["y_pred"] - 1, y_hi=rows["y_pred"] + 1)
+
+
+def test_copies_of_a_yield_narrow_no_interval_of_a_report() -> None:
+    once, copied = forecasts(1), forecasts(6)
+    for frame in (once, copied):
+        assert len(np.unique(places_of(frame))) == 40
+    found = []
+    for frame in (once, copied):
+        guesses = frame[["sample_id", "fold"]].assign(name="mean", y_pred=5.0)
+        found.append((coverage(frame), best_baseline(frame, guesses, {"mean": {"rmse": 1.0}})))
+    (share, lead), (share_copied, lead_copied) = found
+    assert [share_copied[name] for name in ("share", "low", "high")] == pytest.approx(
+        [share[name] for name in ("share", "low", "high")]
+    )
+    assert (share["n"], share_copied["n"]) == (80, 480)
+    assert lead_copied["over"] == lead["over"] == "40 places"
+    for name in ("ahead", "low", "high"):
+        assert lead_copied[name] == pytest.approx(lead[name])
+    alone = coverage(copied.drop(columns="yield_group"))
+    assert alone["high"] - alone["low"] < 0.5 * (share["high"] - share["low"])
+
+
+def test_predictions_name_the_yield_that_rows_share() -> None:
+    table = SimpleNamespace(
+        sample_id=np.array(["a", "b"]), place=np.array(["a", "b"]), year=np.array([2020, 2020]),
+        target=np.array([5.0, 5.0]), group=np.array([0, 0]), shares_yields=True,
+    )  # fmt: skip
+    one = Yields(*(np.array([5.0]),) * 3)
+    fold = SimpleNamespace(name="all", valid=np.array([0]), test=np.array([1]))
+    rows = rows_of(SimpleNamespace(table=table, fold=fold), one, one)  # type: ignore[arg-type]
+    assert rows["yield_group"].tolist() == [0, 0]
+    table.shares_yields = False
+    assert "yield_group" not in rows_of(SimpleNamespace(table=table, fold=fold), one, one)  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from report.run import RunFolder
+from stages.yield_scores import places_of
 from verdict.arms import ARMS, CONTROLS, DECIDE, MAPS, WITH, WITHOUT, Arm, Forecast
 from verdict.matrix import Job, costs_of
 from verdict.sentence import Judged, Verdict, judge
@@ -32,7 +33,10 @@ class Said:
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """Test rows in the order of their names: truth [N] t/ha; place, year [N]; which of these was held out together."""
+    """Test rows in the order of their names: truth [N] t/ha; place, year [N]; which of these was held out together.
+
+    Places that share a yield have one name.
+    """
 
     sample_id: NDArray[np.str_]
     truth: Numbers
@@ -101,7 +105,7 @@ def collect(jobs: Sequence[Job], held: str) -> Outcomes:
     return Outcomes(
         names,
         rows["y_true"].to_numpy(dtype=np.float64),
-        rows["place"].to_numpy(dtype=np.str_),
+        places_of(rows),
         rows["year"].astype(str).to_numpy(dtype=np.str_),
         held,
         said,
