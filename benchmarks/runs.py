@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 CARDS = {
     "illinois_soybean": "cards/illinois_soybean.toml",
     "zambia_maize": "cards/zambia_maize.toml",
+    "cybench_maize_ES": "../shared/data/cybench/maize/ES",
+    "cybench_wheat_NL": "../shared/data/cybench/wheat/NL",
     "demo": "demo/card.toml",
 }
 ENCODER = "efficientnet-lite0"
