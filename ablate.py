@@ -20,7 +20,7 @@ from pathlib import Path
 import tyro
 from PIL.Image import Image
 
-from cache.sheet import preview
+from cache.contact_sheet import preview
 from cache.storage import CacheError, refuse_unless_cache
 from model.encoders import EncoderError, resolve
 from pipeline.errors import InputError
@@ -30,14 +30,16 @@ from pipeline.sources import read
 from pipeline.splits import EVERY, Fold, SplitChoice, make_folds, resolve_split
 from pipeline.table import SeasonTable
 from pipeline.twins import refuse_twins
-from report.output import write_whole
+from report.atomic_write import write_whole
 from report.run import commit, hardware
 from stages.command_line import accepts
 from verdict.arms import ARMS, WITH, Arm, Flags, choose, encoder_arm, lacking, render_flags
-from verdict.elsewhere import run_elsewhere
-from verdict.matrix import Failure, Job, Runner, claim, maps_plan, plan, refuse_another, slug
-from verdict.outcomes import (
-    Outcomes,
+from verdict.dask_runner import run_elsewhere
+from verdict.page import Contents, page
+from verdict.render_costs import prices
+from verdict.render_costs import render as render_once
+from verdict.results import (
+    MatrixResults,
     as_record,
     collect,
     compare_all,
@@ -47,9 +49,7 @@ from verdict.outcomes import (
     record_of,
     verdict_of,
 )
-from verdict.page import Contents, page
-from verdict.rendering import prices
-from verdict.rendering import render as render_once
+from verdict.runner import Failure, Job, Runner, claim, maps_plan, plan, refuse_another, slug
 from verdict.statistics import DRAWS
 
 
@@ -245,7 +245,9 @@ def render(cache: str, matrix: Matrix) -> int:
     return 0
 
 
-def conclude(args: Arguments, matrix: Matrix, outcomes: Outcomes, failures: Sequence[Failure], command: str) -> None:
+def conclude(
+    args: Arguments, matrix: Matrix, outcomes: MatrixResults, failures: Sequence[Failure], command: str
+) -> None:
     """Compare, judge, write verdict.json and verdict.html, print the sentence."""
     comparisons = compare_all(outcomes, args.draws)
     samples = len(matrix.table)
@@ -305,7 +307,7 @@ def conclude(args: Arguments, matrix: Matrix, outcomes: Outcomes, failures: Sequ
         print(f"failed: {line}", file=sys.stderr)
 
 
-def evidence_facts(outcomes: Outcomes) -> dict[str, str]:
+def evidence_facts(outcomes: MatrixResults) -> dict[str, str]:
     """For the page: what the Gaussian process says of the pictures' kernels."""
     found = evidence(outcomes)
     if not found:

@@ -21,7 +21,7 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from cache.dataset import embeddings
+from cache.embeddings import embeddings
 from cache.storage import CacheError, refuse_unless_cache
 from model.encoders import EncoderError
 from pipeline.errors import InputError
@@ -29,13 +29,13 @@ from pipeline.render import Style
 from pipeline.series import series_blocks
 from pipeline.sources import read
 from pipeline.table import SeasonTable
-from report.output import write_whole
+from report.atomic_write import write_whole
+from report.explain_page import why_page
 from report.run import RunFolder
-from report.why import why_page
-from stages.explaining import HideName, Occlusion, Vectors, donors, effects, occlusions, selection, summary
-from stages.filling import fill
-from stages.offsets import Rows
-from stages.tuning import encoder_for
+from stages.fill_cache import fill
+from stages.fold_offset import Rows
+from stages.occlusion import HideName, Occlusion, Vectors, donors, effects, occlusions, selection, summary
+from stages.tuned_encoder import encoder_for
 
 LEAST_CHANGE = 0.0005  # t/ha: what is printed as 0.000
 
@@ -87,7 +87,7 @@ def explain(args: Arguments) -> int:
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file; name a folder.")
     result, config = run.read_json("result.json"), run.read_json("config.json")
-    refuse_what_tells_nothing(args, result)
+    refuse_uninformative(args, result)
     table = read(args.data or config["data"], year=config["year"], memory_gb=args.memory_gb)
     if table.fingerprint() != result["data_fingerprint"]:
         raise InputError(f"{args.data or config['data']} is not the data of {args.run}: their fingerprints differ. "
@@ -118,7 +118,7 @@ def explain(args: Arguments) -> int:
     return 0
 
 
-def refuse_what_tells_nothing(args: Arguments, result: Mapping[str, Any]) -> None:
+def refuse_uninformative(args: Arguments, result: Mapping[str, Any]) -> None:
     """Raises InputError where the run has no forecasts, or hiding numbers would change nothing."""
     if result["stage"] < 2:
         raise InputError(f"{args.run} is a stage-1 run; forecasts come from `python train.py --stage 2`.")

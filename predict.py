@@ -30,14 +30,14 @@ from pipeline.series import series_blocks
 from pipeline.sources import read
 from pipeline.sources.shapes import shapes_of
 from pipeline.table import SeasonTable
-from report.output import refuse_unless_possible
+from report.atomic_write import refuse_unless_possible
+from report.forecast_files import ENDINGS, by_place, write_table
 from report.run import RunFolder
-from report.tables import ENDINGS, by_place, write_table
-from stages import forecasting
-from stages.filling import fill
+from stages import yield_stage
+from stages.fill_cache import fill
+from stages.fold_data import Pictures
 from stages.new_data_checks import in_the_order_of, refuse_other_numbers, spelled_as_learnt
-from stages.prepare import Pictures
-from stages.tuning import encoder_for
+from stages.tuned_encoder import encoder_for
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def forecast(args: Arguments) -> int:
     refuse_unless_alike(table, result)
     known = [place for record in fitted.values() for place in record["forecaster"]["known"]["place"]]
     table, found = spelled_as_learnt(table, known)
-    if as_of is not None and (last := forecasting.step_read(next(iter(fitted.values()))["forecaster"], as_of)) < as_of:
+    if as_of is not None and (last := yield_stage.step_read(next(iter(fitted.values()))["forecaster"], as_of)) < as_of:
         print(f"steps {last + 1} to {as_of} are not read: {args.run} forecasts after step {last}. Train with --steps "
               f"{as_of} to use them.")  # fmt: skip
         as_of = last
@@ -129,7 +129,7 @@ def forecast(args: Arguments) -> int:
         store = fill(args.cache, args.workers, encoder_for(args.run, args.encoder), result, blocks)
         pictures = Pictures(args.cache, style, store, "", framing)
 
-    forecasts = [forecasting.forecast_new(run, table, name, record, pictures, as_of) for name, record in fitted.items()]
+    forecasts = [yield_stage.forecast_new(run, table, name, record, pictures, as_of) for name, record in fitted.items()]
     pred = np.mean([told.pred for told in forecasts], axis=0)
     low = np.maximum(pred - np.max([told.pred - told.lo for told in forecasts], axis=0), 0.0)
     high = pred + np.max([told.hi - told.pred for told in forecasts], axis=0)
@@ -152,7 +152,7 @@ def forecast(args: Arguments) -> int:
 
 def refuse_unless_learnt(run: Path, as_of: int, steps: int, fitted: Mapping[str, Any]) -> None:
     """Raises InputError where the run has no interval for seasons of which so many steps are known."""
-    learnt = forecasting.steps_of(next(iter(fitted.values()))["forecaster"])
+    learnt = yield_stage.steps_of(next(iter(fitted.values()))["forecaster"])
     if not 1 <= as_of <= steps:
         raise InputError(f"--as-of is {as_of}; seasons of this run have {steps} steps, so it must be 1 to {steps}.")
     if not learnt or as_of < min(learnt):
@@ -181,7 +181,7 @@ def warnings(table: SeasonTable, fitted: Mapping[str, Any], as_of: int | None = 
             "from the mean of all places, and the interval is likely too narrow."
         )
     known_for, least = least_observed(fitted, as_of)
-    shares = forecasting.observed_shares(table if known_for is None else table.as_of(known_for))
+    shares = yield_stage.observed_shares(table if known_for is None else table.as_of(known_for))
     sparse = np.flatnonzero((shares < least).any(1))
     if len(sparse):
         yield (

@@ -28,10 +28,10 @@ import tyro
 from cache.catalog import Entry, entries
 from cache.estimate import estimate
 from cache.fill import EmbeddingWork, Filled, ImageWork
-from cache.history import Run, known_costs, processor
-from cache.pool import MOST_RETRIES, Backend, Pool, leave
+from cache.run_log import Run, known_costs, processor
 from cache.spec import Spec, embedding_spec
 from cache.storage import CacheError, open_storage, refuse_unless_cache
+from cache.workers import MOST_RETRIES, Backend, Pool, leave
 from model.encoders import EncoderError, EngineName, choose, encode, load, resolve
 from pipeline.errors import InputError
 from pipeline.render import Style
@@ -41,7 +41,7 @@ from pipeline.splits import Fold, SplitChoice, make_folds, resolve_split
 from pipeline.table import SeasonTable
 from pipeline.views import Views, view_tables
 from pipeline.windows import Framing, steps_named
-from report.output import write_whole
+from report.atomic_write import write_whole
 from report.progress import stage_progress
 
 PREVIEW = "preview.png"
@@ -164,7 +164,7 @@ def render(args: Arguments) -> int:
         if share > MOST_OUTSIDE and args.style.y_range == "fixed":
             print(f"{name}: {share:.1%} of its values lie outside of its y-range and are drawn on the edge of the plot")
     if args.preview:
-        from cache.sheet import preview
+        from cache.contact_sheet import preview
 
         write_whole(Path(PREVIEW), preview(table, fold_ranges(table, folds[0]), args.style, 3, args.framing).save)
         print(f"{PREVIEW}: what will be drawn, beside the numbers")

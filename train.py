@@ -37,29 +37,29 @@ import pandas as pd
 from cache.spec import embedding_spec
 from cache.storage import CacheError
 from model.encoders import EncoderError, TunedOn
-from model.training.errors import Diverged, Lost, Refused
+from model.training.distributed import Processes, tell_launcher
+from model.training.errors import Diverged, ProcessLost, Refused
 from model.training.freezing import Freeze
-from model.training.loop import Listener, Silent, Trainer
 from model.training.precision import Precision, choose
-from model.training.processes import Processes, tell_launcher
 from model.training.sampling import Sampling
+from model.training.trainer import Listener, Silent, Trainer
 from pipeline.errors import InputError
-from report.live import TrainingDisplay
-from report.page import write_page
 from report.run import RunFolder
+from report.run_page import write_page
 from report.summary import print_scores, write_spread
-from report.tracking import Trackers, wanted_trackers
-from stages import completing, early, forecasting, yield_scores
+from report.trackers import Trackers, wanted_trackers
+from report.training_display import TrainingDisplay
+from stages import completion_stage, early_forecasts, yield_scores, yield_stage
 from stages.checkpoints import Checkpoints
 from stages.command_line import parse
 from stages.coverage import coverage
 from stages.ensemble import ForecastSetup
+from stages.epoch_log import EpochLog
 from stages.flags import Arguments, as_record, blocks_named, preset_of, schedule_of
-from stages.ground import Ground, prepare_ground, render_command
-from stages.identity import identity, rendering_seconds
-from stages.logging import EpochLog
-from stages.prepare import Prepared
-from stages.tuning import keep_copy, keep_tuned
+from stages.fold_data import FoldData
+from stages.run_inputs import RunInputs, prepare_ground, render_command
+from stages.run_metadata import identity, rendering_seconds
+from stages.tuned_encoder import keep_copy, keep_tuned
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except (InputError, EncoderError, Refused) as error:
         return failed(error, 2)
-    except (CacheError, OSError, Diverged, Lost) as error:
+    except (CacheError, OSError, Diverged, ProcessLost) as error:
         return failed(error, 1)
     except (Terminated, KeyboardInterrupt) as stop:
         run = getattr(stop, "run", None)
@@ -132,25 +132,25 @@ def train_seeds(args: Arguments, processes: Processes, command: str) -> None:
 def train(args: Arguments, processes: Processes, command: str) -> None:
     """Read, split, gather, train fold by fold, write the run: the whole program."""
     precision = choose(args.learning.precision, processes.device)
-    ground = prepare_ground(args)
-    args = ground.args
+    inputs = prepare_ground(args)
+    args = inputs.args
     trackers = wanted_trackers(args.run.tensorboard, args.run.wandb, args.run.mlflow)
-    run, keeper = open_run(args, ground, processes)
+    run, keeper = open_run(args, inputs, processes)
     outcomes: list[Any] = []
     began = time.perf_counter()
     with naming(run), listening(args, run, trackers) as listener:
         trainer = trainer_of(args, processes, precision, keeper, listener)
-        for ready in ground.prepared:
-            outcomes.append(train_fold(args, ready, ground, trainer))
+        for ready in inputs.prepared:
+            outcomes.append(train_fold(args, ready, inputs, trainer))
             if outcomes[-1].interrupted:
                 break
     if outcomes[-1].interrupted:
         print("interrupted: the best weights so far are kept, further folds are left out; --resume goes on")
-    seconds = {"read": ground.seconds, "train": time.perf_counter() - began}
+    seconds = {"read": inputs.seconds, "train": time.perf_counter() - began}
     if run is None or not processes.is_main:
         processes.wait()
         return
-    write_run(args, run, ground, outcomes, command, seconds)
+    write_run(args, run, inputs, outcomes, command, seconds)
     if not outcomes[-1].interrupted:
         keeper.remove()
     print_scores(run)
@@ -167,25 +167,25 @@ def naming(run: RunFolder | None) -> Iterator[None]:
         raise
 
 
-def open_run(args: Arguments, ground: Ground, processes: Processes) -> tuple[RunFolder | None, Checkpoints]:
+def open_run(args: Arguments, inputs: RunInputs, processes: Processes) -> tuple[RunFolder | None, Checkpoints]:
     """A new run folder, or the one that is resumed, with its checkpoints; only the main process gets to write."""
     limits = (args.run.checkpoints, args.run.checkpoint_seconds, args.run.checkpoint_steps)
     if args.run.resume:
         run = RunFolder.unfinished(args.run.resume)
         keeper = Checkpoints(run, *limits)
-        keeper.refuse_unless_alike(ground.fingerprints())
+        keeper.refuse_unless_alike(inputs.fingerprints())
         if processes.is_main:
             keeper.rewind_metrics()
         return run if processes.is_main else None, keeper
     if not processes.is_main:
         return None, Checkpoints(RunFolder(Path(os.devnull)), *limits)
-    name = f"{ground.table.name}-{args.model.preset}-{args.input.split}-seed{args.run.seed}"
+    name = f"{inputs.table.name}-{args.model.preset}-{args.input.split}-seed{args.run.seed}"
     run = RunFolder.create(args.run.out, args.stage, name)
-    record = as_record(args) | ({"from": str(ground.source.path)} if ground.source else {})
+    record = as_record(args) | ({"from": str(inputs.source.path)} if inputs.source else {})
     run.write_json("config.json", record)
     run.write_text("metrics.jsonl", "")  # learners other than the heads have no epochs
     keeper = Checkpoints(run, *limits)
-    keeper.start(ground.fingerprints())
+    keeper.start(inputs.fingerprints())
     return run, keeper
 
 
@@ -222,15 +222,17 @@ def trainer_of(
     )
 
 
-def train_fold(args: Arguments, ready: Prepared, ground: Ground, trainer: Trainer) -> Any:
+def train_fold(args: Arguments, ready: FoldData, inputs: RunInputs, trainer: Trainer) -> Any:
     """One fold of the stage."""
-    preset, source = preset_of(args), ground.source
+    preset, source = preset_of(args), inputs.source
     if args.stage == 1:
-        return completing.run_fold(ready, preset, trainer, args.sampling.balance, ground.seeing)
+        return completion_stage.run_fold(ready, preset, trainer, args.sampling.balance, inputs.seeing)
     if args.stage == 3 and source is not None:
-        return forecasting.run_stage_3(ready, source, trainer, args.sampling.balance)
-    completer = None if source is None else completing.load_model(source, ready.fold.name).to(trainer.processes.device)
-    return forecasting.run_stage_2(ready, preset, completer, setup_of(args), trainer)
+        return yield_stage.run_stage_3(ready, source, trainer, args.sampling.balance)
+    completer = (
+        None if source is None else completion_stage.load_model(source, ready.fold.name).to(trainer.processes.device)
+    )
+    return yield_stage.run_stage_2(ready, preset, completer, setup_of(args), trainer)
 
 
 def setup_of(args: Arguments) -> ForecastSetup:
@@ -250,22 +252,22 @@ def setup_of(args: Arguments) -> ForecastSetup:
 
 
 def write_run(
-    args: Arguments, run: RunFolder, ground: Ground, outcomes: Sequence[Any], command: str, seconds: dict[str, float]
+    args: Arguments, run: RunFolder, inputs: RunInputs, outcomes: Sequence[Any], command: str, seconds: dict[str, float]
 ) -> None:
     """Score the test rows and write the files of the contract, result.json last but for the page made of it."""
     began = time.perf_counter()
-    stage = completing if args.stage == 1 else forecasting
+    stage = completion_stage if args.stage == 1 else yield_stage
     metrics, baselines, guesses = stage.scores(outcomes, args.run.seed)
     predictions = stage.predictions(outcomes)
     more: dict[str, Any] = {}
     if args.stage > 1:
         more["coverage"] = coverage(predictions)
         more["best_baseline"] = yield_scores.best_baseline(predictions, guesses, baselines)
-        more["learners"] = forecasting.learners(outcomes)
-        more["learnt"] = {outcome.prepared.fold.name: forecasting.learnt(outcome) for outcome in outcomes}
-    if args.stage > 1 and ground.prepared[0].steps:
-        so_far = early.predictions(outcomes)
-        more["early"] = early.scores(ground.table, so_far, metrics, baselines)
+        more["learners"] = yield_stage.learners(outcomes)
+        more["learnt"] = {outcome.prepared.fold.name: yield_stage.learnt(outcome) for outcome in outcomes}
+    if args.stage > 1 and inputs.prepared[0].steps:
+        so_far = early_forecasts.predictions(outcomes)
+        more["early"] = early_forecasts.scores(inputs.table, so_far, metrics, baselines)
         run.write_predictions(so_far, "early.parquet")
     seconds["evaluate"] = time.perf_counter() - began
     run.write_predictions(predictions)
@@ -278,30 +280,30 @@ def write_run(
         run.write_baselines(guesses)
     run.write_weights(stage.weights(outcomes))
     run.write_json("fitted.json", {outcome.prepared.fold.name: stage.fitted(outcome) for outcome in outcomes})
-    tuned = write_tower(args, run, ground)
+    tuned = write_tower(args, run, inputs)
     run.write_json(
         "result.json",
         {
-            **identity(args, ground, outcomes, command),
+            **identity(args, inputs, outcomes, command),
             **tuned,
-            "from": None if ground.source is None else str(ground.source.path),
+            "from": None if inputs.source is None else str(inputs.source.path),
             "metrics": metrics,
             "baselines": baselines,
             **more,
-            "seconds": rendering_seconds(args, ground) | seconds,
+            "seconds": rendering_seconds(args, inputs) | seconds,
         },
     )
     write_page(run)
 
 
-def write_tower(args: Arguments, run: RunFolder, ground: Ground) -> dict[str, str]:
+def write_tower(args: Arguments, run: RunFolder, inputs: RunInputs) -> dict[str, str]:
     """Keep the tuned tower with the run; returns what result.json then says of encoder and embeddings, if it learnt."""
-    if ground.seeing is None:
-        keep_copy(run, ground.pictures, ground.source)
+    if inputs.seeing is None:
+        keep_copy(run, inputs.pictures, inputs.source)
         return {}
-    (fold,) = (ready.fold.name for ready in ground.prepared)
-    learnt = TunedOn(ground.table.fingerprint(), args.input.split, fold, args.run.seed)
-    encoder = keep_tuned(run, ground.seeing.tower, learnt)
+    (fold,) = (ready.fold.name for ready in inputs.prepared)
+    learnt = TunedOn(inputs.table.fingerprint(), args.input.split, fold, args.run.seed)
+    encoder = keep_tuned(run, inputs.seeing.tower, learnt)
     print(
         f"the tuned tower is an encoder of its own; `train.py --stage 2 --from {run.path}` reads its embeddings "
         f"after:\n    {render_command(args, preset_of(args), encoder.name)}"

@@ -101,7 +101,7 @@ def write_rows(store: Store, slabs: Sequence[Keys]) -> None:
     """Commit records and rows of slabs, without data and without syncing."""
     import xxhash
 
-    from cache.record import FORMAT
+    from cache.json_record import FORMAT
     from cache.storage import RECORD
     from cache.store import ROW, Commit, slab_id
 

@@ -16,7 +16,7 @@ from benchmarks.drawing import Row, fastest, row, seasons
 from cache.fill import colours
 from model.encoders import EncoderSpec, EngineName, resolve
 from model.encoders.encoder import load
-from model.encoders.sight import Sight
+from model.encoders.encoder_module import EncoderModule
 from pipeline.render import Style, draw
 
 PICTURES, ROUNDS, PLAIN_BATCHES = 64, 4, (16, 64)
@@ -36,7 +36,9 @@ def measure() -> list[Row]:
 
 def _rows(spec: EncoderSpec, plain: torch.nn.Module, ink: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> list[Row]:
     name = spec.label.removesuffix("/<path>")
-    images = Sight(spec, plain).images(torch.from_numpy(ink).float(), torch.from_numpy(rgb).float()).contiguous()
+    images = (
+        EncoderModule(spec, plain).images(torch.from_numpy(ink).float(), torch.from_numpy(rgb).float()).contiguous()
+    )
     reference = {size: PICTURES / fastest(lambda size=size: eager_loop(plain, images, size), ROUNDS)
                  for size in PLAIN_BATCHES}  # fmt: skip
     size = max(reference, key=lambda size: reference[size])

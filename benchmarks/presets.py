@@ -15,13 +15,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.drawing import fastest
 from benchmarks.runs import ENCODER, ROOT, Job, commits, results, spread
-from model.completion import CompletionTask, SeasonRows
-from model.parts import TimesCLIPConfig
+from model.completion_task import CompletionTask, SeasonRows
+from model.config import TimesCLIPConfig
 from model.presets import PRESETS, LinkName, Preset, PresetName
-from model.seasons import Season, Seen
+from model.season_tensors import SeasonTensors, WindowTensors
 from model.timesclip import TimesCLIP
-from model.training.loop import Trainer
-from model.training.schedule import Schedule
+from model.training.optim import Schedule
+from model.training.trainer import Trainer
 from report.run import commit, hardware
 
 VARIATES, STEPS, DIM, BATCH = 7, 36, 1280, 64
@@ -96,7 +96,7 @@ def cost(preset: Preset) -> tuple[int, float, float]:
     torch.manual_seed(0)
     model = TimesCLIP(config)
     first, second = (seen(frame, preset.use_vision) for _ in range(2))
-    season = Season(first, second, cut if whole else None)
+    season = SeasonTensors(first, second, cut if whole else None)
     if first.embeddings is not None:
         model.fit_features([first.embeddings])
     with FlopCounterMode(display=False) as counter:
@@ -107,11 +107,11 @@ def cost(preset: Preset) -> tuple[int, float, float]:
     return sum(p.numel() for p in model.parameters()), counter.get_total_flops() / 2 / BATCH, seconds
 
 
-def seen(steps: int, pictures: bool) -> Seen:
+def seen(steps: int, pictures: bool) -> WindowTensors:
     """A made window."""
     values = torch.randn(BATCH, VARIATES, steps)
     vectors = torch.randn(BATCH, VARIATES, DIM).half() if pictures else None
-    return Seen(values, torch.ones_like(values, dtype=torch.bool), vectors)
+    return WindowTensors(values, torch.ones_like(values, dtype=torch.bool), vectors)
 
 
 def forecasts(title: str, tables: dict[tuple[str, str], dict[Any, list[dict[str, Any]]]]) -> list[str]:

@@ -23,7 +23,7 @@ from benchmarks.alone import forget_peak, open_and_sort, peak, write_rows
 from benchmarks.drawing import STEPS, row, seasons
 from benchmarks.planning import AIM, AIM_NAME
 from cache.catalog import Entry
-from cache.cluster import drain
+from cache.dask_workers import drain
 from cache.fill import EmbeddingWork, ImageWork, wanted_keys
 from cache.spec import embedding_spec
 from cache.storage import open_storage

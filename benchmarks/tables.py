@@ -20,7 +20,7 @@ import ablate
 from benchmarks.runs import CARDS, ROOT, command
 from report.run import hardware
 from verdict.arms import WITH, WITHOUT
-from verdict.matrix import slug
+from verdict.runner import slug
 
 PAIR = ("timesclip", "language-only")
 LEAST = (*PAIR, "convolutions")

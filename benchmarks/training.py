@@ -19,20 +19,20 @@ from numpy.typing import NDArray
 
 from benchmarks.drawing import Row, fastest, figures_saved_one_by_one, row, seasons
 from benchmarks.embedding import eager_loop, efficientnet_as_published
-from cache.dataset import colours
+from cache.embeddings import colours
 from cache.spec import embedding_spec
 from cache.store import Store
-from model.completion import CompletionTask, SeasonRows
+from model.completion_task import CompletionTask, SeasonRows
+from model.config import TimesCLIPConfig
 from model.encoders import resolve
+from model.encoders.backends import choose
 from model.encoders.encoder import load
-from model.encoders.engine import choose
-from model.encoders.sight import Sight
-from model.parts import TimesCLIPConfig
-from model.seasons import Season, Seen, seen_through
+from model.encoders.encoder_module import EncoderModule
+from model.season_tensors import SeasonTensors, WindowTensors, seen_through
 from model.timesclip import TimesCLIP
-from model.training.loop import Trainer
-from model.training.schedule import Schedule
-from model.yields import HeadShape, YieldRows, refit_head
+from model.training.optim import Schedule
+from model.training.trainer import Trainer
+from model.yield_head import HeadShape, YieldRows, refit_head
 from pipeline.keys import colour_keys
 from pipeline.render import Style, draw
 from pipeline.series import fold_ranges, series_blocks
@@ -48,7 +48,7 @@ PROGRAM = """
 import sys, threading, time
 import torch._dynamo
 import train
-from stages import logging
+from stages import epoch_log
 peak = 0
 def watch():
     global peak
@@ -64,7 +64,7 @@ def on_step(self, phase, epoch, step, steps):
     if not First.told:
         First.told = True
         print("first step", time.perf_counter() - started, flush=True)
-logging.EpochLog.on_step = on_step
+epoch_log.EpochLog.on_step = on_step
 code = train.main(sys.argv[1:])
 print("peak", peak)
 sys.exit(code)
@@ -83,11 +83,11 @@ def epochs() -> list[Row]:
     vectors = np.random.default_rng(0).normal(size=(2, SAMPLES, VARIATES, DIM)).astype(np.float16)
     half = STEPS // 2
     frames = ((0, half, half), (half, STEPS, STEPS))
-    cached = Season(  # as the reader leaves them
+    cached = SeasonTensors(  # as the reader leaves them
         *(seen_through(values.astype(np.float64), observed, frame, vectors[at]) for at, frame in enumerate(frames))
     )
-    memory = Season(*(_contiguous(half) for half in (cached.first, cached.second)))
-    blind = Season(memory.first.without_pictures(), memory.second.without_pictures())
+    memory = SeasonTensors(*(_contiguous(half) for half in (cached.first, cached.second)))
+    blind = SeasonTensors(memory.first.without_pictures(), memory.second.without_pictures())
     runs = [_epoch(season) for season in (cached, memory, blind)]
     from_cache, in_memory, language = _interleaved(runs)
     plots = SAMPLES * VARIATES  # stage 1 reads the first half of each season
@@ -126,7 +126,9 @@ def encoders(values: NDArray[np.float32], observed: NDArray[np.bool_]) -> list[t
     halves = [np.ascontiguousarray(array[:10, :, : STEPS // 2]).reshape(-1, STEPS // 2) for array in (values, observed)]
     ink, rgb = draw(*halves, Style()), np.ascontiguousarray(colours((10, VARIATES)).reshape(-1, 3))
     spec, plain = resolve("efficientnet-lite0"), efficientnet_as_published().eval()
-    images = Sight(spec, plain).images(torch.from_numpy(ink).float(), torch.from_numpy(rgb).float()).contiguous()
+    images = (
+        EncoderModule(spec, plain).images(torch.from_numpy(ink).float(), torch.from_numpy(rgb).float()).contiguous()
+    )
     engine, ours = choose("auto")[0], load(spec)
     return [
         ("eager float32 torch", fastest(lambda: eager_loop(plain, images, len(ink)), 2) / len(ink)),
@@ -163,7 +165,7 @@ def _measured(folder: Path, data: Path, cache: Path) -> list[Row]:
     ]  # fmt: skip
 
 
-def _epoch(season: Season) -> Callable[[], object]:
+def _epoch(season: SeasonTensors) -> Callable[[], object]:
     """One epoch of stage 1 on three quarters of the samples, without validation."""
     torch.manual_seed(0)
     pictures = [half.embeddings for half in (season.first, season.second) if half.embeddings is not None]
@@ -183,10 +185,10 @@ def _interleaved(runs: list[Callable[[], object]]) -> list[float]:
     return best
 
 
-def _contiguous(seen: Seen) -> Seen:
+def _contiguous(seen: WindowTensors) -> WindowTensors:
     assert seen.embeddings is not None
     copied = seen.embeddings.clone(memory_format=torch.contiguous_format)
-    return Seen(seen.values.clone(), seen.observed.clone(), copied, start=seen.start)
+    return WindowTensors(seen.values.clone(), seen.observed.clone(), copied, start=seen.start)
 
 
 def _cached_table(folder: Path) -> tuple[Path, Path]:

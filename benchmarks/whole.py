@@ -28,7 +28,7 @@ from benchmarks.drawing import Row, row, seasons
 from cache import shard
 from cache.catalog import entries
 from cache.fill import colours
-from cache.history import history
+from cache.run_log import history
 from cache.storage import open_storage
 from cache.store import Store
 from model.encoders import encode, resolve

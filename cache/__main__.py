@@ -20,10 +20,10 @@ from typing import Any
 import tyro
 
 from cache.catalog import entries
+from cache.contact_sheet import choose, contact_sheet
 from cache.fsck import check, draw_again, repair
 from cache.gc import claims, garbage, sweep
-from cache.history import history, totals
-from cache.sheet import choose, contact_sheet
+from cache.run_log import history, totals
 from cache.storage import CacheError, Storage, open_storage
 from cache.store import MissingRows, Store, content_digest, slabs_of
 from pipeline.errors import InputError
@@ -32,7 +32,7 @@ from pipeline.series import fold_variants
 from pipeline.sources import read
 from pipeline.splits import SplitName, make_folds
 from pipeline.windows import Framing
-from report.output import refuse_unless_possible, write_whole
+from report.atomic_write import refuse_unless_possible, write_whole
 from report.progress import stage_progress
 
 

@@ -18,7 +18,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from cache.index import Keys
-from cache.record import parse_record
+from cache.json_record import parse_record
 from cache.storage import CacheError, Found, Storage, open_storage
 from pipeline.series import SeriesBlock
 from pipeline.table import SeasonTable

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from cache.index import Keys, halves
 from cache.plan import Plan, plan
-from cache.pool import GivenUp, Pool
 from cache.spec import Spec, image_spec
 from cache.storage import CacheError
 from cache.store import Reader, Slab, Store, slab_id
+from cache.workers import Pool, RetriesExhausted
 from pipeline.keys import colour_keys
 from pipeline.render import PALETTE, Style, draw_vertices, vertices
 from pipeline.series import SeriesBlock
@@ -147,7 +147,7 @@ def embed_slab(job: EmbedJob) -> tuple[int, int]:
     return _commit(job, job.encode(_pictures(job), job.rgb))
 
 
-def _embed_here(jobs: Iterator[EmbedJob], done: Callable[[tuple[int, int]], None]) -> list[GivenUp]:
+def _embed_here(jobs: Iterator[EmbedJob], done: Callable[[tuple[int, int]], None]) -> list[RetriesExhausted]:
     """Embed slabs in this process. While one is embedded, the next one is read and the last one is committed."""
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         read = ((job, reader.submit(_pictures, job)) for job in jobs)
@@ -241,7 +241,7 @@ class EmbeddingWork:
 def _fill(
     store: Store,
     plan: Plan,
-    work: Callable[[Callable[[tuple[int, int]], None]], Sequence[GivenUp]],
+    work: Callable[[Callable[[tuple[int, int]], None]], Sequence[RetriesExhausted]],
     progress: Progress,
 ) -> Filled:
     started, written, size = time.perf_counter(), 0, 0

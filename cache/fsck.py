@@ -11,7 +11,7 @@ import numpy as np
 from cache import shard
 from cache.catalog import Entry, entry_files
 from cache.fill import wanted_keys
-from cache.history import Run, run_files
+from cache.run_log import Run, run_files
 from cache.spec import image_spec
 from cache.storage import CacheError, Folder, Storage, open_storage
 from cache.store import READ_ROWS, OtherVersion, Reader, Slab, Store, slabs_of

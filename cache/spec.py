@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import xxhash
 
-from cache.record import FORMAT, parse_versioned
+from cache.json_record import FORMAT, parse_versioned
 from pipeline.render import PALETTE, RENDERER_VERSION, Style
 
 Kind = Literal["images", "embeddings"]

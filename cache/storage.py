@@ -39,7 +39,7 @@ SETTINGS = {
 }
 
 Spared = Callable[[float], bool]  # told when what was taken out of sight was modified -> whether it stays
-Crash = Callable[[str], None]  # called with the name of each step before it begins; tests raise or exit there
+FaultHook = Callable[[str], None]  # called with the name of each step before it begins; tests raise or exit there
 
 
 class CacheError(Exception):
@@ -91,7 +91,7 @@ class Storage(Protocol):
         """Whether `commit` has been through for `folder`."""
 
     def commit(
-        self, folder: str, files: Mapping[str, bytes], record: bytes, check: Callable[[str], None], crash: Crash
+        self, folder: str, files: Mapping[str, bytes], record: bytes, check: Callable[[str], None], crash: FaultHook
     ) -> None:
         """Write `files` below `folder`, `check` the written folder, then make it visible together with its record."""
 
@@ -198,7 +198,7 @@ class Folder:
         return (self._path(folder) / RECORD).exists()
 
     def commit(
-        self, folder: str, files: Mapping[str, bytes], record: bytes, check: Callable[[str], None], crash: Crash
+        self, folder: str, files: Mapping[str, bytes], record: bytes, check: Callable[[str], None], crash: FaultHook
     ) -> None:
         final = self._path(folder)
         staging = final.with_name(f".{final.name}-{uuid.uuid4().hex}")
@@ -316,7 +316,7 @@ class Bucket:
         return bool(self.commits(folder))
 
     def commit(
-        self, folder: str, files: Mapping[str, bytes], record: bytes, check: Callable[[str], None], crash: Crash
+        self, folder: str, files: Mapping[str, bytes], record: bytes, check: Callable[[str], None], crash: FaultHook
     ) -> None:
         mine = f"{folder}/{uuid.uuid4().hex}"
         crash("create")

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from cache import shard
 from cache.index import KeyIndex, Keys, halves
-from cache.record import FORMAT, OtherFormat, parse_versioned
+from cache.json_record import FORMAT, OtherFormat, parse_versioned
 from cache.spec import Spec
 from cache.storage import RECORD, CacheError, Folder, Storage, open_storage
 

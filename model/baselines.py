@@ -12,7 +12,7 @@ from model.learners.features import FeatureMap
 from model.learners.tabular import GP, Tabular, TabularRows
 from model.learners.trees import Forest
 from model.offset import KnownYields, Offset
-from model.seasons import Season, Seen
+from model.season_tensors import SeasonTensors, WindowTensors
 
 Rows = NDArray[np.int64]
 Numbers = NDArray[np.float64]
@@ -83,10 +83,10 @@ def _convolutions(values: NDArray[np.float32], observed: NDArray[np.bool_], lear
     return FeatureMap.fit(_season(values, observed), learnt, ("numbers", "convolutions"), seed=seed)
 
 
-def _season(values: NDArray[np.float32], observed: NDArray[np.bool_]) -> Season:
+def _season(values: NDArray[np.float32], observed: NDArray[np.bool_]) -> SeasonTensors:
     seen = torch.from_numpy(observed.copy())
-    whole = Seen(torch.where(seen, torch.from_numpy(values.copy()), 0), seen)
-    return Season(whole, whole, 1)
+    whole = WindowTensors(torch.where(seen, torch.from_numpy(values.copy()), 0), seen)
+    return SeasonTensors(whole, whole, 1)
 
 
 def filled(values: NDArray[np.float32], observed: NDArray[np.bool_], learnt: Rows) -> Numbers:

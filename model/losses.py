@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.parts import AlignmentName
-from model.training.processes import ALONE, Processes
+from model.config import AlignmentName
+from model.training.distributed import ALONE, Processes
 
 LOWEST_LOG_TEMPERATURE = math.log(1 / 100)  # CLIP's bound on the logit scale: Radford et al. 2021, section 2.5
 SAMPLE_SHARE = 0.7  # of the hierarchical alignment; the rest is within samples (plan B of the seed document)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from model.parts import Parts
+from model.config import Parts
 
 FramingName = Literal["halves", "season"]
 LinkName = Literal["frozen", "error", "scratch"]

@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.backbones import Backbone, build, rebuild
+from model.config import TimesCLIPConfig
 from model.dropout import Dropout
-from model.language import Language, VariateSelection
 from model.norms import FeatureNorm, instance_norm
-from model.parts import TimesCLIPConfig
+from model.text_branch import Language, VariateSelection
 
 
 class TimesCLIPOutput(NamedTuple):

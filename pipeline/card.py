@@ -177,7 +177,7 @@ class ExcludeCard(_Part):
             raise ValueError("`exclude` must name years (`before`, `after`), a `year`, a `place` or a `sample_id`")
         return self
 
-    def keys_told(self) -> str:
+    def describe_keys(self) -> str:
         """What it matches, as the card spells it."""
         return ", ".join(f"{key} = {value!r}" for key, value in self._keys().items())
 

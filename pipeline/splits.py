@@ -54,12 +54,12 @@ def resolve_split(
             passed_over.append(str(error).split(". Use")[0])
             continue
         optimistic = "; rows of one place and year may train and test, so scores are optimistic" * (split == "random")
-        reason = f" because {'; '.join(passed_over)}" if passed_over else f": {_years_told(table.year)}"
+        reason = f" because {'; '.join(passed_over)}" if passed_over else f": {_name_years(table.year)}"
         return split, f"--split auto takes {split}{reason}{optimistic}"
     raise InputError(f"--split auto finds no split that fits: {'; '.join(passed_over)}. Add years, places or samples.")
 
 
-def _years_told(year: NDArray[np.int64]) -> str:
+def _name_years(year: NDArray[np.int64]) -> str:
     years = np.unique(year)
     return f"the table has {len(years)} years, {years[0]} to {years[-1]}"
 

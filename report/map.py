@@ -12,9 +12,9 @@ import tyro
 from pipeline.errors import InputError
 from pipeline.sources import read
 from pipeline.sources.shapes import shapes_of
-from report.output import refuse_unless_possible
+from report.atomic_write import refuse_unless_possible
+from report.forecast_files import write_table
 from report.run import RunFolder
-from report.tables import write_table
 
 
 @dataclass(frozen=True)

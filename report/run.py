@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from pipeline.errors import InputError
-from report.output import write_whole
+from report.atomic_write import write_whole
 
 WEIGHTS = "model.safetensors"
 HERE = Path(__file__).resolve().parents[1]

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.errors import InputError
-from report.page import metric_rows, verdict
 from report.run import RunFolder, complete_runs
+from report.run_page import metric_rows, verdict
 
 COLUMNS = {
     1: ("rmse_over_range", "mse_standardised", "mae_standardised", "alignment"),

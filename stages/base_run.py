@@ -12,8 +12,8 @@ from pipeline.splits import Fold
 from pipeline.table import SeasonTable
 from report.run import RunFolder, complete_runs
 from stages.flags import CACHE, Arguments, control_of, part_flags, preset_of
-from stages.prepare import Pictures
-from stages.tuning import has_tower
+from stages.fold_data import Pictures
+from stages.tuned_encoder import has_tower
 
 
 def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], pictures: Pictures | None) -> RunFolder | None:

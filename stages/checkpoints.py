@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from model.training.saved import Saved
+from model.training.state import TrainingState
 from pipeline.errors import InputError
 from report.run import RunFolder
 
@@ -64,13 +64,13 @@ class Checkpoints:
         known = [_read_json(path).get("metrics_bytes", 0) for path in self.root.glob("*/*/*/numbers.json")]
         self.run.cut_metrics(max(known, default=0))
 
-    def load(self, phase: str) -> Saved | None:
+    def load(self, phase: str) -> TrainingState | None:
         """The newest state of a phase. Raises InputError, naming the folder, when it is damaged."""
         folder = self.root / phase
         done = folder / "finished"
         if done.is_dir():
             best, numbers = _tensors(done, "best"), _read_json(done / "numbers.json")
-            return Saved({}, best, {}, numbers, finished=True, forecasts=_forecasts(done))
+            return TrainingState({}, best, {}, numbers, finished=True, forecasts=_forecasts(done))
         states = _states(folder)
         if not states:
             return None
@@ -78,13 +78,13 @@ class Checkpoints:
         numbers = _read_json(states[-1] / "numbers.json")
         best = _tensors(folder / numbers["best"], "weights")
         weights, optimizer = _tensors(states[-1], "weights"), _tensors(states[-1], "optimizer")
-        return Saved(weights, best, optimizer, numbers, forecasts=_forecasts(states[-1]))
+        return TrainingState(weights, best, optimizer, numbers, forecasts=_forecasts(states[-1]))
 
     def due(self) -> bool:
         """Whether enough seconds have passed since the last one."""
         return time.monotonic() - self.saved_at >= self.seconds
 
-    def save(self, phase: str, saved: Saved) -> None:
+    def save(self, phase: str, saved: TrainingState) -> None:
         """Keep a state, delete the oldest. Raises InputError when the disk is full: those before it are untouched."""
         folder = self.root / phase
         try:

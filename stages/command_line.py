@@ -17,7 +17,7 @@ import tyro
 
 from pipeline.errors import InputError
 from pipeline.render import Style
-from stages.contradictions import refuse_changes, refuse_contradictions
+from stages.flag_checks import refuse_changes, refuse_contradictions
 from stages.flags import Arguments, DataFlags, LearningFlags, ModelFlags, RunFlags, SamplingFlags, flag_names
 
 # Flags of runs made before, their default, and what to do where they had another value.

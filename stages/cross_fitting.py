@@ -17,9 +17,9 @@ from model.cross_fitting import ensemble_weights
 from model.offset import Offset
 from pipeline.splits import Fold
 from pipeline.table import SeasonTable
-from stages.forecaster import Anomalies, ReadingFit, Tonnes, Yields, combined
-from stages.offsets import Rows, groups_of
-from stages.prepare import Prepared, Reading
+from stages.fold_data import FoldData, Reading
+from stages.fold_offset import Rows, groups_of
+from stages.yield_forecaster import Anomalies, ReadingFit, Tonnes, Yields, combined
 from stages.yield_learners import LabelledRows, Split, YieldLearner, prior_weights
 
 
@@ -41,7 +41,7 @@ class CrossFit:
     rows, group [n]; offset [n] t/ha without the row's own group; members: for each reading, by learner
     """
 
-    prepared: Prepared
+    prepared: FoldData
     readings: Sequence[Reading]
     rows: Rows
     group: NDArray[np.generic]
@@ -54,7 +54,7 @@ class CrossFit:
         splits: Sequence[Split],
         rows: Rows,
         readings: Sequence[Reading],
-        prepared: Prepared,
+        prepared: FoldData,
     ) -> CrossFit:
         """Let every learner fit every split, and put the left-out rows together again."""
         at = [np.searchsorted(rows, split.left_out.rows) for split in splits]

@@ -9,19 +9,19 @@ from typing import Literal
 import numpy as np
 
 from model.calibration import IntervalName
-from model.completion import continued
+from model.completion_task import continued
 from model.cross_fitting import parts_of
 from model.learners.features import BlockName
 from model.learners.tabular import RIDGE
 from model.offset import OffsetName
 from model.presets import Preset
 from model.timesclip import TimesCLIP
-from model.training.loop import Trainer
+from model.training.trainer import Trainer
 from stages.cross_fitting import CrossFit, chosen_readings, splits_of
-from stages.forecast import Forecast, as_of_steps
-from stages.forecaster import FEATURE_BATCH, NEURAL, Forecaster, combined
-from stages.offsets import Rows, fold_offset, groups_of, known_in
-from stages.prepare import Prepared
+from stages.fold_data import FoldData
+from stages.fold_offset import Rows, fold_offset, groups_of, known_in
+from stages.yield_forecast import Forecast, as_of_steps
+from stages.yield_forecaster import FEATURE_BATCH, NEURAL, Forecaster, combined
 from stages.yield_learners import (
     MEMBERS,
     LabelledRows,
@@ -51,7 +51,7 @@ class ForecastSetup:
 
 
 def forecast_by_ensemble(
-    prepared: Prepared, preset: Preset, encoder: TimesCLIP, setup: ForecastSetup, trainer: Trainer
+    prepared: FoldData, preset: Preset, encoder: TimesCLIP, setup: ForecastSetup, trainer: Trainer
 ) -> Forecast:
     """Cross-fit every learner on training and validation rows, weigh them, fit them again on all, read the test rows.
 
@@ -102,7 +102,7 @@ def forecast_by_ensemble(
 
 
 def learners_of(
-    prepared: Prepared, preset: Preset, encoder: TimesCLIP, setup: ForecastSetup, trainer: Trainer, learnt: Rows
+    prepared: FoldData, preset: Preset, encoder: TimesCLIP, setup: ForecastSetup, trainer: Trainer, learnt: Rows
 ) -> tuple[NeuralHeads | None, TabularLearners | None]:
     """The learners that the setup names, ready to fit."""
     names, table, fold = MEMBERS[setup.learner], prepared.table, prepared.fold

@@ -11,20 +11,20 @@ from typing import Annotated, Any, Literal, get_args
 import tyro
 
 from model.calibration import IntervalName
+from model.config import AlignmentName, PaddingName, Parts, PositionName, fitting_patch
 from model.learners.features import BlockName
 from model.offset import OffsetName
-from model.parts import AlignmentName, PaddingName, Parts, PositionName, fitting_patch
 from model.presets import PRESETS, LinkName, Preset, PresetName
+from model.training.distributed import DeviceName
+from model.training.optim import Schedule
 from model.training.precision import PrecisionName
-from model.training.processes import DeviceName
-from model.training.schedule import Schedule
 from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.splits import SplitChoice, resolve_split
 from pipeline.table import SeasonTable
 from pipeline.views import Views
 from pipeline.windows import windows
-from stages.prepare import ControlName
+from stages.fold_data import ControlName
 from stages.yield_learners import LearnerName
 
 CACHE = "image_cache"

@@ -13,21 +13,21 @@ import torch
 from torch import Tensor
 
 from model.calibration import IntervalName, conformal_margin, margin_over_years
-from model.completion import SeasonRows, fit_features
-from model.finetuning import FinetuningTask, LabelledSeason, SeasonForecaster
+from model.completion_task import SeasonRows, fit_features
+from model.config import TimesCLIPConfig
+from model.joint_finetuning import FinetuningTask, LabelledSeason, SeasonForecaster
 from model.offset import Offset
-from model.parts import TimesCLIPConfig
-from model.seasons import Season, joined
+from model.season_tensors import SeasonTensors, joined
 from model.timesclip import TimesCLIP
-from model.training.loop import Fit, Trainer
-from model.training.placement import placed
+from model.training.device_memory import move_to_device
 from model.training.sampling import balancing_weights
-from model.yields import AnomalyScale, HeadShape, YieldEnsemble
+from model.training.trainer import Fit, Trainer
+from model.yield_head import AnomalyScale, HeadShape, YieldEnsemble
 from pipeline.table import SeasonTable
-from stages.forecast import Forecast, as_of_steps
-from stages.forecaster import NEURAL, Anomalies, Forecaster, Neural, ReadingFit, Tonnes, Yields, combined
-from stages.offsets import Rows, known_in
-from stages.prepare import Prepared
+from stages.fold_data import FoldData
+from stages.fold_offset import Rows, known_in
+from stages.yield_forecast import Forecast, as_of_steps
+from stages.yield_forecaster import NEURAL, Anomalies, Forecaster, Neural, ReadingFit, Tonnes, Yields, combined
 from stages.yield_learners import LabelledRows
 
 ALONE = {NEURAL: 1.0}  # weights: the heads are the only learner
@@ -46,7 +46,7 @@ class JointTraining:
 
     start: Callable[[Tensor], SeasonForecaster]
     table: SeasonTable
-    seasons: Sequence[Season]
+    seasons: Sequence[SeasonTensors]
     readings: Sequence[int]
     trainer: Trainer
     completion: float
@@ -54,9 +54,9 @@ class JointTraining:
     balance: bool
     completer: TimesCLIP | None = None
 
-    def placed(self) -> JointTraining:
+    def move_to_device(self) -> JointTraining:
         """The same with its seasons on the trainer's device."""
-        return replace(self, seasons=placed(self.seasons, self.trainer.processes.device))
+        return replace(self, seasons=move_to_device(self.seasons, self.trainer.processes.device))
 
     def fit(self, rows: LabelledRows, valid: LabelledRows, phase: str) -> tuple[Neural, Fit]:
         """Fit the rows; the validation rows choose the epoch."""
@@ -96,7 +96,7 @@ class JointTraining:
 
 
 def new_forecaster(
-    config: TimesCLIPConfig, season: Season, rows: Tensor, members: int, shape: HeadShape
+    config: TimesCLIPConfig, season: SeasonTensors, rows: Tensor, members: int, shape: HeadShape
 ) -> SeasonForecaster:
     """Encoder and heads with new weights, their norms fitted on the rows [n] that are learnt from."""
     encoder = TimesCLIP(config)
@@ -110,7 +110,7 @@ def new_forecaster(
 
 
 def forecast_jointly(
-    prepared: Prepared, joint: JointTraining, offset: Offset, interval: IntervalName = "pooled"
+    prepared: FoldData, joint: JointTraining, offset: Offset, interval: IntervalName = "pooled"
 ) -> Forecast:
     """Fit encoder and heads on the training rows, choose the epoch on validation rows, fit again on both.
 

@@ -15,20 +15,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.config import TimesCLIPConfig
 from model.cross_fitting import best_epoch_of_all
 from model.learners.features import BlockName, FeatureMap, Features
 from model.learners.tabular import BOOSTING, EXTRA_TREES, GP, GP_NO_YEAR, RIDGE, Tabular, TabularRows
 from model.offset import Offset
-from model.parts import TimesCLIPConfig
-from model.seasons import Season
+from model.season_tensors import SeasonTensors
 from model.timesclip import TimesCLIP
-from model.training.loop import Trainer
 from model.training.sampling import balancing_weights
-from model.yields import AnomalyScale, HeadShape, YieldRows, refit_head, train_head
+from model.training.trainer import Trainer
+from model.yield_head import AnomalyScale, HeadShape, YieldRows, refit_head, train_head
 from pipeline.splits import Fold
 from pipeline.table import SeasonTable
-from stages.forecaster import NEURAL, Anomalies, Neural, encoded, static_of
-from stages.offsets import Rows, known_in
+from stages.fold_offset import Rows, known_in
+from stages.yield_forecaster import NEURAL, Anomalies, Neural, encoded, static_of
 
 LearnerName = Literal["ensemble", "neural", "gp", "trees", "ridge"]
 MEMBERS: dict[LearnerName, tuple[str, ...]] = {
@@ -44,7 +44,7 @@ KINDS = {NEURAL: "neural", GP: "gp", GP_NO_YEAR: "gp", EXTRA_TREES: "trees", BOO
 QUANTILES = (0.05, 0.5, 0.95)
 
 
-def head_shape(config: TimesCLIPConfig, season: Season, table: SeasonTable, quantiles: bool) -> HeadShape:
+def head_shape(config: TimesCLIPConfig, season: SeasonTensors, table: SeasonTable, quantiles: bool) -> HeadShape:
     """The sizes of yield heads on an encoder's features of a season."""
     levels = QUANTILES if quantiles else ()
     windows, static = len(season.windows), len(table.static_names)
@@ -113,7 +113,7 @@ class NeuralHeads:
         self,
         encoder: TimesCLIP,
         table: SeasonTable,
-        seasons: Sequence[Season],
+        seasons: Sequence[SeasonTensors],
         readings: Sequence[int],
         members: int,
         shape: HeadShape,
@@ -182,7 +182,7 @@ class TabularLearners:
         self,
         names: Sequence[str],
         table: SeasonTable,
-        seasons: Sequence[Season],
+        seasons: Sequence[SeasonTensors],
         readings: Sequence[int],
         blocks: Sequence[BlockName],
         encoder: TimesCLIP | None,

@@ -13,9 +13,9 @@ from model.baselines import yield_baselines
 from model.calibration import paired_difference
 from model.metrics import nrmse_by_year, yield_metrics
 from pipeline.splits import joined_places
-from stages.forecast import Forecast
-from stages.forecaster import Tonnes, Yields
-from stages.prepare import Prepared
+from stages.fold_data import FoldData
+from stages.yield_forecast import Forecast
+from stages.yield_forecaster import Tonnes, Yields
 
 
 def predictions(outcomes: Sequence[Forecast]) -> pd.DataFrame:
@@ -27,7 +27,7 @@ def predictions(outcomes: Sequence[Forecast]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def rows_of(prepared: Prepared, valid: Yields, test: Yields) -> pd.DataFrame:
+def rows_of(prepared: FoldData, valid: Yields, test: Yields) -> pd.DataFrame:
     """The columns of `predictions` for one fold."""
     table, fold = prepared.table, prepared.fold
     frames = [

@@ -20,7 +20,7 @@ def pytest_configure() -> None:
 def networks_of_the_tests(tmp_path_factory):
     """Converted networks are kept here, not among those of the person who runs the tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("model.encoders.kept.FOLDER", tmp_path_factory.mktemp("networks"))
+        patch.setattr("model.encoders.openvino_cache.FOLDER", tmp_path_factory.mktemp("networks"))
         yield
 
 

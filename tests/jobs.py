@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from verdict.matrix import Job, Step
+from verdict.runner import Job, Step
 
 WRITES = "(out / 'result.json').write_text(json.dumps({'interrupted': False}))"
 

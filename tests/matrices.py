@@ -1,4 +1,4 @@
-"""A finished matrix without training: folders as train.py and verdict.controls leave them, forecasts made up."""
+"""A finished matrix without training: folders of train.py and verdict.kernel_baselines, with invented forecasts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 import ablate
 from verdict.arms import MAPS
-from verdict.rendering import FILE
+from verdict.render_costs import FILE
 
 BASELINES = ("global mean", "place mean", "offset alone", "ridge")
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model.completion import CompletionTask, SeasonRows
-from model.parts import TimesCLIPConfig
-from model.seasons import Season, Seen
+from model.completion_task import CompletionTask, SeasonRows
+from model.config import TimesCLIPConfig
+from model.season_tensors import SeasonTensors, WindowTensors
 from model.timesclip import TimesCLIP
 
 X = torch.linspace(-1, 1, 10)[:, None]
@@ -59,8 +59,8 @@ def season(samples=24, variates=3, steps=12, dim=16, seed=0):
     for _ in range(2):
         observed = torch.rand(samples, variates, steps, generator=rng) > 0.15
         values = torch.where(observed, torch.randn(samples, variates, steps, generator=rng), 0)
-        halves.append(Seen(values, observed, torch.randn(samples, variates, dim, generator=rng).half()))
-    return Season(*halves)
+        halves.append(WindowTensors(values, observed, torch.randn(samples, variates, dim, generator=rng).half()))
+    return SeasonTensors(*halves)
 
 
 def completion_task(samples=24, dropout=0.0, seed=0, views=0, weights=None):

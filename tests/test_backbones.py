@@ -21,7 +21,7 @@ from model.backbones import Backbone, bert, build, rebuild
 from model.backbones.transformer import Transformer
 from model.encoders import EncoderError
 from model.training.freezing import Freeze
-from model.training.schedule import Schedule, optimizer_of
+from model.training.optim import Schedule, optimizer_of
 from tests import reference_model
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -30,10 +30,10 @@ from cache.catalog import entries
 from cache.fill import ImageWork, wanted_keys
 from cache.fsck import check
 from cache.gc import garbage, sweep
-from cache.pool import Pool
 from cache.spec import image_spec
 from cache.storage import RECORD, Bucket, CacheError, Folder, open_storage
 from cache.store import Store, content_digest, slabs_of
+from cache.workers import Pool
 from tests.servers import ROOT, free_port, process, s3_server, s3_settings, tiny_card, wait_until
 from tests.test_fill import STYLE, block
 from tests.test_gc import INSTANTS, SLAB_ROWS, STEPS, collect_garbage, meeting, refuse_unless_whole, run_in_steps
@@ -180,7 +180,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import tests.test_fill as t
 from cache.fill import ImageWork
-from cache.pool import Pool
+from cache.workers import Pool
 work = ImageWork.of(sys.argv[2], t.STYLE, [t.block(samples=int(sys.argv[3]))], 8)
 work.run(Pool(int(sys.argv[4]), sys.argv[5]), lambda rows: None)
 """

@@ -22,22 +22,21 @@ import render_cache
 from cache.__main__ import collect
 from cache.__main__ import main as cache_main
 from cache.catalog import Entry, entries
-from cache.dataset import choose_store, embeddings
+from cache.embeddings import choose_store, embeddings
 from cache.fill import EmbeddingWork, ImageWork
 from cache.fsck import check
-from cache.history import Run, history
-from cache.pool import Pool
+from cache.run_log import Run, history
 from cache.spec import FORMAT, embedding_spec, image_spec
 from cache.storage import CacheError, open_storage
 from cache.store import Store, content_digest, slab_id
+from cache.workers import Pool
 from pipeline.keys import colour_keys, series_keys
 from pipeline.render import PALETTE, Style, vertices
 from pipeline.series import fold_variants
 from pipeline.sources import read
 from pipeline.splits import make_folds
 from tests.conftest import CARD, small_seasons
-from tests.servers import s3_server, s3_settings
-from tests.stranger import (
+from tests.independent_reader import (
     COMMIT,
     NAMES,
     PAGE,
@@ -54,6 +53,7 @@ from tests.stranger import (
     vertices_of,
     zarr_json,
 )
+from tests.servers import s3_server, s3_settings
 from tests.test_fill import STYLE, block, fill
 
 SIZE = 32
@@ -104,7 +104,7 @@ def namespace_of(root, kind):
 
 
 def test_the_reader_uses_nothing_of_ours():
-    tree = ast.parse((Path(__file__).parent / "stranger.py").read_text())
+    tree = ast.parse((Path(__file__).parent / "independent_reader.py").read_text())
     nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {alias.name for node in nodes for alias in node.names} | {getattr(node, "module", None) for node in nodes}
     assert {"struct", "xxhash"} < names
@@ -213,9 +213,9 @@ def test_a_key_computed_from_the_numbers_by_the_page_is_ours(style):
     observed = rng.random(values.shape) > 0.2
     observed[:2] = False
     spec = json.loads(image_spec(style).to_json())
-    placed = [vertices_of(*series, spec["content"]["style"]) for series in zip(values, observed, strict=True)]
-    assert placed == vertices(values, observed, style).tolist()
-    keys = [xxhash.xxh3_128_digest(message_of(one, style_digest(spec)[1])) for one in placed]
+    move_to_device = [vertices_of(*series, spec["content"]["style"]) for series in zip(values, observed, strict=True)]
+    assert move_to_device == vertices(values, observed, style).tolist()
+    keys = [xxhash.xxh3_128_digest(message_of(one, style_digest(spec)[1])) for one in move_to_device]
     ours = series_keys(values, observed, style)
     assert keys == ours.tolist()
     assert [key_of_vector(key, PALETTE[3].tolist()) for key in keys] == colour_keys(ours, PALETTE[3]).tolist()
@@ -235,15 +235,15 @@ def test_the_numbers_for_checking_an_implementation_are_right():
     table = dict(re.findall(r"^\| (.*?) \| (.*) \|$", section, re.M))
     spec = json.loads(image_spec(Style()).to_json())
     text, digest = style_digest(spec)
-    placed = vertices_of(np.array([0, 9, 0.5, 1], "f4"), np.array([1, 0, 1, 1], bool), spec["content"]["style"])
-    message = message_of(placed, digest)
+    move_to_device = vertices_of(np.array([0, 9, 0.5, 1], "f4"), np.array([1, 0, 1, 1], bool), spec["content"]["style"])
+    message = message_of(move_to_device, digest)
     key = xxhash.xxh3_128_digest(message)
     crc = google_crc32c.value(b"123456789")
     assert table == {
         "xxh3-64, xxh3-128 of no bytes": f"`{xxhash.xxh3_64_hexdigest(b'')}`, `{xxhash.xxh3_128_hexdigest(b'')}`",
         "crc32c of `123456789`": f"`{crc:#x}`, stored as `{struct.pack('<I', crc).hex()}`",
         "style text": f"`{text}`",
-        "values 0, not observed, 0.5, 1": f"vertices {', '.join(map(str, placed))}",
+        "values 0, not observed, 0.5, 1": f"vertices {', '.join(map(str, move_to_device))}",
         "message": f"`{message.hex()}`",
         "key": f"`{key.hex()}`",
         "key of its vector in (0, 90, 181)": f"`{key_of_vector(key, (0, 90, 181)).hex()}`",
@@ -278,7 +278,7 @@ def test_zarr_alone_shows_a_slab_without_its_data_as_blank(whole):
         read_namespace(files_of(whole), namespace_of(whole, "images"))
 
 
-# What is refused, by the program and by the stranger alike.
+# What is refused, by the program and by the independent reader alike.
 
 
 def both_refuse(root, kind, *words):
@@ -286,11 +286,11 @@ def both_refuse(root, kind, *words):
     (name,) = os.listdir(root / kind)
     with pytest.raises(CacheError) as program:
         every_row(root, f"{kind}/{name}")
-    with pytest.raises(Refused) as stranger:
+    with pytest.raises(Refused) as read_elsewhere:
         read_namespace(files_of(root), f"{kind}/{name}")
     for word in words:
         assert word in str(program.value)
-        assert word in str(stranger.value)
+        assert word in str(read_elsewhere.value)
     return str(program.value)
 
 

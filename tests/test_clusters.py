@@ -14,15 +14,15 @@ import pytest
 import render_cache
 from cache.__main__ import collect
 from cache.fill import ImageWork
-from cache.pool import Pool
 from cache.store import Store, content_digest
+from cache.workers import Pool
 from pipeline.errors import InputError
 from tests.jobs import WRITES, job
 from tests.servers import ROOT, dask_cluster, free_port, slow_pid, tiny_card, wait_until
 from tests.test_fill import STYLE, block
 from tests.test_pool import work as failing_work
-from verdict.elsewhere import run_elsewhere
-from verdict.matrix import costs_of
+from verdict.dask_runner import run_elsewhere
+from verdict.runner import costs_of
 
 pytest.importorskip("distributed")
 ENCODER = "efficientnet-lite0"
@@ -167,7 +167,7 @@ def refused(capsys, card, cache, *arguments):
 
 
 def test_a_scheduler_that_is_not_there_is_bad_input_and_nothing_is_written(card, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("cache.cluster.ANSWER", 2.0)
+    monkeypatch.setattr("cache.dask_workers.ANSWER", 2.0)
     address = f"tcp://127.0.0.1:{free_port()}"
     assert address in refused(capsys, card, tmp_path / "cache", "--scheduler", address)
     assert "--scheduler tcp://" in refused(capsys, card, tmp_path / "cache")
@@ -175,7 +175,7 @@ def test_a_scheduler_that_is_not_there_is_bad_input_and_nothing_is_written(card,
 
 
 def test_a_scheduler_without_workers_is_bad_input_and_nothing_is_written(card, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("cache.cluster.ANSWER", 2.0)
+    monkeypatch.setattr("cache.dask_workers.ANSWER", 2.0)
     with dask_cluster(tmp_path / "cluster", workers=0) as cluster:
         message = refused(capsys, card, tmp_path / "cache", "--scheduler", cluster.address)
     assert f"dask worker {cluster.address}" in message
@@ -191,7 +191,7 @@ def test_workers_that_cannot_import_the_program_are_bad_input(card, tmp_path, ca
 def test_a_cluster_that_dies_in_the_middle_ends_the_run_and_what_is_committed_stays(
     card, by_loky, tmp_path, small_slabs, monkeypatch, capsys, victim
 ):
-    monkeypatch.setattr("cache.cluster.WITHOUT_WORKERS", 2.0)
+    monkeypatch.setattr("cache.dask_workers.WITHOUT_WORKERS", 2.0)
     cache = tmp_path / "cache"
     with dask_cluster(tmp_path / "cluster", workers=1) as cluster:
         pids = set()

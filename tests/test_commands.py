@@ -121,7 +121,7 @@ def test_an_estimate_comes_from_the_history_of_the_cache_without_a_trial(chain, 
 
     first = json.loads(min((chain[0] / "cache" / "history").glob("*.json")).read_text())
     stages, engine = first["stages"], "openvino" if "OpenVINO" in first["by"] else "torch"
-    monkeypatch.setattr("cache.history.ENOUGH", 300)
+    monkeypatch.setattr("cache.run_log.ENOUGH", 300)
     monkeypatch.setattr("cache.estimate._trial_drawing", trial)
     data = ["--data", str(chain[0] / "card.toml"), "--cache", str(chain[0] / "cache"), "--encoder", ENCODER]
     data += ["--engine", engine, "--views", "10", "--dry-run"]

@@ -15,7 +15,7 @@ from pipeline.errors import InputError
 from report import summary
 from report.map import main as draw_map
 from tests.conftest import CARD, small_seasons
-from verdict.matrix import refuse_another
+from verdict.runner import refuse_another
 
 
 @pytest.fixture(scope="module")

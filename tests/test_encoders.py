@@ -21,7 +21,7 @@ from huggingface_hub import constants
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from model.encoders import EncoderError, EncoderSpec, load, resolve, sight
+from model.encoders import EncoderError, EncoderSpec, encoder_module, load, resolve
 from model.encoders.encoder import Encoder
 from model.encoders.openclip import DEFAULT, DEFAULT_REPO, HUB_FILES
 
@@ -52,8 +52,8 @@ def slow_images(ink: NDArray[np.uint8], rgb: NDArray[np.uint8], spec: EncoderSpe
 
 def images_of(ink: NDArray[np.uint8], rgb: NDArray[np.uint8], spec: EncoderSpec) -> torch.Tensor:
     """What the tower of an encoder is shown."""
-    plane = sight.resized(torch.from_numpy(ink).float(), spec.size)
-    return sight.Sight(spec, torch.nn.Identity()).images(plane, torch.from_numpy(rgb).float())
+    plane = encoder_module.resized(torch.from_numpy(ink).float(), spec.size)
+    return encoder_module.EncoderModule(spec, torch.nn.Identity()).images(plane, torch.from_numpy(rgb).float())
 
 
 @pytest.fixture(scope="module")

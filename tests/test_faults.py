@@ -24,11 +24,11 @@ from cache.catalog import entries
 from cache.fill import EmbeddingWork
 from cache.fsck import check
 from cache.gc import garbage, sweep
-from cache.history import history
-from cache.pool import Pool
+from cache.run_log import history
 from cache.spec import embedding_spec
 from cache.storage import CacheError, open_storage
 from cache.store import MissingRows, Store, content_digest
+from cache.workers import Pool
 from tests.conftest import CARD, small_seasons
 from tests.test_fill import STYLE, block, fill
 

@@ -16,11 +16,11 @@ import cache.fill as fill_module
 from cache.__main__ import collect
 from cache.estimate import Cost
 from cache.fill import EmbeddingWork, Filled, ImageWork, wanted_keys
-from cache.history import Run, known_costs
-from cache.pool import Pool
+from cache.run_log import Run, known_costs
 from cache.spec import embedding_spec
 from cache.storage import open_storage
 from cache.store import MissingRows, Store, content_digest
+from cache.workers import Pool
 from pipeline.keys import series_keys
 from pipeline.render import Style, draw
 from pipeline.series import SeriesBlock
@@ -168,7 +168,7 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 import tests.test_fill as t
 from cache.fill import ImageWork
-from cache.pool import Pool
+from cache.workers import Pool
 blocks = [t.block(samples=200)]
 work = ImageWork.of(Path(sys.argv[2]), t.STYLE, blocks, 8)
 work.run(Pool(2), lambda rows: time.sleep(0.02))

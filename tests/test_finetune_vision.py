@@ -19,18 +19,18 @@ import predict
 import render_cache
 import train
 from cache.store import Store
-from model.completion import CompletionTask, SeasonRows
-from model.encoders import EncoderError, TunedOn, load, resolve, tuned
-from model.encoders.sight import tower as tower_of
-from model.encoders.tower import Tower, blocks_of
-from model.parts import TimesCLIPConfig
-from model.seasons import Season
-from model.seeing import SeeingTask, SeeingTimesCLIP
+from model.completion_task import CompletionTask, SeasonRows
+from model.config import TimesCLIPConfig
+from model.encoders import EncoderError, TunedOn, finetuned, load, resolve
+from model.encoders.encoder_module import tower as tower_of
+from model.encoders.trainable import Tower, blocks_of
+from model.season_tensors import SeasonTensors
 from model.timesclip import TimesCLIP
-from model.training.loop import Trainer
-from model.training.processes import ALONE
-from model.training.schedule import Schedule
+from model.training.distributed import ALONE
+from model.training.optim import Schedule
 from model.training.task import Draw
+from model.training.trainer import Trainer
+from model.vision_finetuning import VisionTask, VisionTimesCLIP
 from report.run import RunFolder
 from tests.conftest import CARD, ROOT, small_seasons
 from tests.tasks import season
@@ -80,7 +80,7 @@ def chain(tmp_path_factory, clip):
 
 
 def seeing(name, blocks, seasons=None, **parts):
-    """SeeingTask on random seasons and random ink [views,24,3,32,32]."""
+    """VisionTask on random seasons and random ink [views,24,3,32,32]."""
     seasons = seasons or [season()]
     torch.manual_seed(0)
     model = TimesCLIP(TimesCLIPConfig(variates=3, window=12, horizon=12, vision_dim=16, width=16, dropout=0.0, **parts))
@@ -93,9 +93,9 @@ def seeing(name, blocks, seasons=None, **parts):
     def ink(rows, views):
         return drawn[0 if views is None else views, rows]
 
-    module = SeeingTimesCLIP(model, tower)
+    module = VisionTimesCLIP(model, tower)
     rows = SeasonRows(seasons, torch.arange(18))
-    return SeeingTask(module, rows, torch.arange(18, 24), 8, ink)
+    return VisionTask(module, rows, torch.arange(18, 24), 8, ink)
 
 
 def moved_names(task, schedule, **trainer):
@@ -150,12 +150,12 @@ def test_micro_batches_give_the_gradients_of_the_whole_batch(clip):
 
 
 def test_a_frozen_tower_computes_what_the_cached_path_computes(clip):
-    """On the tower's own vectors CompletionTask and SeeingTask are one: terms, gradients of the model, validation."""
+    """On the tower's own vectors CompletionTask and VisionTask are one: terms, gradients of the model, validation."""
     task = seeing(clip, 1)
     with torch.no_grad():
         vectors = task.module.tower(task.ink(torch.arange(24), None))
     own = task.train.seasons[0]
-    cached = Season(replace(own.first, embeddings=vectors), replace(own.second, embeddings=None))
+    cached = SeasonTensors(replace(own.first, embeddings=vectors), replace(own.second, embeddings=None))
     other = CompletionTask(task.module.encoder, SeasonRows([cached], torch.arange(18)), torch.arange(18, 24), 8)
     draw = Draw(torch.arange(8), 8)
     gradients = []
@@ -270,8 +270,8 @@ def test_stage_1_was_judged_by_the_vectors_that_the_tuned_tower_gives(chain):
     from pipeline.render import Style
     from pipeline.sources import read
     from pipeline.splits import make_folds
-    from stages.completing import load_model
-    from stages.prepare import Pictures, prepare
+    from stages.completion_stage import load_model
+    from stages.fold_data import Pictures, prepare
 
     folder, _ = chain
     table = read(str(folder / "card.toml"))
@@ -359,7 +359,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(chain, clip, tmp_path, monkeypa
     given = [*data, "--stage", 1, "--encoder", clip, "--epochs", 4, "--finetune-vision", "all", "--lr-pretrained", 1e-3,
              "--checkpoint-seconds", 1e-9]  # fmt: skip
     assert run(train.main, *given, "--out", tmp_path / "whole") == 0
-    from stages.logging import EpochLog
+    from stages.epoch_log import EpochLog
 
     told = EpochLog.on_epoch
 
@@ -430,7 +430,7 @@ def test_a_tuned_tower_without_the_weights_it_was_tuned_from_says_where_to_name_
     spec = resolve(name)
     net = tower_of(spec)
     changed = {"ln_post.bias": net.ln_post.bias.detach() + 1}
-    tuned.save(tmp_path, spec, changed, [TunedOn("x", "year", "2022", 0)])
+    finetuned.save(tmp_path, spec, changed, [TunedOn("x", "year", "2022", 0)])
     mine = resolve(f"tuned:{tmp_path}")
     rgb, ink = RGB.numpy(), np.random.default_rng(0).integers(0, 256, (3, 32, 32)).astype(np.uint8)
     vectors = [load(one, "torch").encode(ink, rgb) for one in (mine, spec)]
@@ -443,7 +443,7 @@ def test_a_tuned_tower_without_the_weights_it_was_tuned_from_says_where_to_name_
     shutil.copy(tmp_path / "other" / "open_clip_model.safetensors", where)
     with pytest.raises(EncoderError, match=r"with weights .* the weights of that name are"):
         resolve(f"tuned:{tmp_path}")
-    tuned.save(tmp_path, spec, {"no.such": torch.zeros(1)}, [])
+    finetuned.save(tmp_path, spec, {"no.such": torch.zeros(1)}, [])
     shutil.rmtree(where)
     (tmp_path / "elsewhere").rename(where)
     with pytest.raises(EncoderError, match=r"the tower has no no.such"):

@@ -7,12 +7,12 @@ import torch
 
 import predict
 import train
-from model.finetuning import FinetuningTask, LabelledSeason, SeasonForecaster
+from model.joint_finetuning import FinetuningTask, LabelledSeason, SeasonForecaster
+from model.training.distributed import ALONE
 from model.training.freezing import Freeze
-from model.training.loop import Trainer
-from model.training.processes import ALONE
-from model.training.schedule import Schedule
-from model.yields import HeadShape, YieldEnsemble
+from model.training.optim import Schedule
+from model.training.trainer import Trainer
+from model.yield_head import HeadShape, YieldEnsemble
 from report.run import RunFolder
 from tests.conftest import CARD, small_seasons
 from tests.tasks import completion_task

@@ -16,9 +16,9 @@ from cache.catalog import Entry, entries
 from cache.fill import ImageWork, NotShared, draw_slab
 from cache.fsck import check
 from cache.gc import claims, garbage, sweep
-from cache.pool import Pool
 from cache.spec import image_spec
 from cache.store import Store
+from cache.workers import Pool
 from pipeline.render import draw
 from tests.servers import tiny_card
 from tests.test_fill import STYLE, block

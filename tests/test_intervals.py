@@ -13,8 +13,8 @@ from scipy.stats import binomtest
 
 import train
 from model.calibration import conformal_margin, margin_over_years, paired_difference, share_over_groups, wilson
-from report.page import coverage_told
 from report.run import RunFolder
+from report.run_page import coverage_sentence
 from stages.coverage import coverage
 from tests.conftest import CARD, small_seasons
 
@@ -102,7 +102,7 @@ def test_coverage_counts_test_rows_by_year_and_place():
     assert (told["n"], told["share"], [row["n"] for row in told["by_year"]]) == (18, 0.5, [6, 6, 6])
     assert [row["place"] for row in told["by_place"]] == ["p0", "p1", "p2"]
     assert told["over_years"] == [0.5, 0.5]
-    assert "fewer than promised" in coverage_told(told)
+    assert "fewer than promised" in coverage_sentence(told)
     assert json.loads(json.dumps(told)) == told
 
 
@@ -121,7 +121,7 @@ def test_a_run_calibrates_on_every_year_it_learns_from_and_refuses_too_few(tmp_p
         margins.append([one["margin"] for one in record["readings"]])
         kept.append(pd.read_parquet(out / "predictions.parquet")["y_pred"])
         assert results[-1]["coverage"] == json.loads(json.dumps(coverage(pd.read_parquet(out / "predictions.parquet"))))
-        assert coverage_told(results[-1]["coverage"]) in (out / "report.html").read_text()
+        assert coverage_sentence(results[-1]["coverage"]) in (out / "report.html").read_text()
     assert len(margins[0]) == 2
     assert all(0 < by_year != pooled for pooled, by_year in zip(*margins, strict=True))
     left_out = pd.read_parquet(tmp_path / "year" / "left_out.parquet")

@@ -27,10 +27,10 @@ HOMES = {
     "open_clip": {"model/encoders"},
     "transformers": {"model/encoders", "model/backbones/bert.py"},
     "timm": {"model/encoders"},
-    "openvino": {"model/encoders/engine.py"},
+    "openvino": {"model/encoders/backends.py"},
     "aquacrop": {"pipeline/simulate.py"},
     "sklearn": {"model"},
-    "joblib": {"cache", "pipeline/simulate.py", "verdict/matrix.py"},
+    "joblib": {"cache", "pipeline/simulate.py", "verdict/runner.py"},
     "plotly": {"verdict/page.py"},
 }
 

@@ -14,8 +14,8 @@ from pipeline.sources import read
 from pipeline.splits import make_folds
 from pipeline.twins import twins
 from report.run import RunFolder
-from stages.forecaster import Forecaster
-from stages.offsets import known_in, rehearsals
+from stages.fold_offset import known_in, rehearsals
+from stages.yield_forecaster import Forecaster
 from stages.yield_learners import LabelledRows
 from tests.conftest import CARD, small_seasons
 
@@ -169,7 +169,7 @@ def test_test_rows_are_forecast_once_and_after_everything_is_learnt(small_card, 
         return anomalies(self, table, season, index)
 
     of, anomalies = LabelledRows.of, Forecaster.anomalies
-    monkeypatch.setattr("stages.ground.read", read_and_watch)
+    monkeypatch.setattr("stages.run_inputs.read", read_and_watch)
     monkeypatch.setattr(LabelledRows, "of", labelled)
     monkeypatch.setattr(Forecaster, "anomalies", forecast)
     flags = ["--data", str(small_card), "--preset", "language-only", "--epochs", "2", "--split", "forward"]

@@ -18,7 +18,7 @@ from model.learners.features import FeatureMap
 from model.learners.gaussian_process import GaussianProcess, GPRows, Kernel, _Likelihood
 from model.learners.tabular import BOOSTING, EXTRA_TREES, GP, GP_NO_YEAR, RIDGE, Tabular, TabularRows
 from model.learners.trees import Forest
-from model.seasons import Season, Seen
+from model.season_tensors import SeasonTensors, WindowTensors
 
 NAMES = (GP, GP_NO_YEAR, EXTRA_TREES, BOOSTING, RIDGE)
 
@@ -153,10 +153,12 @@ def made_season(n=30, variates=3, steps=10, dim=6, seed=0, whole=False):
     drivers = torch.cat([torch.randn(n, 1, steps, generator=rng), torch.ones(n, 1, steps)], -1)
     static = torch.randn(n, 2, generator=rng)
     if whole:
-        first = Seen(values, observed & (torch.arange(steps) < half), vectors[0], drivers)
-        return Season(first, Seen(values, observed, vectors[1], drivers), half, static)
-    first = Seen(values[..., :half], observed[..., :half], vectors[0], drivers)
-    return Season(first, Seen(values[..., half:], observed[..., half:], vectors[1], drivers, half), None, static)
+        first = WindowTensors(values, observed & (torch.arange(steps) < half), vectors[0], drivers)
+        return SeasonTensors(first, WindowTensors(values, observed, vectors[1], drivers), half, static)
+    first = WindowTensors(values[..., :half], observed[..., :half], vectors[0], drivers)
+    return SeasonTensors(
+        first, WindowTensors(values[..., half:], observed[..., half:], vectors[1], drivers, half), None, static
+    )
 
 
 def slow_convolutions(fitted, values, observed):
@@ -212,7 +214,7 @@ def test_features_of_training_rows_are_standardised_and_nothing_else_moves_them(
 
 def test_a_block_that_the_season_lacks_is_left_out():
     season = made_season()
-    blind = Season(season.first.without_pictures(), season.second.without_pictures(), None, None)
+    blind = SeasonTensors(season.first.without_pictures(), season.second.without_pictures(), None, None)
     assert FeatureMap.fit(blind, np.arange(20), ("numbers", "pictures", "tokens")).names == ("numbers",)
 
 

@@ -18,8 +18,8 @@ from pipeline.sources import read
 from pipeline.sources.repeated_labels import label_groups
 from pipeline.splits import SPLITS, joined_places, make_folds
 from stages.coverage import coverage
-from stages.forecaster import Yields
-from stages.offsets import groups_of
+from stages.fold_offset import groups_of
+from stages.yield_forecaster import Yields
 from stages.yield_scores import best_baseline, places_of, rows_of
 
 RNG = np.random.default_rng(1)

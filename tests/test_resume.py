@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 import train
-from model.training.loop import Trainer
-from model.training.schedule import Schedule
+from model.training.optim import Schedule
+from model.training.trainer import Trainer
 from pipeline.errors import InputError
 from report.run import RunFolder
 from stages import checkpoints
@@ -27,8 +27,8 @@ ROOT = Path(__file__).resolve().parents[1]
 KILLED = """
 import os, signal, sys
 import train
-from model.training import loop
-step, left, number = loop._Course.step, int(sys.argv.pop(1)), int(sys.argv.pop(1))
+from model.training import trainer
+step, left, number = trainer._Course.step, int(sys.argv.pop(1)), int(sys.argv.pop(1))
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes ignore it
 def stepped(course, draw):
     global left
@@ -36,7 +36,7 @@ def stepped(course, draw):
     step(course, draw)
     if left == 0:
         os.kill(os.getpid(), number)
-loop._Course.step = stepped
+trainer._Course.step = stepped
 sys.exit(train.main(sys.argv[1:]))
 """
 

@@ -6,7 +6,7 @@ import torch
 
 import train
 from model.training.sampling import MIXUP_WEIGHTS, MOST_WEIGHT, Sampling, balancing_weights, epoch_draws
-from model.yields import HeadShape, YieldEnsemble, YieldRows, YieldTask
+from model.yield_head import HeadShape, YieldEnsemble, YieldRows, YieldTask
 from tests.tasks import completion_task, season
 
 

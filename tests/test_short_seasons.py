@@ -5,7 +5,7 @@ import json
 import pytest
 
 import train
-from model.parts import TimesCLIPConfig, fitting_patch
+from model.config import TimesCLIPConfig, fitting_patch
 from tests.conftest import CARD, small_seasons
 
 

@@ -12,13 +12,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.language import DayPositions, cut_patches
+from model.config import TimesCLIPConfig
 from model.losses import completion_loss, info_nce
 from model.norms import FeatureNorm, instance_norm
-from model.parts import TimesCLIPConfig
 from model.presets import PRESETS
+from model.text_branch import DayPositions, cut_patches
 from model.timesclip import TimesCLIP, TimesCLIPOutput
-from model.yields import HeadShape, YieldEnsemble, anomaly_loss
+from model.yield_head import HeadShape, YieldEnsemble, anomaly_loss
 
 SMALL = TimesCLIPConfig(variates=3, window=9, horizon=9, vision_dim=10, width=16, heads=2, layers=1)
 LANGUAGE = replace(SMALL, use_vision=False)
@@ -453,7 +453,7 @@ def test_vision_only_reads_no_number():
 
 @pytest.mark.parametrize("parts", PARTS)
 def test_eight_samples_are_learnt_by_heart(parts):
-    # Seen only, the head is linear in D numbers: 24 series need more than 10 of them.
+    # WindowTensors only, the head is linear in D numbers: 24 series need more than 10 of them.
     config = replace(PARTS[parts], dropout=0.0, width=32, vision_dim=40 * PARTS[parts].use_vision)
     (values, observed, *others), model = season(config, 8, gaps=0.1), built(config).train()
     goal, known, *_ = season(config, 8, seed=9, gaps=0.1)

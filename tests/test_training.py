@@ -7,14 +7,14 @@ import torch
 from torch import nn
 
 from model.calibration import INTERVAL, conformal_margin
-from model.training.clock import PARTS
+from model.training.distributed import ALONE, Processes
 from model.training.errors import Diverged, Refused
-from model.training.gradients import Share, add_gradients
-from model.training.loop import Silent, Trainer
+from model.training.grad_cache import Share, add_gradients
+from model.training.optim import Schedule, one_cycle, optimizer_of
 from model.training.precision import Precision, choose
-from model.training.processes import ALONE, Processes
-from model.training.schedule import Schedule, one_cycle, optimizer_of
-from model.yields import AnomalyScale
+from model.training.timer import PARTS
+from model.training.trainer import Silent, Trainer
+from model.yield_head import AnomalyScale
 from tests.tasks import Line, completion_task
 
 SCHEDULE = Schedule(epochs=30, batch_size=4, lr=0.05, weight_decay=0.0, patience=5)

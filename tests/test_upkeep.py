@@ -10,9 +10,9 @@ from PIL import Image, ImageFont
 import render_cache
 from cache.__main__ import collect
 from cache.__main__ import main as cache_main
+from cache.contact_sheet import _shortened
 from cache.fsck import check, draw_again, repair
 from cache.gc import garbage, sweep
-from cache.sheet import _shortened
 from cache.spec import image_spec
 from cache.storage import CacheError, open_storage
 from cache.store import Store

@@ -13,7 +13,7 @@ from tests.conftest import CARD, small_seasons
 from tests.matrices import finished
 from tests.reference_statistics import rmse
 from verdict.arms import ARMS, CONTROLS, MAPS, WITH, WITHOUT
-from verdict.outcomes import collect
+from verdict.results import collect
 
 CHARTS = ("differences", "seeds", "groups", "cost")
 

@@ -8,13 +8,13 @@ import torch
 
 import render_cache
 import train
-from model.seasons import Season, Seen, in_views
+from model.season_tensors import SeasonTensors, WindowTensors, in_views
 from pipeline.render import Style
 from pipeline.sources import read
 from pipeline.splits import make_folds
 from pipeline.views import Views, view_tables
 from report.run import RunFolder
-from stages.prepare import Pictures, prepare
+from stages.fold_data import Pictures, prepare
 
 OFF = Views(count=2, noise=0, warp=0, mask=0)
 
@@ -83,11 +83,11 @@ def test_labels_places_and_the_number_of_samples_stay(table):
 
 def test_a_draw_takes_series_and_picture_of_one_view():
     def marked(view):
-        halves = [Seen(torch.full((5, 2, 3), view + h / 2) + torch.arange(5)[:, None, None] * 10,
+        halves = [WindowTensors(torch.full((5, 2, 3), view + h / 2) + torch.arange(5)[:, None, None] * 10,
                              torch.ones(5, 2, 3, dtype=torch.bool),
                              (torch.full((5, 2, 4), view + h / 2) + torch.arange(5)[:, None, None] * 10).half())
                   for h in (0, 1)]  # fmt: skip
-        return Season(*halves)
+        return SeasonTensors(*halves)
 
     rows, views = torch.tensor([4, 0, 3, 3, 1]), torch.tensor([2, 0, 1, 2, 0])
     season = in_views([marked(0), marked(1), marked(2)], rows, views)

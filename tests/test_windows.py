@@ -19,7 +19,7 @@ from pipeline.series import outside, series_blocks
 from pipeline.sources import read
 from pipeline.table import SeasonTable, Variate
 from pipeline.windows import FRAMINGS, window_called, windows
-from stages.ground import find_pictures
+from stages.run_inputs import find_pictures
 from tests.conftest import CARD, small_seasons
 from tests.reference import blocks_slowly
 

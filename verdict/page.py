@@ -16,9 +16,9 @@ from PIL import Image
 from plotly.offline import get_plotlyjs
 
 from verdict.arms import WITH, WITHOUT
-from verdict.outcomes import Comparison, Outcomes, finite, rmse_by_group, spread
-from verdict.rendering import Price
-from verdict.sentence import LEVEL, Verdict
+from verdict.decision import LEVEL, Verdict
+from verdict.render_costs import Price
+from verdict.results import Comparison, MatrixResults, finite, rmse_by_group, spread
 from verdict.statistics import LEAST_GROUPS, Interval
 
 BLUE, RED, GREY = "#06a", "#c40", "#889"
@@ -61,7 +61,7 @@ class Contents:
     data: str
     split: str
     verdict: Verdict
-    outcomes: Outcomes
+    outcomes: MatrixResults
     comparisons: Sequence[Comparison]
     costs: Mapping[str, Mapping[str, float | bool]]
     rendering: Mapping[str, Price]
@@ -219,7 +219,7 @@ def differences_chart(comparisons: Sequence[Comparison]) -> Chart:
     return Chart("differences", "Is it better?", note, [trace], layout)
 
 
-def seeds_chart(outcomes: Outcomes) -> Chart:
+def seeds_chart(outcomes: MatrixResults) -> Chart:
     """RMSE of every arm and seed."""
     x, y, arms = [], [], sorted(outcomes.said.values(), key=lambda s: -spread(s, outcomes.truth)["rmse"])
     for said in arms:
@@ -235,7 +235,7 @@ def seeds_chart(outcomes: Outcomes) -> Chart:
     return Chart("seeds", "Every seed of every arm", "A dot a seed.", [trace], layout)
 
 
-def groups_chart(outcomes: Outcomes) -> Chart:
+def groups_chart(outcomes: MatrixResults) -> Chart:
     """RMSE with pictures against RMSE without, a dot a held-out group."""
     without, with_ = rmse_by_group(outcomes, WITHOUT), rmse_by_group(outcomes, WITH)
     low, high = (f([*without.values(), *with_.values()]) for f in (min, max))

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.forecasting.data import PARTS, Numbers, PartName, Series
-from verdict.matrix import slug
+from verdict.runner import slug
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path("runs", "forecasting")  # relative: the commands are kept in the results

@@ -20,11 +20,11 @@ from cache import shard
 from cache.catalog import Entry, entry_files
 from cache.fill import EmbeddingWork, ImageWork
 from cache.fsck import check
-from cache.history import Run, run_files
-from cache.pool import Pool
+from cache.run_log import Run, run_files
 from cache.spec import embedding_spec
 from cache.storage import CacheError, open_storage
 from cache.store import MissingRows, Store
+from cache.workers import Pool
 from pipeline.render import Style
 
 STYLE = Style(size=32)

@@ -16,10 +16,10 @@ import numpy as np
 from benchmarks.soak.data import block
 from benchmarks.soak.process import call
 from cache.fill import ImageWork
-from cache.pool import Pool
 from cache.spec import image_spec
 from cache.storage import CacheError
 from cache.store import Reader, Store
+from cache.workers import Pool
 from pipeline.render import Style, draw
 
 STYLE = Style(size=32)

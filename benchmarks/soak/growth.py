@@ -13,9 +13,9 @@ from benchmarks.soak.data import block
 from benchmarks.soak.process import WATCHDOG, Child, call, not_flat, quarters, resources
 from cache.fill import ImageWork
 from cache.fsck import check
-from cache.pool import Pool
 from cache.spec import image_spec
 from cache.store import Store
+from cache.workers import Pool
 from pipeline.render import Style, draw
 
 STYLE, SMALL = Style(size=224), Style(size=32)

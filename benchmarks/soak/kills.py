@@ -24,8 +24,8 @@ from benchmarks.soak.data import block, write_table
 from benchmarks.soak.process import ROOT, WATCHDOG, Child, alive, call, start
 from cache.fill import ImageWork
 from cache.fsck import check
-from cache.pool import Pool
 from cache.store import Store, content_digest
+from cache.workers import Pool
 from pipeline.render import Style
 
 STYLE = Style(size=32)  # small, so that a full check takes little beside a run

@@ -123,7 +123,7 @@ def call(folder: Path, function: Callable[..., None], *arguments: object) -> Chi
     By `-c`, so that workers of loky have no main module to import first.
     """
     name, module = function.__name__, function.__module__
-    code = f"import sys\nfrom cache.pool import leave\nfrom {module} import {name} as f\nf(*sys.argv[1:])\nleave(0)"
+    code = f"import sys\nfrom cache.workers import leave\nfrom {module} import {name} as f\nf(*sys.argv[1:])\nleave(0)"
     return start(folder, "-c", code, *arguments)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from model.encoders.engine import EngineName, choose
+from model.encoders.backends import EngineName, choose
 from model.encoders.resolve import is_by_path, resolve
 from model.encoders.spec import EncoderError, EncoderSpec, TunedOn
 

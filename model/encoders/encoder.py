@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.encoders.engine import CPU_BATCH, EngineName, by_openvino, by_torch, choose
+from model.encoders.backends import CPU_BATCH, EngineName, by_openvino, by_torch, choose
 from model.encoders.spec import EncoderError, EncoderSpec
 
 GPU_BATCH = 256  # pictures per step
 QUEUE = 1024  # pictures that OpenVINO is given at once; it cuts them into batches itself
 
-Look = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.floating[Any]]]
+Encode = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.floating[Any]]]
 
 
 def load(spec: EncoderSpec, engine: EngineName = "auto") -> Encoder:
@@ -31,7 +31,7 @@ class Encoder:
     """`look` maps ink [n,H,W] and line colours [n,3], both uint8, to features [n,D]; n is at most `batch`."""
 
     spec: EncoderSpec
-    look: Look
+    look: Encode
     batch: int = CPU_BATCH
 
     def encode(self, ink: NDArray[np.uint8], rgb: NDArray[np.uint8], batch: int | None = None) -> NDArray[np.float16]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from model.encoders import efficientnet, hub, openclip, tuned
+from model.encoders import efficientnet, finetuned, hub, openclip
 from model.encoders.spec import BY_PATH, EncoderError, EncoderSpec
 
 NAMES = (
@@ -46,11 +46,11 @@ def _resolve(name: str) -> EncoderSpec:
 
         return huggingface.resolve(name)
     if name.startswith("timm:"):
-        from model.encoders import timm_zoo
+        from model.encoders import timm_models
 
-        return timm_zoo.resolve(name)
-    if name.startswith(tuned.PREFIX):
-        return tuned.resolve(name, _resolve)
+        return timm_models.resolve(name)
+    if name.startswith(finetuned.PREFIX):
+        return finetuned.resolve(name, _resolve)
     raise EncoderError(f"Encoder {name!r} is unknown. Known are: {'; '.join(NAMES)}.")
 
 

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import tyro
 
-from model.encoders import tuned
+from model.encoders import finetuned
 from model.export.card import model_card
 from model.export.onnx import Completion, Forecasting, refuse_unless_installed, write_onnx
-from model.finetuning import SeasonForecaster
+from model.joint_finetuning import SeasonForecaster
 from model.training.errors import Refused
 from pipeline.errors import InputError
 from report.run import RunFolder
-from stages.completing import load_model
-from stages.forecaster import Forecaster
-from stages.tuning import has_tower
+from stages.completion_stage import load_model
+from stages.tuned_encoder import has_tower
+from stages.yield_forecaster import Forecaster
 
 FILES = ("config.json", "fitted.json", "model.safetensors")
 
@@ -64,7 +64,7 @@ def export(args: Arguments) -> int:
     for name in FILES:
         shutil.copyfile(run.path / name, target.path / name)
     if has_tower(run.path):
-        shutil.copytree(run.path / tuned.FOLDER, target.path / tuned.FOLDER)
+        shutil.copytree(run.path / finetuned.FOLDER, target.path / finetuned.FOLDER)
     gaps = {}
     for fold in fitted if args.onnx else ():
         name = f"{fold}.onnx"

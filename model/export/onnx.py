@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.finetuning import SeasonForecaster
+from model.config import TimesCLIPConfig
+from model.joint_finetuning import SeasonForecaster
 from model.norms import FeatureNorm
-from model.parts import TimesCLIPConfig
-from model.seasons import Season, Seen
+from model.season_tensors import SeasonTensors, WindowTensors
 from model.timesclip import TimesCLIP
 from model.training.errors import Refused
 
@@ -45,7 +45,7 @@ class Forecasting(nn.Module):
         seen = [
             _seen(self.config, inputs[at * size : (at + 1) * size], self._start(at)) for at in range(len(self.windows))
         ]
-        season = Season(seen[0], seen[-1], None if len(seen) == 2 else self.config.steps, static)
+        season = SeasonTensors(seen[0], seen[-1], None if len(seen) == 2 else self.config.steps, static)
         mean: Tensor = self.forecaster(season).mean(0)
         return mean if self.shape.outputs > 1 else mean[:, 0]
 
@@ -151,10 +151,10 @@ def _inputs(part: Forecasting | Completion, samples: int, seed: int) -> tuple[Te
     return tuple(inputs)
 
 
-def _seen(config: TimesCLIPConfig, inputs: Sequence[Tensor], start: int) -> Seen:
+def _seen(config: TimesCLIPConfig, inputs: Sequence[Tensor], start: int) -> WindowTensors:
     """One window from its tensors."""
     named = dict(zip(_names(config), inputs, strict=True))
-    return Seen(named["values"], named["observed"], named.get("embeddings"), named.get("drivers"), start)
+    return WindowTensors(named["values"], named["observed"], named.get("embeddings"), named.get("drivers"), start)
 
 
 def _without_checks(part: Forecasting | Completion) -> Forecasting | Completion:

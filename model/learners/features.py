@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.learners.convolutions import Convolutions
-from model.seasons import Season
+from model.season_tensors import SeasonTensors
 
 BlockName = Literal["numbers", "pictures", "tokens", "convolutions", "numbers-again"]
 CLIP = 5.0  # standardised values beyond are cut off
@@ -57,7 +57,11 @@ class FeatureMap:
 
     @staticmethod
     def fit(
-        season: Season, rows: NDArray[np.int64], names: Sequence[str], tokens: Tensor | None = None, seed: int = 0
+        season: SeasonTensors,
+        rows: NDArray[np.int64],
+        names: Sequence[str],
+        tokens: Tensor | None = None,
+        seed: int = 0,
     ) -> FeatureMap:
         """Fit on the training rows [n] of a season of N samples. tokens [N,V,F]: stage-1 features, if they are read.
 
@@ -77,7 +81,7 @@ class FeatureMap:
                 tensors |= {f"{name}.mean": mean, f"{name}.scale": scale}
         return FeatureMap(kept, tensors, convolutions)
 
-    def apply(self, season: Season, tokens: Tensor | None = None) -> Features:
+    def apply(self, season: SeasonTensors, tokens: Tensor | None = None) -> Features:
         """The features of all samples of a season; tokens as in `fit`."""
         blocks: dict[str, Tensor] = {}
         columns = [np.empty((len(season), 0))]
@@ -118,13 +122,13 @@ class FeatureMap:
         return scaled.float()
 
 
-def _has(season: Season, name: str, tokens: Tensor | None) -> bool:
+def _has(season: SeasonTensors, name: str, tokens: Tensor | None) -> bool:
     if name == "pictures":
         return season.first.embeddings is not None
     return name != "tokens" or tokens is not None
 
 
-def _plain(name: str, season: Season, tokens: Tensor | None, convolutions: Convolutions | None) -> Tensor:
+def _plain(name: str, season: SeasonTensors, tokens: Tensor | None, convolutions: Convolutions | None) -> Tensor:
     """The columns of a block that is not of pictures, as they are: [N,C] float64; NaN where not observed.
 
     `numbers-again` is a control of the verdict: kernels of their own on the same numbers.
@@ -146,7 +150,7 @@ def _fit_pictures(vectors: Tensor) -> dict[str, Tensor]:
     return {**tensors, "pictures.trees": _components(_scores(vectors, tensors), TREE_COMPONENTS)}
 
 
-def _series(season: Season) -> tuple[Tensor, Tensor]:
+def _series(season: SeasonTensors) -> tuple[Tensor, Tensor]:
     """Standardised values and masks of the whole season: [N,V,T] float64 and bool."""
     if season.cut is not None:
         return season.second.values.double(), season.second.observed
@@ -154,7 +158,7 @@ def _series(season: Season) -> tuple[Tensor, Tensor]:
     return values.double(), torch.cat([season.first.observed, season.second.observed], -1)
 
 
-def _numbers(season: Season) -> Tensor:
+def _numbers(season: SeasonTensors) -> Tensor:
     """[N, V*T + R*T + S] float64 of series, drivers and static numbers; NaN where not observed."""
     values, observed = _series(season)
     parts = [torch.where(observed, values, torch.nan).flatten(1)]
@@ -167,7 +171,7 @@ def _numbers(season: Season) -> Tensor:
     return torch.cat([part.cpu() for part in parts], 1)
 
 
-def _pictures(season: Season, at: Tensor) -> Tensor:
+def _pictures(season: SeasonTensors, at: Tensor) -> Tensor:
     """[n,2,V,D] float32 of some samples; zero where a window shows nothing of a variate."""
     halves = []
     for window in (season.first, season.second):

@@ -5,7 +5,7 @@ class Refused(Exception):
     """Something that a person asked for and that cannot be: one paragraph with the value, the limit and the way out."""
 
 
-class Lost(Exception):
+class ProcessLost(Exception):
     """Another process of this training ended or does not answer; its own message says why."""
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from model.training.processes import Processes
+from model.training.distributed import Processes
 
 Outputs = Mapping[str, Tensor]  # what the loss reads of a forward pass, each [b, ...]
 Terms = dict[str, Tensor]  # "loss" is what is minimised

@@ -17,7 +17,7 @@ from pipeline.sources.columns import csv_keys
 from pipeline.sources.crop_calendar import OWN_START
 from pipeline.sources.csv_format import USUAL, format_notes
 from pipeline.sources.cube import load_cube
-from pipeline.sources.draft import Description, Draft, finish
+from pipeline.sources.draft import Description, TableDraft, finish
 from pipeline.sources.history import compared, earlier_yields, history_files, history_of, spelled_alike
 from pipeline.sources.history_checks import check_history
 from pipeline.sources.join import join_sources
@@ -29,7 +29,7 @@ from pipeline.sources.memory import Budget
 from pipeline.sources.plain import STEP_DAYS, plan_plain
 from pipeline.sources.radiometry import Level
 from pipeline.sources.rows import Length, seasons
-from pipeline.sources.season_rows import told_of_wide_rows
+from pipeline.sources.season_rows import wide_row_findings
 from pipeline.sources.wide import load_rows, plan_by_card
 from pipeline.table import SeasonTable, Variate, YieldHistory
 
@@ -179,7 +179,7 @@ def _draft(
     for_prediction: bool,
     budget: Budget,
     length: Length,
-) -> Draft:
+) -> TableDraft:
     if card.format == "wide":
         plans = plan_by_card(card, files, year, for_prediction)
         rows, _ = load_rows(
@@ -194,7 +194,7 @@ def _draft(
         calendar = Calendar.of(card)
         draft = seasons(rows, calendar, length, str(card.path))
         unmatched = unmatched_marks(rows.marks, card.missing_numbers)
-        crossing = told_of_wide_rows(calendar, rows.values.shape[2], draft.values.shape[2])
+        crossing = wide_row_findings(calendar, rows.values.shape[2], draft.values.shape[2])
         return replace(draft, findings=(*draft.findings, *unmatched, *crossing))
     load = load_long if card.format == "long" else load_cube
     return grid(card, load(card, files, year, budget, for_prediction), length.steps, for_prediction)

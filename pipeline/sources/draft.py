@@ -51,7 +51,7 @@ class Description:
 
 
 @dataclass(frozen=True)
-class Draft:
+class TableDraft:
     """N seasons as read, before any is dropped. target [N] is in its own unit.
 
     values      [N,V+R,T] f32, variates and then drivers, NaN where unobserved
@@ -82,7 +82,7 @@ class Draft:
     file: NDArray[np.int64] | None = None
 
 
-def finish(about: Description, draft: Draft, history: YieldHistory, *, for_prediction: bool) -> SeasonTable:
+def finish(about: Description, draft: TableDraft, history: YieldHistory, *, for_prediction: bool) -> SeasonTable:
     """The immutable table, sorted by sample_id, so that the order of the file's rows does not matter.
 
     Raises `InputError` for a repeated sample, a range or yield that cannot be meant, or where no sample is left.
@@ -148,7 +148,7 @@ def finish(about: Description, draft: Draft, history: YieldHistory, *, for_predi
 
 
 def _checked(
-    about: Description, draft: Draft, target: NDArray[np.float64], rows: NDArray[np.int64], for_prediction: bool
+    about: Description, draft: TableDraft, target: NDArray[np.float64], rows: NDArray[np.int64], for_prediction: bool
 ) -> tuple[Finding, ...]:
     """What the series and yields of the samples `rows` show if they are compared with each other."""
     file = None if draft.file is None else draft.file[rows]
@@ -207,7 +207,7 @@ def excluded(
 
 
 def _keep(
-    about: Description, draft: Draft, target: NDArray[np.float64], for_prediction: bool
+    about: Description, draft: TableDraft, target: NDArray[np.float64], for_prediction: bool
 ) -> tuple[NDArray[np.bool_], list[Count]]:
     kept = np.ones(len(target), bool)
     counts: list[Count] = []
@@ -227,7 +227,7 @@ def _keep(
     # A rule that matches nothing is told as well: it may be misspelt.
     masks = excluded(about.exclude, draft.place, draft.year, draft.sample_id)
     for rule, mask in zip(about.exclude, masks, strict=True):
-        nothing = "" if mask.any() else f" ({rule.keys_told()} matches no sample)"
+        nothing = "" if mask.any() else f" ({rule.describe_keys()} matches no sample)"
         drop(mask, f"sample excluded by the dataset card{nothing}: {rule.reason}", always_tell=True)
     drop(draft.incomplete, "sample dropped because half of its season lies in a row that is not in the table")
     seen = ~np.isnan(draft.values[:, : len(about.variates)])
@@ -245,7 +245,7 @@ def _masked(variates: Sequence[Variate], observed: NDArray[np.bool_]) -> list[Co
     ]
 
 
-def _static(about: Description, draft: Draft) -> NDArray[np.float32]:
+def _static(about: Description, draft: TableDraft) -> NDArray[np.float32]:
     """[N,S], NaN for a mark of missing data. `InputError` for a mark that no card names, and for what is no float32."""
     static = as_measured(draft.static, about.missing, 1.0)
     names = [(name,) for name in about.static_names]
@@ -270,7 +270,7 @@ def _unknown(names: Sequence[str], static: NDArray[np.float32]) -> list[Count]:
     ]
 
 
-def _refuse_duplicates(draft: Draft) -> None:
+def _refuse_duplicates(draft: TableDraft) -> None:
     ids, first, count = np.unique(draft.sample_id, return_index=True, return_counts=True)
     if (count <= 1).all():
         return
@@ -283,7 +283,7 @@ def _refuse_duplicates(draft: Draft) -> None:
     )
 
 
-def _refuse_unscaled(about: Description, draft: Draft) -> None:
+def _refuse_unscaled(about: Description, draft: TableDraft) -> None:
     """A range that most values miss means a wrong scale or unit, which no later step would notice."""
     for v, variate in enumerate((*about.variates, *about.drivers)):
         seen = draft.values[:, v][~np.isnan(draft.values[:, v])]
@@ -293,12 +293,12 @@ def _refuse_unscaled(about: Description, draft: Draft) -> None:
         if outside.mean() > 0.5 if len(seen) else False:
             raise InputError(
                 f"{about.source}: {outside.mean():.0%} of the values of {variate.name} lie outside its range "
-                f"{_range_told(variate)} (median {np.median(seen):g}). Correct `scale`, `low` or `high` of this "
+                f"{_describe_range(variate)} (median {np.median(seen):g}). Correct `scale`, `low` or `high` of this "
                 "variate in the dataset card."
             )
 
 
-def _range_told(variate: Variate) -> str:
+def _describe_range(variate: Variate) -> str:
     unit = "" if variate.unit == "1" else f" {variate.unit}"
     if variate.low is None:
         return f"up to {variate.high}{unit}"

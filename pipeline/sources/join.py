@@ -33,7 +33,7 @@ from pipeline.sources.columns import (
 from pipeline.sources.crop_calendar import CropCalendar, PlaceSeasons, steps_of
 from pipeline.sources.csv_format import format_notes
 from pipeline.sources.cube import load_cube
-from pipeline.sources.draft import Draft
+from pipeline.sources.draft import TableDraft
 from pipeline.sources.join_names import PlacesOfSource, spelled_alike
 from pipeline.sources.join_report import Part, join_report
 from pipeline.sources.labels import default_ids, refuse_bad_names, years_of
@@ -111,7 +111,7 @@ class Placed:
 class Joined:
     """The seasons; how the join went, in sentences; and whether each place has a season of its own."""
 
-    draft: Draft
+    draft: TableDraft
     notes: tuple[str, ...]
     own_seasons: bool
 
@@ -147,7 +147,7 @@ def join_sources(card: DatasetCard, steps: int | None, for_prediction: bool, bud
     targets = [_number_a_sample(one, at, samples, names)[:, 0] for one, at in zip(labels, labels_at, strict=True)]
     rows_of = [(at.key, one.where) for one, at in zip(series, placed, strict=True)]
     rows_of += [(key, one.where) for one, key in zip(labels, label_keys, strict=True)]
-    draft = Draft(
+    draft = TableDraft(
         values=_values(card, series, placed, samples, steps),
         target=targets[0] if targets else np.full(len(samples), np.nan),
         place=place,

@@ -32,7 +32,7 @@ from pipeline.sources.columns import (
     shifted,
 )
 from pipeline.sources.dates import NAMES, DateError, order_of, parse_days
-from pipeline.sources.draft import Draft
+from pipeline.sources.draft import TableDraft
 from pipeline.sources.labels import default_ids, refuse_bad_names, refuse_empty, target_column, year_in_name, years_of
 from pipeline.sources.marks import before_offset, refuse_marks
 from pipeline.sources.marks_report import unmatched_marks
@@ -96,7 +96,7 @@ def load_long(
     return LongTable(columns, columns, target, named_year, zones)
 
 
-def grid(card: DatasetCard, table: LongTable, steps: int | None, for_prediction: bool = False) -> Draft:
+def grid(card: DatasetCard, table: LongTable, steps: int | None, for_prediction: bool = False) -> TableDraft:
     """Seasons from observations. `steps` is T; None takes a year of dates, or as many steps as the table counts."""
     calendar = Calendar.of(card)
     for columns in (table.observations, *([] if table.labels is table.observations else [table.labels])):
@@ -122,7 +122,7 @@ def _with_offsets(card: DatasetCard, table: LongTable) -> LongTable:
     return replace(table, observations=seen, labels=seen if table.labels is table.observations else table.labels)
 
 
-def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int | None) -> Draft:
+def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int | None) -> TableDraft:
     """A sample is a place and the season that its dates fall in; a yield belongs to the year its own row names."""
     seen, labels = table.observations, table.labels
     steps = _date_steps(card, calendar, steps)
@@ -137,7 +137,7 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
     values, levelled = _values(card, seen, inside, keys.sample, step, len(keys.names), steps)
     moved = "observation row counted to the season of its date, though its year column names another"
     repeated = _repeated(seen, inside, keys.sample, step, dates)
-    return Draft(
+    return TableDraft(
         values=values,
         target=cells.one_a_sample(labels, table.target, keys.labelled, keys.names),
         place=keys.place,
@@ -153,7 +153,7 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
     )
 
 
-def _by_year_and_step(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int | None) -> Draft:
+def _by_year_and_step(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int | None) -> TableDraft:
     """A place and a year make a stored row; from there on it is a wide table."""
     seen, labels = table.observations, table.labels
     step = steps_of_rows(card, seen)
@@ -179,7 +179,7 @@ def _by_year_and_step(card: DatasetCard, calendar: Calendar, table: LongTable, s
     return seasons(rows, calendar, Length(steps), str(card.path))
 
 
-def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int | None) -> Draft:
+def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int | None) -> TableDraft:
     """Rows belong to the sample that they name; its season is that of its year."""
     seen, labels = table.observations, table.labels
     assert card.sample_id is not None
@@ -209,7 +209,7 @@ def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: i
     places, repaired = restore_zeros(place.names[place.codes[first]], year[first], str(card.path))
     values, levelled = _values(card, seen, inside, sample, step, len(names), steps)
     repeated = _repeated(seen, inside, sample, step, dates) if dates is not None else ()
-    return Draft(
+    return TableDraft(
         values=values,
         target=cells.one_a_sample(labels, table.target, labelled, names),
         place=places,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.sources.calendar import YEAR_DAYS, Calendar
-from pipeline.sources.draft import Draft
+from pipeline.sources.draft import TableDraft
 from pipeline.table import Count
 
 
@@ -19,7 +19,7 @@ from pipeline.table import Count
 class StoredRows:
     """R rows of C steps each, the first step on the calendar's `row_start`. values [R,V,C] f32, NaN where unobserved.
 
-    target, static, sample_id, assigned and group (as in `Draft`) are those of the row's own `year`.
+    target, static, sample_id, assigned and group (as in `TableDraft`) are those of the row's own `year`.
     marks: how often each number of the card's `missing` was found.
     """
 
@@ -47,7 +47,7 @@ class Length:
     unfinished: bool = False
 
 
-def seasons(rows: StoredRows, calendar: Calendar, length: Length, source: str) -> Draft:
+def seasons(rows: StoredRows, calendar: Calendar, length: Length, source: str) -> TableDraft:
     """One season a row: that of the row's year. Half of it may come from the row of the year before (or after).
 
     Steps that an unfinished season does not have yet are unobserved. A row serves two seasons where they cross, as
@@ -72,7 +72,7 @@ def seasons(rows: StoredRows, calendar: Calendar, length: Length, source: str) -
     else:
         _refuse_rows_shorter_than_a_year(stored, calendar, source)
         values, incomplete = _crossing(rows, calendar, offset, wanted)
-    return Draft(
+    return TableDraft(
         values=values,
         target=rows.target,
         place=rows.place,

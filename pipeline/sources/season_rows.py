@@ -49,7 +49,7 @@ def in_season_order(
     return calendar, step, (Finding("warning", sentence, 'step_year = "calendar"'),)
 
 
-def told_of_wide_rows(calendar: Calendar, stored: int, steps: int) -> tuple[Finding, ...]:
+def wide_row_findings(calendar: Calendar, stored: int, steps: int) -> tuple[Finding, ...]:
     """A finding if seasons of `steps` steps are put together from two wide rows of `stored` steps each."""
     if calendar.offset + steps <= stored:
         return ()

@@ -1,0 +1,243 @@
+"""Stage 1: complete the second half of a season from the first, and align what is seen with what is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from model.config import TimesCLIPConfig
+from model.losses import alignment_loss, completion_loss, false_negatives
+from model.season_tensors import SeasonTensors, WindowTensors, in_views
+from model.timesclip import TimesCLIP
+from model.training.distributed import ALONE, Processes
+from model.training.task import Draw, Outputs, Terms
+from model.training.trainer import Fit, Trainer
+
+
+@dataclass(frozen=True, eq=False)
+class SeasonRows:
+    """Which seasons are learnt from: `rows` [n] of `seasons`, each in its views (the first: as measured)."""
+
+    seasons: Sequence[SeasonTensors]
+    rows: Tensor
+    weights: Tensor | None = None  # [n] how often each is drawn, in proportion
+
+    def batch(self, draw: Draw) -> SeasonTensors:
+        """The samples of a draw, mixed where it says so."""
+        chosen = in_views(self.seasons, self.rows[draw.rows], draw.views)
+        if draw.partner is None:
+            return chosen
+        return chosen.mixed(in_views(self.seasons, self.rows[draw.partner], draw.partner_views), draw.weight)
+
+
+class SeasonTask:
+    """What a task that learns from the rows `train` of seasons tells the trainer of them."""
+
+    train: SeasonRows
+
+    @property
+    def judged(self) -> Tensor | None:
+        """No forecast of every epoch is kept."""
+        return None
+
+    @property
+    def samples(self) -> int:
+        """Number of training rows."""
+        return len(self.train.rows)
+
+    @property
+    def weights(self) -> Tensor | None:
+        """[samples] how often each is drawn, in proportion."""
+        return self.train.weights
+
+    @property
+    def views(self) -> int:
+        """Views beside the seasons as measured."""
+        return len(self.train.seasons) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class CompletionTask(SeasonTask):
+    """TimesCLIP, the rows it learns to complete, and the validation rows `valid` of the seasons as measured."""
+
+    module: TimesCLIP
+    train: SeasonRows
+    valid: Tensor
+    batch_size: int
+
+    @property
+    def pretrained(self) -> tuple[str, ...]:
+        """Names of parameters that were trained before."""
+        return self.module.pretrained
+
+    def batch(self, draw: Draw) -> SeasonTensors:
+        """The seasons of a draw, on the device of the module."""
+        return self.train.batch(draw).to(self.module.log_temperature.device)
+
+    def forward(self, batch: SeasonTensors) -> Outputs:
+        """Completion [b,V,H] and, where they are aligned, vision and text class tokens [b,V,E]."""
+        return completion_outputs(self.module, batch.first)
+
+    def loss(self, outputs: Outputs, batch: SeasonTensors, total: int, processes: Processes) -> Terms:
+        """MSE over the observed steps of the second half + 0.1 alignment."""
+        return completion_terms(self.module, outputs, batch, processes)
+
+    def validate(self, processes: Processes) -> dict[str, float]:
+        """The completion error chooses the epoch."""
+        metrics = evaluate(self.module, self.train.seasons[0], self.valid, self.batch_size, processes)
+        return {"score": metrics["completion"], **metrics}
+
+
+def train_completion(
+    config: TimesCLIPConfig, train: SeasonRows, valid: Tensor, trainer: Trainer, phase: str
+) -> tuple[TimesCLIP, Fit]:
+    """A model fitted on the training rows; the validation rows choose its epoch. Same seed, same weights on a CPU."""
+    torch.manual_seed(trainer.seed)
+    model = TimesCLIP(config)
+    fit_features(model, train.seasons[0], train.rows)
+    model = model.to(trainer.processes.device)
+    read = SeasonRows([season.to_complete() for season in train.seasons], train.rows, train.weights)
+    task = CompletionTask(model, read, valid, trainer.schedule.batch_size)
+    return model, trainer.fit(task, phase)
+
+
+def fit_features(model: TimesCLIP, season: SeasonTensors, rows: Tensor) -> None:
+    """The norm of the pictures' vectors, from the training rows [n] of both windows. Without vision: nothing."""
+    seen = (season.first, season.second)
+    pictures = [window.embeddings for window in seen if window.embeddings is not None]
+    if model.config.use_vision:
+        model.fit_features(pictures, [window.present for window in seen], rows)
+
+
+def completion_outputs(model: TimesCLIP, first: WindowTensors) -> Outputs:
+    """What the loss reads of the windows that stage 1 sees."""
+    out = model(*first.inputs())
+    outputs = {"completion": out.completion}
+    if out.vision is not None and out.language is not None and model.config.aligned:
+        outputs |= {"vision": out.vision, "language": out.language}
+    return outputs
+
+
+def completion_terms(model: TimesCLIP, outputs: Outputs, season: SeasonTensors, processes: Processes) -> Terms:
+    """MSE over the observed steps of what is completed + 0.1 alignment, as named terms."""
+    completion = completion_loss(outputs["completion"], *season.rest, processes)
+    if "vision" not in outputs:
+        return {"loss": completion, "completion": completion}
+    config = model.config
+    sides = (outputs["vision"], outputs["language"], season.first.present)
+    alignment = alignment_loss(config.alignment, *sides, model.log_temperature, processes)
+    loss = completion + config.alignment_weight * alignment
+    return {"loss": loss, "completion": completion, "alignment": alignment}
+
+
+@torch.inference_mode()
+def evaluate(
+    model: TimesCLIP,
+    season: SeasonTensors,
+    rows: Tensor,
+    batch_size: int,
+    processes: Processes = ALONE,
+    look: Callable[[Tensor], Tensor] | None = None,
+) -> dict[str, float]:
+    """Of some rows [n], whatever the batch size: `completion`, MSE over observed steps; and where sides are aligned
+
+    alignment        its loss, a mean over batches
+    false_negatives  the share of pairs of a batch that it tells apart although their series are near-equal
+
+    Whole batches are dealt to the processes in turn, so that every number is the same for any number of them.
+    look: rows [b] -> embeddings [b,V,D] of their first window, where the season holds none.
+    """
+    device = model.log_temperature.device
+    names = ("completion", "alignment", "false_negatives")
+    sums = torch.zeros(len(names), 2, dtype=torch.float64, device=device)  # sum, weight
+    season = season.to_complete()
+    for number, positions in enumerate(torch.split(rows, batch_size)):
+        if number % processes.size != processes.rank:
+            continue
+        batch = season.rows(positions).to(device)
+        if look is not None:
+            batch = replace(batch, first=replace(batch.first, embeddings=look(positions)))
+        terms = completion_terms(model, completion_outputs(model, batch.first), batch, ALONE)
+        observed = batch.rest[1].sum()
+        sums[0] += torch.stack([terms["completion"].double() * observed, observed])
+        if "alignment" in terms:
+            size = sums.new_tensor(len(positions))
+            sums[1] += torch.stack([terms["alignment"] * size, size])
+            sums[2] += torch.stack(false_negatives(batch.first.values, batch.first.observed))
+    totals = processes.sum(sums).tolist()
+    return {name: total / max(weight, 1.0) for name, (total, weight) in zip(names, totals, strict=True) if weight > 0}
+
+
+@torch.inference_mode()
+def complete(model: TimesCLIP, first: WindowTensors, batch_size: int) -> tuple[Tensor, Tensor | None]:
+    """The completed rest of the season [n,V,H], standardised, and the variate-selection weights [V,V].
+
+    Weights are averaged over samples; None where no variates are selected.
+    """
+    model.eval()
+    parts, weights = [], []
+    for batch in _batches(model, first, batch_size):
+        out = model(*batch.inputs())
+        parts.append(out.completion.cpu())
+        if out.selection is not None:
+            weights.append(out.selection.cpu())
+    return torch.cat(parts), torch.cat(weights).mean(0) if weights else None
+
+
+@torch.inference_mode()
+def features(model: TimesCLIP, seen: WindowTensors, batch_size: int) -> Tensor:
+    """What the frozen model knows of each variate through a window: [n,V,F], on the CPU."""
+    model.eval()
+    return torch.cat([model.features(*batch.inputs()).cpu() for batch in _batches(model, seen, batch_size)])
+
+
+def _batches(model: TimesCLIP, seen: WindowTensors, size: int) -> Iterator[WindowTensors]:
+    device = model.log_temperature.device
+    return (seen.part(start, start + size).to(device) for start in range(0, len(seen), size))
+
+
+@torch.inference_mode()
+def continued(model: TimesCLIP, season: SeasonTensors, step: int, batch_size: int) -> SeasonTensors:
+    """Seasons known after `step` steps, with the completion where nothing can be observed yet: numbers alone.
+
+    It stands from the cut or from `step` on, whichever is later, for variates that the first window shows.
+    """
+    first, second = season.first, season.second
+    cut = first.values.shape[2] if season.cut is None else season.cut
+    completed, _ = complete(model, first, batch_size)
+    later = (torch.arange(cut, cut + completed.shape[2]) >= step) & first.present[..., None]
+    if season.cut is not None:
+        completed, later = functional.pad(completed, (cut, 0)), functional.pad(later, (cut, 0), value=False)
+    values = torch.where(later, completed.to(second.values.device), second.values)
+    return replace(season, second=replace(second, values=values, observed=second.observed | later))
+
+
+@torch.inference_mode()
+def with_errors(model: TimesCLIP, season: SeasonTensors, batch_size: int) -> SeasonTensors:
+    """The whole season with the completion's errors as V more variates: what the first half did not announce.
+
+    Variates 0 to V-1 are the season [n,V,T] as it was; V to 2V-1 are completed minus measured from the cut on, where
+    both are there, and unobserved before it. Numbers alone, in the frame of the whole season.
+    """
+    cut = season.first.values.shape[2] if season.cut is None else season.cut
+    completed, _ = complete(model, season.first, batch_size)
+    values, known = season.rest
+    known = known & season.first.present[..., None]
+    errors = torch.where(known, completed.to(values.device) - values, 0)
+    if season.cut is None:
+        whole = torch.cat([season.first.values, season.second.values], -1)
+        seen = torch.cat([season.first.observed, season.second.observed], -1)
+    else:
+        whole, seen = season.second.values, season.second.observed
+    channels = torch.cat([whole, functional.pad(errors, (cut, 0))], 1)
+    observed = torch.cat([seen, functional.pad(known, (cut, 0), value=False)], 1)
+    after = WindowTensors(channels, observed, None, season.second.drivers)
+    before = observed.clone()
+    before[..., cut:] = False
+    return SeasonTensors(
+        WindowTensors(channels * before, before, None, season.first.drivers), after, cut, season.static
+    )

@@ -1,0 +1,209 @@
+"""Stage 1 on one fold: train the completion, then read its test rows once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.baselines import climatology, persistence
+from model.completion_task import SeasonRows, complete, evaluate, train_completion
+from model.config import TimesCLIPConfig
+from model.encoders.trainable import Tower
+from model.metrics import completion_metrics
+from model.presets import Preset
+from model.timesclip import TimesCLIP
+from model.training.device_memory import move_to_device
+from model.training.sampling import balancing_weights
+from model.training.trainer import Fit, Trainer
+from model.vision_finetuning import VisionFinetuning, train_seeing
+from pipeline.errors import InputError
+from pipeline.table import SeasonTable
+from pipeline.windows import windows
+from report.run import RunFolder
+from stages.fold_data import FoldData
+
+
+@dataclass(frozen=True, eq=False)
+class CompletionOutcome:
+    """What one fold of stage 1 came to.
+
+    truth and guesses (`model`, `persistence`, `climatology`) [n,V,W] are standardised by the fold's training rows;
+    selection [V,V] are the variate-selection weights averaged over test samples. tower: the one that was tuned, if any.
+    """
+
+    prepared: FoldData
+    model: TimesCLIP
+    fit: Fit
+    alignment: dict[str, float]
+    truth: NDArray[np.float64]
+    observed: NDArray[np.bool_]
+    guesses: dict[str, NDArray[np.float64]]
+    selection: NDArray[np.float64] | None
+    tower: Tower | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether training was stopped before its end."""
+        return self.fit.interrupted
+
+
+def run_fold(
+    prepared: FoldData, preset: Preset, trainer: Trainer, balance: bool, seeing: VisionFinetuning | None = None
+) -> CompletionOutcome:
+    """Train on the training rows, choose the epoch on the validation rows, then complete the test rows.
+
+    seeing: the tower that learns, too, and its pictures; cached embeddings are read without it.
+    """
+    fold, table = prepared.fold, prepared.table
+    config = model_config(prepared, preset)
+    seasons = move_to_device(prepared.to_complete(), trainer.processes.device)
+    device = seasons[0].first.values.device
+    train, valid, test = (torch.from_numpy(rows).to(device) for rows in (fold.train, fold.valid, fold.test))
+    weights = balancing_weights(table.target[fold.train]) if balance else None
+    learnt, phase, size = SeasonRows(seasons, train, weights), f"{fold.name}/train", trainer.schedule.batch_size
+    if seeing is None:
+        model, fit = train_completion(config, learnt, valid, trainer, phase)
+        tested = seasons[0].rows(test)
+    else:
+        model, fit = train_seeing(config, learnt, valid, trainer, phase, seeing)
+        tested = seeing.seen(seasons[0], test, size)
+    completed, selection = complete(model, tested.first, size)
+    scaled = prepared.scales.scaler.apply(table.values)
+    typical = climatology(scaled[fold.train], table.observed[fold.train], table.cut)
+    judged = evaluate(model, tested, torch.arange(len(test), device=device), size)
+    return CompletionOutcome(
+        prepared,
+        model,
+        fit,
+        {name: judged[name] for name in ("alignment", "false_negatives") if name in judged},
+        scaled[fold.test][:, :, table.cut :],
+        table.observed[fold.test][:, :, table.cut :],
+        {
+            "model": completed.numpy().astype(np.float64),
+            "persistence": persistence(scaled[fold.test], table.observed[fold.test], table.cut),
+            "climatology": np.broadcast_to(typical, (len(fold.test), *typical.shape)),
+        },
+        None if selection is None else selection.numpy().astype(np.float64),
+        None if seeing is None else seeing.tower,
+    )
+
+
+def refuse_short_seasons(table: SeasonTable, preset: Preset) -> None:
+    """Raises InputError when what stage 1 sees is shorter than a patch."""
+    first, _ = windows(table.steps, table.cut, preset.framing)
+    if preset.use_language and first.length < preset.patch:
+        cut = "" if table.cut == table.steps // 2 else f", as `cut` in the dataset card is {table.cut}"
+        raise InputError(
+            f"{table.name} has {table.steps} steps a season, so {first.length} in its {first.name}{cut}; a patch needs "
+            f"{preset.patch}. Use --patch {first.length}, finer steps (season_steps of at least "
+            f"{2 * preset.patch}), or --preset vision-only."
+        )
+
+
+def model_config(prepared: FoldData, preset: Preset) -> TimesCLIPConfig:
+    """The architecture that the preset, the table and the cached vectors ask for."""
+    table, (season, *_) = prepared.table, prepared.seasons
+    return TimesCLIPConfig(
+        variates=len(table.variates),
+        window=max(season.first.values.shape[2], season.second.values.shape[2]),
+        horizon=table.steps - table.cut,
+        start=season.first.values.shape[2],
+        vision_dim=0 if season.first.embeddings is None else season.first.embeddings.shape[2],
+        drivers=len(table.driver_names),
+        steps=table.steps,
+        step_days=table.step_days,
+        **preset.parts(),
+    )
+
+
+def predictions(outcomes: Sequence[CompletionOutcome]) -> pd.DataFrame:
+    """sample_id, variate, step, split, y_true, y_pred in the variate's own unit, for every observed test step."""
+    frames = []
+    for outcome in outcomes:
+        table, fold = outcome.prepared.table, outcome.prepared.fold
+        row, variate, step = np.nonzero(outcome.observed)
+        native = outcome.prepared.scales.scaler.inverse(outcome.guesses["model"])
+        frames.append(
+            pd.DataFrame(
+                {
+                    "sample_id": table.sample_id[fold.test][row],
+                    "variate": np.array(table.variate_names)[variate],
+                    "step": step + table.cut,
+                    "split": "test",
+                    "fold": fold.name,
+                    "y_true": table.values[fold.test][row, variate, step + table.cut].astype(np.float64),
+                    "y_pred": native[row, variate, step],
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def scores(
+    outcomes: Sequence[CompletionOutcome], seed: int
+) -> tuple[dict[str, float], dict[str, dict[str, float]], None]:
+    """Metrics of the model and of each baseline, over the test rows of all folds together. No baseline draws lots."""
+    observed = np.concatenate([outcome.observed for outcome in outcomes])
+    names = outcomes[0].prepared.table.variate_names
+    truth = np.concatenate([o.prepared.scales.scaler.inverse(o.truth) for o in outcomes])
+    standardised = np.concatenate([outcome.truth for outcome in outcomes])
+    rows: dict[str, dict[str, float]] = {}
+    for name in outcomes[0].guesses:
+        scaled = np.concatenate([outcome.guesses[name] for outcome in outcomes])
+        native = np.concatenate([o.prepared.scales.scaler.inverse(o.guesses[name]) for o in outcomes])
+        error = (scaled - standardised)[observed]
+        rows[name] = completion_metrics(truth, native, observed, data_range(outcomes), names)
+        rows[name] |= {"mse_standardised": float(np.mean(error**2)), "mae_standardised": float(np.abs(error).mean())}
+    metrics = rows.pop("model")
+    for name in outcomes[0].alignment:
+        metrics[name] = float(np.mean([outcome.alignment[name] for outcome in outcomes]))
+    return metrics, rows, None
+
+
+def data_range(outcomes: Sequence[CompletionOutcome]) -> NDArray[np.float64]:
+    """Maximum minus minimum [V] of the observed training values, in native units; the mean over folds."""
+    ranges: list[list[float]] = []
+    for outcome in outcomes:
+        table, train = outcome.prepared.table, outcome.prepared.fold.train
+        seen = (
+            np.where(table.observed[train], table.values[train], np.nan)
+            .transpose(1, 0, 2)
+            .reshape(len(table.variates), -1)
+        )
+        ranges.append([float(np.ptp(v[~np.isnan(v)])) if (~np.isnan(v)).any() else 1.0 for v in seen])
+    mean: NDArray[np.float64] = np.mean(ranges, axis=0)
+    return np.maximum(mean, 1e-12)
+
+
+def fitted(outcome: CompletionOutcome) -> dict[str, Any]:
+    """What a later stage or a prediction needs beside the weights."""
+    prepared = outcome.prepared
+    return {
+        **prepared.scales.to_dict(),
+        "model": outcome.model.describe(),
+        "best_epoch": outcome.fit.best_epoch,
+        "selection": None if outcome.selection is None else outcome.selection.tolist(),
+    }
+
+
+def weights(outcomes: Sequence[CompletionOutcome]) -> dict[str, Tensor]:
+    """The model of every fold, by name."""
+    return {
+        f"{outcome.prepared.fold.name}/encoder.{name}": tensor
+        for outcome in outcomes
+        for name, tensor in outcome.model.state_dict().items()
+    }
+
+
+def load_model(run: RunFolder, fold: str) -> TimesCLIP:
+    """The frozen model of one fold of a stage-1 run."""
+    model = TimesCLIP.described(run.read_json("fitted.json")[fold]["model"])
+    model.load_state_dict(run.read_weights(f"{fold}/encoder."))
+    return model.eval().requires_grad_(False)

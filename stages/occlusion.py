@@ -1,0 +1,172 @@
+"""Why a forecast is what it is: how far it moves when the model is not shown some steps, or a variate, or a driver.
+
+Occlusion by what a season may be: what is hidden is that of another sample, as in permutation importance (Breiman 2001;
+Fisher, Rudin & Dominici 2019), or unobserved, as under clouds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from model.completion_task import complete
+from pipeline.table import SeasonTable
+from report.run import RunFolder
+from stages.fold_data import Scales, season_of
+from stages.fold_offset import Rows
+from stages.yield_forecaster import FEATURE_BATCH, Forecaster
+
+Vectors = Callable[[SeasonTable, NDArray[np.float64]], NDArray[np.float16]]  # table, y-ranges [V,2] -> [N,V,2,D]
+HideName = Literal["exchanged", "unobserved"]
+DRAWS = 3  # of other samples that stand in
+
+
+@dataclass(frozen=True, eq=False)
+class Occlusion:
+    """What is hidden: masks [V,T] of the variates and [R,T] of the drivers. kind: steps, variate or driver.
+
+    first, last: the steps, from 0.
+    """
+
+    kind: str
+    name: str
+    variates: NDArray[np.bool_]
+    drivers: NDArray[np.bool_]
+    first: int
+    last: int
+
+    def hide(self, table: SeasonTable, donor: SeasonTable | None) -> SeasonTable:
+        """The table with what is hidden unobserved, or else as it is in the same row of `donor`."""
+        values, drivers = (np.float32(np.nan),) * 2 if donor is None else (donor.values, donor.drivers)
+        observed, known = (False, False) if donor is None else (donor.observed, donor.drivers_observed)
+        return replace(
+            table,
+            values=np.where(self.variates, values, table.values),
+            observed=np.where(self.variates, observed, table.observed),
+            drivers=np.where(self.drivers, drivers, table.drivers),
+            drivers_observed=np.where(self.drivers, known, table.drivers_observed),
+        )
+
+
+def occlusions(table: SeasonTable, width: int) -> Iterator[Occlusion]:
+    """Every `width` steps in turn (variates and drivers alike), then each variate, then each driver as a whole."""
+    shape = len(table.variates), len(table.driver_names), table.steps
+    at, (v, r, t) = np.arange(table.steps), shape
+    nothing = np.zeros((v, t), bool), np.zeros((r, t), bool)
+    for first in range(0, t, width):
+        last = min(first + width, t) - 1
+        steps = (at >= first) & (at <= last)
+        name = f"steps {first} to {last}" if last > first else f"step {first}"
+        yield Occlusion("steps", name, nothing[0] | steps, nothing[1] | steps, first, last)
+    for number, name in enumerate(table.variate_names):
+        yield Occlusion("variate", name, nothing[0] | (np.arange(v)[:, None] == number), nothing[1], 0, t - 1)
+    for number, name in enumerate(table.driver_names):
+        yield Occlusion("driver", name, nothing[0], nothing[1] | (np.arange(r)[:, None] == number), 0, t - 1)
+
+
+def donors(table: SeasonTable, index: Rows, hide: HideName) -> list[SeasonTable | None]:
+    """What stands in for the samples of `index` [n], once a draw: other samples of the table, or nothing."""
+    if hide == "unobserved":
+        return [None]
+    rng, told = np.random.default_rng(0), []
+    for _ in range(DRAWS):
+        order = rng.permutation(len(table))
+        donor = np.empty_like(order)
+        donor[order] = np.roll(order, 1)  # one cycle through all samples: never itself, never one twice
+        told.append(table.rows(donor[index]))
+    return [*told]
+
+
+def effects(
+    run: RunFolder,
+    table: SeasonTable,
+    rows: Mapping[str, Rows],
+    hiding: Sequence[Occlusion],
+    hide: HideName,
+    vectors: Vectors | None,
+    pictures: bool,
+) -> pd.DataFrame:
+    """For each fold, sample and occlusion: forecast as it is and without what is hidden, t/ha.
+
+    rows      which samples each fold's model forecasts
+    hide      `unobserved`, or `exchanged` for that of DRAWS other samples in turn
+    vectors   of the pictures; None where the run uses none
+    pictures  what is hidden vanishes from the pictures, too; else only from the numbers
+    """
+    fitted = run.read_json("fitted.json")
+    frames = []
+    for fold, index in rows.items():
+        forecaster, scales = Forecaster.load(run, fold), Scales.from_dict(fitted[fold])
+        framing = fitted[fold]["framing"]
+        whole = table.rows(index)
+        seen = None if vectors is None else vectors(whole, scales.ranges)
+        usual = _forecast(forecaster, whole, scales, framing, seen)
+        for draw, donor in enumerate(donors(table, index, hide)):
+            for one in hiding:
+                without = one.hide(whole, donor)
+                shown = vectors(without, scales.ranges) if pictures and vectors is not None else seen
+                frames.append(
+                    pd.DataFrame(
+                        {
+                            "fold": fold,
+                            "sample_id": whole.sample_id,
+                            "place": whole.place,
+                            "year": whole.year,
+                            "kind": one.kind,
+                            "hidden": one.name,
+                            "first_step": one.first,
+                            "last_step": one.last,
+                            "draw": draw,
+                            "y_pred": usual,
+                            "y_without": _forecast(forecaster, without, scales, framing, shown),
+                        }
+                    )
+                )
+    return pd.concat(frames, ignore_index=True)
+
+
+def summary(changes: pd.DataFrame) -> pd.DataFrame:
+    """A row an occlusion, in the order of `effects`: mean absolute and mean change of the forecasts, t/ha."""
+    told = changes.assign(change=changes["y_without"] - changes["y_pred"])
+    told["absolute"] = told["change"].abs()
+    groups = told.groupby(["kind", "hidden", "first_step", "last_step"], sort=False)
+    return groups.agg(
+        mean_abs_change=("absolute", "mean"), mean_change=("change", "mean"), n=("change", "size")
+    ).reset_index()
+
+
+def selection(
+    run: RunFolder, table: SeasonTable, rows: Mapping[str, Rows], vectors: Vectors | None
+) -> pd.DataFrame | None:
+    """Variate-selection weights [V,V], rows sum to 1: how much each variate drew on each other in what is seen first.
+
+    Averaged over samples and folds. None where the model selects nothing, or reads its completion's errors as variates.
+    """
+    fitted, count = run.read_json("fitted.json"), 0
+    total = np.zeros((len(table.variates), len(table.variates)))
+    for fold, index in rows.items():
+        forecaster, scales = Forecaster.load(run, fold), Scales.from_dict(fitted[fold])
+        neural = forecaster.neural
+        if neural is None or neural.completer is not None or neural.encoder.select is None:
+            return None
+        some = table.rows(index)
+        seen = None if vectors is None else vectors(some, scales.ranges)
+        season = season_of(some, scales, fitted[fold]["framing"], seen)
+        _, weights = complete(neural.encoder, season.first, FEATURE_BATCH)
+        assert weights is not None  # the encoder selects
+        total, count = total + weights.numpy().astype(np.float64) * len(index), count + len(index)
+    names = list(table.variate_names)
+    return pd.DataFrame(total / count, index=names, columns=names)
+
+
+def _forecast(
+    forecaster: Forecaster, table: SeasonTable, scales: Scales, framing: Any, vectors: NDArray[np.float16] | None
+) -> NDArray[np.float64]:
+    with torch.inference_mode():
+        return forecaster.forecast(table, season_of(table, scales, framing, vectors)).pred

@@ -1,0 +1,59 @@
+"""What stages 2 and 3 come to on one fold, whichever way the yield was forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import pandas as pd
+
+from model.yield_head import YieldEnsemble
+from stages.fold_data import FoldData, Reading
+from stages.fold_offset import Rows
+from stages.yield_forecaster import Forecaster, Tonnes, Yields
+
+
+class AsOf(NamedTuple):
+    """Forecasts of a fold's validation and test rows as known after `step` steps, the rest `completed` or left open."""
+
+    step: int
+    completed: bool
+    valid: Yields
+    test: Yields
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast:
+    """What one fold came to; forecasts in t/ha of its validation and test rows.
+
+    learnt      rows that the forecaster was fitted on
+    epochs      of the neural heads; 0 without
+    first       the heads as they were before they were fitted on validation rows too: stage 3 starts from them
+    early       one entry per step of `prepared.steps`, and one more where it is completed
+    judges      which rows chose epochs, weights and margins, in words
+    left_out    forecasts of every learner for rows that it did not fit, where there are any
+    members     forecasts of the test rows by each learner alone, t/ha, where there are several
+    """
+
+    prepared: FoldData
+    forecaster: Forecaster
+    learnt: Rows
+    epochs: int
+    valid: Yields
+    test: Yields
+    first: YieldEnsemble | None
+    early: tuple[AsOf, ...] = ()
+    judges: str = "validation rows"
+    left_out: pd.DataFrame | None = None
+    members: Mapping[str, Tonnes] = field(default_factory=dict)
+    interrupted: bool = False
+
+
+def as_of_steps(readings: Sequence[Reading], valid: Sequence[Yields], test: Sequence[Yields]) -> tuple[AsOf, ...]:
+    """The forecasts of the readings in mid-season."""
+    return tuple(
+        AsOf(one.step, one.completed, before, after)
+        for one, before, after in zip(readings, valid, test, strict=True)
+        if one.step is not None
+    )

@@ -1,0 +1,270 @@
+"""What turns a season into t/ha: a run of stage 2 or 3 keeps one per fold, and predict.py loads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.completion_task import continued, features, with_errors
+from model.learners.tabular import Tabular, TabularRows
+from model.offset import KnownYields, Offset
+from model.season_tensors import SeasonTensors
+from model.timesclip import TimesCLIP
+from model.yield_head import AnomalyScale, HeadShape, YieldEnsemble, YieldRows, predict
+from pipeline.table import SeasonTable
+from report.run import RunFolder
+from stages.fold_offset import Rows
+
+FEATURE_BATCH = 256
+NEURAL = "neural"
+
+Tonnes = NDArray[np.float64]  # t/ha
+
+
+class Yields(NamedTuple):
+    """Forecasts [n] in t/ha with their 90 % interval. Never negative: a yield is not."""
+
+    pred: Tonnes
+    lo: Tonnes
+    hi: Tonnes
+
+    def shortfall(self, target: Tonnes) -> Tonnes:
+        """How far each yield [n] lies outside of its interval, t/ha; negative inside."""
+        return np.maximum(self.lo - target, target - self.hi)
+
+
+@dataclass(frozen=True, eq=False)
+class Anomalies:
+    """Forecast deviations from the offset, t/ha [n]: the point, and a low and a high quantile (the point itself
+    where a learner has no spread)."""
+
+    point: Tonnes
+    low: Tonnes
+    high: Tonnes
+
+    @staticmethod
+    def of(columns: Tonnes) -> Anomalies:
+        """From the point and any quantiles [n,O]."""
+        point = columns[:, 0]
+        if columns.shape[1] == 1:
+            return Anomalies(point, point, point)
+        return Anomalies(point, columns[:, 1:].min(1), columns[:, 1:].max(1))
+
+
+def combined(offset: Tonnes, members: Mapping[str, Anomalies], weights: Mapping[str, float], margin: float) -> Yields:
+    """The weighted mean of the members above the offset [n], t/ha; what the weights leave to 1 is the offset's.
+
+    Quantiles keep their mean distance from the point; `margin` is added on both sides.
+    """
+    point = offset + sum((weights[name] * one.point for name, one in members.items()), np.zeros(len(offset)))
+    spread = [one for one in members.values() if not np.array_equal(one.low, one.high)]
+    below = np.mean([one.point - one.low for one in spread], axis=0) if spread else 0.0
+    above = np.mean([one.high - one.point for one in spread], axis=0) if spread else 0.0
+    pred = np.maximum(point, 0.0)
+    low, high = np.maximum(point - below - margin, 0.0), np.maximum(point + above + margin, 0.0)
+    return Yields(pred, np.minimum(low, pred), np.maximum(high, pred))
+
+
+@dataclass(frozen=True)
+class ReadingFit:
+    """How one reading of the season becomes a forecast: after `step` steps (None: all), completed or left open.
+
+    margin   t/ha that the interval grows by on both sides
+    weights  of the members by name; what they leave to 1 is the offset's
+    """
+
+    step: int | None
+    completed: bool
+    margin: float
+    weights: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "weights": dict(self.weights)}
+
+
+@dataclass(frozen=True, eq=False)
+class Neural:
+    """Yield heads on an encoder.
+
+    scale      mean and spread of the training anomalies
+    completer  where the encoder reads the completion's errors beside the season: the stage-1 model that makes them
+    """
+
+    encoder: TimesCLIP
+    heads: YieldEnsemble
+    scale: AnomalyScale
+    completer: TimesCLIP | None = None
+
+    def forecast(self, season: SeasonTensors) -> Anomalies:
+        """Of every sample; season: as the completer or the encoder is trained to see it."""
+        if self.completer is not None:
+            season = with_errors(self.completer, season, FEATURE_BATCH)
+        seen = encoded(self.encoder, season)
+        rows = YieldRows(seen, season.present.cpu(), torch.zeros(len(seen)), static_of(season))
+        return Anomalies.of(self.scale.inverse(predict(self.heads, rows)))
+
+    def modules(self) -> dict[str, TimesCLIP | YieldEnsemble]:
+        """By the names that their weights are kept under."""
+        modules: dict[str, TimesCLIP | YieldEnsemble] = {"encoder": self.encoder, "head": self.heads}
+        return modules if self.completer is None else modules | {"completer": self.completer}
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the weights, for fitted.json."""
+        return {
+            "scale": asdict(self.scale),
+            "members": self.heads.members,
+            "shape": asdict(self.heads.shape),
+            "encoder": self.encoder.describe(),
+            "completer": None if self.completer is None else self.completer.describe(),
+        }
+
+    @staticmethod
+    def load(run: RunFolder, fold: str, record: Mapping[str, Any], heads: str) -> Neural:
+        """Of one fold of a run; `heads` names which of the kept ones."""
+        ensemble = YieldEnsemble(record["members"], HeadShape.from_dict(record["shape"]))
+        ensemble.load_state_dict(run.read_weights(f"{fold}/{heads}."))
+        completer = record["completer"]
+        return Neural(
+            load_encoder(run, fold, record["encoder"], "encoder"),
+            ensemble,
+            AnomalyScale(**record["scale"]),
+            None if completer is None else load_encoder(run, fold, completer, "completer"),
+        )
+
+
+def encoded(encoder: TimesCLIP, season: SeasonTensors) -> Tensor:
+    """Stage-1 features of every window that a yield is read from, side by side: [n,V,windows * F]."""
+    return torch.cat([features(encoder, window, FEATURE_BATCH) for window in season.windows], dim=-1)
+
+
+def static_of(season: SeasonTensors) -> Tensor | None:
+    """[n,S] on the CPU, or None."""
+    return None if season.static is None else season.static.cpu()
+
+
+@dataclass(frozen=True, eq=False)
+class Forecaster:
+    """Offset, fitted learners and how they are weighed; of one fold.
+
+    neural    encoder and yield heads, if they are a member
+    tabular   learners on features of the season, one per step of `readings` in their order; empty if none is a member
+    readings  the whole season first, then as known after each step
+    at        which of the readings forecasts now
+    """
+
+    offset: Offset
+    known: KnownYields
+    neural: Neural | None
+    tabular: tuple[Tabular, ...] = ()
+    readings: tuple[ReadingFit, ...] = ()
+    at: int = 0
+
+    @property
+    def reading(self) -> ReadingFit:
+        """The one that forecasts now."""
+        return self.readings[self.at]
+
+    def as_of(self, step: int) -> Forecaster:
+        """The same as of the last step, of those it learnt to forecast from, that is not after `step`."""
+        at = max(
+            (one.step, number) for number, one in enumerate(self.readings) if one.step is not None and one.step <= step
+        )
+        return replace(self, at=at[1])
+
+    def forecast(self, table: SeasonTable, season: SeasonTensors, index: Rows | None = None) -> Yields:
+        """Of the samples of `index` [n] (all by default); their labels are not read, other samples not encoded.
+
+        season: of the whole table, as known now.
+        """
+        return combined(*self.anomalies(table, season, index), self.reading.weights, self.reading.margin)
+
+    def anomalies(
+        self, table: SeasonTable, season: SeasonTensors, index: Rows | None = None
+    ) -> tuple[Tonnes, dict[str, Anomalies]]:
+        """The offset [n] and what each member forecasts above it, t/ha; arguments as in `forecast`."""
+        if index is not None:
+            table, season = table.rows(index), season.rows(torch.from_numpy(index))
+        base = self.offset.predict(self.known, table.place, table.year, leave_own_year_out=False)
+        return base, self._members(table, season, base)
+
+    def _members(self, table: SeasonTable, season: SeasonTensors, base: Tonnes) -> dict[str, Anomalies]:
+        """What each member forecasts of every sample above the offset `base` [n], t/ha."""
+        found: dict[str, Anomalies] = {}
+        if self.neural is not None:
+            reading, seen = self.readings[self.at] if self.readings else None, season
+            if reading is not None and reading.completed and reading.step is not None:
+                seen = continued(self.neural.encoder, season, reading.step, FEATURE_BATCH)
+            found[NEURAL] = self.neural.forecast(seen)
+        if self.tabular:
+            tabular = self.tabular[self.at]
+            tokens = None
+            if tabular.reads_tokens and self.neural is not None:
+                tokens = encoded(self.neural.encoder, season)
+            rows = TabularRows(tabular.map.apply(season, tokens), table.place, table.year, base)
+            found |= {name: Anomalies.of(columns) for name, columns in tabular.forecast(rows).items()}
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the weights, for fitted.json."""
+        return {
+            "offset": self.offset.to_dict(),
+            "known": self.known.to_dict(),
+            "readings": [one.to_dict() for one in self.readings],
+            "tabular": [one.record() for one in self.tabular],
+            **({} if self.neural is None else self.neural.to_dict()),
+        }
+
+    def weights(self) -> dict[str, Tensor]:
+        """By the names that `load` asks for."""
+        modules = {} if self.neural is None else self.neural.modules()
+        kept = {
+            f"{name}.{key}": tensor for name, module in modules.items() for key, tensor in module.state_dict().items()
+        }
+        return kept | {
+            f"tabular.{number}.{key}": tensor
+            for number, one in enumerate(self.tabular)
+            for key, tensor in one.state().items()
+        }
+
+    @staticmethod
+    def load(run: RunFolder, fold: str, heads: str = "head") -> Forecaster:
+        """The forecaster of one fold of a run; `heads` names which of the kept ones."""
+        record = run.read_json("fitted.json")[fold]["forecaster"]
+        return Forecaster(
+            Offset.from_dict(record["offset"]),
+            KnownYields.from_dict(record["known"]),
+            Neural.load(run, fold, record, heads) if "encoder" in record else None,
+            tuple(
+                Tabular.from_state(one, run.read_weights(f"{fold}/tabular.{number}."))
+                for number, one in enumerate(record.get("tabular", ()))
+            ),
+            tuple(ReadingFit(**one) for one in record.get("readings") or readings_before(record)),
+        )
+
+
+def readings_before(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """`readings` of a run that was made when the heads were the only learner."""
+    every = [(None, record["margin"], record["kept"]), *record["early"]]
+    return [
+        {
+            "step": step,
+            "completed": bool(record["completes"] and step is not None),
+            "margin": margin,
+            "weights": {NEURAL: share},
+        }
+        for step, margin, share in every
+    ]
+
+
+def load_encoder(run: RunFolder, fold: str, record: Mapping[str, Any], name: str) -> TimesCLIP:
+    """A model of one fold of a run, frozen."""
+    model = TimesCLIP.described(record)
+    model.load_state_dict(run.read_weights(f"{fold}/{name}."))
+    return model.eval().requires_grad_(False)

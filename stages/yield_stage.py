@@ -1,0 +1,197 @@
+"""Stages 2 and 3 on one fold: what the windows of a season show -> yield anomaly -> t/ha with an interval."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.completion_task import with_errors
+from model.config import TimesCLIPConfig
+from model.joint_finetuning import COMPLETION_WEIGHT, SeasonForecaster
+from model.presets import Preset
+from model.timesclip import TimesCLIP
+from model.training.trainer import Trainer
+from pipeline.errors import InputError
+from pipeline.splits import Fold
+from pipeline.table import SeasonTable
+from report.run import RunFolder
+from stages.completion_stage import model_config
+from stages.ensemble import ForecastSetup, forecast_by_ensemble
+from stages.fold_data import FoldData, Pictures, Scales, assemble
+from stages.fold_offset import Rows, fold_offset
+from stages.joint_training import JointTraining, forecast_jointly, new_forecaster
+from stages.yield_forecast import Forecast
+from stages.yield_forecaster import FEATURE_BATCH, Forecaster, Yields, readings_before
+from stages.yield_learners import head_shape
+from stages.yield_scores import predictions, scores
+
+__all__ = ["predictions", "scores"]  # of a stage, as train.py asks for them
+
+
+def run_stage_2(
+    prepared: FoldData, preset: Preset, completer: TimesCLIP | None, setup: ForecastSetup, trainer: Trainer
+) -> Forecast:
+    """A yield from a stage-1 model by the preset's link: from its frozen features, its errors, or without it."""
+    if preset.link == "frozen" and completer is not None:
+        return forecast_by_ensemble(prepared, preset, completer, setup, trainer)
+    table, seasons = prepared.table, prepared.to_forecast()
+    config = completer.config if completer is not None else model_config(prepared, preset)
+    if preset.link == "error" and completer is not None:
+        seasons = [with_errors(completer, season, FEATURE_BATCH) for season in seasons]
+        config = error_config(prepared, preset)
+    shape = head_shape(config, seasons[0], table, setup.quantiles)
+    joint = JointTraining(
+        start=partial(new_forecaster, config, seasons[0], members=setup.members, shape=shape),
+        table=table,
+        seasons=seasons,
+        readings=[one.number for one in prepared.readings()],
+        trainer=trainer,
+        completion=0.0,
+        pretrained=False,
+        balance=setup.balance,
+        completer=completer if preset.link == "error" else None,
+    )
+    offset = fold_offset(table, prepared.fold, setup.offset, setup.window)
+    return forecast_jointly(prepared, joint.move_to_device(), offset, setup.interval)
+
+
+def run_stage_3(prepared: FoldData, source: RunFolder, trainer: Trainer, balance: bool) -> Forecast:
+    """Encoder and heads of a stage-2 run learn on together, as they were before validation labels were learnt."""
+    before = Forecaster.load(source, prepared.fold.name, "first")
+    if before.neural is None:
+        raise InputError(
+            f"{source.path} has no neural heads (--learner gp or trees), and stage 3 fine-tunes such heads. Make a run "
+            "that has:\n    python train.py --stage 2 --learner neural"
+        )
+    encoder = before.neural.encoder
+    start = SeasonForecaster(encoder, before.neural.heads).requires_grad_(True)
+    encoder.log_temperature.requires_grad_(encoder.config.learn_temperature)
+    joint = JointTraining(
+        start=lambda rows: copy.deepcopy(start),
+        table=prepared.table,
+        seasons=prepared.to_forecast(),
+        readings=[one.number for one in prepared.readings()],
+        trainer=trainer,
+        completion=COMPLETION_WEIGHT,
+        pretrained=True,
+        balance=balance,
+    )
+    return forecast_jointly(prepared, joint.move_to_device(), before.offset)
+
+
+def error_config(prepared: FoldData, preset: Preset) -> TimesCLIPConfig:
+    """Of an encoder that reads the whole season and, as many channels again, the completion's errors: numbers alone."""
+    table = prepared.table
+    return replace(
+        model_config(prepared, replace(preset, use_vision=False, use_language=True, alignment="none")),
+        variates=2 * len(table.variates),
+        window=table.steps,
+        start=table.steps,
+        vision_dim=0,
+    )
+
+
+def observed_shares(table: SeasonTable) -> NDArray[np.float64]:
+    """The share of (variate, step) pairs that are observed in each half of each season: [N,2]."""
+    halves = table.observed[:, :, : table.cut], table.observed[:, :, table.cut :]
+    return np.stack([half.mean((1, 2)) for half in halves], axis=1)
+
+
+def least_observed(table: SeasonTable, rows: Rows) -> list[float]:
+    """The least of `observed_shares` among some samples: [2]."""
+    least: list[float] = observed_shares(table)[rows].min(0).tolist()
+    return least
+
+
+def fitted(outcome: Forecast) -> dict[str, Any]:
+    """What a prediction needs beside the weights."""
+    return {
+        "least_observed": least_observed(outcome.prepared.table, outcome.learnt),
+        "least_observed_so_far": [
+            [step, least_observed(outcome.prepared.table.as_of(step), outcome.learnt)]
+            for step in outcome.prepared.steps
+        ],
+        **outcome.prepared.scales.to_dict(),
+        "framing": outcome.prepared.framing,
+        "best_epoch": outcome.epochs,
+        "forecaster": outcome.forecaster.to_dict(),
+    }
+
+
+def weights(outcomes: Sequence[Forecast]) -> dict[str, Tensor]:
+    """Encoder and heads of every fold, by name; `first` are the heads before the refit."""
+    named: dict[str, Tensor] = {}
+    for outcome in outcomes:
+        fold = outcome.prepared.fold.name
+        named |= {f"{fold}/{name}": tensor for name, tensor in outcome.forecaster.weights().items()}
+        if outcome.first is not None:  # copies: an interrupted run forecasts by these very heads
+            named |= {f"{fold}/first.{name}": tensor.clone() for name, tensor in outcome.first.state_dict().items()}
+    return named
+
+
+def learners(outcomes: Sequence[Forecast]) -> dict[str, float]:
+    """The weight of each learner for the whole season, the mean over folds; `offset` is what they leave to 1."""
+    each = [outcome.forecaster.readings[0].weights for outcome in outcomes]
+    means = {name: float(np.mean([one[name] for one in each])) for name in each[0]}
+    return {**means, "offset": max(0.0, 1 - sum(means.values()))}
+
+
+def learnt(outcome: Forecast) -> dict[str, Any]:
+    """How one fold's forecast came about, for result.json."""
+    forecaster = outcome.forecaster
+    found: dict[str, Any] = {
+        "epochs": outcome.epochs,
+        "margin": forecaster.readings[0].margin,
+        "weights": dict(forecaster.readings[0].weights),
+        "offset": forecaster.offset.kind,
+        "judges": outcome.judges,
+    }
+    if forecaster.tabular:
+        whole = forecaster.tabular[0]
+        found["variance_shares"] = {name: dict(one) for name, one in whole.shares.items()}
+        found["evidence"] = {name: one.evidence for name, one in whole.processes.items()}
+        found["year_spread"] = whole.year_spread()
+    return found
+
+
+def steps_of(record: Mapping[str, Any]) -> list[int]:
+    """The steps that a forecaster of fitted.json can forecast after, beside the whole season."""
+    readings = record.get("readings") or readings_before(record)
+    return [one["step"] for one in readings if one["step"] is not None]
+
+
+def step_read(record: Mapping[str, Any], as_of: int) -> int:
+    """Up to which step a forecast after `as_of` steps reads the season.
+
+    Heads read all that is known. Learners on features were fitted on seasons that end at a step of `steps_of`, so they
+    read as far as the latest of these.
+    """
+    return max(step for step in steps_of(record) if step <= as_of) if record.get("tabular") else as_of
+
+
+def forecast_new(
+    run: RunFolder,
+    table: SeasonTable,
+    fold: str,
+    record: Mapping[str, Any],
+    pictures: Pictures | None,
+    as_of: int | None = None,
+) -> Yields:
+    """t/ha [N] with intervals for the samples of a new table, by the model of one fold.
+
+    as_of: the number of steps that the table is known for; None for the whole season.
+    """
+    everything = np.arange(len(table))
+    nothing = everything[:0]
+    where = Fold(fold, nothing, nothing, everything)
+    prepared = assemble(table, where, Scales.from_dict(record), record["framing"], pictures)
+    forecaster = Forecaster.load(run, fold)
+    forecaster = forecaster if as_of is None else forecaster.as_of(as_of)
+    return forecaster.forecast(table, prepared.seasons[0])

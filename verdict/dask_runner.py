@@ -1,0 +1,48 @@
+"""Jobs of the matrix on the workers of a Dask cluster, which see the same folder under the same name."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cache.dask_workers import connect, drain
+from verdict.runner import Failure, Job, Runner
+
+
+def run_elsewhere(jobs: Sequence[Job], scheduler: str) -> list[Failure]:
+    """As `Runner.run_all`. Raises ConnectionError where no cluster answers, or goes away.
+
+    Dask starts a job again where its worker died, which waits for what that left running or resumes it; a job that lost
+    several workers is a failure. Ctrl-C leaves what runs there running: the next matrix takes its runs.
+    """
+    from distributed.scheduler import KilledWorker
+
+    waiting = [in_full(job) for job in jobs if not job.done]
+    under_way: dict[int, tuple[Job, str]] = {}
+    ended: list[Failure | None] = []
+    numbered = [(job, f"{at}/{len(waiting)}") for at, job in enumerate(waiting, 1)]
+    with connect(scheduler) as client:
+        try:
+            drain(client, run_here, iter(numbered), under_way, ended.append, math.inf)
+        except KilledWorker:
+            lost = [job for job, _ in under_way.values()]
+            ended += [Failure(job, job.steps[0], 1, "the Dask workers that tried it died") for job in lost]
+    failures = [failure for failure in ended if failure is not None]
+    told = {failure.job.folder for failure in failures}
+    unseen = [job for job in waiting if not job.done and job.folder not in told]
+    line = "its run is not in this folder: workers must see it under the same name"
+    return failures + [Failure(job, job.steps[0], 1, line) for job in unseen]
+
+
+def in_full(job: Job) -> Job:
+    """The same job with its folders from the root on: a worker may stand elsewhere."""
+    steps = tuple(replace(step, folder=step.folder.resolve()) for step in job.steps)
+    return replace(job, folder=job.folder.resolve(), steps=steps)
+
+
+def run_here(numbered: tuple[Job, str]) -> Failure | None:
+    """One job, on a worker."""
+    job, number = numbered
+    return Runner().run(job, dict(os.environ), number)

@@ -1,0 +1,193 @@
+"""Other maps of the same numbers, and linear maps of the embeddings, on the fold and the anomaly that the model learns.
+
+    python -m verdict.kernel_baselines --data CARD --split forward --encoder efficientnet-lite0 --seed 0 --out runs/x
+
+Kernel ridge, where a kernel says which samples are alike: linear or RBF on the standardised numbers, linear on the
+standardised embeddings, and sums of two. Penalty, width of the RBF and share of the embeddings are chosen on learnt
+rows: their years (or places) are dealt into INNER parts and each part is forecast from the others.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tyro
+from numpy.typing import NDArray
+
+from cache.storage import CacheError
+from model.baselines import boosting, filled
+from model.metrics import yield_metrics
+from model.offset import choose_offset
+from pipeline.errors import InputError
+from pipeline.render import Style
+from pipeline.series import fold_ranges
+from pipeline.sources import read
+from pipeline.splits import Fold, SplitName, make_folds
+from pipeline.table import SeasonTable
+from report.run import RunFolder, commit
+from stages.fold_data import Pictures
+from stages.fold_offset import anomaly_of, known_in, rehearsals
+from verdict.arms import BOOSTING, LINEAR, LINEAR_VECTORS, RBF, RBF_VECTORS, VECTORS
+
+Numbers = NDArray[np.float64]
+
+PENALTIES = np.logspace(-3, 3, 13)  # of kernels whose mean diagonal is 1
+WIDTHS = (0.03, 0.1, 0.3, 1.0)  # gamma of exp(-gamma d^2), d^2 being the mean over columns
+SHARES = (0.1, 0.3, 1.0)  # of the embeddings' kernel beside that of the numbers
+INNER = 5
+MOST_ROWS = 4000  # learnt rows of a kernel; of more, so many are drawn
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Forecast every fold by maps other than the model."""
+
+    out: Path
+    """The folder to write."""
+    data: str = "demo/card.toml"
+    """Dataset card, data file, folder or glob."""
+    cache: str = "image_cache"
+    """The cache that render_cache.py filled."""
+    encoder: str | None = None
+    """Whose embeddings to read."""
+    split: SplitName = "year"
+    """How rows are held out."""
+    folds: str | None = None
+    """Only these folds of the split; `all`: every one."""
+    year: int | None = None
+    """Label year, where a table without a card does not tell it."""
+    seed: int = 0
+    """Seed of boosting and of the place split."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code: 0, 1 (something failed), 2 (bad input)."""
+    try:
+        forecast(tyro.cli(Arguments, args=arguments, description=__doc__))
+    except (InputError, CacheError, OSError) as error:
+        print(f"verdict.kernel_baselines: {error}", file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 1
+    return 0
+
+
+def forecast(args: Arguments) -> None:
+    """Read, split, forecast every fold, write maps.parquet and result.json."""
+    table = read(args.data, year=args.year)
+    folds = make_folds(
+        table.year, table.place, table.sample_id, args.split, args.seed, table.assigned, args.folds, table.group
+    )
+    pictures = Pictures.find(args.cache, Style(), table, args.encoder, "python ablate.py")
+    run = RunFolder.create(args.out, 2, "maps")
+    frames = []
+    for fold in folds:
+        for name, said in maps_of(table, fold, pictures.vectors(table, fold_ranges(table, fold)), args.seed).items():
+            rows = {"sample_id": table.sample_id[fold.test], "fold": fold.name, "name": name}
+            frames.append(pd.DataFrame(rows | {"y_pred": said}))
+    guesses = pd.concat(frames, ignore_index=True)
+    run.write_baselines(guesses)
+    truth = pd.Series(table.target, index=table.sample_id)
+    metrics = {
+        str(name): yield_metrics(truth[rows["sample_id"]].to_numpy(), rows["y_pred"].to_numpy())
+        for name, rows in guesses.groupby("name", sort=False)
+    }
+    largest = max(len(fold.train) + len(fold.valid) for fold in folds)
+    run.write_json(
+        "result.json",
+        {"baselines": metrics, "commit": commit(), "rows": largest, "rows_of_kernels": min(largest, MOST_ROWS)},
+    )
+    for name, scores in metrics.items():
+        print(f"{name}: R2 {scores['r2']:.3f}, RMSE {scores['rmse']:.3f} t/ha")
+
+
+def maps_of(table: SeasonTable, fold: Fold, vectors: NDArray[np.float16], seed: int) -> dict[str, Numbers]:
+    """Forecasts of the test rows [n] in t/ha, never negative, by name; vectors [2,N,V,D]."""
+    learnt, test = np.sort(np.concatenate([fold.train, fold.valid])), fold.test
+    known, offset = known_in(table, fold, learnt), choose_offset(rehearsals(table, fold))
+    anomaly = anomaly_of(table, learnt, offset, known, own=True)
+    base = offset.predict(known, table.place[test], table.year[test], leave_own_year_out=False)
+    x = filled(table.values, table.observed, learnt)
+    said = {BOOSTING: boosting(seed).fit(x[learnt], anomaly).predict(x[test])}
+
+    rng = np.random.default_rng(seed)
+    some = np.sort(rng.permutation(len(learnt))[:MOST_ROWS])
+    rows, target = learnt[some], anomaly[some]
+    parts = inner_parts(table.place[rows] if fold.by_place else table.year[rows].astype(str), rng)
+    both = np.concatenate([rows, test])
+    numbers = linear_kernel([x[both]], len(rows))
+    square = np.maximum(np.diag(numbers)[:, None] + np.diag(numbers)[None, :] - 2 * numbers, 0)
+    smooth = {width: np.exp(-width * square) for width in WIDTHS}
+    seen = linear_kernel((vectors[w, both, v] for w, v in np.ndindex(vectors.shape[0], vectors.shape[2])), len(rows))
+    kernels: Mapping[str, Sequence[Numbers]] = {
+        LINEAR: [numbers],
+        RBF: list(smooth.values()),
+        VECTORS: [seen],
+        LINEAR_VECTORS: [numbers + share * seen for share in SHARES],
+        RBF_VECTORS: [one + share * seen for one, share in itertools.product(smooth.values(), SHARES)],
+    }
+    for name, candidates in kernels.items():
+        said[name] = kernel_ridge(candidates, target, parts)
+    return {name: np.maximum(base + one, 0.0) for name, one in said.items()}
+
+
+def linear_kernel(blocks: Iterator[NDArray[np.generic]] | Sequence[NDArray[np.generic]], learnt: int) -> Numbers:
+    """Inner products [n,n] of standardised columns, divided by their number; the first `learnt` rows standardise.
+
+    blocks [n,d] of columns; a column without spread in the learnt rows is left out.
+    """
+    total: Numbers = np.zeros(())
+    columns = 0
+    for block in blocks:
+        x: Numbers = block.astype(np.float64)
+        spread = x[:learnt].std(0)
+        x = (x - x[:learnt].mean(0))[:, spread > 0] / spread[spread > 0]
+        x = np.clip(x, -5, 5)
+        total = total + x @ x.T
+        columns += x.shape[1]
+    kernel: Numbers = total / max(columns, 1)
+    return kernel
+
+
+def inner_parts(group: NDArray[np.str_], rng: np.random.Generator) -> NDArray[np.int64]:
+    """In which of at most INNER parts each row [n] is: whole groups together; rows where there is one group only."""
+    names, index = np.unique(group, return_inverse=True)
+    if len(names) < 2:
+        return rng.permutation(len(group)) % INNER
+    return (rng.permutation(len(names)) % INNER)[index]
+
+
+def kernel_ridge(kernels: Sequence[Numbers], target: Numbers, parts: NDArray[np.int64]) -> Numbers:
+    """Forecast of the rows after the learnt ones, by the kernel and penalty with the least error on left-out parts.
+
+    kernels [n+m,n+m] of n learnt rows, whose target and part [n] are given, and m others -> [m].
+    """
+    count, best = len(target), (np.inf, kernels[0], PENALTIES[-1])
+    for kernel in kernels:
+        learnt = kernel[:count, :count]
+        error = np.zeros(len(PENALTIES))
+        for part in np.unique(parts):
+            out, rest = parts == part, parts != part
+            guesses = ridge_path(learnt[np.ix_(rest, rest)], learnt[np.ix_(out, rest)], target[rest])
+            error += ((guesses - target[out]) ** 2).sum(1)
+        if error.min() < best[0]:
+            best = (float(error.min()), kernel, PENALTIES[int(error.argmin())])
+    _, kernel, penalty = best
+    forecast: Numbers = ridge_path(kernel[:count, :count], kernel[count:, :count], target, np.array([penalty]))[0]
+    return forecast
+
+
+def ridge_path(learnt: Numbers, new: Numbers, target: Numbers, penalties: Numbers = PENALTIES) -> Numbers:
+    """Kernel ridge around the target's mean for every penalty: learnt [n,n], new [m,n], target [n] -> [P,m]."""
+    values, vectors = np.linalg.eigh(learnt)
+    turned, reach = vectors.T @ (target - target.mean()), new @ vectors
+    path: Numbers = target.mean() + (turned / (np.maximum(values, 0) + penalties[:, None])) @ reach.T
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())

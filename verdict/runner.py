@@ -1,0 +1,250 @@
+"""Which runs the verdict needs, and running them: each is a command that a user could type, in a process of its own.
+
+    <out>/matrix.json                          what all runs share; another matrix refuses the folder
+    <out>/<arm>/seed<k>/stage1, stage2         run folders of train.py;  <out>/maps/seed<k>: of verdict.kernel_baselines
+    <out>/<arm>/seed<k>/log.txt, costs.jsonl   what it printed; seconds and peak memory of every process
+
+A finished run is taken, one that was stopped is resumed, one that never began is begun. Whoever works on a job holds a
+lock that its process inherits: where the matrix is killed and its process lives on, the next matrix waits for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from joblib import Parallel, delayed
+
+from pipeline.errors import InputError
+from report.run import RunFolder
+from verdict.arms import Arm, Flags
+
+ROOT = Path(__file__).resolve().parents[1]
+MAPS = "maps"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One process: its name, its run folder, and the command (after `python`) that makes it."""
+
+    name: str
+    folder: Path
+    command: Flags
+    resumable: bool = True
+
+    @property
+    def done(self) -> bool:
+        """Whether the run is complete."""
+        run = RunFolder(self.folder)
+        return (self.folder / "result.json").is_file() and not run.read_json("result.json").get("interrupted", False)
+
+    @property
+    def to_run(self) -> Flags:
+        """The command now: from the beginning, or from where it was stopped."""
+        if self.resumable and (self.folder / "checkpoints" / "started.json").is_file():
+            return ("train.py", "--resume", str(self.folder))
+        return self.command
+
+
+@dataclass(frozen=True)
+class Job:
+    """The steps of one arm and seed, in order."""
+
+    arm: str
+    seed: int
+    folder: Path
+    steps: tuple[Step, ...]
+
+    @property
+    def done(self) -> bool:
+        """Whether all steps are."""
+        return all(step.done for step in self.steps)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A step that ended with another code than 0, and the last line that it printed."""
+
+    job: Job
+    step: Step
+    code: int
+    line: str
+
+
+@dataclass
+class Runner:
+    """Runs jobs side by side; `stop` ends what is running and begins nothing more."""
+
+    stopped: bool = False
+    running: set[int] = field(default_factory=set)
+
+    def run_all(self, jobs: Sequence[Job], workers: int) -> list[Failure]:
+        """Run what is not done yet, and say of each how it ended."""
+        waiting = [job for job in jobs if not job.done]
+        threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // workers))} if workers > 1 else {}
+        environment = threads | os.environ
+        with self._ending():
+            ended = Parallel(n_jobs=workers, backend="threading")(
+                delayed(self.run)(job, environment, f"{at}/{len(waiting)}") for at, job in enumerate(waiting, 1)
+            )
+        return [failure for failure in ended if failure is not None]
+
+    @contextlib.contextmanager
+    def _ending(self) -> Iterator[None]:
+        """Whatever ends the block early ends the processes, too."""
+        try:
+            yield
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """SIGTERM to every process: it ends at once, its checkpoints stay."""
+        self.stopped = True
+        for pid in list(self.running):
+            with contextlib.suppress(ProcessLookupError):  # it ended a moment ago
+                os.kill(pid, signal.SIGTERM)
+
+    def run(self, job: Job, environment: Mapping[str, str], number: str) -> Failure | None:
+        """One job; its first step that fails ends it."""
+        job.folder.mkdir(parents=True, exist_ok=True)
+        with (job.folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"{number} {job.arm}, seed {job.seed}: waiting for another matrix, or what one left running")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            for step in job.steps:
+                if step.done or self.stopped:
+                    continue
+                began = time.perf_counter()
+                code = self.run_step(job, step, environment, lock.fileno())
+                print(f"{number} {job.arm}, seed {job.seed}, {step.name}: "
+                      f"{'done' if code == 0 else f'exit {code}'} in {time.perf_counter() - began:.0f} s")  # fmt: skip
+                if code:
+                    return Failure(job, step, code, last_line(job.folder / "log.txt"))
+        return None
+
+    def run_step(self, job: Job, step: Step, environment: Mapping[str, str], lock: int) -> int:
+        """One process; writes down its seconds and peak memory, returns its exit code."""
+        command = step.to_run
+        if command == step.command and step.folder.exists():
+            shutil.rmtree(step.folder)  # it never got as far as its first checkpoint
+        began = time.perf_counter()
+        with (job.folder / "log.txt").open("ab") as log:
+            log.write(f"$ python {shlex.join(command)}\n".encode())
+            log.flush()
+            process = subprocess.Popen(
+                [sys.executable, *command],
+                cwd=ROOT,
+                env=dict(environment),
+                stdout=log,
+                stderr=log,
+                pass_fds=(lock,),
+                start_new_session=True,  # Ctrl-C is for the matrix, which then ends its processes
+            )
+            self.running.add(process.pid)
+            _, status, used = os.wait4(process.pid, 0)
+            self.running.discard(process.pid)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        cost = {
+            "step": step.name,
+            "resumed": command != step.command,
+            "seconds": time.perf_counter() - began,
+            "peak_mb": used.ru_maxrss / 1024,
+            "code": process.returncode,
+        }
+        with (job.folder / "costs.jsonl").open("a") as file:
+            file.write(json.dumps(cost) + "\n")
+        return process.returncode
+
+
+def plan(out: Path, arms: Sequence[Arm], seeds: Sequence[int], common: Flags, encoder: str) -> list[Job]:
+    """All jobs, one seed after the other, so that a matrix that is cut short can compare what it has."""
+    jobs = []
+    for seed in seeds:
+        for arm in arms:
+            folder = out / slug(arm.name) / f"seed{seed}"
+            own = () if arm.value("--encoder") else ("--encoder", encoder)
+            flags = (*common, *own, *arm.flags, "--seed", str(seed))
+            one, two = folder / "stage1", folder / "stage2"
+            first = ("train.py", "--stage", "1", *flags, "--out", str(one))
+            second = ("train.py", "--stage", "2", *flags, *arm.second, "--from", str(one), "--out", str(two))
+            jobs.append(Job(arm.name, seed, folder, (Step("stage1", one, first), Step("stage2", two, second))))
+    return jobs
+
+
+def maps_plan(out: Path, seeds: Sequence[int], common: Flags, encoder: str) -> list[Job]:
+    """The jobs of verdict.kernel_baselines: all its maps at once, a job a seed."""
+    jobs = []
+    for seed in seeds:
+        folder = out / MAPS / f"seed{seed}"
+        run = folder / "run"
+        command = (
+            "-m",
+            "verdict.kernel_baselines",
+            *common,
+            "--encoder",
+            encoder,
+            "--seed",
+            str(seed),
+            "--out",
+            str(run),
+        )
+        jobs.append(Job(MAPS, seed, folder, (Step("maps", run, command, resumable=False),)))
+    return jobs
+
+
+def refuse_another(out: Path, shared: Mapping[str, Any]) -> None:
+    """Raises InputError where the folder holds something else, or a matrix whose runs were made with something else."""
+    if (out / "matrix.json").is_file():
+        for name, before in RunFolder(out).read_json("matrix.json").items():
+            if before != shared.get(name):
+                raise InputError(
+                    f"--out {out} holds a matrix with {name} {before}; this one has {shared.get(name)}. Runs of both "
+                    "cannot be compared: name another --out, or give the same."
+                )
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"--out {out} exists, is not empty and is no matrix (no matrix.json); name another folder.")
+
+
+def claim(out: Path, shared: Mapping[str, Any]) -> None:
+    """Make the matrix folder, or go on with it. Raises InputError as `refuse_another` does."""
+    refuse_another(out, shared)
+    path = out / "matrix.json"
+    if path.is_file():
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(shared, indent=1) + "\n")
+    temporary.rename(path)
+
+
+def costs_of(job: Job) -> list[dict[str, Any]]:
+    """Every process of the job, in order."""
+    path = job.folder / "costs.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def last_line(path: Path) -> str:
+    """The last line of a log that is not empty."""
+    lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def slug(name: str) -> str:
+    """A folder name."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-")
