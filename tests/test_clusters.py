@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.test_pool import work as failing_work
 
 import render_cache
 from cache.__main__ import collect
@@ -20,7 +21,6 @@ from pipeline.errors import InputError
 from tests.jobs import WRITES, job
 from tests.servers import ROOT, dask_cluster, free_port, slow_pid, tiny_card, wait_until
 from tests.test_fill import STYLE, block
-from tests.test_pool import work as failing_work
 from verdict.dask_runner import run_elsewhere
 from verdict.runner import costs_of
 
