@@ -12,7 +12,6 @@ Stop it whenever you like and run it again: what is committed is never drawn or 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from collections import Counter
@@ -34,6 +33,7 @@ from cache.storage import CacheError, open_storage, refuse_unless_cache
 from cache.workers import MOST_RETRIES, Backend, Pool, leave
 from model.encoders import EncoderError, EngineName, choose, encode, load, resolve
 from pipeline.errors import InputError
+from pipeline.program import run_program
 from pipeline.render import Style
 from pipeline.series import SeriesBlock, fold_ranges, fold_variants, outside
 from pipeline.sources import read
@@ -99,33 +99,14 @@ class Arguments:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code: 0, 1 (something failed), 2 (bad input), 130 (Ctrl-C), 143 (SIGTERM)."""
-    before = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        args = tyro.cli(Arguments, args=arguments, description=__doc__)
-        return render(args)
-    except (InputError, EncoderError) as error:
-        print(f"render_cache.py: {error}", file=sys.stderr)
-        return 2
-    except (CacheError, OSError) as error:
-        print(f"render_cache.py: {error}\nWhat is committed is safe; the same command goes on.", file=sys.stderr)
-        return 1
-    except MemoryError as error:
-        print(f"render_cache.py: out of memory ({error}). What is committed is safe; the same command goes on, with "
-              "fewer --workers or where there is more memory.", file=sys.stderr)  # fmt: skip
-        return 1
-    except KeyboardInterrupt as stop:
-        print("render_cache.py: stopped. What is committed is safe; the same command goes on.", file=sys.stderr)
-        return 143 if isinstance(stop, Terminated) else 130
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, as schedulers of clusters send it, ends the run as Ctrl-C does."""
-
-
-def _terminate(signum: int, frame: object) -> None:
-    raise Terminated
+    return run_program(
+        "render_cache.py",
+        lambda: render(tyro.cli(Arguments, args=arguments, description=__doc__)),
+        refused=(EncoderError,),
+        failed=(CacheError,),
+        after_failure="What is committed is safe; the same command goes on.",
+        after_stop="What is committed is safe; the same command goes on.",
+    )
 
 
 def render(args: Arguments) -> int:
