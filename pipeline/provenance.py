@@ -34,7 +34,8 @@ class JoinedSource:
     holds      what was read from it: names of variates, "yield", names of static columns, "calendar", "positions"
     places     how many distinct places it has
     keys       how many distinct keys it has
-    met        those in the joined table;  unmet: those in this source alone
+    met        those in the joined table;  unmet: those that are not
+    lost_places  how many places have no key in the joined table
     lacking    keys of the joined table that are not in this source
     """
 
@@ -45,6 +46,7 @@ class JoinedSource:
     keys: int
     met: KeyCount
     unmet: KeyCount
+    lost_places: int
     lacking: KeyCount
 
     @property

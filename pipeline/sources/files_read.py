@@ -13,14 +13,15 @@ from pipeline.sources.locate import files_of, locate
 
 @dataclass(frozen=True)
 class FileRead:
-    """A file (or the folder of a Zarr cube) and what is read from it."""
+    """A file (or the folder of a Zarr cube) and what is read from it, in words; whether that includes series."""
 
     path: Path
     gives: str
+    gives_series: bool = False
 
     @property
     def bytes(self) -> int:
-        """Its size on disk."""
+        """Its size on disk; 0 for a card that the project brings along."""
         files = self.path.rglob("*") if self.path.is_dir() else (self.path,)
         return sum(path.stat().st_size for path in files if path.is_file())
 
@@ -29,17 +30,19 @@ def files_read(data: str | Path) -> tuple[FileRead, ...]:
     """Every file behind `data`, in the order of the card. Raises `InputError` as `locate` does."""
     found = locate(data)
     if found.card is None:
-        return tuple(FileRead(path, "series and yields") for path in found.files)
+        return tuple(FileRead(path, "series and yields", True) for path in found.files)
     return tuple(_of_card(found.card, found.files))
 
 
 def _of_card(card: DatasetCard, files: tuple[Path, ...]) -> Iterator[FileRead]:
-    yield FileRead(card.path, "dataset card")
+    yield FileRead(
+        card.path, "dataset card" if card.path.exists() else "dataset card of the project, recognised by the file names"
+    )
     gives = "series and yields" if card.target else "series"
-    yield from (FileRead(path, gives) for path in files)
+    yield from (FileRead(path, gives, True) for path in files)
     for source in card.sources:
         there = [pattern for pattern in source.files if is_there(card.path, pattern)]
-        yield from (FileRead(path, _given(source)) for path in files_of(card, there))
+        yield from (FileRead(path, _given(source), bool(source.series)) for path in files_of(card, there))
     yield from (FileRead(path, "known yields of earlier years") for path in history_files(card))
     if card.geometry is not None:
         yield from (FileRead(path, "positions") for path in files_of(card, [card.geometry], "geometry"))

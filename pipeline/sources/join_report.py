@@ -74,14 +74,16 @@ def _joined(part: Part, met: frozenset[Key], card: DatasetCard) -> JoinedSource:
         "target": "yield",
         "static": ", ".join(part.source.static),
     }
+    places = {place for place, _ in part.keys}
     return JoinedSource(
         label=part.label(card),
         holds=columns.get(part.what, part.what),
         by_year=part.by_year,
-        places=len({place for place, _ in part.keys}),
+        places=len(places),
         keys=len(part.keys),
         met=KeyCount.of(part.keys & met),
         unmet=KeyCount.of(part.keys - met),
+        lost_places=len(places - {place for place, _ in met}),
         lacking=KeyCount.of(met - part.keys),
     )
 
