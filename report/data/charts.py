@@ -56,7 +56,7 @@ def year_axis(years: Sequence[int]) -> dict[str, Any]:
 
 def step_axis(table: SeasonTable) -> dict[str, Any]:
     """An axis of steps with a date under each tick, if all places share them."""
-    every = next(n for n in (1, 2, 5, 10, 20, 50, 100) if table.steps <= 8 * n)
+    every = next(n for n in (1, 2, 5, 10, 20, 50, 100, 200) if table.steps <= 5 * n)
     ticks = list(range(0, table.steps, every))
     starts = step_starts(table)
     texts = [f"{tick}<br>{starts[tick].day} {starts[tick]:%b}" if starts else str(tick) for tick in ticks]
@@ -127,7 +127,10 @@ def file_charts(series: Sequence[SeriesLook], files: Sequence[str]) -> Iterator[
         layout = {"height": 80 + 26 * len(names), "margin": {"l": 10, "r": 10, "t": 10, "b": 45},
                   "xaxis": {"title": {"text": with_unit(one.name, one.unit)}},
                   "yaxis": {"automargin": True, "type": "category", "autorange": "reversed"}}  # fmt: skip
-        yield Chart(f"file-{number}", one.name, "", [box(shown, names, horizontal=True)], layout)
+        note = "" if len(shown) == len(one.by_file) else (
+            f"The {len(shown)} of {len(one.by_file)} files whose medians lie furthest from the others."
+        )  # fmt: skip
+        yield Chart(f"file-{number}", one.name, note, [box(shown, names, horizontal=True)], layout)
 
 
 def yield_chart(table: SeasonTable, yields: Yields) -> Chart:
@@ -147,7 +150,8 @@ def yield_chart(table: SeasonTable, yields: Yields) -> Chart:
                        "hovertemplate": "%{text} %{x}: %{y} t/ha<extra></extra>"})  # fmt: skip
     shown = len(yields.points)
     some = "" if shown == yields.labelled else f", a sample of {shown:,} of {yields.labelled:,} rows"
-    note = f"Boxes: quartiles; whiskers: 5 % to 95 %; grey points: rows{some}; red points: outliers, listed below."
+    red_of = f"the {MOST_RED} furthest of {len(yields.outliers):,} outliers" * (len(yields.outliers) > MOST_RED)
+    note = f"Boxes: quartiles; whiskers: 5 % to 95 %; grey points: rows{some}; red points: {red_of or 'outliers'}."
     layout = {"xaxis": year_axis(years), "yaxis": {"automargin": True, "title": {"text": "yield, t/ha"}},
               "margin": {"l": 10, "r": 10, "t": 10, "b": 45}}  # fmt: skip
     return Chart("yields", "Yields by year", note, traces, layout)

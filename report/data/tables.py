@@ -29,16 +29,24 @@ def whole(value: int) -> Cell:
     return Cell(f"{value:,}", value)
 
 
+def size(count: int) -> str:
+    """Bytes as a person reads them; empty for none."""
+    if count == 0:
+        return ""
+    unit, name = next(pair for pair in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B")) if count >= pair[0])
+    return f"{count / unit:.3g} {name}"
+
+
 def files_table(files: Sequence[FileRead], table: SeasonTable) -> SortedTable:
     """What was read from which file, and how many samples came from it if that is known."""
     known = table.file is not None
     counts = [] if table.file is None else np.bincount(table.file, minlength=len(table.files)).tolist()
     samples = dict(zip(table.files, counts, strict=False))
-    head = ("file", "MB", *(("samples",) if known else ()), "what is read from it")
+    head = ("file", "size", *(("samples",) if known else ()), "what is read from it")
     rows = []
     for one in files[:MOST_FILES]:
         count = samples.get(one.path.name)
-        cells = [Cell(one.path.name), number(one.bytes / 1e6, ".3g") if one.bytes else Cell("")]
+        cells = [Cell(one.path.name), Cell(size(one.bytes), one.bytes)]
         cells += [] if not known else [Cell("") if count is None else whole(count)]
         rows.append([*cells, Cell(one.gives)])
     note = "" if len(files) <= MOST_FILES else f"The first {MOST_FILES} of {len(files)} files."
