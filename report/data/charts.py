@@ -175,7 +175,11 @@ def presence_charts(presence: Presence) -> list[Chart]:
               "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
               "yaxis": {"automargin": True, "title": {"text": "places"}, "tickformat": ",d"},
               "margin": {"l": 10, "r": 10, "t": 50, "b": 45}}  # fmt: skip
-    charts = [Chart("places-count", "How many places each year has", "", bars, layout)]
+    whole = bool(presence.present.all())
+    note = "Every place has a sample in every year." if whole else ""
+    charts = [Chart("places-count", "How many places each year has", note, bars, layout)]
+    if whole:
+        return charts
     some = presence.some()
     total = len(presence.places)
     note = "" if total <= MOST_PLACES else f"A sample of {len(some.places)} of {total:,} places, evenly by name."
