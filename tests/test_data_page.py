@@ -24,11 +24,11 @@ from pipeline.sources.shapes import Shapes
 from pipeline.table import SeasonTable, Variate
 from report.data.__main__ import main
 from report.data.charts import charts_of, presence_charts, step_axis, year_axis
-from report.data.findings import copy_findings, folds_of
+from report.data.findings import copy_findings, folds_of, range_findings
 from report.data.look import look
 from report.data.page import headline, page, write_data_page
 from report.data.places import positions_of, presence_of
-from report.data.plots import describe_ranges, plots_of, ranges_of
+from report.data.plots import Range, describe_ranges, plots_of, ranges_of
 from report.data.season import describe_season, season_steps, step_starts
 from report.data.series import furthest, observed_shares, spreads
 from report.data.yields import copies_of, yields_of
@@ -190,6 +190,13 @@ def test_a_table_that_cannot_be_split_has_an_error():
     folds, sentence, (finding,) = folds_of(made(n=2, places=2), "auto", 0)
     assert (folds, sentence, finding.severity) == ((), "", "error")
     assert "finds no split" in finding.sentence
+
+
+def test_values_outside_of_a_y_range_are_a_warning_with_the_range_that_holds_them():
+    one = Range("ndvi", "1", low=0.2, high=0.8, from_card=True, lowest=-0.11, highest=0.93, outside=0.05)
+    (finding,) = range_findings([one, replace(one, name="evi", outside=0.02)])
+    assert finding.severity == "warning"
+    assert finding.card_line == '[[variates]]\nname = "ndvi"\nlow = -0.2\nhigh = 1'
 
 
 def test_findings_stand_with_the_worst_first():

@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.table import SeasonTable
 from report.data.look import Look, SeriesLook
 from report.data.places import MOST_PLACES, Positions, Presence
-from report.data.season import step_starts
+from report.data.season import days_text, step_starts
 from report.data.series import Observed, Spread, furthest
 from report.data.yields import Yields
 from report.interactive import BLUE, GREY, PALE, RED, Chart
@@ -60,7 +60,7 @@ def step_axis(table: SeasonTable) -> dict[str, Any]:
     ticks = list(range(0, table.steps, every))
     starts = step_starts(table)
     texts = [f"{tick}<br>{starts[tick].day} {starts[tick]:%b}" if starts else str(tick) for tick in ticks]
-    title = f"step, {table.step_days:.3g} days each"
+    title = f"step, {days_text(table.step_days)} each"
     return {"title": {"text": title}, "tickvals": ticks, "ticktext": texts, "tickangle": 0}
 
 
@@ -171,9 +171,10 @@ def presence_charts(presence: Presence) -> list[Chart]:
          "marker": {"color": BLUE}},
         {"type": "bar", "name": "first seen in this year", "x": years, "y": new.tolist(), "marker": {"color": GREY}},
     ]  # fmt: skip
+    few = {"dtick": 1} if all_.max() <= 5 else {}  # no ticks between whole places
     layout = {"barmode": "stack", "height": 300, "showlegend": True, "xaxis": year_axis(years),
               "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-              "yaxis": {"automargin": True, "title": {"text": "places"}, "tickformat": ",d"},
+              "yaxis": {"automargin": True, "title": {"text": "places"}, "tickformat": ",d", **few},
               "margin": {"l": 10, "r": 10, "t": 50, "b": 45}}  # fmt: skip
     whole = bool(presence.present.all())
     note = "Every place has a sample in every year." if whole else ""

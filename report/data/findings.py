@@ -70,4 +70,4 @@ def range_findings(ranges: Sequence[Range]) -> Iterator[Finding]:
             f"{one.outside:.1%} of the values of {one.name} lie outside of its y-range {one.low:g} to {one.high:g} and "
             f"are drawn on the edge of the plot; they reach from {one.lowest:.4g} to {one.highest:.4g}."
         )
-        yield Finding("warning", sentence, f"low = {low:g}\nhigh = {high:g}")
+        yield Finding("warning", sentence, f'[[variates]]\nname = "{one.name}"\nlow = {low:g}\nhigh = {high:g}')

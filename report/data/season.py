@@ -66,7 +66,7 @@ def season_steps(table: SeasonTable, most: int = 12) -> tuple[StepOfSeason, ...]
 
 def describe_season(table: SeasonTable) -> str:
     """When the season is, in sentences."""
-    length = f"{table.steps} steps of {table.step_days:.4g} days"
+    length = f"{table.steps} steps of {days_text(table.step_days)}"
     if not starts_alike(table):
         when = f"Each place has a season of its own, of {length} from its start"
     else:
@@ -83,6 +83,11 @@ def describe_season(table: SeasonTable) -> str:
     if table.harvest_days is not None:
         return f"{when}. The harvest is {table.harvest_days:.0f} days after the start."
     return f"{when}. The card gives no harvest, so days are counted to the end of the season."
+
+
+def days_text(days: float) -> str:
+    """A number of days: 1 day, 30.44 days."""
+    return "1 day" if days == 1 else f"{days:.4g} days"
 
 
 def day_name(day: date) -> str:
