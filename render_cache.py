@@ -44,7 +44,7 @@ from pipeline.windows import Framing, steps_named
 from report.atomic_write import write_whole
 from report.progress import stage_progress
 
-PREVIEW = "preview.png"
+PREVIEW, DATA_PAGE = "preview.png", "data.html"
 MOST_OUTSIDE = 0.02  # of a variate's values may lie outside of its y-range before a line says so
 
 
@@ -83,7 +83,7 @@ class Arguments:
     steps: str | None = None
     """Also draw every season as it is known after so many steps, as in 6,9,12; the whole season is always drawn."""
     dry_run: bool = False
-    """Print the plan and touch nothing (but preview.png, with --preview)."""
+    """Print the plan, write data.html (what the table holds, with charts) into this folder, and touch nothing else."""
     preview: bool = False
     """First draw the plots of three samples beside their numbers into preview.png (try it with --dry-run)."""
     views: int = 0
@@ -159,6 +159,7 @@ def render(args: Arguments) -> int:
         known = known_costs(open_storage(cache), spec.id if spec else "", by)
         print(f"estimate: {estimate(images, vectors, look, args.workers, known)}")
     if args.dry_run:
+        show_data(args, table)
         return 0
 
     pool.refuse_unless_ready()
@@ -177,6 +178,20 @@ def render(args: Arguments) -> int:
         with stage_progress("embed", len(vectors.plan.missing)) as advance:
             embedded = vectors.run(pool, look, advance)
     return record(cache, wanted, before, seconds, drawn, embedded, by)
+
+
+def show_data(args: Arguments, table: SeasonTable) -> None:
+    """Write data.html, or say why it cannot be written: the plan has been printed, and the page is no part of it."""
+    from report.data.look import look
+    from report.data.page import write_data_page
+
+    seen = look(table, args.data, args.split, args.seed, args.style, args.framing)
+    try:
+        write_data_page(seen, Path(DATA_PAGE))
+    except OSError as error:
+        print(f"There is no page of the data: {error}.", file=sys.stderr)
+    else:
+        print(f"{DATA_PAGE}: what the table holds, what is odd about it, and the line of the card that settles it")
 
 
 @contextmanager
