@@ -1,4 +1,4 @@
-"""Look at a season table before anything is learnt from it: one page with findings, charts and tables.
+"""Encode at a season table before anything is learnt from it: one page with findings, charts and tables.
 
     python -m report.data --data my_card.toml --out data.html
     python -m report.data --data "exports/*.csv"
@@ -20,9 +20,9 @@ from pipeline.errors import InputError
 from pipeline.findings import describe_findings
 from pipeline.sources import read
 from pipeline.splits import SplitChoice
+from report.atomic_write import refuse_unless_possible
 from report.data.look import look
 from report.data.page import headline, write_data_page
-from report.output import refuse_unless_possible
 
 
 @dataclass(frozen=True)
