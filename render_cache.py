@@ -182,12 +182,11 @@ def render(args: Arguments) -> int:
 
 def show_data(args: Arguments, table: SeasonTable) -> None:
     """Write data.html, or say why it cannot be written: the plan has been printed, and the page is no part of it."""
-    from report.data.look import look
     from report.data.page import write_data_page
 
-    seen = look(table, args.data, args.split, args.seed, args.style, args.framing)
+    summary = summarise(table, args.data, args.split, args.seed, args.style, args.framing)
     try:
-        write_data_page(seen, Path(DATA_PAGE))
+        write_data_page(summary, Path(DATA_PAGE))
     except OSError as error:
         print(f"There is no page of the data: {error}.", file=sys.stderr)
     else:

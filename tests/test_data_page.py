@@ -25,12 +25,12 @@ from pipeline.table import SeasonTable, Variate
 from report.data.__main__ import main
 from report.data.charts import charts_of, presence_charts, step_axis, year_axis
 from report.data.findings import copy_findings, folds_of, range_findings
-from report.data.look import look
 from report.data.page import headline, page, write_data_page
 from report.data.places import positions_of, presence_of
 from report.data.plots import Range, describe_ranges, plots_of, ranges_of
 from report.data.season import describe_season, season_steps, step_starts
 from report.data.series import furthest, observed_shares, spreads
+from report.data.summary import summarise
 from report.data.yields import copies_of, yields_of
 from report.interactive import as_json
 from tests.browser import NEEDS, opened
@@ -306,7 +306,7 @@ def test_sources_report_what_met_and_what_was_lost(tmp_path):
     assert (yields.met.number, yields.unmet.names(1), yields.lost_places) == (4, "d 2018, ...", 1)
     assert (soil.kind, soil.unmet.first, soil.lacking.first) == ("places", ("d",), ("b",))
     assert places.holds == "positions"
-    sentences = {one.sentence: one for one in look(table, str(tmp_path / "card.toml")).findings}
+    sentences = {one.sentence: one for one in summarise(table, str(tmp_path / "card.toml")).findings}
     (lost,) = (one for text, one in sentences.items() if "of series.csv (ndvi) have no match" in text)
     assert (lost.severity, lost.card_line) == ("warning", '[[sources]]\nplace = "<column>"')
     (lost,) = (one for text, one in sentences.items() if "of yields.csv (yield) have no match" in text)
@@ -335,7 +335,7 @@ def test_samples_know_their_file_and_are_compared_by_it(tmp_path):
     assert table.files == ("early.csv", "late.csv")
     np.testing.assert_array_equal(table.file, (table.year >= 2019).astype(int))
     np.testing.assert_array_equal(table.rows(np.array([5, 3])).file, table.file[[5, 3]])
-    seen = look(table, str(tmp_path / "card.toml"))
+    seen = summarise(table, str(tmp_path / "card.toml"))
     bands = [column for column in late.columns if column.startswith("ndvi_")]
     assert seen.series[0].by_file[1].median == pytest.approx(np.nanmedian(late[bands]))
     assert "file-0" in numbers_of(page(seen))
@@ -345,7 +345,7 @@ def test_a_file_for_each_year_is_not_drawn_twice(tmp_path):
     for year, rows in small_seasons().groupby("year"):
         rows.to_csv(tmp_path / f"s{year}.csv", index=False)
     (tmp_path / "card.toml").write_text(CARD.replace("seasons.csv", "s*.csv"))
-    text = page(look(read(tmp_path / "card.toml"), str(tmp_path / "card.toml")))
+    text = page(summarise(read(tmp_path / "card.toml"), str(tmp_path / "card.toml")))
     assert "Each file holds one year" in text
     assert "file-0" not in numbers_of(text)
 
@@ -354,7 +354,7 @@ def test_a_file_for_each_year_is_not_drawn_twice(tmp_path):
 
 
 def findings_of(card):
-    return {one.card_line: one for one in look(read(card), str(card)).findings}
+    return {one.card_line: one for one in summarise(read(card), str(card)).findings}
 
 
 def test_yields_of_minus_9999_are_on_the_page_with_the_line_that_settles_them(tmp_path):
@@ -363,7 +363,7 @@ def test_yields_of_minus_9999_are_on_the_page_with_the_line_that_settles_them(tm
     card = saved(tmp_path, frame)
     found = findings_of(card)["missing = [-9999]"]
     assert (found.severity, found.sentence[:25]) == ("warning", "2 yields of -9999 are rea")
-    text = page(look(read(card), str(card)))
+    text = page(summarise(read(card), str(card)))
     assert '<li class="is-warning"><b>warning</b>2 yields of -9999' in text
     assert "<pre>missing = [-9999]</pre>" in text
     settled = saved(tmp_path, frame, "missing = [-9999]\n" + CARD)
@@ -376,7 +376,7 @@ def test_copied_labels_are_on_the_page(tmp_path):
     card = saved(tmp_path, frame)
     found = findings_of(card)['[target] group = "<column>"']
     assert found.severity == "warning"
-    text = page(look(read(card), str(card)))
+    text = page(summarise(read(card), str(card)))
     assert "84 rows with a yield, 7 distinct yields" in text
     assert "They are read as 7 yields that were measured once." in text
 
@@ -396,7 +396,7 @@ def test_a_year_in_another_unit_is_refused_and_nothing_is_written(tmp_path, caps
 def test_positions_that_cannot_be_read_are_a_warning(tmp_path):
     frame = small_seasons().assign(lat=50.0, lon=400.0)
     card = saved(tmp_path, frame, 'latitude = "lat"\nlongitude = "lon"\n' + CARD)
-    seen = look(read(card), str(card))
+    seen = summarise(read(card), str(card))
     assert seen.positions is None
     assert any(one.severity == "warning" and "so there is no map" in one.sentence for one in seen.findings)
 
@@ -407,7 +407,7 @@ def test_positions_that_cannot_be_read_are_a_warning(tmp_path):
 def test_a_large_table_is_summarised_and_says_so(tmp_path):
     table = made(n=100_000, variates=3, steps=36, places=9_000)
     (tmp_path / "t.csv").write_text("")
-    seen = look(table, str(tmp_path / "t.csv"))
+    seen = summarise(table, str(tmp_path / "t.csv"))
     write_data_page(seen, tmp_path / "data.html")
     text = (tmp_path / "data.html").read_text()
     assert len(text.encode()) < MOST_BYTES
@@ -425,7 +425,7 @@ def test_names_of_the_data_cannot_become_part_of_the_page(tmp_path):
     frame.loc[frame.place == "field3", "place"] = "</script><b>x"
     frame.loc[frame.place == "field4", "place"] = "--blue"
     card = saved(tmp_path, frame)
-    text = page(look(read(card), str(card)))
+    text = page(summarise(read(card), str(card)))
     assert "</script><b>x" not in text
     assert "\\u003c/script>\\u003cb>x" in text.replace("\\u003e", ">")
 
@@ -490,7 +490,7 @@ def test_a_dry_run_writes_the_page_and_prints_its_path(small_card, tmp_path, cap
 def test_a_page_that_cannot_be_written_leaves_nothing(small_card, tmp_path):
     (tmp_path / "data.html").mkdir()
     with pytest.raises(OSError, match=r"data\.html could not be written"):
-        write_data_page(look(read(small_card), str(small_card)), tmp_path / "data.html")
+        write_data_page(summarise(read(small_card), str(small_card)), tmp_path / "data.html")
     assert [path.name for path in tmp_path.glob("*data*")] == ["data.html"]
 
 
@@ -549,7 +549,7 @@ def rich(tmp_path_factory):
     (folder / "card.toml").write_text(
         card.replace('["seasons.csv"]', '["first_half_of_the_municipalities.csv", "b.csv"]')
     )
-    return look(read(folder / "card.toml"), str(folder / "card.toml"))
+    return summarise(read(folder / "card.toml"), str(folder / "card.toml"))
 
 
 @NEEDS

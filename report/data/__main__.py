@@ -1,4 +1,4 @@
-"""Encode at a season table before anything is learnt from it: one page with findings, charts and tables.
+"""DataSummary at a season table before anything is learnt from it: one page with findings, charts and tables.
 
     python -m report.data --data my_card.toml --out data.html
     python -m report.data --data "exports/*.csv"
@@ -16,13 +16,13 @@ from pathlib import Path
 
 import tyro
 
-from pipeline.errors import InputError
 from pipeline.findings import describe_findings
+from pipeline.program import run_program
 from pipeline.sources import read
 from pipeline.splits import SplitChoice
 from report.atomic_write import refuse_unless_possible
-from report.data.look import look
 from report.data.page import headline, write_data_page
+from report.data.summary import summarise
 
 
 @dataclass(frozen=True)
@@ -48,20 +48,18 @@ class Arguments:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code: 0, 1 (the page could not be written), 2 (bad input)."""
     args = tyro.cli(Arguments, args=arguments, description=__doc__)
-    try:
-        refuse_unless_possible(args.out, (".html",), replace=True)
-        table = read(args.data, year=args.year, memory_gb=args.memory_gb, for_prediction=args.for_prediction)
-        seen = look(table, args.data, args.split, args.seed)
-        write_data_page(seen, args.out)
-    except InputError as error:
-        print(f"report.data: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"report.data: {error}", file=sys.stderr)
-        return 1
-    print(f"{table.name}: {headline(seen)}")
-    if seen.findings:
-        print(describe_findings(seen.findings))
+    return run_program("report.data", lambda: describe(args))
+
+
+def describe(args: Arguments) -> int:
+    """Read the table, write the page, print the headline and the findings."""
+    refuse_unless_possible(args.out, (".html",), replace=True)
+    table = read(args.data, year=args.year, memory_gb=args.memory_gb, for_prediction=args.for_prediction)
+    summary = summarise(table, args.data, args.split, args.seed)
+    write_data_page(summary, args.out)
+    print(f"{table.name}: {headline(summary)}")
+    if summary.findings:
+        print(describe_findings(summary.findings))
     print(f"page: {args.out}")
     return 0
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.table import SeasonTable
-from report.data.look import Encode, SeriesLook
 from report.data.places import MOST_PLACES, Positions, Presence
 from report.data.season import days_text, step_starts
 from report.data.series import Observed, Spread, furthest
+from report.data.summary import DataSummary, SeriesLook
 from report.data.yields import Yields
 from report.interactive import BLUE, GREY, PALE, RED, Chart
 
@@ -221,7 +221,7 @@ def map_chart(positions: Positions) -> Chart:
     return Chart("map", "Where the places lie", note, [trace], layout)
 
 
-def charts_of(seen: Encode) -> dict[str, list[Chart]]:
+def charts_of(seen: DataSummary) -> dict[str, list[Chart]]:
     """The charts of each section."""
     return {
         "observed": observed_charts(seen.table, seen.observed),

@@ -8,8 +8,8 @@ import numpy as np
 
 from report.atomic_write import write_whole
 from report.data.charts import MOST_SERIES, charts_of
-from report.data.look import Encode, files_are_years
 from report.data.season import describe_season, season_steps
+from report.data.summary import DataSummary, files_are_years
 from report.data.tables import (
     copies_table,
     counts_table,
@@ -25,13 +25,13 @@ from report.interactive import SortedTable, fill_template, picture
 SHOWN_FILES = 4  # in the headline
 
 
-def write_data_page(seen: Encode, path: Path) -> None:
+def write_data_page(seen: DataSummary, path: Path) -> None:
     """Write the page, whole or not at all. Raises `OSError` if it cannot be written."""
     text = page(seen)
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def page(seen: Encode) -> str:
+def page(seen: DataSummary) -> str:
     """The whole HTML text."""
     table, charts = seen.table, charts_of(seen)
     left = [one.name for one in seen.series[MOST_SERIES:]]
@@ -55,7 +55,7 @@ def page(seen: Encode) -> str:
     )
 
 
-def headline(seen: Encode) -> str:
+def headline(seen: DataSummary) -> str:
     """The table in one sentence."""
     table = seen.table
     years = np.unique(table.year)
@@ -74,7 +74,7 @@ def counted(n: int, what: str) -> str:
     return f"{n:,} {what}{'s' * (n != 1)}"
 
 
-def facts(seen: Encode) -> dict[str, str]:
+def facts(seen: DataSummary) -> dict[str, str]:
     """What a person checks first."""
     table = seen.table
     files = [one.path.name for one in seen.files]
@@ -92,7 +92,7 @@ def facts(seen: Encode) -> dict[str, str]:
     return {name: text for name, text in found.items() if text}
 
 
-def tables_of(seen: Encode) -> dict[str, SortedTable]:
+def tables_of(seen: DataSummary) -> dict[str, SortedTable]:
     """The tables that have rows, by their id."""
     table = seen.table
     tables = (
@@ -108,7 +108,7 @@ def tables_of(seen: Encode) -> dict[str, SortedTable]:
     return {one.id: one for one in tables if one.rows}
 
 
-def files_note(seen: Encode) -> str:
+def files_note(seen: DataSummary) -> str:
     """Why samples are not compared by file; empty if they are."""
     if sum(one.gives_series for one in seen.files) == 1:
         return "All samples come from one file."
@@ -119,7 +119,7 @@ def files_note(seen: Encode) -> str:
     return ""
 
 
-def labels_note(seen: Encode) -> str:
+def labels_note(seen: DataSummary) -> str:
     """How many yields are distinct, and how many seasons stand twice."""
     copies = f"{counted(len(seen.copies), 'season')} stand{'s' * (len(seen.copies) == 1)} twice"
     doubled = copies if seen.copies else "No season stands twice"

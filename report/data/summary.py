@@ -1,4 +1,4 @@
-"""Encode at a season table: everything that the data page shows, gathered before anything is drawn."""
+"""DataSummary at a season table: everything that the data page shows, gathered before anything is drawn."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SeriesLook:
 
 
 @dataclass(frozen=True, eq=False)
-class Encode:
+class DataSummary:
     """A table and what there is to see of it. `split`: the sentence on the folds, empty if there are none."""
 
     table: SeasonTable
@@ -53,15 +53,15 @@ class Encode:
     plots: tuple[Plot, ...]
 
 
-def look(
+def summarise(
     table: SeasonTable,
     data: str,
     split: SplitChoice = "auto",
     seed: int = 0,
     style: Style | None = None,
     framing: Framing = "halves",
-) -> Encode:
-    """Encode at `table`, which was read from `data`."""
+) -> DataSummary:
+    """DataSummary at `table`, which was read from `data`."""
     style = style or Style()
     labelled = yields_of(table)
     folds: Sequence[Fold] = ()
@@ -74,7 +74,7 @@ def look(
     found = (*found, *copy_findings(table, copies, folds), *table.findings, *join_findings(table.sources), *unplaced)
     if style.y_range == "fixed":
         found = (*found, *range_findings(ranges))
-    return Encode(
+    return DataSummary(
         table=table,
         data=data,
         files=files_read(data),
