@@ -183,6 +183,7 @@ def render(args: Arguments) -> int:
 def show_data(args: Arguments, table: SeasonTable) -> None:
     """Write data.html, or say why it cannot be written: the plan has been printed, and the page is no part of it."""
     from report.data.page import write_data_page
+    from report.data.summary import summarise
 
     summary = summarise(table, args.data, args.split, args.seed, args.style, args.framing)
     try:
