@@ -31,7 +31,7 @@ from pipeline.series import series_blocks
 from pipeline.sources import read
 from pipeline.table import SeasonTable
 from report.atomic_write import write_whole
-from report.explain_page import why_page
+from report.explain_page import explain_page
 from report.run import RunFolder
 from stages.fill_cache import fill
 from stages.fold_offset import Rows
@@ -103,7 +103,7 @@ def explain(args: Arguments) -> int:
         write_whole(out / name, partial(frame.to_csv, index=False, float_format="%.5f"))
     if drawn_on is not None:
         write_whole(out / "selection.csv", lambda path: drawn_on.to_csv(path, index_label="variate"))
-    page = why_page(result, means, changes, drawn_on, samples, note(args, result))
+    page = explain_page(result, means, changes, drawn_on, samples, note(args, result))
     write_whole(out / "explain.html", lambda path: path.write_text(page))
     for kind, what in (("variate", "variate"), ("driver", "driver"), ("steps", "stretch of steps")):
         if len(of := means[means["kind"] == kind]):

@@ -272,7 +272,7 @@ def write_run(
             "seconds": rendering_seconds(args, inputs) | seconds,
         },
     )
-    write_page(run)
+    write_page(run, inputs.table)
 
 
 def write_tower(args: Arguments, run: RunFolder, inputs: RunInputs) -> dict[str, str]:

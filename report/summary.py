@@ -14,7 +14,7 @@ from rich.table import Table
 
 from pipeline.errors import InputError
 from report.run import RunFolder, complete_runs
-from report.run_page import metric_rows, verdict
+from report.run_page.sentences import metric_rows, standing
 
 COLUMNS = {
     1: ("rmse_over_range", "mse_standardised", "mae_standardised", "alignment"),
@@ -44,7 +44,7 @@ def print_scores(run: RunFolder) -> None:
     """The score table of a run, its place among the baselines, the seconds and where the report is."""
     screen, result = console(), run.read_json("result.json")
     screen.print(score_table(run))
-    screen.print(verdict(result))
+    screen.print(standing(result))
     screen.print(f"pictures seen by: {result['encoder'] or 'nothing'}")
     if result["control"]:
         screen.print(f"a control: its pictures are {result['control']}, and say nothing of their season")

@@ -187,6 +187,7 @@ def fitted(outcome: CompletionOutcome) -> dict[str, Any]:
     prepared = outcome.prepared
     return {
         **prepared.scales.to_dict(),
+        "framing": prepared.framing,
         "model": outcome.model.describe(),
         "best_epoch": outcome.fit.best_epoch,
         "selection": None if outcome.selection is None else outcome.selection.tolist(),

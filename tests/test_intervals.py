@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 import train
 from model.calibration import conformal_margin, margin_over_years, paired_difference, share_over_groups, wilson
 from report.run import RunFolder
-from report.run_page import coverage_sentence
+from report.run_page.sentences import coverage_sentence
 from stages.coverage import coverage
 from tests.conftest import CARD, small_seasons
 

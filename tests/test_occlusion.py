@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -86,7 +88,7 @@ def test_every_test_sample_is_told_and_the_means_are_theirs(explained):
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-4)
     page = (run / "explain" / "explain.html").read_text()
     assert f"Steps hidden: {some}" in page
-    assert "http" not in page.replace("http://www.w3.org", "")
+    assert not re.search(r'(src|href)="http', page)
 
 
 def test_hiding_takes_exactly_what_it_names():

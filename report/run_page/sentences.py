@@ -1,0 +1,119 @@
+"""What a run is worth, in sentences that follow from result.json by a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def headline(result: Mapping[str, Any]) -> str:
+    """What was forecast for which held-out rows, how well, and where that stands among the baselines."""
+    metrics, n = result["metrics"], result["n_test"]
+    if result["stage"] == 1:
+        return (
+            f"The second half of {n:,} held-out seasons, completed from the first: error "
+            f"{metrics['rmse_over_range']:.3f} of the range of a variate. {standing(result)}"
+        )
+    sure = result.get("metric_intervals")
+    around = ""
+    if sure is not None:
+        low, high = sure["rmse"]
+        around = f" (95 %: {low:.3f} to {high:.3f} over {sure['over']})"
+    return (
+        f"Yields of {n:,} held-out samples ({held_out(result)}): RMSE {metrics['rmse']:.3f} t/ha{around}, "
+        f"R2 {metrics['r2']:.2f}. {standing(result)}"
+    )
+
+
+def held_out(result: Mapping[str, Any]) -> str:
+    """Which rows the split held out."""
+    folds = result["folds"]
+    if result["split"] in ("year", "forward", "leave-year-out"):
+        years = f"{folds[0]} to {folds[-1]}" if len(folds) > 2 else " and ".join(folds)
+        known = ", with later years known" if result["split"] == "leave-year-out" else ""
+        return f"{'year' if len(folds) == 1 else 'years'} {years}{known}"
+    if result["split"] == "place":
+        return f"unseen places, {len(folds)} folds"
+    return f"split {result['split']}"
+
+
+def standing(result: Mapping[str, Any]) -> str:
+    """Where the run stands among its baselines on the same test rows, by RMSE (stage 1: standardised MSE)."""
+    name, unit = ("rmse", " t/ha") if result["stage"] > 1 else ("mse_standardised", "")
+    mine = result["metrics"][name]
+    others = {baseline: scores[name] for baseline, scores in result["baselines"].items()}
+    best = min(others, key=lambda baseline: others[baseline])
+    label = "RMSE" if result["stage"] > 1 else "error"
+    leader = f"the best is {best} ({others[best]:.3f}{unit})"
+    lead = result.get("best_baseline")
+    if others[best] >= mine:
+        found = f"No baseline has a lower {label} than this run ({mine:.3f}{unit}); {leader}"
+        if lead is None:
+            return f"{found}."
+        return (
+            f"{found}: the run is ahead by {-lead['ahead']:.3f}{unit} "
+            f"(95 %: {-lead['high']:.3f} to {-lead['low']:.3f} over {lead['over']})."
+        )
+    better = sum(score < mine for score in others.values())
+    found = f"{better} of {len(others)} baselines have a lower {label} than this run ({mine:.3f}{unit}); {leader}"
+    if lead is None:
+        return f"{found}."
+    clearly = "clearly " if lead["low"] > 0 else "not clearly "
+    return (
+        f"{found}: {clearly}ahead, by {lead['ahead']:.3f}{unit} "
+        f"(95 %: {lead['low']:.3f} to {lead['high']:.3f} over {lead['over']})."
+    )
+
+
+def coverage_sentence(coverage: Mapping[str, Any]) -> str:
+    """Whether the intervals hold the promised share of the test yields."""
+    low, high = coverage["over_years"] or (coverage["low"], coverage["high"])
+    fits = (
+        "fewer than" if high < coverage["nominal"] else "more than" if low > coverage["nominal"] else "about as many as"
+    )
+    method = "whole years resampled" if coverage["over_years"] else "rows taken as independent, as there are few years"
+    return (
+        f"Intervals of {coverage['nominal']:.0%} hold {coverage['share']:.1%} of {coverage['n']} test yields, {fits} "
+        f"promised ({low:.0%} to {high:.0%} with 95 % confidence, {method})."
+    )
+
+
+def fold_sentences(result: Mapping[str, Any], fitted: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+    """How the forecasts of each fold came about."""
+    found = []
+    for fold, record in fitted.items():
+        one = record.get("forecaster")
+        if one is None:
+            continue
+        window = one["offset"].get("window")
+        parts = [f"anomalies from the offset {one['offset']['kind']}" + (f" of {window} years" if window else "")]
+        learnt = result.get("learnt", {}).get(fold, {})
+        if learnt.get("epochs"):
+            parts.append(f"heads trained for {learnt['epochs']} epochs")
+        if learnt.get("judges"):
+            parts.append(f"chosen on {learnt['judges']}")
+        widened = "quantiles, each side moved out by" if config.get("quantiles") else "±"
+        if one.get("readings"):
+            parts.append(f"interval ({config.get('interval')}) {widened} {number(one['readings'][0]['margin'])} t/ha")
+        sentence = f"Fold {fold}: {', '.join(parts)}."
+        if learnt.get("year_spread"):
+            sentence += (
+                f" All yields of a new year together may lie {number(learnt['year_spread'])} t/ha (one standard "
+                "deviation) above or below their forecasts."
+            )
+        found.append(sentence)
+    return found
+
+
+def metric_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The model first, then every baseline on the same rows."""
+    return [{"name": f"{result['preset']} (this run)", **result["metrics"]}] + [
+        {"name": name, **metrics} for name, metrics in result["baselines"].items()
+    ]
+
+
+def number(value: float) -> str:
+    """Three decimals, or two significant digits where that would hide a small number; below 0.0001 it is zero."""
+    if abs(value) < 1e-4:
+        return "0.000"
+    return f"{value:.3f}" if abs(value) >= 1e-3 else f"{value:.2g}"
