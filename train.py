@@ -242,6 +242,7 @@ def write_run(
     if args.stage > 1:
         more["coverage"] = coverage(predictions)
         more["best_baseline"] = yield_scores.best_baseline(predictions, guesses, baselines)
+        more["metric_intervals"] = yield_scores.metric_intervals(predictions)
         more["learners"] = yield_stage.learners(outcomes)
         more["learnt"] = {outcome.prepared.fold.name: yield_stage.learnt(outcome) for outcome in outcomes}
     if args.stage > 1 and inputs.prepared[0].steps:

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from model.baselines import yield_baselines
-from model.calibration import paired_difference
+from model.calibration import paired_difference, score_intervals
 from model.metrics import nrmse_by_year, yield_metrics
 from pipeline.splits import joined_places
 from stages.fold_data import FoldData
@@ -78,11 +78,25 @@ def best_baseline(
     rows = predictions[predictions["split"] == "test"].merge(
         guesses[guesses["name"] == name], on=["sample_id", "fold"], suffixes=("", "_other")
     )
+    target, mine, other = (rows[column].to_numpy() for column in ("y_true", "y_pred", "y_pred_other"))
+    group, over = resampled_groups(rows)
+    ahead, low, high = paired_difference(target, mine, other, group)
+    return {"name": name, "ahead": ahead, "low": low, "high": high, "over": over}
+
+
+def metric_intervals(predictions: pd.DataFrame) -> dict[str, Any]:
+    """95 % intervals of the run's RMSE (t/ha) and R2, over the same groups as `best_baseline`."""
+    rows = predictions[predictions["split"] == "test"]
+    group, over = resampled_groups(rows)
+    rmse, r2 = score_intervals(rows["y_true"].to_numpy(), rows["y_pred"].to_numpy(), group)
+    return {"rmse": list(rmse), "r2": list(r2), "over": over}
+
+
+def resampled_groups(rows: pd.DataFrame) -> tuple[NDArray[np.generic], str]:
+    """The group of each test row [n], and what the groups are: years if at least 6 were tested, else places."""
     over = "year" if rows["year"].nunique() >= 6 else "place"
     group = rows["year"].to_numpy() if over == "year" else places_of(rows)
-    target, mine, other = (rows[column].to_numpy() for column in ("y_true", "y_pred", "y_pred_other"))
-    ahead, low, high = paired_difference(target, mine, other, group)
-    return {"name": name, "ahead": ahead, "low": low, "high": high, "over": f"{len(np.unique(group))} {over}s"}
+    return group, f"{len(np.unique(group))} {over}s"
 
 
 def places_of(predictions: pd.DataFrame) -> NDArray[np.str_]:

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 import train
-from model.calibration import conformal_margin, margin_over_years, paired_difference, share_over_groups, wilson
+from model.calibration import (
+    conformal_margin,
+    margin_over_years,
+    paired_difference,
+    score_intervals,
+    share_over_groups,
+    wilson,
+)
 from report.run import RunFolder
 from report.run_page.sentences import coverage_sentence
 from stages.coverage import coverage
@@ -145,3 +152,17 @@ def test_a_paired_difference_is_that_of_the_errors_and_its_interval_holds_zero_f
     _, low, high = paired_difference(target, good, other, group)
     assert low < 0 < high
     assert paired_difference(target, good, good, group) == (0.0, 0.0, 0.0)
+
+
+def test_the_interval_of_a_score_widens_where_whole_groups_err_together():
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(20), 30)
+    target = rng.normal(5, 1, 600)
+    own, shared = rng.normal(0, 0.5, 600), np.repeat(rng.normal(0, 0.5, 20), 30)
+    widths = []
+    for error in (own, shared):
+        (low, high), (least, most) = score_intervals(target, target + error, group)
+        assert low <= np.sqrt(np.mean(error**2)) <= high
+        assert least <= 1 - np.sum(error**2) / np.sum((target - target.mean()) ** 2) <= most
+        widths.append(high - low)
+    assert widths[1] > 2 * widths[0]

@@ -20,7 +20,8 @@ from tests.conftest import CARD, small_seasons
 
 MARKS = """
 const found = {};
-for (const chart of document.querySelectorAll(".chart")) found[chart.id] = chart.querySelectorAll(".trace, .point").length;
+for (const chart of document.querySelectorAll(".chart"))
+  found[chart.id] = chart.querySelectorAll(".trace, .point").length;
 document.title = JSON.stringify(found);
 """
 
