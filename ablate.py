@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,6 +23,7 @@ from cache.contact_sheet import preview
 from cache.storage import CacheError, refuse_unless_cache
 from model.encoders import EncoderError, resolve
 from pipeline.errors import InputError
+from pipeline.program import run_program
 from pipeline.render import Style
 from pipeline.series import fold_ranges
 from pipeline.sources import read
@@ -92,30 +92,16 @@ class Arguments:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code: 0, 1 (a run failed), 2 (bad input), 130 (Ctrl-C), 143 (SIGTERM)."""
-    before = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        args = tyro.cli(Arguments, args=arguments, description=__doc__)
-        given = sys.argv[1:] if arguments is None else arguments
-        return ablate(args, shlex.join(["python", "ablate.py", *given]))
-    except (InputError, EncoderError) as error:
-        print(f"ablate.py: {error}", file=sys.stderr)
-        return 2
-    except (CacheError, OSError) as error:
-        print(f"ablate.py: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as stop:
-        print("ablate.py: stopped. The same command goes on where it was.", file=sys.stderr)
-        return 143 if isinstance(stop, Terminated) else 130
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM ends the matrix as Ctrl-C does."""
-
-
-def _terminate(signum: int, frame: object) -> None:
-    raise Terminated
+    given = sys.argv[1:] if arguments is None else arguments
+    return run_program(
+        "ablate.py",
+        lambda: ablate(
+            tyro.cli(Arguments, args=arguments, description=__doc__), shlex.join(["python", "ablate.py", *given])
+        ),
+        refused=(EncoderError,),
+        failed=(CacheError,),
+        after_stop="The same command goes on where it was.",
+    )
 
 
 @dataclass(frozen=True)

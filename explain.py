@@ -25,6 +25,7 @@ from cache.embeddings import embeddings
 from cache.storage import CacheError, refuse_unless_cache
 from model.encoders import EncoderError
 from pipeline.errors import InputError
+from pipeline.program import run_program
 from pipeline.render import Style
 from pipeline.series import series_blocks
 from pipeline.sources import read
@@ -70,15 +71,12 @@ class Arguments:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    try:
-        args = tyro.cli(Arguments, args=arguments, description=__doc__)
-        return explain(args)
-    except (InputError, EncoderError) as error:
-        print(f"explain.py: {error}", file=sys.stderr)
-        return 2
-    except (CacheError, OSError) as error:
-        print(f"explain.py: {error}", file=sys.stderr)
-        return 1
+    return run_program(
+        "explain.py",
+        lambda: explain(tyro.cli(Arguments, args=arguments, description=__doc__)),
+        refused=(EncoderError,),
+        failed=(CacheError,),
+    )
 
 
 def explain(args: Arguments) -> int:

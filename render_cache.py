@@ -12,7 +12,6 @@ Stop it whenever you like and run it again: what is committed is never drawn or 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from collections import Counter
@@ -34,6 +33,7 @@ from cache.storage import CacheError, open_storage, refuse_unless_cache
 from cache.workers import MOST_RETRIES, Backend, Pool, leave
 from model.encoders import EncoderError, EngineName, choose, encode, load, resolve
 from pipeline.errors import InputError
+from pipeline.program import run_program
 from pipeline.render import Style
 from pipeline.series import SeriesBlock, fold_ranges, fold_variants, outside
 from pipeline.sources import read
@@ -44,7 +44,7 @@ from pipeline.windows import Framing, steps_named
 from report.atomic_write import write_whole
 from report.progress import stage_progress
 
-PREVIEW = "preview.png"
+PREVIEW, DATA_PAGE = "preview.png", "data.html"
 MOST_OUTSIDE = 0.02  # of a variate's values may lie outside of its y-range before a line says so
 
 
@@ -83,7 +83,7 @@ class Arguments:
     steps: str | None = None
     """Also draw every season as it is known after so many steps, as in 6,9,12; the whole season is always drawn."""
     dry_run: bool = False
-    """Print the plan and touch nothing (but preview.png, with --preview)."""
+    """Print the plan, write data.html (what the table holds, with charts) into this folder, and touch nothing else."""
     preview: bool = False
     """First draw the plots of three samples beside their numbers into preview.png (try it with --dry-run)."""
     views: int = 0
@@ -99,33 +99,14 @@ class Arguments:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code: 0, 1 (something failed), 2 (bad input), 130 (Ctrl-C), 143 (SIGTERM)."""
-    before = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        args = tyro.cli(Arguments, args=arguments, description=__doc__)
-        return render(args)
-    except (InputError, EncoderError) as error:
-        print(f"render_cache.py: {error}", file=sys.stderr)
-        return 2
-    except (CacheError, OSError) as error:
-        print(f"render_cache.py: {error}\nWhat is committed is safe; the same command goes on.", file=sys.stderr)
-        return 1
-    except MemoryError as error:
-        print(f"render_cache.py: out of memory ({error}). What is committed is safe; the same command goes on, with "
-              "fewer --workers or where there is more memory.", file=sys.stderr)  # fmt: skip
-        return 1
-    except KeyboardInterrupt as stop:
-        print("render_cache.py: stopped. What is committed is safe; the same command goes on.", file=sys.stderr)
-        return 143 if isinstance(stop, Terminated) else 130
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, as schedulers of clusters send it, ends the run as Ctrl-C does."""
-
-
-def _terminate(signum: int, frame: object) -> None:
-    raise Terminated
+    return run_program(
+        "render_cache.py",
+        lambda: render(tyro.cli(Arguments, args=arguments, description=__doc__)),
+        refused=(EncoderError,),
+        failed=(CacheError,),
+        after_failure="What is committed is safe; the same command goes on.",
+        after_stop="What is committed is safe; the same command goes on.",
+    )
 
 
 def render(args: Arguments) -> int:
@@ -178,6 +159,7 @@ def render(args: Arguments) -> int:
         known = known_costs(open_storage(cache), spec.id if spec else "", by)
         print(f"estimate: {estimate(images, vectors, look, args.workers, known)}")
     if args.dry_run:
+        show_data(args, table)
         return 0
 
     pool.refuse_unless_ready()
@@ -196,6 +178,20 @@ def render(args: Arguments) -> int:
         with stage_progress("embed", len(vectors.plan.missing)) as advance:
             embedded = vectors.run(pool, look, advance)
     return record(cache, wanted, before, seconds, drawn, embedded, by)
+
+
+def show_data(args: Arguments, table: SeasonTable) -> None:
+    """Write data.html, or say why it cannot be written: the plan has been printed, and the page is no part of it."""
+    from report.data.page import write_data_page
+    from report.data.summary import summarise
+
+    summary = summarise(table, args.data, args.split, args.seed, args.style, args.framing)
+    try:
+        write_data_page(summary, Path(DATA_PAGE))
+    except OSError as error:
+        print(f"There is no page of the data: {error}.", file=sys.stderr)
+    else:
+        print(f"{DATA_PAGE}: what the table holds, what is odd about it, and the line of the card that settles it")
 
 
 @contextmanager

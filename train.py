@@ -24,7 +24,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -43,7 +42,7 @@ from model.training.freezing import Freeze
 from model.training.precision import Precision, choose
 from model.training.sampling import Sampling
 from model.training.trainer import Listener, Silent, Trainer
-from pipeline.errors import InputError
+from pipeline.program import Stopped, Terminated, code_of, run_program
 from report.run import RunFolder
 from report.run_page import write_page
 from report.summary import print_scores, write_spread
@@ -65,45 +64,23 @@ from stages.tuned_encoder import keep_copy, keep_tuned
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code: 0, 1 (something failed), 2 (bad input), 130 (Ctrl-C), 143 (SIGTERM)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    before = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        args = parse(given, __doc__ or "")
-        processes = Processes.start(args.learning.device)
-        with silence(processes):
-            train_seeds(args, processes, shlex.join(["python", "train.py", *given]))
-        processes.end()
-        return 0
-    except (InputError, EncoderError, Refused) as error:
-        return failed(error, 2)
-    except (CacheError, OSError, Diverged, ProcessLost) as error:
-        return failed(error, 1)
-    except (Terminated, KeyboardInterrupt) as stop:
-        run = getattr(stop, "run", None)
-        goes_on = (
-            f"`python train.py --resume {run}` goes on from the last checkpoint." if run else "Nothing was written."
-        )
-        print(f"train.py: stopped. {goes_on}", file=sys.stderr)
-        return 143 if isinstance(stop, Terminated) else 130
-    except Exception as error:
-        tell_launcher(f"{type(error).__name__}: {error}")
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    return run_program(
+        "train.py",
+        lambda: train_all(given),
+        refused=(EncoderError, Refused),
+        failed=(CacheError, Diverged, ProcessLost),
+        report=tell_launcher,
+    )
 
 
-def failed(error: Exception, code: int) -> int:
-    """Tell why this process ends: on the screen, and to torchrun where it was started by it."""
-    print(f"train.py: {error}", file=sys.stderr)
-    tell_launcher(str(error))
-    return code
-
-
-class Terminated(BaseException):
-    """SIGTERM, as schedulers of clusters send it: seconds remain, the last checkpoint is what counts."""
-
-
-def _terminate(signum: int, frame: object) -> None:
-    raise Terminated
+def train_all(given: Sequence[str]) -> int:
+    """Parse the flags, join the other processes if torchrun started several, and train a run per seed."""
+    args = parse(given, __doc__ or "")
+    processes = Processes.start(args.learning.device)
+    with silence(processes):
+        train_seeds(args, processes, shlex.join(["python", "train.py", *given]))
+    processes.end()
+    return 0
 
 
 @contextlib.contextmanager
@@ -138,7 +115,7 @@ def train(args: Arguments, processes: Processes, command: str) -> None:
     run, keeper = open_run(args, inputs, processes)
     outcomes: list[Any] = []
     began = time.perf_counter()
-    with naming(run), listening(args, run, trackers) as listener:
+    with resumable(run), listening(args, run, trackers) as listener:
         trainer = trainer_of(args, processes, precision, keeper, listener)
         for ready in inputs.prepared:
             outcomes.append(train_fold(args, ready, inputs, trainer))
@@ -158,13 +135,15 @@ def train(args: Arguments, processes: Processes, command: str) -> None:
 
 
 @contextlib.contextmanager
-def naming(run: RunFolder | None) -> Iterator[None]:
-    """What stops a run from outside knows where it is."""
+def resumable(run: RunFolder | None) -> Iterator[None]:
+    """Ctrl-C and SIGTERM in the block say how the run is resumed."""
     try:
         yield
     except (Terminated, KeyboardInterrupt) as stop:
-        stop.run = run and run.path  # type: ignore[union-attr]
-        raise
+        if run is None:
+            raise
+        advice = f"`python train.py --resume {run.path}` goes on from the last checkpoint."
+        raise Stopped(code_of(stop), advice) from stop
 
 
 def open_run(args: Arguments, inputs: RunInputs, processes: Processes) -> tuple[RunFolder | None, Checkpoints]:

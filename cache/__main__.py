@@ -27,6 +27,7 @@ from cache.run_log import history, totals
 from cache.storage import CacheError, Storage, open_storage
 from cache.store import MissingRows, Store, content_digest, slabs_of
 from pipeline.errors import InputError
+from pipeline.program import run_program
 from pipeline.render import Style
 from pipeline.series import fold_variants
 from pipeline.sources import read
@@ -228,15 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Any = tyro.extras.subcommand_cli_from_dict(
         {"stats": Stats, "show": Show, "fsck": Fsck, "gc": Gc}, args=arguments, prog="python -m cache"
     )
-    try:
-        code: int = command.run()
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except (CacheError, MissingRows, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return code
+    return run_program("python -m cache", command.run, failed=(CacheError, MissingRows))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from pipeline.card import safe_name
 from pipeline.errors import InputError
+from pipeline.program import run_program
 from pipeline.scaling import snapped
 from pipeline.sources import read
 from pipeline.sources.cybench import cybench_card
@@ -44,12 +45,8 @@ class Arguments:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    try:
-        args = tyro.cli(Arguments, args=arguments, description=__doc__)
-        return draft(args.files, args.out)
-    except InputError as error:
-        print(f"draft_card: {error}", file=sys.stderr)
-        return 2
+    args = tyro.cli(Arguments, args=arguments, description=__doc__)
+    return run_program("pipeline.draft_card", lambda: draft(args.files, args.out))
 
 
 def draft(files: Sequence[Path], out: Path) -> int:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.findings import Finding, describe_findings
+from pipeline.provenance import JoinedSource
 
 FIRST_YEAR, LAST_YEAR = 1900, 2100
 SIDES = ("train", "valid", "test")
@@ -80,6 +81,8 @@ class SeasonTable:
     group     [N] int64: rows of one group share one yield that was measured once; by default each row is its own
     group_column  the column that names the groups; None if they were found, or if there are none
     findings  what was noticed while reading and not refused
+    file      [N] which of `files` a sample was read from; None if that is not known, as its rows may come from several
+    sources   how the sources of a join met; empty if the table comes from files of one kind
     """
 
     name: str
@@ -109,6 +112,9 @@ class SeasonTable:
     group: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     group_column: str | None = None
     findings: tuple[Finding, ...] = ()
+    files: tuple[str, ...] = ()
+    file: NDArray[np.int64] | None = None
+    sources: tuple[JoinedSource, ...] = ()
 
     @property
     def shares_yields(self) -> bool:
@@ -142,6 +148,7 @@ class SeasonTable:
             "drivers_known": (self.drivers_known.shape, (r,)),
             "days_to_harvest": ((n,) if self.days_to_harvest is None else self.days_to_harvest.shape, (n,)),
             "assigned": ((n,) if self.assigned is None else self.assigned.shape, (n,)),
+            "file": ((n,) if self.file is None else self.file.shape, (n,)),
         }
         for name, (found, wanted) in shapes.items():
             if found != wanted:
@@ -214,6 +221,7 @@ class SeasonTable:
             assigned=None if self.assigned is None else self.assigned[index],
             days_to_harvest=None if self.days_to_harvest is None else self.days_to_harvest[index],
             group=self.group[index],
+            file=None if self.file is None else self.file[index],
         )
 
     def as_of(self, step: int) -> SeasonTable:

@@ -33,7 +33,7 @@ def refuse_twins(table: SeasonTable, folds: Sequence[Fold]) -> None:
         learnt = np.concatenate([fold.train, fold.valid])
         both, at, known = np.intersect1d(group[fold.test], group[learnt], return_indices=True)
         if len(both):
-            tested, other = table.sample_id[fold.test[at[0]]], table.sample_id[learnt[known[0]]]
+            tested, other = str(table.sample_id[fold.test[at[0]]]), str(table.sample_id[learnt[known[0]]])
             raise InputError(
                 f"{table.name}: samples {tested!r} and {other!r} hold the same numbers at every step, and fold "
                 f"{fold.name} would test the one and learn from the other ({len(both)} such seasons): its score would "

@@ -10,6 +10,7 @@ from pathlib import Path
 import tyro
 
 from pipeline.errors import InputError
+from pipeline.program import run_program
 from pipeline.sources import read
 from pipeline.sources.shapes import shapes_of
 from report.atomic_write import refuse_unless_possible
@@ -31,23 +32,23 @@ class Arguments:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    args = tyro.cli(Arguments, args=arguments)
-    try:
-        refuse_unless_possible(args.out, (".geojson",), replace=False)
-        run = RunFolder.open(args.run)
-        if run.read_json("result.json")["stage"] < 2:
-            raise InputError(f"{args.run} is a stage-1 run; forecasts come from `python train.py --stage 2`.")
-        data = args.data or run.read_json("config.json")["data"]
-        shapes, table = shapes_of(data), read(data, year=run.read_json("config.json")["year"])
-        known = dict(zip(table.sample_id.tolist(), shapes.of(table), strict=True))
-        if table.fingerprint() != run.read_json("result.json")["data_fingerprint"]:
-            raise InputError(f"{data} is not the data of {args.run}: their fingerprints differ. Name the run's data.")
-        test = run.read_predictions().query("split == 'test'").drop(columns="split")
-        test["error"] = test["y_pred"] - test["y_true"]
-        write_table(args.out, test, [known.get(name) for name in test["sample_id"]])
-    except InputError as error:
-        print(f"report.map: {error}", file=sys.stderr)
-        return 2
+    return run_program("report.map", lambda: write_map(tyro.cli(Arguments, args=arguments)))
+
+
+def write_map(args: Arguments) -> int:
+    """Join the test forecasts of a run to the positions of their samples. Raises InputError for another run's data."""
+    refuse_unless_possible(args.out, (".geojson",), replace=False)
+    run = RunFolder.open(args.run)
+    if run.read_json("result.json")["stage"] < 2:
+        raise InputError(f"{args.run} is a stage-1 run; forecasts come from `python train.py --stage 2`.")
+    data = args.data or run.read_json("config.json")["data"]
+    shapes, table = shapes_of(data), read(data, year=run.read_json("config.json")["year"])
+    known = dict(zip(table.sample_id.tolist(), shapes.of(table), strict=True))
+    if table.fingerprint() != run.read_json("result.json")["data_fingerprint"]:
+        raise InputError(f"{data} is not the data of {args.run}: their fingerprints differ. Name the run's data.")
+    test = run.read_predictions().query("split == 'test'").drop(columns="split")
+    test["error"] = test["y_pred"] - test["y_true"]
+    write_table(args.out, test, [known.get(name) for name in test["sample_id"]])
     print(f"{args.out}: {len(test)} test forecasts with their error, t/ha")
     return 0
 

@@ -107,7 +107,7 @@ def test_the_preview_and_the_estimate_come_before_the_work(chain, tmp_path, caps
     data = ["--data", str(chain[0] / "card.toml"), "--cache", str(tmp_path / "cache"), "--encoder", ENCODER]
     assert render_cache.main([*data, "--dry-run", "--preview"]) == 0
     out = text(capsys.readouterr())
-    assert [path.name for path in tmp_path.iterdir()] == ["preview.png"]
+    assert {path.name for path in tmp_path.iterdir()} == {"preview.png", "data.html"}
     with Image.open(tmp_path / "preview.png") as sheet:
         assert sheet.size == (4 * (224 + 8) + 8, 6 * (224 + 34 + 8) + 8)  # 2 variates, numbers; 3 samples, 2 windows
     megabytes = float(re.search(r"estimate: .* and ([\d.]+) MB", out)[1])

@@ -366,7 +366,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(chain, clip, tmp_path, monkeypa
     def stop(self, phase, epoch):
         told(self, phase, epoch)
         if epoch.epoch == 3:
-            raise train.Terminated  # as its handler of SIGTERM does (tests/test_resume.py sends a real one)
+            raise train.Terminated()  # as its handler of SIGTERM does (tests/test_resume.py sends a real one)
 
     monkeypatch.setattr(EpochLog, "on_epoch", stop)
     assert run(train.main, *given, "--out", tmp_path / "stopped") == 143

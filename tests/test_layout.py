@@ -31,7 +31,7 @@ HOMES = {
     "aquacrop": {"pipeline/simulate.py"},
     "sklearn": {"model"},
     "joblib": {"cache", "pipeline/simulate.py", "verdict/runner.py"},
-    "plotly": {"verdict/page.py"},
+    "plotly": {"report/interactive.py"},
 }
 
 

@@ -24,7 +24,7 @@ from cache.storage import CacheError
 from model.baselines import boosting, filled
 from model.metrics import yield_metrics
 from model.offset import choose_offset
-from pipeline.errors import InputError
+from pipeline.program import run_program
 from pipeline.render import Style
 from pipeline.series import fold_ranges
 from pipeline.sources import read
@@ -68,15 +68,11 @@ class Arguments:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code: 0, 1 (something failed), 2 (bad input)."""
-    try:
-        forecast(tyro.cli(Arguments, args=arguments, description=__doc__))
-    except (InputError, CacheError, OSError) as error:
-        print(f"verdict.kernel_baselines: {error}", file=sys.stderr)
-        return 2 if isinstance(error, InputError) else 1
-    return 0
+    args = tyro.cli(Arguments, args=arguments, description=__doc__)
+    return run_program("verdict.kernel_baselines", lambda: forecast(args), failed=(CacheError,))
 
 
-def forecast(args: Arguments) -> None:
+def forecast(args: Arguments) -> int:
     """Read, split, forecast every fold, write maps.parquet and result.json."""
     table = read(args.data, year=args.year)
     folds = make_folds(
@@ -103,6 +99,7 @@ def forecast(args: Arguments) -> None:
     )
     for name, scores in metrics.items():
         print(f"{name}: R2 {scores['r2']:.3f}, RMSE {scores['rmse']:.3f} t/ha")
+    return 0
 
 
 def maps_of(table: SeasonTable, fold: Fold, vectors: NDArray[np.float16], seed: int) -> dict[str, Numbers]:

@@ -2,56 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import jinja2
-from markupsafe import Markup
 from PIL import Image
-from plotly.offline import get_plotlyjs
 
+from report.interactive import BLUE, GREY, RED, Cell, Chart, SortedTable, fill_template, picture
 from verdict.arms import WITH, WITHOUT
 from verdict.decision import LEVEL, Verdict
 from verdict.render_costs import Price
-from verdict.results import Comparison, MatrixResults, finite, rmse_by_group, spread
+from verdict.results import Comparison, MatrixResults, rmse_by_group, spread
 from verdict.statistics import LEAST_GROUPS, Interval
-
-BLUE, RED, GREY = "#06a", "#c40", "#889"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What a table shows, and what it sorts by (the text where None)."""
-
-    text: str
-    value: float | None = None
-
-
-@dataclass(frozen=True)
-class SortedTable:
-    """A table of the page."""
-
-    id: str
-    title: str
-    note: str
-    head: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart of the page: traces and layout as Plotly takes them."""
-
-    id: str
-    title: str
-    note: str
-    traces: Sequence[Mapping[str, Any]]
-    layout: Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,29 +36,21 @@ class Contents:
 
 def page(contents: Contents) -> str:
     """The whole HTML text."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
     charts = [
         differences_chart(contents.comparisons),
         seeds_chart(contents.outcomes),
         groups_chart(contents.outcomes),
         cost_chart(contents),
     ]
-    drawn = {chart.id: {"data": chart.traces, "layout": LAYOUT | dict(chart.layout)} for chart in charts}
-    return environment.get_template("page.html").render(
+    return fill_template(
+        Path(__file__).parent,
+        "page.html",
+        charts,
         c=contents,
         least=LEAST_GROUPS,
         tables=[arms_table(contents), comparisons_table(contents), *rendering_tables(contents)],
-        charts=charts,
-        drawn=Markup(json.dumps(finite(drawn)).replace("<", "\\u003c")),
         sheets={name: picture(image) for name, image in contents.sheets.items()},
-        plotly=Markup(get_plotlyjs()),
     )
-
-
-LAYOUT = {"margin": {"l": 10, "r": 20, "t": 35, "b": 45}, "showlegend": False, "height": 420, "hovermode": "closest",
-          "template": "none", "font": {"family": "system-ui, sans-serif", "size": 12}}  # fmt: skip
 
 
 def arms_table(contents: Contents) -> SortedTable:
@@ -276,13 +230,6 @@ def cost_chart(contents: Contents) -> Chart:
         "yaxis": {"title": {"text": "RMSE, t/ha"}, "automargin": True},
     }
     return Chart("cost", "What it takes", "Both stages of one run, without rendering and embedding.", [trace], layout)
-
-
-def picture(image: Image.Image) -> str:
-    """A PNG as an address that needs no file."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _with_sd(mean: float, sd: float) -> str:

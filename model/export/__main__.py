@@ -21,7 +21,7 @@ from model.export.card import model_card
 from model.export.onnx import Completion, Forecasting, refuse_unless_installed, write_onnx
 from model.joint_finetuning import SeasonForecaster
 from model.training.errors import Refused
-from pipeline.errors import InputError
+from pipeline.program import run_program
 from report.run import RunFolder
 from stages.completion_stage import load_model
 from stages.tuned_encoder import has_tower
@@ -44,14 +44,8 @@ class Arguments:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    try:
-        return export(tyro.cli(Arguments, args=arguments, description=__doc__))
-    except (InputError, Refused) as error:
-        print(f"model.export: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"model.export: {error}", file=sys.stderr)
-        return 1
+    args = tyro.cli(Arguments, args=arguments, description=__doc__)
+    return run_program("model.export", lambda: export(args), refused=(Refused,))
 
 
 def export(args: Arguments) -> int:

@@ -134,7 +134,7 @@ def _read_card(
                 f"{card.path}: --year {year} is for one file, and this card names [[sources]]; leave it out."
             )
         met = join_sources(card, length.steps, for_prediction, budget)
-        draft, about = met.draft, replace(about, notes=(*about.notes, *met.notes))
+        draft, about = met.draft, replace(about, notes=(*about.notes, *met.notes), sources=met.sources)
         about = replace(about, season_start=OWN_START) if met.own_seasons else about
     else:
         draft = _draft(card, files, year, for_prediction, budget, length)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.card import ExcludeCard
 from pipeline.errors import InputError
 from pipeline.findings import Finding
+from pipeline.provenance import JoinedSource
 from pipeline.sources.columns import Columns, as_measured
 from pipeline.sources.marks import VERY_FAR, Stored, refuse_marks
 from pipeline.sources.place_names import TWO_OF_ONE_NAME
@@ -48,6 +49,7 @@ class Description:
     notes: tuple[str, ...] = ()
     target_column: str = ""
     group_column: str | None = None
+    sources: tuple[JoinedSource, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,9 @@ def finish(about: Description, draft: TableDraft, history: YieldHistory, *, for_
         assigned=None if draft.assigned is None else draft.assigned[rows],
         group=group,
         group_column=about.group_column,
+        files=draft.files,
+        file=None if draft.file is None else draft.file[rows],
+        sources=about.sources,
         findings=(*draft.findings, *(() if for_prediction else marks), *found, *repeated, *places),
         counts=(
             *draft.counts,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.card import DatasetCard, SourceCard, is_there
 from pipeline.errors import InputError
 from pipeline.findings import Finding
+from pipeline.provenance import JoinedSource
 from pipeline.sources import cells
 from pipeline.sources.calendar import Calendar, Dates
 from pipeline.sources.columns import (
@@ -109,10 +110,11 @@ class Placed:
 
 @dataclass(frozen=True)
 class Joined:
-    """The seasons; how the join went, in sentences; and whether each place has a season of its own."""
+    """The seasons; how the join went, in sentences and numbers; and whether each place has a season of its own."""
 
     draft: TableDraft
     notes: tuple[str, ...]
+    sources: tuple[JoinedSource, ...]
     own_seasons: bool
 
 
@@ -166,7 +168,8 @@ def join_sources(card: DatasetCard, steps: int | None, for_prediction: bool, bud
     parts += [Part.of("static", one.source, names, key) for one, key in zip(static, static_keys, strict=True)]
     parts += _places_alone(card, calendar, names, budget)
     formats = [note for one in card.sources for note in format_notes(_files_there(card, one), csv_keys(card, one))]
-    return Joined(draft, (*formats, *join_report(parts, card)), seasons is not None)
+    lines, met = join_report(parts, card)
+    return Joined(draft=draft, notes=(*formats, *lines), sources=met, own_seasons=seasons is not None)
 
 
 def _files_there(card: DatasetCard, source: SourceCard) -> tuple[Path, ...]:

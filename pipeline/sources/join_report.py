@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.card import DatasetCard, SourceCard
 from pipeline.errors import InputError
+from pipeline.provenance import JoinedSource, KeyCount
 from pipeline.sources.locate import files_of
 
 NAMES = 3  # of each kind
@@ -53,8 +54,8 @@ class Part:
         return keys if self.by_year else frozenset((place, 0) for place, _ in keys)
 
 
-def join_report(parts: Sequence[Part], card: DatasetCard) -> tuple[str, ...]:
-    """A line for all, and one for each source. Raises `InputError` where the yields meet no series."""
+def join_report(parts: Sequence[Part], card: DatasetCard) -> tuple[tuple[str, ...], tuple[JoinedSource, ...]]:
+    """(a line for all and one for each source, the same as numbers). `InputError` if the yields meet no series."""
     series = frozenset[Key]().union(*(part.keys for part in parts if part.what == "variates" and part.source.variates))
     labels = [part for part in parts if part.what == "target"]
     met = series.intersection(*(part.keys for part in labels))
@@ -63,33 +64,42 @@ def join_report(parts: Sequence[Part], card: DatasetCard) -> tuple[str, ...]:
     places = len({place for place, _ in met})
     what = "have series and a yield" if labels else "have series"
     lines = [f"joined by place and season: {len(met):,} place-years of {places:,} places {what}"]
-    lines += [_line(part, part.restricted(met), card) for part in parts]
-    return tuple(lines)
+    joined = tuple(_joined(part, part.restricted(met), card) for part in parts)
+    return (*lines, *map(_line, joined)), joined
 
 
-def _line(part: Part, met: frozenset[Key], card: DatasetCard) -> str:
+def _joined(part: Part, met: frozenset[Key], card: DatasetCard) -> JoinedSource:
     columns = {
         "variates": ", ".join(variate.name for variate in part.source.series),
         "target": "yield",
         "static": ", ".join(part.source.static),
     }
-    kind = "place-years" if part.by_year else "places"
-    places = len({place for place, _ in part.keys})
-    has = f"{places:,} places" + (f", {len(part.keys):,} place-years" if part.by_year else "")
-    said = [f"{len(part.keys & met):,} met{_some(part.keys & met)}"]
-    said += [f"{len(rest):,} did not{_some(rest)}"] if (rest := part.keys - met) else ["none did not"]
-    lacking = met - part.keys
-    said += [f"{len(lacking):,} joined {kind} are not in it{_some(lacking)}"] if lacking else []
-    return f"  {part.label(card)} ({columns.get(part.what, part.what)}): {has}; {'; '.join(said)}"
+    places = {place for place, _ in part.keys}
+    return JoinedSource(
+        label=part.label(card),
+        holds=columns.get(part.what, part.what),
+        by_year=part.by_year,
+        places=len(places),
+        keys=len(part.keys),
+        met=KeyCount.of(part.keys & met),
+        unmet=KeyCount.of(part.keys - met),
+        lost_places=len(places - {place for place, _ in met}),
+        lacking=KeyCount.of(met - part.keys),
+    )
 
 
-def _some(keys: Iterable[Key]) -> str:
+def _line(one: JoinedSource) -> str:
+    has = f"{one.places:,} places" + (f", {one.keys:,} place-years" if one.by_year else "")
+    said = [f"{one.met.number:,} met{_some(one.met)}"]
+    said += [f"{one.unmet.number:,} did not{_some(one.unmet)}"] if one.unmet.number else ["none did not"]
+    if one.lacking.number:
+        said.append(f"{one.lacking.number:,} joined {one.kind} are not in it{_some(one.lacking)}")
+    return f"  {one.label} ({one.holds}): {has}; {'; '.join(said)}"
+
+
+def _some(keys: KeyCount) -> str:
     """The first names in brackets, or nothing."""
-    first = sorted(keys)
-    if not first:
-        return ""
-    names = ", ".join(f"{place} {year}" if year else place for place, year in first[:NAMES])
-    return f" ({names}{', ...' if len(first) > NAMES else ''})"
+    return f" ({keys.names(NAMES)})" if keys.number else ""
 
 
 def _refuse_nothing(series: frozenset[Key], labels: Sequence[Part], card: DatasetCard) -> None:

@@ -1,0 +1,125 @@
+"""DataSummary at a season table: everything that the data page shows, gathered before anything is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.errors import InputError
+from pipeline.findings import Finding, by_severity
+from pipeline.render import Style
+from pipeline.sources.files_read import FileRead, files_read
+from pipeline.sources.locate import locate
+from pipeline.sources.shapes import shapes_of
+from pipeline.splits import Fold, SplitChoice
+from pipeline.table import SeasonTable
+from pipeline.windows import Framing
+from report.data.findings import copy_findings, folds_of, join_findings, range_findings
+from report.data.places import Positions, Presence, positions_of, presence_of
+from report.data.plots import Plot, Range, describe_ranges, plots_of, ranges_of
+from report.data.series import Observed, Spread, observed_shares, series_of, spreads
+from report.data.yields import Copy, Yields, copies_of, yields_of
+
+
+@dataclass(frozen=True)
+class SeriesLook:
+    """A variate or driver: how its values are spread by year, and by file if that says more."""
+
+    name: str
+    unit: str
+    by_year: tuple[Spread, ...]
+    by_file: tuple[Spread, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class DataSummary:
+    """A table and what there is to see of it. `split`: the sentence on the folds, empty if there are none."""
+
+    table: SeasonTable
+    data: str
+    files: tuple[FileRead, ...]
+    findings: tuple[Finding, ...]
+    split: str
+    observed: Observed
+    series: tuple[SeriesLook, ...]
+    yields: Yields
+    copies: tuple[Copy, ...]
+    presence: Presence
+    positions: Positions | None
+    ranges: tuple[Range, ...]
+    style: Style
+    plots: tuple[Plot, ...]
+
+
+def summarise(
+    table: SeasonTable,
+    data: str,
+    split: SplitChoice = "auto",
+    seed: int = 0,
+    style: Style | None = None,
+    framing: Framing = "halves",
+) -> DataSummary:
+    """DataSummary at `table`, which was read from `data`."""
+    style = style or Style()
+    labelled = yields_of(table)
+    folds: Sequence[Fold] = ()
+    told, found = "", tuple[Finding, ...]()
+    if labelled.labelled:
+        folds, told, found = folds_of(table, split, seed)
+    spans = ranges_of(table, folds)
+    ranges, copies = describe_ranges(table, spans), copies_of(table)
+    positions, unplaced = _positions(table, data)
+    found = (*found, *copy_findings(table, copies, folds), *table.findings, *join_findings(table.sources), *unplaced)
+    if style.y_range == "fixed":
+        found = (*found, *range_findings(ranges))
+    return DataSummary(
+        table=table,
+        data=data,
+        files=files_read(data),
+        findings=tuple(by_severity(found)),
+        split=told,
+        observed=observed_shares(table),
+        series=_series(table),
+        yields=labelled,
+        copies=copies,
+        presence=presence_of(table),
+        positions=positions,
+        ranges=ranges,
+        style=style,
+        plots=plots_of(table, spans, style, framing),
+    )
+
+
+def files_are_years(table: SeasonTable) -> bool:
+    """Whether each file holds one year and each year stands in one file."""
+    if table.file is None:
+        return False
+    pairs = np.unique(np.stack([table.file, table.year]), axis=1).shape[1]
+    return bool(pairs == len(np.unique(table.file)) == len(np.unique(table.year)))
+
+
+def _series(table: SeasonTable) -> tuple[SeriesLook, ...]:
+    several = table.file is not None and len(table.files) > 1 and not files_are_years(table)
+    return tuple(
+        SeriesLook(
+            name=name,
+            unit=unit,
+            by_year=spreads(values, table.year),
+            by_file=spreads(values, table.file) if several and table.file is not None else (),
+        )
+        for name, unit, values in series_of(table)
+    )
+
+
+def _positions(table: SeasonTable, data: str) -> tuple[Positions | None, tuple[Finding, ...]]:
+    """(where places lie, a warning if the card's positions cannot be read); None if the card gives none."""
+    card = locate(data).card
+    if card is None or (card.geometry is None and card.latitude is None):
+        return None, ()
+    try:
+        shapes = shapes_of(data)
+    except InputError as error:
+        return None, (Finding("warning", f"The positions cannot be read, so there is no map: {error}"),)
+    return positions_of(table, shapes), ()

@@ -1,0 +1,112 @@
+"""Summaries of the yields: by year, the outliers by name, how many are distinct, and seasons that stand twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.table import SeasonTable
+from pipeline.twins import twins
+from report.data.series import Spread, evenly, spreads
+
+FENCE = 1.5  # interquartile ranges beyond the quartiles of its year, from which on a yield is an outlier (Tukey)
+LEAST_YIELDS = 5  # of a year, to have quartiles
+LEAST_RANGE = 0.01  # of the year's median: yields that are nearly all equal have no outliers within it
+MOST_POINTS = 1_500  # of a chart
+
+
+@dataclass(frozen=True)
+class Outlier:
+    """A yield in t/ha far from the others of its year; `ranges`: how many interquartile ranges beyond the quartile."""
+
+    sample: str
+    place: str
+    year: int
+    value: float
+    median: float
+    ranges: float
+
+
+@dataclass(frozen=True)
+class YearOfLabels:
+    """How many rows with a yield a year has, how many distinct yields, and how many groups that share a yield."""
+
+    year: int
+    rows: int
+    distinct: int
+    groups: int
+
+
+@dataclass(frozen=True, eq=False)
+class Yields:
+    """The yields of a table. `points` [P]: rows that a chart draws, of `labelled` rows that have a yield."""
+
+    labelled: int
+    by_year: tuple[Spread, ...]
+    labels: tuple[YearOfLabels, ...]
+    outliers: tuple[Outlier, ...]
+    points: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A sample whose season has the same numbers and gaps as that of an earlier one; yields in t/ha."""
+
+    sample: str
+    same_as: str
+    value: float
+    other: float
+
+
+def yields_of(table: SeasonTable) -> Yields:
+    """All of it; empty if no yield is known. Outliers come with the furthest first."""
+    rows = np.flatnonzero(np.isfinite(table.target))
+    return Yields(
+        labelled=len(rows),
+        by_year=spreads(table.target[rows], table.year[rows], len(table)) if len(rows) else (),
+        labels=_labels(table, rows),
+        outliers=_outliers(table, rows),
+        points=evenly(rows, MOST_POINTS),
+    )
+
+
+def copies_of(table: SeasonTable) -> tuple[Copy, ...]:
+    """The seasons that stand twice, in the order of the table."""
+    first = twins(table)
+    again = np.flatnonzero(first != np.arange(len(table)))
+    return tuple(
+        Copy(
+            sample=str(table.sample_id[row]),
+            same_as=str(table.sample_id[first[row]]),
+            value=float(table.target[row]),
+            other=float(table.target[first[row]]),
+        )
+        for row in again.tolist()
+    )
+
+
+def _labels(table: SeasonTable, rows: NDArray[np.int64]) -> tuple[YearOfLabels, ...]:
+    found = []
+    for year in np.unique(table.year[rows]).tolist():
+        mine = rows[table.year[rows] == year]
+        distinct, groups = (len(np.unique(column[mine])) for column in (table.target, table.group))
+        found.append(YearOfLabels(year=year, rows=len(mine), distinct=distinct, groups=groups))
+    return tuple(found)
+
+
+def _outliers(table: SeasonTable, rows: NDArray[np.int64]) -> tuple[Outlier, ...]:
+    found = []
+    for year in np.unique(table.year[rows]).tolist():
+        mine = rows[table.year[rows] == year]
+        if len(mine) < LEAST_YIELDS:
+            continue
+        low, median, high = np.quantile(table.target[mine], (0.25, 0.5, 0.75)).tolist()
+        size = max(high - low, LEAST_RANGE * median)
+        beyond = np.maximum(low - table.target[mine], table.target[mine] - high) / size
+        for row, far in zip(mine[beyond > FENCE].tolist(), beyond[beyond > FENCE].tolist(), strict=True):
+            sample, place = str(table.sample_id[row]), str(table.place[row])
+            value = float(table.target[row])
+            found.append(Outlier(sample=sample, place=place, year=year, value=value, median=median, ranges=far))
+    return tuple(sorted(found, key=lambda one: -one.ranges))

@@ -1,0 +1,113 @@
+"""HTML pages in one file that open offline: Plotly, style and script are packed in, tables sort, charts can be hovered.
+
+A chart may use the colours of interactive.css by name, such as `BLUE`; the script replaces each name by what it is in
+the light or the dark scheme.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from PIL import Image
+from plotly.offline import get_plotlyjs
+
+BLUE, RED, GREY, PALE = "--blue", "--red", "--grey", "--pale"
+_AXIS = {"gridcolor": "--line", "zerolinecolor": "--grey", "linecolor": "--grey", "tickcolor": "--grey"}
+LAYOUT: dict[str, Any] = {
+    "margin": {"l": 10, "r": 20, "t": 35, "b": 45},
+    "showlegend": False,
+    "height": 420,
+    "hovermode": "closest",
+    "paper_bgcolor": "rgba(0,0,0,0)",
+    "plot_bgcolor": "rgba(0,0,0,0)",
+    "font": {"family": "system-ui, sans-serif", "size": 12, "color": "--ink"},
+    "template": {"layout": {"xaxis": _AXIS, "yaxis": _AXIS}},
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a table shows, and what it sorts by (the text where None)."""
+
+    text: str
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class SortedTable:
+    """A table of a page."""
+
+    id: str
+    title: str
+    note: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart of a page: traces and layout as Plotly takes them.
+
+    choose   if not empty: one trace is shown at a time, by a list of their names that is called so
+    """
+
+    id: str
+    title: str
+    note: str
+    traces: Sequence[Mapping[str, Any]]
+    layout: Mapping[str, Any]
+    choose: str = ""
+
+
+def fill_template(folder: Path, name: str, charts: Sequence[Chart], **values: Any) -> str:
+    """A whole page from the template `name` of `folder`.
+
+    The template gets `values`, `charts`, `style`, and the `script` that draws the charts.
+    """
+    here = Path(__file__).parent
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([folder, here]), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    drawn = {chart.id: {"data": list(chart.traces), "layout": LAYOUT | dict(chart.layout)} for chart in charts}
+    # "<" could end the script element that the numbers stand in.
+    numbers = json.dumps(as_json(drawn), separators=(",", ":")).replace("<", "\\u003c")
+    code = _text(here / "interactive.js")
+    return environment.get_template(name).render(
+        **values,
+        charts=charts,
+        style=Markup(_text(here / "interactive.css")),
+        script=Markup(f"<script>{get_plotlyjs()}</script>\n<script>\nconst drawn = {numbers};\n{code}</script>"),
+    )
+
+
+def as_json(value: Any) -> Any:
+    """The same with None for every number that JSON cannot hold."""
+    if isinstance(value, Mapping):
+        return {name: as_json(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def picture(image: Image.Image) -> str:
+    """A PNG as an address that needs no file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+@cache
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")

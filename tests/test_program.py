@@ -1,0 +1,66 @@
+"""Entry points end with the same codes and paragraphs, from the main thread and from any other."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+import render_cache
+from pipeline.errors import InputError
+from pipeline.program import Stopped, Terminated, code_of, run_program
+
+
+class Broken(Exception):
+    """An error of one program."""
+
+
+def ends(error):
+    def work():
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (InputError("file.csv: no."), 2, "p.py: file.csv: no."),
+        (Broken("refused here"), 2, "p.py: refused here"),
+        (OSError(28, "No space left"), 1, "p.py: [Errno 28] No space left\nSafe."),
+        (MemoryError("3 GB"), 1, "p.py: out of memory (3 GB)\nSafe."),
+        (KeyboardInterrupt(), 130, "p.py: stopped. Nothing was written."),
+        (Terminated(), 143, "p.py: stopped. Nothing was written."),
+        (Stopped(143, "Go on with x."), 143, "p.py: stopped. Go on with x."),
+    ],
+)
+def test_each_end_has_its_code_and_its_paragraph(error, code, message, capsys):
+    reported = []
+    ended = run_program("p.py", ends(error), refused=(Broken,), after_failure="Safe.", report=reported.append)
+    assert ended == code
+    assert capsys.readouterr().err.strip() == message
+    assert bool(reported) == (code in (1, 2))
+
+
+def test_what_nobody_expected_is_reported_and_raised():
+    reported = []
+    with pytest.raises(ZeroDivisionError):
+        run_program("p.py", lambda: 1 // 0, report=reported.append)
+    assert reported == ["ZeroDivisionError: integer division or modulo by zero"]
+
+
+def test_sigterm_ends_the_work_and_the_handler_of_before_is_back():
+    before = signal.getsignal(signal.SIGTERM)
+    assert run_program("p.py", lambda: os.kill(os.getpid(), signal.SIGTERM) or 0) == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert (code_of(Terminated()), code_of(KeyboardInterrupt())) == (143, 130)
+
+
+def test_a_program_runs_in_a_thread_as_in_a_notebook_server(tmp_path, capsys):
+    codes = []
+    arguments = ["--data", str(tmp_path / "none.csv"), "--cache", str(tmp_path / "cache")]
+    thread = threading.Thread(target=lambda: codes.append(render_cache.main(arguments)))
+    thread.start()
+    thread.join()
+    assert codes == [2]
+    assert "none.csv" in capsys.readouterr().err
