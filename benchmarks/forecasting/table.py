@@ -47,8 +47,8 @@ HEAD = """# Long-term forecasting benchmarks
   here.
 * The seasonal naive forecast of ILI reads 52 weeks back, more than the look-back of the models.
 * Core seconds are the processor time of training, selection and forecasting.
-* In *timesclip, aligned only*, pictures act through the alignment loss only (`--picture-dropout 1`); the completion reads
-  numbers.
+* In *timesclip, aligned only*, pictures act through the alignment loss only (`--picture-dropout 1`), and the completion
+  reads numbers.
 """
 
 
