@@ -85,10 +85,11 @@ def write(curves: dict[str, dict[str, list[list[float]]]], args: Arguments, comm
     lines = [
         "# Learning curve",
         "",
-        "Made by `python -m benchmarks.learning_curve`; do not edit. RMSE in t/ha on the test rows of split "
-        f"{args.split}, {args.seeds} seeds, mean +- standard deviation; the seed draws the rows that are kept. "
-        f"Baselines learn from the same rows; *{ALL_SEASONS}*: it reads no yield. Pictures seen by {ENCODER}, not by "
-        f"CLIP. {hardware()}, commit {commit}.",
+        "`python -m benchmarks.learning_curve` writes this page; do not edit it. It gives the RMSE in t/ha on the test "
+        f"rows of split {args.split} (mean +- standard deviation over {args.seeds} seeds) when only a share of the "
+        "training rows is kept. The seed draws these rows, and baselines use the same ones. In the line "
+        f"*{ALL_SEASONS}*, only stage 2 has fewer rows, because stage 1 reads no yield. {ENCODER} embedded the "
+        f"pictures, not CLIP. {hardware()}, commit {commit}.",
         "",
         "![RMSE against the share of training rows](learning-curve.png)",
         "",

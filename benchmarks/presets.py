@@ -71,9 +71,9 @@ def sizes(presets: Sequence[PresetName]) -> str:
     lines = [
         "## Sizes",
         "",
-        f"Stage 1 on {VARIATES} variates of {STEPS} steps, embeddings of {DIM} numbers, batches of {BATCH}, one thread."
-        f" MACs: multiply-adds of a forward pass, a sample. Step: forward, loss, backward and AdamW. {hardware()}, "
-        f"commit {commit()[:12]}.",
+        f"Stage 1 on {VARIATES} variates of {STEPS} steps, with embeddings of {DIM} numbers, batches of {BATCH} and "
+        "one thread. MACs are multiply-adds of one forward pass. A step is forward pass, loss, backward pass and AdamW."
+        f" {hardware()}, commit {commit()[:12]}.",
         "",
         "| preset | parameters | MACs a sample | ms a step |",
         "|---|---|---|---|",
@@ -122,7 +122,8 @@ def forecasts(title: str, tables: dict[tuple[str, str], dict[Any, list[dict[str,
         lines = [
             f"## {title}: {data}, {split}",
             "",
-            f"{first[0]['n_test']} test samples, {len(first[0]['folds'])} folds; mean +- standard deviation of seeds.",
+            f"{first[0]['n_test']} test samples; folds: {len(first[0]['folds'])}. "
+            "Mean +- standard deviation over seeds.",
             "",
             "| forecast | seeds | R2 | RMSE, t/ha | 90 % interval holds |",
             "|---|---|---|---|---|",
@@ -133,8 +134,8 @@ def forecasts(title: str, tables: dict[tuple[str, str], dict[Any, list[dict[str,
         for name in first[0]["baselines"]:
             cells = [spread([run["baselines"][name][metric] for run in first]) for metric in ("r2", "rmse")]
             lines.append(f"| {name} | {len(first)} | {' | '.join(cells)} | |")
-        told = commits(run for runs in rows.values() for run in runs)
-        lines += ["", f"Commit {told}. Command of the first run:", "", "    " + first[0]["command"], ""]
+        made_at = commits(run for runs in rows.values() for run in runs)
+        lines += ["", f"Commit {made_at}. Command of the first run:", "", "    " + first[0]["command"], ""]
         sections.append("\n".join(lines))
     return sections
 
@@ -142,8 +143,9 @@ def forecasts(title: str, tables: dict[tuple[str, str], dict[Any, list[dict[str,
 def write(sections: list[str]) -> None:
     """docs/presets.md."""
     head = (
-        "# Every preset\n\nMade by `python -m benchmarks.presets`; do not edit. What each preset is: `docs/models.md`. "
-        f"No number here was got with CLIP: pictures were seen by {ENCODER} (ImageNet). Hardware: {hardware()}.\n"
+        "# Presets\n\n`python -m benchmarks.presets` writes this page; do not edit it. `docs/models.md` describes the "
+        f"presets. No number here was measured with CLIP: {ENCODER} (ImageNet) embedded the pictures. "
+        f"Hardware: {hardware()}.\n"
     )
     (ROOT / "docs" / "presets.md").write_text("\n".join([head, *sections]))
 

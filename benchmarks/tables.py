@@ -115,7 +115,7 @@ def section(matrix: Matrix, record: Mapping[str, Any]) -> str:
         cells = [f"{bold}{name}{bold}", str(scores["seeds"]), _with_sd(scores, "rmse"), _with_sd(scores, "r2"),
                  f"{scores['mae']:.3f}", holds]  # fmt: skip
         lines.append(f"| {' | '.join(cells + _difference(compared.get(name)))} |")
-    made = f"Pictures seen by {facts['encoder']}. Commit {facts['commit of the runs']}. {facts['hardware']}."
+    made = f"Pictures embedded by {facts['encoder']}. Commit {facts['commit of the runs']}. {facts['hardware']}."
     return "\n".join([*lines, "", made, "", f"    {matrix.shown}", ""])
 
 
@@ -144,16 +144,16 @@ def write(records: Mapping[Matrix, Mapping[str, Any]]) -> None:
     head = [
         "# Results",
         "",
-        "Made by `make tables`; do not edit. Every section is one run of `ablate.py`, by the command below it, and its "
-        "verdict on pictures by the rule of `docs/verdict.md`. "
-        f"Hardware: {hardware()}. **No number here was got with CLIP**: its weights could not be reached, and the "
-        "pictures were seen by EfficientNet-Lite0 (ImageNet weights in a package). So a verdict here is one on this "
-        "encoder: what CLIP would add is not known; `--encoder` takes it where its weights are.",
+        "`make tables` writes this page; do not edit it. Every section is one run of `ablate.py`, by the command below "
+        "it, with its verdict on pictures by the rule of `docs/verdict.md`. "
+        f"Hardware: {hardware()}. **No number here was measured with CLIP**, because its weights were not available: "
+        "EfficientNet-Lite0 (ImageNet weights in a package) embedded the pictures. A verdict here is about this "
+        "encoder; what CLIP would add is not known. `--encoder` selects it where its weights are available.",
         "",
-        "± is the standard deviation over seeds. Differences are RMSE of the row minus RMSE of the named other, below "
-        "zero where the row is better; their intervals are over what was held out, and over the other kind of group. "
-        "`forward` learns from earlier years alone; `leave-year-out` knows later ones, which a forecast never does: "
-        "the two are not to be mixed.",
+        "± is the standard deviation over seeds. A difference is the RMSE of the row minus the RMSE of the forecast in "
+        "the column `minus`; it is negative if the row is better. There are two intervals: over the groups that were "
+        "held out, and over the other kind of group. `forward` learns from earlier years only. `leave-year-out` also "
+        "learns from later years, which a forecast cannot. Do not compare the two.",
         "",
         *(f"Not made: {m.data}, {m.split}.\n" for m in absent),
     ]  # fmt: skip

@@ -94,14 +94,14 @@ def page(rows: Rows) -> str:
     lines = [
         "# Yield forecasts",
         "",
-        "Made by `python -m benchmarks.yield_forecasts`; do not edit. Each row pools the test rows of all folds. "
-        f"Seeds: {len(next(iter(rows.values()))[WITH])}. Commit {commits(every)}. {hardware()}. Pictures were seen by "
-        "EfficientNet-Lite0; **no number here was got with CLIP**.",
+        "`python -m benchmarks.yield_forecasts` writes this page; do not edit it. Each row pools the test rows of all "
+        f"folds. Seeds: {len(next(iter(rows.values()))[WITH])}. Commit {commits(every)}. {hardware()}. "
+        "EfficientNet-Lite0 embedded the pictures; **no number here was measured with CLIP**.",
         "",
-        "`ahead` is the RMSE of the best baseline minus that of the run, t/ha: above zero the run is better. Its 95 % "
-        "interval comes from draws of whole years where six or more were tested, else of places.",
+        "`ahead` is the RMSE of the best baseline minus that of the run, in t/ha. It is positive if the run is better. "
+        "Its 95 % interval comes from resampling whole years if six or more were tested, else whole places.",
         "",
-        "`NRMSE` is the score of CY-Bench: 100 RMSE / mean yield of a test year, the median over the test years.",
+        "`NRMSE` is the score of CY-Bench: 100 RMSE / mean yield of a test year, as the median over the test years.",
         "",
         "| table, split | test rows, folds | RMSE, t/ha | R2 | MAE | 90 % interval holds | best baseline | ahead | "
         "without pictures | NRMSE, % | of the place mean |",
@@ -128,8 +128,8 @@ def page(rows: Rows) -> str:
     for (data, split), runs in rows.items():
         shares = [f"{np.mean([run['learners'][name] for run in runs[WITH]]):.2f}" for name in names]
         lines.append(f"| {NAMES[data]}, {split} | {' | '.join(shares)} |")
-    lines += ["", "## Variance shares in the Gaussian process with a year effect", "",
-              "Of a yield anomaly, on training rows; means over folds and seeds.", ""]  # fmt: skip
+    lines += ["", "## Variance shares in the Gaussian process with a year effect", ""]
+    lines += ["Shares of the variance of the yield anomaly, on training rows; means over folds and seeds.", ""]
     parts = ("numbers", "pictures", "year", "noise")
     lines += [f"| table, split | {' | '.join(parts)} |", "|---" * (len(parts) + 1) + "|"]
     for (data, split), runs in rows.items():

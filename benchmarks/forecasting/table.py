@@ -37,12 +37,18 @@ def write() -> Path:
 
 HEAD = """# Long-term forecasting benchmarks
 
-Made by `python -m benchmarks.forecasting` from `benchmarks/results/forecasting/`; do not edit. MSE / MAE on values
-standardised by the training rows; every window of the test part counts. Mean and, after ±, the standard deviation over
-seeds. Every learned model was offered the same training windows and chosen on the same validation windows; one function
-measures them all. The peers are those of `neuralforecast`. **No number here was got with CLIP.** Lines marked "paper"
-are printed figures (arXiv 2506.24124v2), not measured here. The seasonal naive forecast of ILI reads 52 weeks back,
-more than the look-back of the models. Core seconds: processor time of training, choosing and forecasting.
+`python -m benchmarks.forecasting` writes this page from `benchmarks/results/forecasting/`; do not edit it.
+
+* Scores are MSE / MAE on values standardised by the training rows, over every window of the test part: the mean and,
+  after ±, the standard deviation over seeds.
+* Every learned model could use the same training windows and was selected on the same validation windows. One function
+  scores all of them. The peers are those of `neuralforecast`.
+* **No number here was measured with CLIP.** Lines marked "paper" are printed figures (arXiv 2506.24124v2), not measured
+  here.
+* The seasonal naive forecast of ILI reads 52 weeks back, more than the look-back of the models.
+* Core seconds are the processor time of training, selection and forecasting.
+* In *timesclip, aligned only*, pictures act through the alignment loss only (`--picture-dropout 1`), and the completion
+  reads numbers.
 """
 
 
@@ -51,12 +57,12 @@ def section(benchmark: Benchmark, rows: Sequence[Row], paper: Sequence[Row]) -> 
     horizons = benchmark.horizons
     several = len(horizons) > 1
     counts = {row["horizon"]: row["n_test_windows"] for row in rows}
-    told = ", ".join(f"{counts[h]} ({h})" for h in horizons if h in counts)
+    windows = ", ".join(f"{counts[h]} for {h} steps" for h in horizons if h in counts)
     heads = [f"{benchmark.look_back} → {h}" for h in horizons] + (["mean"] if several else [])
     lines = [
         f"## {TITLES[benchmark.name]}",
         "",
-        f"Look-back {benchmark.look_back} steps; test windows (horizon): {told}.",
+        f"Look-back: {benchmark.look_back} steps. Test windows by horizon: {windows}.",
         "",
         f"| model | {' | '.join(heads)} | seeds | core seconds a run |",
         f"|---|{'---|' * (len(heads) + 2)}",
@@ -97,11 +103,11 @@ def spread(rows: Sequence[Row]) -> str:
     """mse / mae with the standard deviation over seeds; an em dash where nothing was measured."""
     if not rows:
         return "—"
-    told = []
+    shown = []
     for metric in METRICS:
         values = [row[metric] for row in rows]
-        told.append(f"{np.mean(values):.3f}" + (f"±{np.std(values):.3f}" if len(values) > 1 else ""))
-    return " / ".join(told)
+        shown.append(f"{np.mean(values):.3f}" + (f"±{np.std(values):.3f}" if len(values) > 1 else ""))
+    return " / ".join(shown)
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
