@@ -267,8 +267,8 @@ def in_order(numbers):
     return total
 
 
-def message_of(move_to_device, digest):
-    return digest + struct.pack(f"<H{len(move_to_device)}h", len(move_to_device), *move_to_device)
+def message_of(vertices, digest):
+    return digest + struct.pack(f"<H{len(vertices)}h", len(vertices), *vertices)
 
 
 def key_of_vector(key, rgb):

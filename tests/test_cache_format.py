@@ -213,9 +213,9 @@ def test_a_key_computed_from_the_numbers_by_the_page_is_ours(style):
     observed = rng.random(values.shape) > 0.2
     observed[:2] = False
     spec = json.loads(image_spec(style).to_json())
-    move_to_device = [vertices_of(*series, spec["content"]["style"]) for series in zip(values, observed, strict=True)]
-    assert move_to_device == vertices(values, observed, style).tolist()
-    keys = [xxhash.xxh3_128_digest(message_of(one, style_digest(spec)[1])) for one in move_to_device]
+    vertices_here = [vertices_of(*series, spec["content"]["style"]) for series in zip(values, observed, strict=True)]
+    assert vertices_here == vertices(values, observed, style).tolist()
+    keys = [xxhash.xxh3_128_digest(message_of(one, style_digest(spec)[1])) for one in vertices_here]
     ours = series_keys(values, observed, style)
     assert keys == ours.tolist()
     assert [key_of_vector(key, PALETTE[3].tolist()) for key in keys] == colour_keys(ours, PALETTE[3]).tolist()
@@ -235,15 +235,15 @@ def test_the_numbers_for_checking_an_implementation_are_right():
     table = dict(re.findall(r"^\| (.*?) \| (.*) \|$", section, re.M))
     spec = json.loads(image_spec(Style()).to_json())
     text, digest = style_digest(spec)
-    move_to_device = vertices_of(np.array([0, 9, 0.5, 1], "f4"), np.array([1, 0, 1, 1], bool), spec["content"]["style"])
-    message = message_of(move_to_device, digest)
+    vertices_here = vertices_of(np.array([0, 9, 0.5, 1], "f4"), np.array([1, 0, 1, 1], bool), spec["content"]["style"])
+    message = message_of(vertices_here, digest)
     key = xxhash.xxh3_128_digest(message)
     crc = google_crc32c.value(b"123456789")
     assert table == {
         "xxh3-64, xxh3-128 of no bytes": f"`{xxhash.xxh3_64_hexdigest(b'')}`, `{xxhash.xxh3_128_hexdigest(b'')}`",
         "crc32c of `123456789`": f"`{crc:#x}`, stored as `{struct.pack('<I', crc).hex()}`",
         "style text": f"`{text}`",
-        "values 0, not observed, 0.5, 1": f"vertices {', '.join(map(str, move_to_device))}",
+        "values 0, not observed, 0.5, 1": f"vertices {', '.join(map(str, vertices_here))}",
         "message": f"`{message.hex()}`",
         "key": f"`{key.hex()}`",
         "key of its vector in (0, 90, 181)": f"`{key_of_vector(key, (0, 90, 181)).hex()}`",

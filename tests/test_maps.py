@@ -22,7 +22,7 @@ from tests.conftest import CARD, small_seasons
 TOP = 'latitude = "lat"\nlongitude = "lon"\n'
 
 
-def move_to_device(folder, change=lambda frame: None, top=TOP, name="card.toml"):
+def card_with_positions(folder, change=lambda frame: None, top=TOP, name="card.toml"):
     """The small table with a position a place, and its card."""
     frame = small_seasons()
     number = frame["place"].str.extract(r"(\d+)")[0].astype(int)
@@ -37,7 +37,7 @@ def move_to_device(folder, change=lambda frame: None, top=TOP, name="card.toml")
 def run(tmp_path_factory):
     """A card with positions and a stage-2 run on it."""
     folder = tmp_path_factory.mktemp("maps")
-    flags = ["--data", str(move_to_device(folder)), "--preset", "language-only", "--epochs", "2"]
+    flags = ["--data", str(card_with_positions(folder)), "--preset", "language-only", "--epochs", "2"]
     assert train.main(["--stage", "1", *flags, "--out", str(folder / "one")]) == 0
     assert train.main(["--stage", "2", *flags, "--from", str(folder / "one"), "--out", str(folder / "two")]) == 0
     return folder
@@ -88,8 +88,8 @@ def test_a_run_s_own_test_forecasts_become_a_map_with_their_error(run, tmp_path)
 
 
 def test_positions_change_no_table(tmp_path):
-    with_positions = read(move_to_device(tmp_path)).fingerprint()
-    assert read(move_to_device(tmp_path, top="")).fingerprint() == with_positions
+    with_positions = read(card_with_positions(tmp_path)).fingerprint()
+    assert read(card_with_positions(tmp_path, top="")).fingerprint() == with_positions
 
 
 def square(place, side=0.1, **more):
@@ -101,7 +101,7 @@ def square(place, side=0.1, **more):
 def shaped(folder, features):
     record = features if isinstance(features, str) else json.dumps({"type": "FeatureCollection", "features": features})
     (folder / "fields.geojson").write_text(record)
-    return move_to_device(folder, top='geometry = "fields.geojson"\n')
+    return card_with_positions(folder, top='geometry = "fields.geojson"\n')
 
 
 def test_a_geometry_file_is_joined_by_place_and_a_place_without_one_is_told(run, tmp_path, capsys):
@@ -155,7 +155,7 @@ def two_positions(frame):
     ],
 )
 def test_positions_that_cannot_be_are_refused_before_the_work(run, tmp_path, capsys, change, top, said):
-    assert ask(run, tmp_path / "x.geojson", data=move_to_device(tmp_path, change, top)) == 2
+    assert ask(run, tmp_path / "x.geojson", data=card_with_positions(tmp_path, change, top)) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "x.geojson").exists()
 
@@ -166,7 +166,7 @@ def test_a_sample_s_own_position_is_taken_where_the_card_names_samples_and_may_b
         frame["lat"] += np.arange(len(frame)) / 1000
         frame.loc[5, "lat"] = np.nan
 
-    card = move_to_device(tmp_path, change, TOP + 'sample_id = "id"\n')
+    card = card_with_positions(tmp_path, change, TOP + 'sample_id = "id"\n')
     table, shapes = read(card), shapes_of(card)
     lying = dict(zip(table.sample_id.tolist(), shapes.of(table), strict=True))
     assert lying["s5"] is None

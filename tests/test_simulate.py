@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline import simulate
 from pipeline.card import DatasetCard
-from pipeline.simulate import DAYS, STEPS, VARIATES, SeasonTensors
+from pipeline.simulate import DAYS, STEPS, VARIATES, Season
 from pipeline.sources import read
 
 DEMO = Path(__file__).resolve().parents[1] / "demo"
@@ -41,15 +41,13 @@ def series(table: pd.DataFrame) -> NDArray[np.float32]:
 
 def season(
     canopy: float = 0, withered: float = 0, wetness: float = 0, thirst: float = 0, nutrients: float = 1
-) -> SeasonTensors:
+) -> Season:
     """A season that is the same on every day."""
     covers = {"canopy": canopy, "withered": withered, "wetness": wetness, "thirst": thirst}
-    return SeasonTensors(
-        **{name: np.full(DAYS, value) for name, value in covers.items()}, nutrients=nutrients, dry_yield=5
-    )
+    return Season(**{name: np.full(DAYS, value) for name, value in covers.items()}, nutrients=nutrients, dry_yield=5)
 
 
-def bands(shown: SeasonTensors) -> dict[str, float]:
+def bands(shown: Season) -> dict[str, float]:
     """Its noise-free reflectance by band, and ndvi."""
     found = dict(zip(simulate.BANDS, simulate.reflectance(shown, 1.0)[:, 0].tolist(), strict=True))
     return found | {"ndvi": (found["NIR"] - found["red"]) / (found["NIR"] + found["red"])}

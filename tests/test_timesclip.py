@@ -453,7 +453,7 @@ def test_vision_only_reads_no_number():
 
 @pytest.mark.parametrize("parts", PARTS)
 def test_eight_samples_are_learnt_by_heart(parts):
-    # WindowTensors only, the head is linear in D numbers: 24 series need more than 10 of them.
+    # Through pictures only, the head is linear in D numbers: 24 series need more than 10 of them.
     config = replace(PARTS[parts], dropout=0.0, width=32, vision_dim=40 * PARTS[parts].use_vision)
     (values, observed, *others), model = season(config, 8, gaps=0.1), built(config).train()
     goal, known, *_ = season(config, 8, seed=9, gaps=0.1)
