@@ -1,0 +1,61 @@
+"""Long tables as read: one row a place and date, or a place, year and step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.card import DatasetCard
+from pipeline.findings import Finding
+from pipeline.sources.columns import Columns, Wanted, column_names, csv_keys, joined, load_columns
+from pipeline.sources.labels import target_column, year_in_name
+from pipeline.sources.memory import Budget
+from pipeline.sources.place_column import refuse_places_of_one_name
+from pipeline.sources.time_zones import zones_of_texts
+
+
+@dataclass(frozen=True)
+class LongTable:
+    """Observations, and the rows that carry yields: the same rows, except in cubes that keep the two apart.
+
+    year      the year of rows that have no column for it, from the file's name or the command line
+    """
+
+    observations: Columns
+    labels: Columns
+    target: str | None
+    year: int | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+def load_long(
+    card: DatasetCard, files: Sequence[Path], year: int | None, budget: Budget, for_prediction: bool
+) -> LongTable:
+    """Read the card's columns of every file."""
+    targets = [target_column(card, path, column_names(path, csv_keys(card)), for_prediction) for path in files]
+    # Only a read for prediction gets here with a target missing; then it does without, in all files.
+    target = None if None in targets else targets[0]
+    group = card.radiometry.group if card.radiometry else None
+    names = tuple(name for name in (card.place, card.sample_id) if name)
+    labels = card.target.group if card.target and not for_prediction else None
+    texts = (*names, card.date, group, labels, None if for_prediction else card.split)
+    numbers = (card.year, card.step, target, *card.static)
+    wanted = Wanted(
+        text=tuple(dict.fromkeys(name for name in texts if name)),
+        exact=tuple(dict.fromkeys(name for name in numbers if name)),
+        measured=tuple(variate.column or variate.name for variate in card.series),
+        scale=tuple(variate.scale for variate in card.series),
+        missing=card.missing_numbers,
+        static=tuple(card.static),
+        keys=csv_keys(card),
+        places=names,
+        yields=(target,) if target else (),
+        missing_texts=card.missing_texts,
+    )
+    columns = joined(load_columns([(path, wanted) for path in files], budget))
+    if card.sample_id is None and card.date is not None:
+        refuse_places_of_one_name(files, columns, card.place, card.date, budget, csv_keys(card))
+    named_year = year or (year_in_name(files[0]) if len(files) == 1 else None)
+    zones = zones_of_texts(columns.text[card.date].names.tolist(), card.date) if card.date else ()
+    return LongTable(columns, columns, target, named_year, zones)
