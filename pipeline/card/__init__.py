@@ -4,7 +4,7 @@ from pipeline.card.dataset_card import DatasetCard
 from pipeline.card.flatten import is_there
 from pipeline.card.safe_names import LONGEST_NAME, control_character, safe_name
 from pipeline.card.sections import ExcludeCard, SourceCard, VariateCard
-from pipeline.card.values import StepDays
+from pipeline.card.values import StepDays, place_key
 
 __all__ = [
     "LONGEST_NAME",
@@ -15,5 +15,6 @@ __all__ = [
     "VariateCard",
     "control_character",
     "is_there",
+    "place_key",
     "safe_name",
 ]

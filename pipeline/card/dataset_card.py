@@ -22,7 +22,19 @@ from pipeline.card.sections import (
     TargetCard,
     VariateCard,
 )
-from pipeline.card.values import Decimal, Encoding, Files, Finite, MonthDay, Separator, StepLength, TableName, Text
+from pipeline.card.values import (
+    Decimal,
+    Encoding,
+    Files,
+    Finite,
+    MonthDay,
+    PlaceColumns,
+    Separator,
+    StepLength,
+    TableName,
+    Text,
+    place_key,
+)
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.units import TONNES_PER_HECTARE, spell_unit, to_tonnes_per_hectare
@@ -41,7 +53,7 @@ class DatasetCard(Section):
     licence: str = ""
     crop: Text | None = None
     sample_id: Text | None = None
-    place: Text = "place"
+    place: PlaceColumns = ("place",)
     year: Text | None = None
     date: Text | None = None
     step: Text | None = None
@@ -98,7 +110,21 @@ class DatasetCard(Section):
             if name not in (known := [v.name for v in self.variates]):
                 raise ValueError(f"`radiometry` lists {name!r}; the card's variates are {', '.join(known)}")
         self._refuse_a_day_between_steps()
+        self._refuse_places_of_other_parts()
         return self
+
+    def _refuse_places_of_other_parts(self) -> None:
+        """A place has the same parts wherever it is named, or nothing would meet."""
+        named = [(f"the source {one.label}", one.place or self.place) for one in self.sources] or [("", self.place)]
+        named += [("[history]", self.history.place)] if self.history else []
+        (first, columns), *others = named
+        for where, found in others:
+            if len(found) != len(columns):
+                raise ValueError(
+                    f"`place` of {where} is {place_key(found)}, {len(found)} column{'s' * (len(found) > 1)}, and "
+                    f"{f'`place` of {first}' if first else '`place` at the top'} is {place_key(columns)}, "
+                    f"{len(columns)}; a place has the same number of columns everywhere, in the same order"
+                )
 
     def _refuse_a_day_between_steps(self) -> None:
         allowed = {"month": ("01",), "dekad": ("01", "11", "21")}.get(str(self.step_days))
@@ -147,6 +173,11 @@ class DatasetCard(Section):
     def series(self) -> tuple[VariateCard, ...]:
         """Variates, then drivers: what is read alike, one series a sample each."""
         return (*self.variates, *self.drivers)
+
+    @property
+    def place_key(self) -> str:
+        """What the place is called among the columns that were read."""
+        return place_key(self.place)
 
     @property
     def path(self) -> Path:

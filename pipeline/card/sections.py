@@ -13,6 +13,8 @@ from pipeline.card.values import (
     Finite,
     Line,
     MonthDay,
+    PlaceColumns,
+    PlaceParts,
     Positive,
     Separator,
     StepLength,
@@ -78,7 +80,7 @@ class ExcludeCard(Section):
     year: Year | None = None
     before: Year | None = None
     after: Year | None = None
-    place: Text | None = None
+    place: PlaceParts | None = None
     sample_id: Text | None = None
 
     @model_validator(mode="after")
@@ -91,9 +93,12 @@ class ExcludeCard(Section):
         """What it matches, as the card spells it."""
         return ", ".join(f"{key} = {value!r}" for key, value in self._keys().items())
 
-    def _keys(self) -> dict[str, int | str]:
+    def _keys(self) -> dict[str, int | str | list[str]]:
         names = ("year", "before", "after", "place", "sample_id")
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
+        keys = {name: value for name in names if (value := getattr(self, name)) is not None}
+        if self.place is not None:
+            keys["place"] = self.place[0] if len(self.place) == 1 else [*self.place]
+        return keys
 
 
 class HistoryCard(Section):
@@ -101,7 +106,7 @@ class HistoryCard(Section):
 
     files: Files
     column: Text
-    place: Text = "place"
+    place: PlaceColumns = ("place",)
     year: Text = "year"
     unit: Text | None = None
     factor: Positive | None = None
@@ -135,7 +140,7 @@ class SourceCard(Section):
     files: Files
     format: Literal["wide", "long", "netcdf", "zarr"] = "long"
     optional: bool = False
-    place: Text | None = None
+    place: PlaceColumns | None = None
     year: Text | None = None
     date: Text | None = None
     step: Text | None = None

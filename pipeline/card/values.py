@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import unicodedata
+from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Any, Literal
 
@@ -42,6 +43,27 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _place_columns(value: Any) -> tuple[str, ...]:
+    columns = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list | tuple) else ()
+    if not columns or not all(isinstance(column, str) and column for column in columns):
+        raise ValueError('the name of a column, or a list of names, as in ["state", "county"]')
+    if twice := next((column for column in columns if columns.count(column) > 1), None):
+        raise ValueError(f"a list of different columns; {twice!r} is named twice")
+    return columns
+
+
+def _place_parts(value: Any) -> tuple[str, ...]:
+    parts = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list | tuple) else ()
+    if not parts or not all(isinstance(part, str) and part for part in parts):
+        raise ValueError('the name of a place, or a list of its parts, as in ["Illinois", "Adams"]')
+    return parts
+
+
+def place_key(columns: Sequence[str]) -> str:
+    """What the place is called among the columns of a table: its column, or all of them as in `state + county`."""
+    return " + ".join(columns)
+
+
 def _table_name(text: str) -> str:
     if (safe := safe_name(text)) == unicodedata.normalize("NFC", text):
         return safe
@@ -66,6 +88,8 @@ Encoding = Annotated[str, AfterValidator(_encoding)]
 MonthDay = Annotated[str, AfterValidator(_month_day)]
 Files = Annotated[list[Text], BeforeValidator(_listed), Field(min_length=1)]
 Year = Annotated[int, Field(ge=FIRST_YEAR, le=LAST_YEAR)]
+PlaceColumns = Annotated[tuple[str, ...], PlainValidator(_place_columns)]
+PlaceParts = Annotated[tuple[str, ...], PlainValidator(_place_parts)]
 StepLength = Annotated[StepDays, PlainValidator(_step_days)]
 Separator = Literal[",", ";", "\t", "|"]
 Decimal = Literal[".", ","]

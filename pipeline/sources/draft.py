@@ -13,7 +13,8 @@ from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.sources.columns import Columns, as_measured
 from pipeline.sources.marks import VERY_FAR, Stored, refuse_marks
-from pipeline.sources.place_names import TWO_OF_ONE_NAME
+from pipeline.sources.place_names import TWO_OF_ONE_NAME, normal_name
+from pipeline.sources.place_parts import joined_name
 from pipeline.sources.place_report import report_places
 from pipeline.sources.plausibility import Seasons, check_series
 from pipeline.sources.repeated_labels import label_groups
@@ -63,6 +64,7 @@ class Draft:
     group       [N] str, what `[target] group` says, empty where it says nothing; None without that key
     file        [N] which of `files` a sample comes from; None if its rows may come from several
     where       says in which row of which file a sample stands
+    advice      what to do if two samples have one name
     """
 
     values: NDArray[np.float32]
@@ -80,6 +82,7 @@ class Draft:
     findings: tuple[Finding, ...] = ()
     files: tuple[str, ...] = ()
     file: NDArray[np.int64] | None = None
+    advice: str = TWO_OF_ONE_NAME
 
 
 def finish(about: Description, draft: Draft, history: YieldHistory, *, for_prediction: bool) -> SeasonTable:
@@ -199,7 +202,7 @@ def excluded(
         if rule.after is not None:
             mask &= year > rule.after
         if rule.place is not None:
-            mask &= place == rule.place
+            mask &= np.isin(place, [joined_name(rule.place), joined_name([normal_name(part) for part in rule.place])])
         if rule.sample_id is not None:
             mask &= sample_id == rule.sample_id if sample_id is not None else False
         masks.append(mask)
@@ -279,7 +282,7 @@ def _refuse_duplicates(draft: Draft) -> None:
     raise InputError(
         f"{draft.where(second)}: sample {ids[i]} is there already ({draft.where(int(first[i]))}). A sample is one "
         "place in one year: remove one of the rows, or name the column that tells them apart as `sample_id` in the "
-        f"dataset card. {TWO_OF_ONE_NAME}"
+        f"dataset card. {draft.advice}"
     )
 
 

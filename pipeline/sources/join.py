@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.card import DatasetCard, SourceCard, is_there
+from pipeline.card import DatasetCard, SourceCard, is_there, place_key
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.sources.calendar import Calendar
@@ -166,9 +166,9 @@ def _places_alone(
         if source.latitude is not None:
             place = source.place or card.place
             files = files_of(card, source.files)
-            wanted = Wanted(text=(place,), keys=csv_keys(card, source), places=(place,))
+            wanted = Wanted(text=place, keys=csv_keys(card, source), places=place, place=place)
             found = joined(load_columns([(path, wanted) for path in files], budget))
-            refuse_bad_names(found, place)
-            there, _ = restore_zeros_like(found.text[place].strings(), names, source.label)
+            refuse_bad_names(found, place_key(place))
+            there, _ = restore_zeros_like(found.text[place_key(place)].strings(), names, source.label)
             parts.append(Part.of_places("positions", source, there))
     return parts

@@ -39,7 +39,7 @@ def grid(card: DatasetCard, table: LongTable, steps: int | None, for_prediction:
     """Seasons from observations. `steps` is T; None takes a year of dates, or as many steps as the table counts."""
     calendar = Calendar.of(card)
     for columns in (table.observations, *([] if table.labels is table.observations else [table.labels])):
-        refuse_bad_names(columns, card.sample_id or card.place)
+        refuse_bad_names(columns, card.sample_id or card.place_key)
     series = tuple((variate.column or variate.name,) for variate in card.series)
     stored = [before_offset(variate) for variate in card.series]
     refuse_marks([table.observations], [series], stored, card.missing_numbers, for_prediction)
@@ -138,8 +138,8 @@ def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: i
         steps = sample_steps(card, calendar, int(step.max()) + 1, steps)
         assert card.step is not None
         cells.refuse_repeated_steps(seen, card.step, sample, step, names)
-    refuse_bad_names(seen, card.place)
-    place = seen.text[card.place]
+    refuse_bad_names(seen, card.place_key)
+    place = seen.text[card.place_key]
     first = cells.first_rows(sample, len(names))
     cells.refuse_two(seen, "year", year, sample, first, names)
     cells.refuse_two(seen, "place", place, sample, first, names)

@@ -37,7 +37,7 @@ def load_long(
     # Only a read for prediction gets here with a target missing; then it does without, in all files.
     target = None if None in targets else targets[0]
     group = card.radiometry.group if card.radiometry else None
-    names = tuple(name for name in (card.place, card.sample_id) if name)
+    names = (*card.place, *([card.sample_id] if card.sample_id else []))
     labels = card.target.group if card.target and not for_prediction else None
     texts = (*names, card.date, group, labels, None if for_prediction else card.split)
     numbers = (card.year, card.step, target, *card.static)
@@ -52,10 +52,16 @@ def load_long(
         places=names,
         yields=(target,) if target else (),
         missing_texts=card.missing_texts,
+        place=card.place,
     )
     columns = joined(load_columns([(path, wanted) for path in files], budget))
-    if card.sample_id is None and card.date is not None:
-        refuse_places_of_one_name(files, columns, card.place, card.date, budget, csv_keys(card))
+    if card.sample_id is None:
+        when = (
+            [columns.text[card.date].codes]
+            if card.date
+            else [columns.exact[name] for name in (card.year, card.step) if name]
+        )
+        refuse_places_of_one_name(files, columns, card.place, when, budget, csv_keys(card))
     named_year = year or (year_in_name(files[0]) if len(files) == 1 else None)
     zones = zones_of_texts(columns.text[card.date].names.tolist(), card.date) if card.date else ()
     return LongTable(columns, columns, target, named_year, zones)

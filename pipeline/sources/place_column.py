@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pipeline.card import place_key
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.sources.columns import Columns, Wanted, column_names, joined, load_columns
 from pipeline.sources.csv_format import USUAL, CsvKeys
 from pipeline.sources.memory import Budget
-from pipeline.sources.place_names import TWO_OF_ONE_NAME
+from pipeline.sources.place_names import TWO_OF_ONE_NAME, both_columns
 
 # Names of places, the finest unit first; codes of registers after the names that people give.
 PLACES = (
@@ -84,19 +86,28 @@ def _told_apart(
 
 
 def refuse_places_of_one_name(
-    files: Sequence[Path], columns: Columns, place: str, date: str, budget: Budget, form: CsvKeys = USUAL
+    files: Sequence[Path],
+    columns: Columns,
+    place: Sequence[str],
+    when: Sequence[NDArray[np.int64] | NDArray[np.float64]],
+    budget: Budget,
+    form: CsvKeys = USUAL,
 ) -> None:
-    """Raise `InputError` if rows of one place and date lie in two states: they would be averaged.
+    """Raise `InputError` if rows of one place and time lie in two states: they would be taken for one place.
 
-    The column of states is looked for only if some place and date occur twice.
+    when    what tells the times apart, [R] each: a date, or a year and a step
+    The column of states is looked for only if some place and time occur twice.
     """
-    text, when = columns.text[place], columns.text[date]
-    keys = text.codes * (int(when.codes.max(initial=0)) + 2) + when.codes
-    keys.sort()
+    text = columns.text[place_key(place)]
+    keys = text.codes
+    for part in when:
+        distinct, codes = np.unique(part, return_inverse=True)
+        keys = keys * (len(distinct) + 1) + codes
+    keys = np.sort(keys)
     if not (keys[1:] == keys[:-1]).any():
         return
     state = state_column(column_names(files[0], form))
-    if state is None or state == place or not all(state in column_names(path, form) for path in files):
+    if state is None or state in place or not all(state in column_names(path, form) for path in files):
         return
     states = joined(load_columns([(path, _texts([state], form)) for path in files], budget)).text[state]
     pairs = np.unique(np.stack([text.codes, states.codes], axis=1), axis=0)
@@ -106,9 +117,15 @@ def refuse_places_of_one_name(
         one, other = (states.names[code] for code in pairs[twice[0] : twice[0] + 2, 1])
         row = int(np.argmax((text.codes == pairs[twice[0], 0]) & (states.codes == pairs[twice[0] + 1, 1])))
         raise InputError(
-            f"{columns.where(row)}, column {place}: {name!r} is the name of places in two of column {state}, {one} and "
-            f"{other}, and their rows would be averaged. {TWO_OF_ONE_NAME}"
+            f"{columns.where(row)}, column {place_key(place)}: {name!r} is the name of places in two of column "
+            f"{state}, {one} and {other}, and their rows would be read as one place. {both_columns([state, *place])}"
         )
+
+
+def advice_on_one_name(header: Sequence[str], place: Sequence[str]) -> str:
+    """What to do about two places of one name, with the columns of this table where it has one of states."""
+    state = state_column(header)
+    return TWO_OF_ONE_NAME if state is None or state in place or not place else both_columns([state, *place])
 
 
 def state_column(header: Sequence[str]) -> str | None:

@@ -11,12 +11,14 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.findings import Finding
+from pipeline.sources.place_parts import in_each_part, joined_name, parts_of
 
 Names = NDArray[np.str_]
 
@@ -26,10 +28,18 @@ _WHOLE_NUMBER = re.compile(r"(\d+)\.0+")
 _BETWEEN_LETTERS = re.compile(r"(?<!\d) +| +(?!\d| )")
 _DIGITS = re.compile(r"[0-9]+")
 SHOWN = 3
-TWO_OF_ONE_NAME = (
-    "If two places have one name, such as counties in two states, the state must be part of the name: write "
-    '"Adams, Illinois" into one column and name it as `place`, or name a column of codes (FIPS, NUTS) as `place`.'
-)
+
+
+def both_columns(columns: Sequence[str]) -> str:
+    """What to do about two places of one name that a second column tells apart."""
+    listed = ", ".join(f'"{column}"' for column in columns)
+    return (
+        "If two places have one name, such as counties in two states, let both columns name the place in the dataset "
+        f"card: place = [{listed}]. A column of codes (FIPS, NUTS) does so by itself."
+    )
+
+
+TWO_OF_ONE_NAME = both_columns(["state", "county"])
 
 
 def normal_name(text: str) -> str:
@@ -53,15 +63,32 @@ def normal_names(names: Names) -> tuple[Names, NDArray[np.int64]]:
 
 
 def without_zeros(name: str) -> str:
-    """A name of digits as a spreadsheet shows it: `01001` becomes `1001`. Other names stay."""
+    """A name of digits as a spreadsheet shows it: `01001` becomes `1001`. Other names stay; parts are names."""
+    return in_each_part(name, _without_zeros)
+
+
+def _without_zeros(name: str) -> str:
     return name.lstrip("0") or "0" if _DIGITS.fullmatch(name) else name
 
 
 def lost_zeros(names: Sequence[str]) -> dict[str, str]:
-    """Spelling without -> spelling with its leading zeros, for the names of which both occur.
+    """Spelling without -> spelling with its leading zeros, for the names (or parts of names) of which both occur.
 
     The full spellings must all have one width, as codes of a register have, and no other name of digits may be wider.
     """
+    split = [parts_of(name) for name in names]
+    if all(len(parts) == 1 for parts in split):
+        return _lost_zeros(names)
+    width = max(map(len, split))
+    repair = [_lost_zeros([parts[i] for parts in split if len(parts) == width]) for i in range(width)]
+    full = [
+        joined_name([repair[i].get(part, part) for i, part in enumerate(parts)] if len(parts) == width else parts)
+        for parts in split
+    ]
+    return {name: spelled for name, spelled in zip(names, full, strict=True) if name != spelled}
+
+
+def _lost_zeros(names: Sequence[str]) -> dict[str, str]:
     digits = {name for name in names if _DIGITS.fullmatch(name)}
     padded = {name for name in digits if name.startswith("0") and len(name) > 1}
     widths = {len(name) for name in padded}
@@ -82,7 +109,11 @@ def restore_zeros(place: Names, year: NDArray[np.int64], source: str) -> tuple[N
     years: dict[str, set[int]] = defaultdict(set)
     for name, one in zip(place.tolist(), year.tolist(), strict=True):
         years[name].add(one)
+    spellings: dict[str, list[str]] = defaultdict(list)
     for short, name in sorted(repair.items()):
+        spellings[name].append(short)
+    pairs = [pair for name, shorter in sorted(spellings.items()) for pair in combinations([*shorter, name], 2)]
+    for short, name in sorted(pairs):
         if shared := years[short] & years[name]:
             raise InputError(
                 f"{source}: places {short!r} and {name!r} both occur in {min(shared)}. If they are one "
@@ -140,7 +171,8 @@ def find_place(shapes: Mapping[str, object], name: str) -> str | None:
     if name in shapes:
         return name
     bare = without_zeros(name)
-    alike = [key for key in shapes if without_zeros(key) == bare] if _DIGITS.fullmatch(name) else []
+    digits = any(_DIGITS.fullmatch(part) for part in parts_of(name))
+    alike = [key for key in shapes if without_zeros(key) == bare] if digits else []
     return alike[0] if len(alike) == 1 else None
 
 

@@ -34,7 +34,7 @@ def place_years(card: DatasetCard, table: LongTable, year: Index, label_year: In
     seen, labels = table.observations, table.labels
     together = labels is seen and (year is label_year or np.array_equal(year, label_year))
     parts = [(seen, year)] if together else [(seen, year), (labels, label_year)]
-    place = merged([columns.text[card.place] for columns, _ in parts])
+    place = merged([columns.text[card.place_key] for columns, _ in parts])
     # One whole number for a (place, year): years have four digits.
     distinct, index = cells.distinct_pairs(place.codes, np.concatenate([years for _, years in parts]), 10_000)
     names, years = np.asarray(place.names[distinct // 10_000], np.str_), distinct % 10_000

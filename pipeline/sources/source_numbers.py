@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.card import DatasetCard, SourceCard, is_there
+from pipeline.card import DatasetCard, SourceCard, is_there, place_key
 from pipeline.sources.columns import Text, Wanted, column_names, csv_keys, filled, joined, load_columns
 from pipeline.sources.crop_calendar import CropCalendar
 from pipeline.sources.labels import refuse_bad_names, years_of
@@ -55,20 +55,21 @@ def read_numbers(
     place, year = source.place or card.place, source.year
     missing, missing_texts = missing_of(card, source)
     wanted = Wanted(
-        text=tuple(dict.fromkeys((place, group) if group else (place,))),
+        text=tuple(dict.fromkeys((*place, group) if group else place)),
         exact=(*([year] if year else []), *columns),
         missing=missing,
         static=tuple(name for name in columns if name in source.static),
         keys=csv_keys(card, source),
-        places=(place,),
+        places=place,
+        place=place,
         yields=columns,
         missing_texts=missing_texts,
     )
     found = joined(load_columns([(path, wanted) for path in files_of(card, source.files)], budget))
-    refuse_bad_names(found, place)
+    refuse_bad_names(found, place_key(place))
     return Numbers(
         source=source,
-        place=found.text[place],
+        place=found.text[place_key(place)],
         year=years_of(found.exact[year], year, found.where) if year else None,
         columns=columns,
         numbers=np.stack([found.exact[name] for name in columns], axis=1),
@@ -82,9 +83,9 @@ def read_calendar(card: DatasetCard, source: SourceCard, budget: Budget) -> Crop
     """The days on which each place's season starts and ends."""
     assert source.calendar is not None
     place = source.place or card.place
-    text = tuple(dict.fromkeys((place, source.calendar.start, source.calendar.end)))
+    text = tuple(dict.fromkeys((*place, source.calendar.start, source.calendar.end)))
     exact = (source.year,) if source.year else ()
-    wanted = Wanted(text=text, exact=exact, keys=csv_keys(card, source), places=(place,))
+    wanted = Wanted(text=text, exact=exact, keys=csv_keys(card, source), places=place, place=place)
     found = joined(load_columns([(path, wanted) for path in files_of(card, source.files)], budget))
-    refuse_bad_names(found, place)
+    refuse_bad_names(found, place_key(place))
     return CropCalendar.of(card, source, found)

@@ -36,7 +36,7 @@ def read_series(card: DatasetCard, source: SourceCard, budget: Budget, for_predi
     load = load_long if source.format == "long" else load_cube
     table = load(one, files, None, budget, True)
     columns = table.observations
-    refuse_bad_names(columns, one.place)
+    refuse_bad_names(columns, one.place_key)
     series = [(variate.column or variate.name,) for variate in one.series]
     stored = [before_offset(variate) for variate in one.series]
     refuse_marks([columns], [series], stored, one.missing_numbers, for_prediction)
@@ -50,7 +50,7 @@ def read_series(card: DatasetCard, source: SourceCard, budget: Budget, for_predi
     measured = shifted(columns.measured, offsets)
     return Observations(
         source=source,
-        place=columns.text[one.place],
+        place=columns.text[one.place_key],
         dates=dates,
         measured=measured,
         where=columns.where,

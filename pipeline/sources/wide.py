@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.card import DatasetCard, VariateCard
+from pipeline.card import DatasetCard, VariateCard, place_key
 from pipeline.errors import InputError
 from pipeline.sources.columns import (
     Columns,
@@ -39,6 +39,7 @@ from pipeline.sources.labels import (
 )
 from pipeline.sources.marks import before_offset, refuse_marks
 from pipeline.sources.memory import Budget
+from pipeline.sources.place_column import advice_on_one_name
 from pipeline.sources.place_names import restore_zeros
 from pipeline.sources.radiometry import Level
 from pipeline.sources.rows import StoredRows
@@ -50,6 +51,7 @@ from pipeline.table import Count
 class WideFile:
     """What to read from one file, and as what. steps[v][c] is the column of variate v at step c.
 
+    place    the columns that name the place; none where each row is a place of its own
     year     a column, or the one year of the whole file
     target   None where the file has no yields (a table read for prediction)
     group    the column of the groups that are levelled, if any are
@@ -62,7 +64,7 @@ class WideFile:
     path: Path
     steps: tuple[tuple[str, ...], ...]
     year: str | int
-    place: str | None = None
+    place: tuple[str, ...] = ()
     sample_id: str | None = None
     target: str | None = None
     static: tuple[str, ...] = ()
@@ -74,7 +76,7 @@ class WideFile:
 
     def wanted(self, scale: Sequence[float], missing: Sequence[float], texts: Sequence[str] = ()) -> Wanted:
         """Its columns; `scale` has one factor a variate, `missing` and `texts` are the card's marks."""
-        names = tuple(name for name in (self.place, self.sample_id) if name)
+        names = (*self.place, *([self.sample_id] if self.sample_id else []))
         numbers = (self.year, self.target, *self.static, *self.earlier.values())
         return Wanted(
             text=tuple(dict.fromkeys([*names, *(one for one in (self.split, self.group, self.labels) if one)])),
@@ -87,6 +89,7 @@ class WideFile:
             places=names,
             yields=tuple(name for name in (self.target, *self.earlier.values()) if name),
             missing_texts=tuple(texts),
+            place=self.place,
         )
 
 
@@ -246,7 +249,7 @@ def load_rows(
         for year, column in file.earlier.items()
     ]
     shape = (-1, len(files[0].steps), len(files[0].steps[0]))
-    nameless = sum(len(part) for file, part in zip(files, parts, strict=True) if file.place is None)
+    nameless = sum(len(part) for file, part in zip(files, parts, strict=True) if not file.place)
     # One file, the usual case, is not copied: its series are most of the memory that a read takes.
     values = (np.concatenate([part.measured for part in parts]) if several else parts[0].measured).reshape(shape)
     values = shifted(values.swapaxes(1, 2), [variate.offset for variate in series]).swapaxes(1, 2)
@@ -274,6 +277,7 @@ def load_rows(
         group=_label_groups(files, parts),
         findings=repaired,
         marks=marks_of(parts),
+        advice=advice_on_one_name(column_names(files[0].path, files[0].keys), files[0].place),
         files=tuple(file.path.name for file in files),
         file=np.repeat(np.arange(len(files)), [len(part) for part in parts]),
     )
@@ -287,9 +291,9 @@ def _label_groups(files: Sequence[WideFile], parts: Sequence[Columns]) -> NDArra
 
 
 def _places(file: WideFile, part: Columns, several: bool) -> NDArray[np.str_]:
-    if file.place is not None:
-        refuse_bad_names(part, file.place)
-        return part.text[file.place].strings()
+    if file.place:
+        refuse_bad_names(part, place_key(file.place))
+        return part.text[place_key(file.place)].strings()
     # Row 5 of one file need not be the place of row 5 of another.
     prefix = f"{file.path.name} " if several else ""
     return np.array([f"{prefix}row {row + 1}" for row in range(len(part))], np.str_)
