@@ -95,6 +95,16 @@ class Columns:
     def __len__(self) -> int:
         return len(self.measured)
 
+    def rows(self, chosen: NDArray[np.int64]) -> Columns:
+        """Some of the rows, in this order."""
+        return Columns(
+            text={name: Text(text.names, text.codes[chosen]) for name, text in self.text.items()},
+            exact={name: numbers[chosen] for name, numbers in self.exact.items()},
+            measured=self.measured[chosen],
+            where=lambda row: self.where(int(chosen[row])),
+            marks=self.marks,
+        )
+
 
 def column_names(path: Path, keys: CsvKeys = USUAL) -> list[str]:
     """The column names of a CSV or Parquet file, without reading its rows."""

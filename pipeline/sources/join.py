@@ -147,6 +147,7 @@ def _findings(
 ) -> tuple[Finding, ...]:
     """What the sources report; a mark of missing data is without use only if no source holds it."""
     found = [finding for one in series for finding in one.findings]
+    found += [finding for one in numbers for finding in one.findings]
     for one, at in zip(series, placed, strict=True):
         found += averaged(repeated_rows_of(one, at), int(at.inside.sum()))
     marks = [*(one.marks for one in series), *(one.marks for one in numbers)]

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from pipeline.card import DatasetCard, control_character
 from pipeline.errors import InputError
+from pipeline.findings import Finding
 from pipeline.sources.columns import Columns, require
 from pipeline.table import FIRST_YEAR, LAST_YEAR
 
+MOST_NAMELESS = 0.5  # of the rows of a source may lack their place
 _YEAR_IN_NAME = re.compile(r"(?<!\d)(?:19\d\d|20\d\d|2100)(?!\d)")
 
 
@@ -72,6 +74,21 @@ def refuse_bad_names(columns: Columns, name: str) -> None:
             f"{columns.where(row)}, column {name}: {str(text.names[code])!r} holds the control character "
             f"{bad[code]!r}, which would break the tables that are written from it; take it out of the name."
         )
+
+
+def without_nameless(columns: Columns, name: str, source: str) -> tuple[Columns, tuple[Finding, ...]]:
+    """The rows that have a place, and a note on the others, such as a sum of "other counties".
+
+    Only for numbers of a place: where no place stands, they belong to none. If most rows lack it, it is refused.
+    """
+    lacking = np.flatnonzero(columns.text[name].codes < 0)
+    if not len(lacking) or len(lacking) > MOST_NAMELESS * len(columns):
+        return columns, ()
+    rows = f"{len(lacking)} row{'s' * (len(lacking) > 1)} without a place (column {name})"
+    sentence = (
+        f"{source} has {rows}, such as {columns.where(int(lacking[0]))}; what they say is of no place and left out."
+    )
+    return columns.rows(np.flatnonzero(columns.text[name].codes >= 0)), (Finding("note", sentence),)
 
 
 def target_column(card: DatasetCard, path: Path, present: Sequence[str], for_prediction: bool) -> str | None:

@@ -7,7 +7,7 @@ import numpy as np
 from pipeline.card import DatasetCard, SourceCard, is_there, place_key
 from pipeline.sources.columns import Text, Wanted, column_names, csv_keys, filled, joined, load_columns
 from pipeline.sources.crop_calendar import CropCalendar
-from pipeline.sources.labels import refuse_bad_names, years_of
+from pipeline.sources.labels import refuse_bad_names, without_nameless, years_of
 from pipeline.sources.locate import files_of
 from pipeline.sources.memory import Budget
 from pipeline.sources.source_rows import Numbers
@@ -45,6 +45,7 @@ def read_labels(card: DatasetCard, source: SourceCard, budget: Budget, for_predi
         where=lambda row: found.where(int(rows[row])),
         group=None if found.group is None else found.group[known],
         marks=found.marks,
+        findings=found.findings,
     )
 
 
@@ -66,6 +67,7 @@ def read_numbers(
         missing_texts=missing_texts,
     )
     found = joined(load_columns([(path, wanted) for path in files_of(card, source.files)], budget))
+    found, nameless = without_nameless(found, place_key(place), source.label)
     refuse_bad_names(found, place_key(place))
     return Numbers(
         source=source,
@@ -76,6 +78,7 @@ def read_numbers(
         where=found.where,
         group=filled(found.text[group]) if group else None,
         marks=found.marks,
+        findings=nameless,
     )
 
 

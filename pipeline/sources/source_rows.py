@@ -56,6 +56,7 @@ class Numbers:
     where: Callable[[int], str]
     group: NDArray[np.str_] | None = None
     marks: Mapping[float, int] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
     @property
     def named(self) -> PlacesOfSource:
