@@ -85,9 +85,7 @@ def without_nameless(columns: Columns, name: str, source: str) -> tuple[Columns,
     if not len(lacking) or len(lacking) > MOST_NAMELESS * len(columns):
         return columns, ()
     rows = f"{len(lacking)} row{'s' * (len(lacking) > 1)} without a place (column {name})"
-    sentence = (
-        f"{source} has {rows}, such as {columns.where(int(lacking[0]))}; what they say is of no place and left out."
-    )
+    sentence = f"{source} has {rows}, such as {columns.where(int(lacking[0]))}; left out."
     return columns.rows(np.flatnonzero(columns.text[name].codes >= 0)), (Finding("note", sentence),)
 
 
