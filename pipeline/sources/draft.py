@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +13,15 @@ from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.sources.columns import Columns, as_measured
 from pipeline.sources.marks import VERY_FAR, Stored, refuse_marks
+from pipeline.sources.median_yield import refuse_large_median, tiny_yields
 from pipeline.sources.place_names import TWO_OF_ONE_NAME, normal_name
 from pipeline.sources.place_parts import joined_name
 from pipeline.sources.place_report import report_places
 from pipeline.sources.plausibility import Seasons, check_series
 from pipeline.sources.repeated_labels import label_groups
+from pipeline.sources.total_rows import refuse_total_rows
 from pipeline.sources.yield_checks import Yields, check_yields, marked_as_missing
 from pipeline.table import Count, SeasonTable, Variate, YieldHistory, cut_of
-
-# No crop yields more: sugar cane reaches about 150 t/ha.
-HIGHEST_MEDIAN_YIELD = 200.0
 
 
 @dataclass(frozen=True)
@@ -102,14 +101,31 @@ def finish(about: Description, draft: Draft, history: YieldHistory, *, for_predi
             f"{about.source}: none of the {len(kept)} samples is left. {_told(counts)} Correct the data or the dataset "
             "card; a table without yields can only be read for prediction."
         )
-    _refuse_unlikely_yields(about, target[kept])
+    refuse_large_median(target[kept], about.source)
     rows = np.flatnonzero(kept)
+    refuse_total_rows(draft.place[rows], lambda row: draft.where(int(np.flatnonzero(kept)[row])))
     rows = rows[np.argsort(draft.sample_id[rows], kind="stable")]
     found = _checked(about, draft, target, rows, for_prediction)
-    group, repeated = label_groups(
-        draft.target[rows], draft.year[rows], None if draft.group is None else draft.group[rows], about.group_column
-    )
+    if not for_prediction:
+        found = (*marks, *tiny_yields(target[rows]), *found)
+    draft = replace(draft, counts=(*draft.counts, *counts), findings=(*draft.findings, *found))
     places = report_places(draft.place[rows], draft.year[rows], history, for_prediction=for_prediction)
+    return _sealed(about, draft, target, static, rows, history, cut, places)
+
+
+def _sealed(
+    about: Description,
+    draft: Draft,
+    target: NDArray[np.float64],
+    static: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    history: YieldHistory,
+    cut: int,
+    places: tuple[Finding, ...],
+) -> SeasonTable:
+    """The table of the samples `rows` [n] of the draft [N]. target [N] in t/ha."""
+    labels = None if draft.group is None else draft.group[rows]
+    group, repeated = label_groups(draft.target[rows], draft.year[rows], labels, about.group_column)
     variates = len(about.variates)
     values, drivers = draft.values[:, :variates][rows], draft.values[:, variates:][rows]
     observed, drivers_observed = ~np.isnan(values), ~np.isnan(drivers)
@@ -139,10 +155,9 @@ def finish(about: Description, draft: Draft, history: YieldHistory, *, for_predi
         assigned=None if draft.assigned is None else draft.assigned[rows],
         group=group,
         group_column=about.group_column,
-        findings=(*draft.findings, *(() if for_prediction else marks), *found, *repeated, *places),
+        findings=(*draft.findings, *repeated, *places),
         counts=(
             *draft.counts,
-            *counts,
             *_masked(about.variates, observed),
             *_masked(about.drivers, drivers_observed),
             *_unknown(about.static_names, static[rows]),
@@ -168,6 +183,7 @@ def _checked(
         where=where,
         files=draft.files,
         file=file,
+        place=draft.place[rows],
     )
     found = check_series(seasons, for_prediction=for_prediction)
     if for_prediction:
@@ -308,17 +324,6 @@ def _range_told(variate: Variate) -> str:
     if variate.high is None:
         return f"from {variate.low}{unit}"
     return f"{variate.low} to {variate.high}{unit}"
-
-
-def _refuse_unlikely_yields(about: Description, target: NDArray[np.float64]) -> None:
-    known = target[np.isfinite(target)]
-    if len(known) == 0 or np.median(known) <= HIGHEST_MEDIAN_YIELD:
-        return
-    raise InputError(
-        f"{about.source}: the median yield would be {np.median(known):g} t/ha, more than any crop reaches "
-        f"({HIGHEST_MEDIAN_YIELD:g}). State the unit as [target] `unit` (or `factor`) in a dataset card; without a "
-        "card yields are read as t/ha."
-    )
 
 
 def _told(counts: Sequence[Count]) -> str:

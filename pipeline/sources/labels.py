@@ -13,6 +13,7 @@ from pipeline.card import DatasetCard, control_character
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.sources.columns import Columns, require
+from pipeline.sources.place_names import lost_digits
 from pipeline.table import FIRST_YEAR, LAST_YEAR
 
 MOST_NAMELESS = 0.5  # of the rows of a source may lack their place
@@ -66,6 +67,14 @@ def refuse_bad_names(columns: Columns, name: str) -> None:
     refuse_empty(columns, name)
     text = columns.text[name]
     bad = {code: c for code, written in enumerate(text.names.tolist()) if (c := control_character(written))}
+    short = [code for code, written in enumerate(text.names.tolist()) if lost_digits(written)]
+    rows = np.flatnonzero(np.isin(text.codes, short)) if short else np.empty(0, np.int64)
+    if len(rows):
+        row = int(rows[0])
+        raise InputError(
+            f"{columns.where(row)}, column {name}: {str(text.names[text.codes[row]])!r} is how Excel shows a long "
+            "code; its last digits are lost, and different places may have become one. Export the column as text."
+        )
     rows = np.flatnonzero(np.isin(text.codes, list(bad))) if bad else np.empty(0, np.int64)
     if len(rows):
         row = int(rows[0])

@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.card import DatasetCard
 from pipeline.findings import Finding
 from pipeline.sources.columns import Columns, Wanted, column_names, csv_keys, joined, load_columns
+from pipeline.sources.dates import refuse_orders_by_file
 from pipeline.sources.labels import target_column, year_in_name
 from pipeline.sources.memory import Budget
 from pipeline.sources.place_column import refuse_places_of_one_name
@@ -54,7 +55,10 @@ def load_long(
         missing_texts=card.missing_texts,
         place=card.place,
     )
-    columns = joined(load_columns([(path, wanted) for path in files], budget))
+    parts = load_columns([(path, wanted) for path in files], budget)
+    if card.date and card.date_order is None:
+        refuse_orders_by_file(files, [part.text[card.date].names.tolist() for part in parts], card.date)
+    columns = joined(parts)
     if card.sample_id is None:
         when = (
             [columns.text[card.date].codes]

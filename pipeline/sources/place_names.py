@@ -25,7 +25,6 @@ Names = NDArray[np.str_]
 _BLANKS = re.compile(r"[^\S\t\n\r\v\f\x1c-\x1f\x85\u2028\u2029]+")  # white space that breaks no line
 _AT_THE_ENDS = " \ufeff\u200b"  # a blank, a byte order mark, a blank of no width
 _WHOLE_NUMBER = re.compile(r"(\d+)\.0+")
-_BETWEEN_LETTERS = re.compile(r"(?<!\d) +| +(?!\d| )")
 _DIGITS = re.compile(r"[0-9]+")
 SHOWN = 3
 
@@ -149,21 +148,13 @@ def restore_zeros_like(names: Names, known: Names, what: str) -> tuple[Names, tu
     return repaired, (Finding("warning", _repaired_sentence(repair, what)),)
 
 
-def near_names(names: Sequence[str]) -> tuple[Finding, ...]:
-    """A finding if names differ only in capitals, accents or punctuation: they are kept apart."""
-    like: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        like[_letters(name)].append(name)
-    pairs = sorted(tuple(sorted(group)) for key, group in like.items() if len(group) > 1 and key)
-    if not pairs:
-        return ()
-    shown = "; ".join(" and ".join(map(repr, group)) for group in pairs[:SHOWN])
-    more = f" and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else ""
-    sentence = (
-        f"{len(pairs)} groups of place names differ only in capitals, accents or punctuation ({shown}{more}). They are "
-        "read as different places; spell them alike if they are the same."
-    )
-    return (Finding("warning", sentence),)
+# How Excel shows a long code: its last digits are lost.
+_EXCEL = re.compile(r"\d(?:\.\d+)?E\+\d{2,3}")
+
+
+def lost_digits(name: str) -> bool:
+    """Whether a name, or a part of one, is a code of which Excel kept the first digits alone: 1.70191E+11."""
+    return any(_EXCEL.fullmatch(part) for part in parts_of(name))
 
 
 def find_place(shapes: Mapping[str, object], name: str) -> str | None:
@@ -174,13 +165,6 @@ def find_place(shapes: Mapping[str, object], name: str) -> str | None:
     digits = any(_DIGITS.fullmatch(part) for part in parts_of(name))
     alike = [key for key in shapes if without_zeros(key) == bare] if digits else []
     return alike[0] if len(alike) == 1 else None
-
-
-def _letters(name: str) -> str:
-    """A name without capitals, accents, blanks and punctuation; names of other signs have none."""
-    plain = unicodedata.normalize("NFKD", name).casefold()
-    kept = "".join(c if unicodedata.category(c)[0] in "LN" else " " for c in plain if not unicodedata.combining(c))
-    return _BETWEEN_LETTERS.sub("", kept.strip())  # plots 1-1 and 11 are two
 
 
 def _repaired_sentence(repair: Mapping[str, str], where: str) -> str:
