@@ -105,6 +105,21 @@ def test_without_the_second_column_the_message_gives_the_line_of_the_card(tmp_pa
         read(path)
 
 
+def test_two_counties_of_one_name_on_different_days_are_reported(tmp_path: Path) -> None:
+    """Tiles of a satellite are seen on different days, so no row is there twice."""
+    rows = [
+        [s, "Adams", y, f"{y}-{m:02}-{d}", number(0, y, m), 3 + number(0, y)]
+        for s, d in (("IL", "03"), ("IA", "05"))
+        for y in YEARS
+        for m in range(4, 8)
+    ]
+    write(tmp_path / "t.csv", ["state", "county", "year", "when", "ndvi", "yield"], rows)
+    key = 'date = "when"\nseason_start = "04-01"\nseason_steps = 4\nplace = "county"\n'
+    path = card(tmp_path, f'format = "long"\nfiles = "t.csv"\nyear = "year"\nstep_days = "month"\n{key}' + TARGET)
+    found = [finding for finding in read(path).findings if "two of column state" in finding.sentence]
+    assert [(one.severity, one.card_line) for one in found] == [("warning", 'place = ["state", "county"]')]
+
+
 def sources(folder: Path, yields: str = 'place = ["State", "County"]\n') -> Path:
     """Series, yields, soil, calendar and history, each with columns of its own."""
     dates = [

@@ -12,7 +12,7 @@ from pipeline.sources.columns import Columns, Wanted, column_names, csv_keys, jo
 from pipeline.sources.dates import refuse_orders_by_file
 from pipeline.sources.labels import target_column, year_in_name
 from pipeline.sources.memory import Budget
-from pipeline.sources.place_column import refuse_places_of_one_name
+from pipeline.sources.places_of_one_name import places_of_one_name
 from pipeline.sources.time_zones import zones_of_texts
 
 
@@ -59,13 +59,11 @@ def load_long(
     if card.date and card.date_order is None:
         refuse_orders_by_file(files, [part.text[card.date].names.tolist() for part in parts], card.date)
     columns = joined(parts)
+    alike: tuple[Finding, ...] = ()
     if card.sample_id is None:
-        when = (
-            [columns.text[card.date].codes]
-            if card.date
-            else [columns.exact[name] for name in (card.year, card.step) if name]
-        )
-        refuse_places_of_one_name(files, columns, card.place, when, budget, csv_keys(card))
+        numbered = [columns.exact[name] for name in (card.year, card.step) if name]
+        when = [columns.text[card.date].codes] if card.date else numbered
+        alike = places_of_one_name(files, columns, card.place, when, budget, csv_keys(card))
     named_year = year or (year_in_name(files[0]) if len(files) == 1 else None)
     zones = zones_of_texts(columns.text[card.date].names.tolist(), card.date) if card.date else ()
-    return LongTable(columns, columns, target, named_year, zones)
+    return LongTable(columns, columns, target, named_year, (*zones, *alike))

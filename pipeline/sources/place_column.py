@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.card import place_key
 from pipeline.errors import InputError
 from pipeline.findings import Finding
-from pipeline.sources.columns import Columns, Wanted, column_names, joined, load_columns
+from pipeline.sources.columns import Columns, Wanted, load_columns
 from pipeline.sources.csv_format import USUAL, CsvKeys
 from pipeline.sources.memory import Budget
 from pipeline.sources.place_names import TWO_OF_ONE_NAME, both_columns
@@ -83,43 +81,6 @@ def _told_apart(
         f"{row_id} {'numbers the rows' if all(_counts_rows(part, row_id) for part in parts) else 'does too'}. Name the "
         f'place in a dataset card, `place = "{place}"`, or rename the column that names it to "place".'
     )
-
-
-def refuse_places_of_one_name(
-    files: Sequence[Path],
-    columns: Columns,
-    place: Sequence[str],
-    when: Sequence[NDArray[np.int64] | NDArray[np.float64]],
-    budget: Budget,
-    form: CsvKeys = USUAL,
-) -> None:
-    """Raise `InputError` if rows of one place and time lie in two states: they would be taken for one place.
-
-    when    what tells the times apart, [R] each: a date, or a year and a step
-    The column of states is looked for only if some place and time occur twice.
-    """
-    text = columns.text[place_key(place)]
-    keys = text.codes
-    for part in when:
-        distinct, codes = np.unique(part, return_inverse=True)
-        keys = keys * (len(distinct) + 1) + codes
-    keys = np.sort(keys)
-    if not (keys[1:] == keys[:-1]).any():
-        return
-    state = state_column(column_names(files[0], form))
-    if state is None or state in place or not all(state in column_names(path, form) for path in files):
-        return
-    states = joined(load_columns([(path, _texts([state], form)) for path in files], budget)).text[state]
-    pairs = np.unique(np.stack([text.codes, states.codes], axis=1), axis=0)
-    twice = np.flatnonzero(pairs[1:, 0] == pairs[:-1, 0])
-    if len(twice):
-        name = str(text.names[pairs[twice[0], 0]])
-        one, other = (states.names[code] for code in pairs[twice[0] : twice[0] + 2, 1])
-        row = int(np.argmax((text.codes == pairs[twice[0], 0]) & (states.codes == pairs[twice[0] + 1, 1])))
-        raise InputError(
-            f"{columns.where(row)}, column {place_key(place)}: {name!r} is the name of places in two of column "
-            f"{state}, {one} and {other}, and their rows would be read as one place. {both_columns([state, *place])}"
-        )
 
 
 def advice_on_one_name(header: Sequence[str], place: Sequence[str]) -> str:

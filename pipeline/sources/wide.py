@@ -248,18 +248,8 @@ def load_rows(
         for file, part, place in zip(files, parts, places, strict=True)
         for year, column in file.earlier.items()
     ]
-    shape = (-1, len(files[0].steps), len(files[0].steps[0]))
     nameless = sum(len(part) for file, part in zip(files, parts, strict=True) if not file.place)
-    # One file, the usual case, is not copied: its series are most of the memory that a read takes.
-    values = (np.concatenate([part.measured for part in parts]) if several else parts[0].measured).reshape(shape)
-    values = shifted(values.swapaxes(1, 2), [variate.offset for variate in series]).swapaxes(1, 2)
-    levelled: tuple[Count, ...] = ()
-    if level is not None:
-        for part in parts:
-            refuse_empty(part, level.group)
-        values, levelled = level.apply_to_rows(
-            values, merged([part.text[level.group] for part in parts]), joined_where(parts)
-        )
+    values, levelled = _values(files, parts, series, level)
     rows = StoredRows(
         values=values,
         target=np.concatenate([_numbers(part, file.target) for file, part in zip(files, parts, strict=True)]),
@@ -282,6 +272,23 @@ def load_rows(
         file=np.repeat(np.arange(len(files)), [len(part) for part in parts]),
     )
     return rows, earlier
+
+
+def _values(
+    files: Sequence[WideFile], parts: Sequence[Columns], series: Sequence[VariateCard], level: Level | None
+) -> tuple[NDArray[np.float32], tuple[Count, ...]]:
+    """values [R,V,C] of all files, levelled as the card asks, and counts of what that changed."""
+    shape = (-1, len(files[0].steps), len(files[0].steps[0]))
+    # One file, the usual case, is not copied: its series are most of the memory that a read takes.
+    stored = np.concatenate([part.measured for part in parts]) if len(parts) > 1 else parts[0].measured
+    moved = shifted(stored.reshape(shape).swapaxes(1, 2), [variate.offset for variate in series])
+    values: NDArray[np.float32] = moved.swapaxes(1, 2)
+    if level is None:
+        return values, ()
+    for part in parts:
+        refuse_empty(part, level.group)
+    groups = merged([part.text[level.group] for part in parts])
+    return level.apply_to_rows(values, groups, joined_where(parts))
 
 
 def _label_groups(files: Sequence[WideFile], parts: Sequence[Columns]) -> NDArray[np.str_] | None:
