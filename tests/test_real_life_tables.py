@@ -188,6 +188,27 @@ def test_a_place_in_another_scale_is_reported(tmp_path: Path) -> None:
         assert "ndvi of place c3 lies around" in warnings(table(tmp_path, frame))
 
 
+def test_a_file_of_some_places_in_another_scale_is_reported(tmp_path: Path) -> None:
+    frame = seasons()
+    mine = frame.place.isin(["c6", "c7"])
+    frame.loc[mine, BANDS] = (frame.loc[mine, BANDS] * 10).round(3)
+    assert "ndvi of place c6 and of 1 more places lies around" in warnings(table(tmp_path, frame))
+
+
+def test_a_yield_in_another_file_is_named_by_its_own_row(tmp_path: Path) -> None:
+    dated(lambda year, month: f"{year}-{month:02}-05").drop(columns="yield").to_csv(tmp_path / "ndvi.csv", index=False)
+    yields = seasons()[["place", "year", "yield"]]
+    yields.loc[yields.year == 2020, "yield"] *= 1000
+    yields.to_csv(tmp_path / "yields.csv", index=False)
+    (tmp_path / "card.toml").write_text(
+        'name = "t"\nplace = "place"\nstep_days = "month"\n[[sources]]\nfiles = "ndvi.csv"\ndate = "date"\n'
+        'variates = [{name = "ndvi"}]\n[[sources]]\nfiles = "yields.csv"\nyear = "year"\n'
+        'target = {column = "yield", unit = "t/ha"}\n'
+    )
+    with pytest.raises(InputError, match=r"yields\.csv, line 5, column yield: the yield is .* times the median"):
+        read(tmp_path / "card.toml")
+
+
 def test_a_place_that_is_twice_as_green_is_no_news(tmp_path: Path) -> None:
     frame = seasons()
     mine = frame.place == "c3"

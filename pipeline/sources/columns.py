@@ -128,7 +128,11 @@ def require(path: Path, present: Sequence[str], wanted: Sequence[str]) -> None:
         if count > 1:
             raise InputError(f"{path}: column {name} stands {count} times in the header; give each its own name.")
         near = get_close_matches(name, present, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(present[:12])}"
+        hint = (
+            f"did you mean {near[0] if near[0] == near[0].strip() else repr(near[0])}?"
+            if near
+            else f"it has {', '.join(present[:12])}"
+        )
         more = "" if near or len(present) <= 12 else f" and {len(present) - 12} more"
         raise InputError(
             f"{path}: there is no column {name}; {hint}{more}. Correct the name in the file or the dataset card."

@@ -64,6 +64,7 @@ class Draft:
     file        [N] which of `files` a sample comes from; None if its rows may come from several
     where       says in which row of which file a sample stands
     advice      what to do if two samples have one name
+    where_label says in which row the yield of a sample stands, if that is not the row of `where`
     """
 
     values: NDArray[np.float32]
@@ -82,6 +83,7 @@ class Draft:
     files: tuple[str, ...] = ()
     file: NDArray[np.int64] | None = None
     advice: str = TWO_OF_ONE_NAME
+    where_label: Callable[[int], str] | None = None
 
 
 def finish(about: Description, draft: Draft, history: YieldHistory, *, for_prediction: bool) -> SeasonTable:
@@ -188,11 +190,12 @@ def _checked(
     found = check_series(seasons, for_prediction=for_prediction)
     if for_prediction:
         return found
+    where_label = draft.where_label or draft.where
     yields = Yields(
         source=about.source,
         target=target[rows],
         year=draft.year[rows],
-        where=where,
+        where=lambda row: where_label(int(rows[row])),
         column=about.target_column,
         factor=about.target_factor,
         files=draft.files,

@@ -83,7 +83,7 @@ def join_sources(card: DatasetCard, steps: int | None, for_prediction: bool, bud
     numbers = [number_a_sample(one, at, samples, names) for one, at in zip(static, static_at, strict=True)]
     targets = [number_a_sample(one, at, samples, names)[:, 0] for one, at in zip(labels, labels_at, strict=True)]
     rows_of = [(at.key, one.where) for one, at in zip(series, placed, strict=True)]
-    rows_of += [(key, one.where) for one, key in zip(labels, label_keys, strict=True)]
+    label_rows = [(key, one.where) for one, key in zip(labels, label_keys, strict=True)]
     draft = Draft(
         values=values_of_seasons(card, series, placed, samples, steps),
         target=targets[0] if targets else np.full(len(samples), np.nan),
@@ -92,7 +92,8 @@ def join_sources(card: DatasetCard, steps: int | None, for_prediction: bool, bud
         sample_id=default_ids(place, year),
         static=np.concatenate(numbers, axis=1) if numbers else np.zeros((len(samples), 0)),
         incomplete=np.zeros(len(samples), bool),
-        where=where_of_samples(samples, rows_of),
+        where=where_of_samples(samples, [*rows_of, *label_rows]),
+        where_label=where_of_samples(samples, [*label_rows, *rows_of]),
         counts=counts_of_rows(series, placed),
         group=group_a_sample(labels[0], labels_at[0], samples, names) if labels else None,
         findings=(*repaired, *_findings(card, series, placed, [*labels, *static])),

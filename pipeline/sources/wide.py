@@ -26,6 +26,7 @@ from pipeline.sources.columns import (
     merged,
     shifted,
 )
+from pipeline.sources.counts import counted
 from pipeline.sources.csv_format import USUAL, CsvKeys
 from pipeline.sources.dates_in_header import refuse_dates_in_header
 from pipeline.sources.labels import (
@@ -248,7 +249,6 @@ def load_rows(
         for file, part, place in zip(files, parts, places, strict=True)
         for year, column in file.earlier.items()
     ]
-    nameless = sum(len(part) for file, part in zip(files, parts, strict=True) if not file.place)
     values, levelled = _values(files, parts, series, level)
     rows = StoredRows(
         values=values,
@@ -258,11 +258,7 @@ def load_rows(
         sample_id=np.concatenate(ids),
         static=np.concatenate([_static(part, file.static) for file, part in zip(files, parts, strict=True)]),
         where=joined_where(parts),
-        counts=(
-            *[Count("sample named after its row: the file has no place, field, county, ... column", nameless)]
-            * bool(nameless),
-            *levelled,
-        ),
+        counts=(*_nameless(files, parts), *levelled),
         assigned=_assigned(files, parts),
         group=_label_groups(files, parts),
         findings=repaired,
@@ -272,6 +268,11 @@ def load_rows(
         file=np.repeat(np.arange(len(files)), [len(part) for part in parts]),
     )
     return rows, earlier
+
+
+def _nameless(files: Sequence[WideFile], parts: Sequence[Columns]) -> tuple[Count, ...]:
+    rows = sum(len(part) for file, part in zip(files, parts, strict=True) if not file.place)
+    return counted("sample named after its row: the file has no place, field, county, ... column", rows)
 
 
 def _values(
