@@ -27,6 +27,7 @@ from pipeline.sources import read
 from pipeline.sources.cybench import cybench_card
 from pipeline.sources.inspect_table import TableLook, inspect_table, usual_marks
 from pipeline.sources.locate import TABLES, kind_of
+from pipeline.sources.place_column import state_column
 
 ASK = "QUESTION: "
 _UNITS = ("kg/ha", "dt/ha", "bu/ac", "lb/ac", "t/ha")  # t/ha last: the others end in it
@@ -145,7 +146,7 @@ def _single(series: Sequence[TableLook], beside: Sequence[TableLook], out: Path)
         yield from ("", "[[variates]]", f"name = {_text(name)}", *keys)
     for look in beside:
         yield from ("", "[history]", f"files = [{_text(_relative(look.path, out))}]")
-        yield f"place = {_text(look.roles['place'])}"
+        yield f"place = {_place(look)}"
         yield f"year = {_text(look.roles['year'])}"
         yield from _target([look])
 
@@ -193,7 +194,7 @@ def _form(look: TableLook) -> Iterator[str]:
 
 def _keys(look: TableLook, source: bool = False) -> Iterator[str]:
     if "place" in look.roles:
-        yield f"place = {_text(look.roles['place'])}"
+        yield f"place = {_place(look)}"
     else:
         yield f'# {ASK}which column names the place? place = "..."'
     if "year" in look.roles and not (source and "date" in look.roles and look.target is None):
@@ -203,6 +204,15 @@ def _keys(look: TableLook, source: bool = False) -> Iterator[str]:
     for key in ("date", "step"):
         if key in look.roles and look.layout == "long":
             yield f"{key} = {_text(look.roles[key])}"
+
+
+def _place(look: TableLook) -> str:
+    """The column of the place; with that of the state if one name is found in two states."""
+    place, state = look.roles["place"], state_column(list(look.columns))
+    if state is None or state == place:
+        return _text(place)
+    pairs = np.unique(np.stack([look.columns[name].codes for name in (place, state)], axis=1), axis=0)
+    return _list((state, place)) if len(np.unique(pairs[:, 0])) < len(pairs) else _text(place)
 
 
 def _grid(looks: Sequence[TableLook], own_start: bool = False) -> Iterator[str]:

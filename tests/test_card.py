@@ -46,7 +46,7 @@ def test_the_shipped_cards_load_and_point_outside_of_the_project(name: str) -> N
 
 def test_defaults_are_a_wide_table_of_ten_day_steps() -> None:
     plain = card()
-    assert (plain.place, plain.year, plain.step_days, plain.season_year) == ("place", None, 10.0, "end")
+    assert (plain.place, plain.year, plain.step_days, plain.season_year) == (("place",), None, 10.0, "end")
     assert plain.variates[0].step_pattern == "ndvi_{step}"
 
 

@@ -48,6 +48,18 @@ def test_a_semicolon_file_with_decimal_commas(tmp_path, capsys):
     assert 1 < np.median(table.target) < 10
 
 
+def test_counties_of_one_name_in_two_states_are_named_by_both_columns(tmp_path, capsys):
+    rows = long_rows(("Adams", "Brown"))
+    rows = pd.concat([rows.assign(state=state, NDVI=rows.NDVI + shift) for state, shift in (("IL", 0), ("IA", 0.01))])
+    rows.rename(columns={"Landkreis": "county"}).to_csv(tmp_path / "t.csv", index=False)
+    said, text = drafted(capsys, tmp_path / "t.csv", out=tmp_path / "card.toml")
+    assert 'place = ["state", "county"]' in text
+    assert "It reads 12 samples" in said
+    rows[rows.state == "IL"].rename(columns={"Landkreis": "county"}).to_csv(tmp_path / "t.csv", index=False)
+    _, text = drafted(capsys, tmp_path / "t.csv", out=tmp_path / "one.toml")
+    assert 'place = "county"' in text
+
+
 def test_a_wide_file_of_stored_numbers_with_marks(tmp_path, capsys):
     rng = np.random.default_rng(0)
     rows = pd.DataFrame(

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError
+from pipeline.sources.near_names import near_names
 from pipeline.sources.place_names import (
     find_place,
     lost_zeros,
-    near_names,
     normal_name,
     normal_names,
     restore_zeros,

@@ -153,7 +153,7 @@ def test_a_last_year_of_new_names_is_a_warning(tmp_path: Path) -> None:
 
 def test_two_counties_of_one_name_ask_for_the_state(tmp_path: Path) -> None:
     years: dict[int, list[Sequence[str]]] = {2020: [["IL", "Adams"], ["IA", "Adams"]]}
-    with pytest.raises(InputError, match=r"sample Adams\|2020 is there already.*the state must be part of the name"):
+    with pytest.raises(InputError, match=r"sample Adams\|2020 is there already.*let both columns name the place"):
         read(plain(tmp_path, ["state", "county"], years))
     header = ["state", "county", "year", "date", "ndvi", "yield"]
     rows = [[s, "Adams", 2020, f"2020-0{m}-01", 0.2 + 0.1 * m, 3] for s in ("IL", "IA") for m in (4, 5)]
@@ -162,7 +162,9 @@ def test_two_counties_of_one_name_ask_for_the_state(tmp_path: Path) -> None:
     write(folder / "t.csv", header, rows)
     keys = 'date = "date"\nstep_days = "month"\nseason_start = "04-01"\nseason_steps = 2'
     (folder / "card.toml").write_text(CARD.format(form="long", keys=keys) + TARGET)
-    with pytest.raises(InputError, match=r"'Adams' is the name of places in two of column state, .* would be averaged"):
+    with pytest.raises(
+        InputError, match=r"'Adams' is the name of places in two of column state, .* be read as one place"
+    ):
         read(folder / "card.toml")
 
 
@@ -172,7 +174,7 @@ def test_many_rows_of_one_place_and_date_are_reported(tmp_path: Path) -> None:
     write(tmp_path / "t.csv", header, rows)
     keys = 'date = "date"\nstep_days = "month"\nseason_start = "04-01"\nseason_steps = 2'
     (tmp_path / "card.toml").write_text(CARD.format(form="long", keys=keys) + TARGET)
-    assert sentences(read(tmp_path / "card.toml"), "2 of 4 rows share place and date", "the state")
+    assert sentences(read(tmp_path / "card.toml"), "2 of 4 rows share place and date", "both columns")
 
 
 @pytest.mark.parametrize("columns", [["NDVI_20220401", "NDVI_20220411"], ["2022-04-01", "2022-04-11"],

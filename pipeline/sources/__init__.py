@@ -23,7 +23,8 @@ from pipeline.sources.history_checks import check_history
 from pipeline.sources.join import join_sources
 from pipeline.sources.labels import refuse_odd_year
 from pipeline.sources.locate import CUBES, Located, files_of, kind_of, locate
-from pipeline.sources.long import grid, load_long
+from pipeline.sources.long import grid
+from pipeline.sources.long_table import load_long
 from pipeline.sources.marks_report import unmatched_marks
 from pipeline.sources.memory import Budget
 from pipeline.sources.plain import STEP_DAYS, plan_plain

@@ -15,12 +15,13 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.card import DatasetCard, SourceCard
+from pipeline.card import DatasetCard, SourceCard, place_key
 from pipeline.errors import InputError
 from pipeline.sources import csv_text
 from pipeline.sources.csv_format import USUAL, CsvKeys, format_of
 from pipeline.sources.memory import Budget
 from pipeline.sources.place_names import normal_names
+from pipeline.sources.place_parts import joined_columns
 
 _BLOCK_BYTES = 1 << 23
 _BATCH_ROWS = 1 << 14
@@ -40,6 +41,7 @@ class Wanted:
     places    those of `text` that name a place or sample, where NA is a name (Namibia, North America)
     yields    those of `exact` to which `missing` applies as well
     missing_texts  what stands in a column of numbers where there is none, such as "(D)"
+    place     several of `text` that name the place together; they are also read as one text, called `place_key`
     """
 
     text: tuple[str, ...] = ()
@@ -52,6 +54,7 @@ class Wanted:
     places: tuple[str, ...] = ()
     yields: tuple[str, ...] = ()
     missing_texts: tuple[str, ...] = ()
+    place: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -92,6 +95,16 @@ class Columns:
     def __len__(self) -> int:
         return len(self.measured)
 
+    def rows(self, chosen: NDArray[np.int64]) -> Columns:
+        """Some of the rows, in this order."""
+        return Columns(
+            text={name: Text(text.names, text.codes[chosen]) for name, text in self.text.items()},
+            exact={name: numbers[chosen] for name, numbers in self.exact.items()},
+            measured=self.measured[chosen],
+            where=lambda row: self.where(int(chosen[row])),
+            marks=self.marks,
+        )
+
 
 def column_names(path: Path, keys: CsvKeys = USUAL) -> list[str]:
     """The column names of a CSV or Parquet file, without reading its rows."""
@@ -115,7 +128,11 @@ def require(path: Path, present: Sequence[str], wanted: Sequence[str]) -> None:
         if count > 1:
             raise InputError(f"{path}: column {name} stands {count} times in the header; give each its own name.")
         near = get_close_matches(name, present, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(present[:12])}"
+        hint = (
+            f"did you mean {near[0] if near[0] == near[0].strip() else repr(near[0])}?"
+            if near
+            else f"it has {', '.join(present[:12])}"
+        )
         more = "" if near or len(present) <= 12 else f" and {len(present) - 12} more"
         raise InputError(
             f"{path}: there is no column {name}; {hint}{more}. Correct the name in the file or the dataset card."
@@ -202,13 +219,21 @@ def _load(path: Path, wanted: Wanted) -> Columns:
         rows += len(batch)
     if rows == 0:
         raise InputError(f"{path}: the file has a header but no row below it; it needs at least one.")
+    text = {name: _encoded(chunks, name in wanted.places) for name, chunks in texts.items()}
     return Columns(
-        text={name: _encoded(chunks, name in wanted.places) for name, chunks in texts.items()},
+        text=with_joined_place(text, wanted.place),
         exact={name: np.concatenate(chunks) for name, chunks in exacts.items()},
         measured=np.concatenate(blocks),
         where=where,
         marks=dict(marks),
     )
+
+
+def with_joined_place(text: Mapping[str, Text], place: Sequence[str]) -> Mapping[str, Text]:
+    """The text columns, and one of the whole place if several columns name it."""
+    if len(place) < 2:
+        return text
+    return {**text, place_key(place): Text(*joined_columns([(text[part].names, text[part].codes) for part in place]))}
 
 
 def as_measured(numbers: NDArray[np.float64], missing: Sequence[float], scale: float) -> NDArray[np.float32]:

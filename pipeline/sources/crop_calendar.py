@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.card import DatasetCard, SourceCard
+from pipeline.card import DatasetCard, SourceCard, place_key
 from pipeline.errors import InputError
 from pipeline.sources.calendar import Dates
 from pipeline.sources.columns import Columns
@@ -56,7 +56,7 @@ class CropCalendar:
         if source.year is not None:
             years = years_of(columns.exact[source.year], source.year, columns.where)
         return cls(
-            place=columns.text[source.place or card.place].strings(),
+            place=columns.text[place_key(source.place or card.place)].strings(),
             year=years,
             start=_parsed(columns, named.start),
             end=_parsed(columns, named.end),

@@ -13,6 +13,7 @@ from typing import TextIO
 
 from pipeline.errors import InputError
 from pipeline.sources.csv_format import USUAL, CsvFormat, CsvKeys, format_of
+from pipeline.sources.not_a_number import hint
 
 MISSING = ("", "NA", "NaN", "nan", "null")
 MISSING_NAMES = ("", "NaN", "nan", "null")  # NA is a name: Namibia, North America
@@ -116,8 +117,8 @@ def cell(path: Path, row: int, column: str, keys: CsvKeys = USUAL) -> str:
 
 
 def padded(texts: Collection[str]) -> list[str]:
-    """The texts of `missing` as exports write them, with or without a blank at either side."""
-    return [form for text in texts for form in (text, f" {text}", f"{text} ")]
+    """The texts of `missing` as exports write them, with or without a blank at either side or at both."""
+    return [form for text in texts for form in (text, f" {text}", f"{text} ", f" {text} ")]
 
 
 def explain(
@@ -152,7 +153,7 @@ def explain(
                     return InputError(
                         f"{path}, line {line}, column {name}: {cells[place]!r} is not a number. Write numbers with "
                         f"a decimal {sign} and no other sign, and leave the cell empty (or NA) where there is none."
-                        f"{_as_missing(cells[place])}{CATEGORY * (name in static)}"
+                        f"{hint(cells[place])}{CATEGORY * (name in static)}"
                     )
     except InputError as found:
         return found
@@ -162,13 +163,6 @@ def explain(
 def _with_point(cell: str, form: CsvFormat) -> str:
     """A number as the pattern of numbers spells it; one with the other decimal sign becomes none."""
     return cell if form.decimal == "." else cell.replace(".", "?").replace(",", ".")
-
-
-def _as_missing(text: str) -> str:
-    """The line of the card for a text without digits, which may stand for missing data."""
-    if any(c.isdigit() for c in text):
-        return ""
-    return f' If it stands for missing data, name it in the dataset card: missing = ["{text.strip()}"].'
 
 
 def _rows(path: Path, form: CsvFormat) -> Iterator[tuple[int, list[str]]]:

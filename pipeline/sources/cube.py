@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
 from pipeline.findings import Finding
-from pipeline.sources.columns import Columns, Text, as_measured, joined, require
+from pipeline.sources.columns import Columns, Text, as_measured, joined, require, with_joined_place
 from pipeline.sources.csv_text import CATEGORY, MISSING, MISSING_NAMES
 from pipeline.sources.cube_times import refuse_odd_time_units, refuse_timeless
 from pipeline.sources.labels import target_column, year_in_name
-from pipeline.sources.long import LongTable
+from pipeline.sources.long_table import LongTable
 from pipeline.sources.marks import before_offset, refuse_marks
 from pipeline.sources.memory import Budget
 from pipeline.sources.packing import Unpacked, fill_values, unpack, without_fill_values
@@ -68,7 +68,7 @@ def _loaded(card: DatasetCard, path: Path, budget: Budget, for_prediction: bool)
         split = None if for_prediction else card.split
         group = card.radiometry.group if card.radiometry else None
         labels = card.target.group if card.target and not for_prediction else None
-        keys = [name for name in (card.place, card.sample_id, card.date, card.step, split, group, labels) if name]
+        keys = [name for name in (*card.place, card.sample_id, card.date, card.step, split, group, labels) if name]
         target = target_column(card, path, present, for_prediction)
         require(path, present, [*series, *keys, *card.static])
         refuse_timeless(card, path, cube)
@@ -89,7 +89,7 @@ def _loaded(card: DatasetCard, path: Path, budget: Budget, for_prediction: bool)
             return LongTable(observations, observations, target, findings=findings)
         assert target is not None
         label_frame = _frame(path, cube, [target], keys, tuple(map(str, cube[target].dims)))
-        needed = [card.sample_id] if card.sample_id else [card.place, card.year or "year"]
+        needed = [card.sample_id] if card.sample_id else [*card.place, card.year or "year"]
         require(path, [str(name) for name in label_frame.columns], needed)
         return LongTable(observations, _columns(card, path, label_frame), target, findings=findings)
 
@@ -121,7 +121,7 @@ def _series_dims(card: DatasetCard, path: Path, cube: xr.Dataset, series: Sequen
                 f"{path}: {series[0]} lies on ({', '.join(dims)}), {name} on "
                 f"({', '.join(map(str, cube[name].dims))}); all variates need the same dimensions."
             )
-    keys = [name for name in (card.place, card.year, card.sample_id, card.date, card.step) if name]
+    keys = [name for name in (*card.place, card.year, card.sample_id, card.date, card.step) if name]
     told = {dim for key in keys if key in cube.variables for dim in cube[key].dims} | {*keys}
     strange = [dim for dim in dims if dim not in told]
     if strange or not dims:
@@ -195,12 +195,12 @@ def _zones(card: DatasetCard, cube: xr.Dataset) -> tuple[Finding, ...]:
 
 def _columns(card: DatasetCard, path: Path, frame: pd.DataFrame, marks: Mapping[float, int] | None = None) -> Columns:
     def where(row: int) -> str:
-        keys = [k for k in (card.sample_id, card.place, card.year, card.date, card.step) if k and k in frame]
+        keys = [k for k in (card.sample_id, *card.place, card.year, card.date, card.step) if k and k in frame]
         return f"{path}, " + ", ".join(f"{key} {frame[key].iloc[row]}" for key in keys)
 
     group = card.radiometry.group if card.radiometry else None
     labels = card.target.group if card.target else None
-    named = (card.place, card.sample_id, card.date, card.split, group, labels)
+    named = (*card.place, card.sample_id, card.date, card.split, group, labels)
     texts = [name for name in named if name and name in frame]
     target = card.target.column if card.target else None
     exact = [name for name in (card.year, card.step, target, *card.static) if name and name in frame]
@@ -209,8 +209,10 @@ def _columns(card: DatasetCard, path: Path, frame: pd.DataFrame, marks: Mapping[
     for m, (name, scale) in enumerate(series):
         measured[:, m] = as_measured(_numbers(path, frame, name, where), (), scale)  # marks are dropped as stored
         _refuse_infinite(measured[:, m], name, where)
+    names = (*card.place, card.sample_id)
+    text = {name: _text(frame, name, where, name in names) for name in dict.fromkeys(texts)}
     return Columns(
-        text={name: _text(frame, name, where, name in (card.place, card.sample_id)) for name in dict.fromkeys(texts)},
+        text=with_joined_place(text, card.place if {*card.place} <= text.keys() else ()),
         exact={name: _numbers(path, frame, name, where, name in card.static) for name in dict.fromkeys(exact)},
         measured=measured,
         where=where,

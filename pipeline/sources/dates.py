@@ -1,15 +1,24 @@
-"""Dates as people write them: 2018-05-17, 20180517, 17.05.2018, and 17/05/2018 where only one reading is possible."""
+"""Dates as people write them: 2018-05-17, 2018/05/17, 20180517, 17.05.2018, and 17/05/2018 if one reading is possible.
+
+Milliseconds since 1970 (`system:time_start` of Earth Engine) are days in UTC.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Literal
+
+from pipeline.errors import InputError
 
 DateOrder = Literal["dmy", "mdy"]
 NAMES: dict[DateOrder, str] = {"dmy": "day, month, year", "mdy": "month, day, year"}
-_PARTS = re.compile(r"\s*(\d{1,2})([./])(\d{1,2})\2(\d{4})(?:[ T].*)?\s*")
+_PARTS = re.compile(r"\s*(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:[ T].*)?\s*")
+_YEAR_FIRST = re.compile(r"\s*(\d{4})([./])(\d{1,2})\2(\d{1,2})(?:[ T].*)?\s*")
+# From 2001 on: no other way to write a date has so many digits. Earth Engine also writes 1.5540768E12.
+_MILLISECONDS = re.compile(r"\s*(\d{13}|\d\.\d{1,12}E\+?12)(?:\.0)?\s*")
 
 
 class DateError(ValueError):
@@ -23,7 +32,8 @@ class DateError(ValueError):
 def order_of(texts: Iterable[str], order: DateOrder | None = None) -> DateOrder | None:
     """The order in which days and months stand in dates such as 17/05/2018; None where no text is written so.
 
-    Points are day first wherever they are used. Slashes are used both ways: a number above 12 decides, or `order`.
+    Points are day first wherever they are used. Slashes and dashes are used both ways: a number above 12 decides, or
+    `order`.
     Raises `DateError` where nothing does.
     """
     parts = [match for text in texts if (match := _PARTS.fullmatch(text))]
@@ -40,6 +50,31 @@ def order_of(texts: Iterable[str], order: DateOrder | None = None) -> DateOrder 
     raise DateError(parts[0][0], 'may start with the day or the month: say `date_order = "dmy"` or "mdy" in the card')
 
 
+def refuse_orders_by_file(files: Sequence[Path], texts: Sequence[Sequence[str]], column: str) -> None:
+    """Raise `InputError` if files write day and month in two orders, or if one shows an order and another none."""
+    found: dict[DateOrder, Path] = {}
+    unclear: list[tuple[Path, str]] = []
+    for path, written in zip(files, texts, strict=True):
+        try:
+            order = order_of(written)
+        except DateError as error:
+            unclear.append((path, error.text))
+        else:
+            found |= {order: path} if order else {}
+    if len(found) > 1:
+        raise InputError(
+            f"{found['mdy']}, column {column}: its dates start with the month, those of {found['dmy']} with the day. "
+            "Write them alike, or make each file a source of its own with its `date_order`."
+        )
+    if found and unclear:
+        order, clear = next(iter(found.items()))
+        path, text = unclear[0]
+        raise InputError(
+            f"{path}, column {column}: {text!r} may start with the day or the month. {clear} is written as "
+            f'{NAMES[order]}; if all files are, say `date_order = "{order}"` in the card.'
+        )
+
+
 def parse_days(texts: Sequence[str], order: DateOrder | None = None) -> list[date]:
     """The day of each text. Raises `DateError` for the first that is none."""
     order = order_of(texts, order)
@@ -51,6 +86,10 @@ def _day(text: str, order: DateOrder | None) -> date:
         if match := _PARTS.fullmatch(text):
             one, other = int(match[1]), int(match[3])
             return date(int(match[4]), other, one) if order == "dmy" else date(int(match[4]), one, other)
+        if match := _YEAR_FIRST.fullmatch(text):
+            return date(int(match[1]), int(match[3]), int(match[4]))
+        if match := _MILLISECONDS.fullmatch(text):
+            return datetime.fromtimestamp(float(match[1]) / 1000, UTC).date()
         return datetime.fromisoformat(text).date()
     except ValueError:
         raise DateError(text, "is not a date; write it as 2018-05-17") from None

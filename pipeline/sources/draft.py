@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +14,15 @@ from pipeline.findings import Finding
 from pipeline.provenance import JoinedSource
 from pipeline.sources.columns import Columns, as_measured
 from pipeline.sources.marks import VERY_FAR, Stored, refuse_marks
-from pipeline.sources.place_names import TWO_OF_ONE_NAME
+from pipeline.sources.median_yield import refuse_large_median, tiny_yields
+from pipeline.sources.place_names import TWO_OF_ONE_NAME, normal_name
+from pipeline.sources.place_parts import joined_name
 from pipeline.sources.place_report import report_places
 from pipeline.sources.plausibility import Seasons, check_series
 from pipeline.sources.repeated_labels import label_groups
+from pipeline.sources.total_rows import refuse_total_rows
 from pipeline.sources.yield_checks import Yields, check_yields, marked_as_missing
 from pipeline.table import Count, SeasonTable, Variate, YieldHistory, cut_of
-
-# No crop yields more: sugar cane reaches about 150 t/ha.
-HIGHEST_MEDIAN_YIELD = 200.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ class TableDraft:
     group       [N] str, what `[target] group` says, empty where it says nothing; None without that key
     file        [N] which of `files` a sample comes from; None if its rows may come from several
     where       says in which row of which file a sample stands
+    advice      what to do if two samples have one name
+    where_label says in which row the yield of a sample stands, if that is not the row of `where`
     """
 
     values: NDArray[np.float32]
@@ -82,6 +84,8 @@ class TableDraft:
     findings: tuple[Finding, ...] = ()
     files: tuple[str, ...] = ()
     file: NDArray[np.int64] | None = None
+    advice: str = TWO_OF_ONE_NAME
+    where_label: Callable[[int], str] | None = None
 
 
 def finish(about: Description, draft: TableDraft, history: YieldHistory, *, for_prediction: bool) -> SeasonTable:
@@ -101,14 +105,31 @@ def finish(about: Description, draft: TableDraft, history: YieldHistory, *, for_
             f"{about.source}: none of the {len(kept)} samples is left. {_told(counts)} Correct the data or the dataset "
             "card; a table without yields can only be read for prediction."
         )
-    _refuse_unlikely_yields(about, target[kept])
+    refuse_large_median(target[kept], about.source)
     rows = np.flatnonzero(kept)
+    refuse_total_rows(draft.place[rows], lambda row: draft.where(int(np.flatnonzero(kept)[row])))
     rows = rows[np.argsort(draft.sample_id[rows], kind="stable")]
     found = _checked(about, draft, target, rows, for_prediction)
-    group, repeated = label_groups(
-        draft.target[rows], draft.year[rows], None if draft.group is None else draft.group[rows], about.group_column
-    )
+    if not for_prediction:
+        found = (*marks, *tiny_yields(target[rows]), *found)
+    draft = replace(draft, counts=(*draft.counts, *counts), findings=(*draft.findings, *found))
     places = report_places(draft.place[rows], draft.year[rows], history, for_prediction=for_prediction)
+    return _sealed(about, draft, target, static, rows, history, cut, places)
+
+
+def _sealed(
+    about: Description,
+    draft: TableDraft,
+    target: NDArray[np.float64],
+    static: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    history: YieldHistory,
+    cut: int,
+    places: tuple[Finding, ...],
+) -> SeasonTable:
+    """The table of the samples `rows` [n] of the draft [N]. target [N] in t/ha."""
+    labels = None if draft.group is None else draft.group[rows]
+    group, repeated = label_groups(draft.target[rows], draft.year[rows], labels, about.group_column)
     variates = len(about.variates)
     values, drivers = draft.values[:, :variates][rows], draft.values[:, variates:][rows]
     observed, drivers_observed = ~np.isnan(values), ~np.isnan(drivers)
@@ -141,10 +162,9 @@ def finish(about: Description, draft: TableDraft, history: YieldHistory, *, for_
         files=draft.files,
         file=None if draft.file is None else draft.file[rows],
         sources=about.sources,
-        findings=(*draft.findings, *(() if for_prediction else marks), *found, *repeated, *places),
+        findings=(*draft.findings, *repeated, *places),
         counts=(
             *draft.counts,
-            *counts,
             *_masked(about.variates, observed),
             *_masked(about.drivers, drivers_observed),
             *_unknown(about.static_names, static[rows]),
@@ -170,15 +190,17 @@ def _checked(
         where=where,
         files=draft.files,
         file=file,
+        place=draft.place[rows],
     )
     found = check_series(seasons, for_prediction=for_prediction)
     if for_prediction:
         return found
+    where_label = draft.where_label or draft.where
     yields = Yields(
         source=about.source,
         target=target[rows],
         year=draft.year[rows],
-        where=where,
+        where=lambda row: where_label(int(rows[row])),
         column=about.target_column,
         factor=about.target_factor,
         files=draft.files,
@@ -204,7 +226,7 @@ def excluded(
         if rule.after is not None:
             mask &= year > rule.after
         if rule.place is not None:
-            mask &= place == rule.place
+            mask &= np.isin(place, [joined_name(rule.place), joined_name([normal_name(part) for part in rule.place])])
         if rule.sample_id is not None:
             mask &= sample_id == rule.sample_id if sample_id is not None else False
         masks.append(mask)
@@ -284,7 +306,7 @@ def _refuse_duplicates(draft: TableDraft) -> None:
     raise InputError(
         f"{draft.where(second)}: sample {ids[i]} is there already ({draft.where(int(first[i]))}). A sample is one "
         "place in one year: remove one of the rows, or name the column that tells them apart as `sample_id` in the "
-        f"dataset card. {TWO_OF_ONE_NAME}"
+        f"dataset card. {draft.advice}"
     )
 
 
@@ -310,17 +332,6 @@ def _describe_range(variate: Variate) -> str:
     if variate.high is None:
         return f"from {variate.low}{unit}"
     return f"{variate.low} to {variate.high}{unit}"
-
-
-def _refuse_unlikely_yields(about: Description, target: NDArray[np.float64]) -> None:
-    known = target[np.isfinite(target)]
-    if len(known) == 0 or np.median(known) <= HIGHEST_MEDIAN_YIELD:
-        return
-    raise InputError(
-        f"{about.source}: the median yield would be {np.median(known):g} t/ha, more than any crop reaches "
-        f"({HIGHEST_MEDIAN_YIELD:g}). State the unit as [target] `unit` (or `factor`) in a dataset card; without a "
-        "card yields are read as t/ha."
-    )
 
 
 def _told(counts: Sequence[Count]) -> str:

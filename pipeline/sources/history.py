@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.card import DatasetCard, ExcludeCard
+from pipeline.card import DatasetCard, ExcludeCard, place_key
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.sources.columns import Wanted, csv_keys, joined, load_columns
@@ -16,7 +16,7 @@ from pipeline.sources.draft import excluded
 from pipeline.sources.labels import refuse_bad_names, years_of
 from pipeline.sources.locate import files_of
 from pipeline.sources.memory import Budget
-from pipeline.sources.place_names import restore_zeros, restore_zeros_like
+from pipeline.sources.place_names import TWO_OF_ONE_NAME, restore_zeros, restore_zeros_like
 from pipeline.sources.yield_checks import Yields, check_yields
 from pipeline.table import Count, YieldHistory
 
@@ -31,21 +31,22 @@ def history_of(card: DatasetCard, budget: Budget) -> tuple[YieldHistory, tuple[C
         return YieldHistory(), ()
     named = card.history
     wanted = Wanted(
-        text=(named.place,),
+        text=named.place,
         exact=(named.year, named.column),
         missing=card.missing_numbers,
         keys=csv_keys(card),
-        places=(named.place,),
+        places=named.place,
+        place=named.place,
         yields=(named.column,),
         missing_texts=card.missing_texts,
     )
     columns = joined(load_columns([(path, wanted) for path in files_of(card, named.files)], budget))
-    refuse_bad_names(columns, named.place)
+    refuse_bad_names(columns, place_key(named.place))
     years = years_of(columns.exact[named.year], named.year, columns.where)
     target = columns.exact[named.column] * card.history_factor()
     stands = Yields(str(card.path), target, years, columns.where, named.column, card.history_factor(), HISTORY)
     check_yields(stands, card.missing_numbers)
-    return known_yields(columns.text[named.place].strings(), years, target, str(card.path), card.exclude)
+    return known_yields(columns.text[place_key(named.place)].strings(), years, target, str(card.path), card.exclude)
 
 
 def history_files(card: DatasetCard) -> tuple[Path, ...]:
@@ -145,7 +146,7 @@ def known_yields(
         i = int(np.argmax(torn))
         raise InputError(
             f"{source}: two known yields of place {place[i]} in {year[i]}, {target[i]:g} and {target[i + 1]:g} t/ha; a "
-            "place has one a year. Correct the yields of earlier years."
+            f"place has one a year. Correct the yields of earlier years. {TWO_OF_ONE_NAME}"
         )
     once = np.append(True, ~same)[: len(place)]
     return YieldHistory(place[once], year[once], target[once]), tuple(counts)

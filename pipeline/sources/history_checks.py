@@ -5,6 +5,8 @@ A history that is one year off holds the label of the season that is to be forec
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,10 +17,12 @@ from pipeline.table import YieldHistory
 PlaceYears = dict[tuple[str, int], float]
 
 SAME = 0.005  # relative difference of two yields that are one number, rounded
+FINE = 0.01  # t/ha; yields that are rounded no further than this are seldom equal by chance
+MOST_EQUAL_ROUNDED = 0.9  # of yields that are rounded further
 CONTRADICTS = 0.1  # median relative difference over the place-years that both know
 LEAST = 4  # place-years to compare
 MOST_EQUAL = 0.6  # of the labels equal the history of another year
-YEARS_OFF = (-1, 1)
+YEARS_OFF = (-1, 1, -2, 2)
 OTHER_UNIT = 8.0
 
 
@@ -60,24 +64,40 @@ def _refuse_shifted(
     same: PlaceYears,
     source: str,
 ) -> None:
+    rounded = max(_rounding([*labels.values()]), _rounding([*known.values()]))
+    least = MOST_EQUAL if rounded <= FINE else MOST_EQUAL_ROUNDED
     for off in YEARS_OFF:
         gaps = _differences(labels, known, off)
-        equal = [key for key, gap in gaps.items() if gap <= SAME]
-        if len(equal) < LEAST or len(equal) < MOST_EQUAL * len(gaps):
+        equal = [key for key, gap in gaps.items() if gap <= _same_within(labels[key], rounded)]
+        if len(equal) < LEAST or len(equal) < least * len(gaps):
             continue
         # Yields that hardly change from year to year are equal one year off without being shifted.
         if len({round(labels[key], 3) for key in equal}) < LEAST:
             continue
-        if len(same) >= LEAST and np.mean([gap <= SAME for gap in same.values()]) >= MOST_EQUAL:
+        own = [gap <= _same_within(labels[key], rounded) for key, gap in same.items()]
+        if len(own) >= LEAST and np.mean(own) >= MOST_EQUAL:
             continue
         place, year = equal[0]
+        apart = "one year" if abs(off) == 1 else "two years"
         raise InputError(
-            f"{source}: [history] is one year off. {len(equal)} of {len(gaps)} labels equal the history of the year "
-            f"{'before' if off < 0 else 'after'}, such as place {place}: {labels[equal[0]]:.4g} t/ha in "
-            f"{year} among the "
-            f"labels and in {year + off} in the history. A forecast would know its own answer. Correct the year in the "
-            "history (is it a harvest year?), the column that `year` of [history] names, or the years of the labels."
+            f"{source}: [history] is {apart} off. {len(equal)} of {len(gaps)} labels equal the history of {apart} "
+            f"{'earlier' if off < 0 else 'later'}, such as place {place}: {labels[equal[0]]:.4g} t/ha in {year} among "
+            f"the labels and in {year + off} in the history. A forecast would know its own answer. Correct the year "
+            "in the history (is it a harvest year?), the column that `year` of [history] names, or the years of the "
+            "labels."
         )
+
+
+def _same_within(label: float, rounded: float) -> float:
+    """The relative difference up to which two yields are one number, if one is rounded to multiples of `rounded`."""
+    return max(SAME, rounded / 2 / label)
+
+
+def _rounding(yields: Sequence[float]) -> float:
+    """What all yields are multiples of: 0.1, 0.01, or 0 if they are finer."""
+    numbers = np.array(yields)
+    alike = (unit for unit in (0.1, 0.01) if np.allclose(numbers / unit, np.round(numbers / unit), atol=1e-6))
+    return next(alike, 0.0)
 
 
 def _refuse_another_unit(labels: PlaceYears, known: PlaceYears, source: str) -> None:

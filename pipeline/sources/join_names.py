@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.findings import Finding
 from pipeline.sources.columns import Text
 from pipeline.sources.place_names import lost_zeros, restore_zeros, restore_zeros_like
+from pipeline.sources.place_parts import parts_of
 
 YEARS = 10_000
 
@@ -35,7 +36,7 @@ def spelled_alike(sources: Sequence[PlacesOfSource]) -> tuple[list[Text], tuple[
         text, repaired = _within(one)
         texts.append(text)
         findings += repaired
-    order = sorted(range(len(texts)), key=lambda i: -sum(name.startswith("0") for name in texts[i].names.tolist()))
+    order = sorted(range(len(texts)), key=lambda i: -_zeros(texts[i]))
     known = texts[order[0]].names
     for i in order[1:]:
         names, repaired = restore_zeros_like(texts[i].names, known, sources[i].label)
@@ -43,6 +44,11 @@ def spelled_alike(sources: Sequence[PlacesOfSource]) -> tuple[list[Text], tuple[
         findings += repaired
         known = np.union1d(known, names)
     return texts, tuple(findings)
+
+
+def _zeros(text: Text) -> int:
+    """How many of its names have a part with a leading zero."""
+    return sum(any(part.startswith("0") for part in parts_of(name)) for name in text.names.tolist())
 
 
 def _within(one: PlacesOfSource) -> tuple[Text, tuple[Finding, ...]]:

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from pipeline.card import DatasetCard, control_character
 from pipeline.errors import InputError
+from pipeline.findings import Finding
 from pipeline.sources.columns import Columns, require
+from pipeline.sources.place_names import lost_digits
 from pipeline.table import FIRST_YEAR, LAST_YEAR
 
+MOST_NAMELESS = 0.5  # of the rows of a source may lack their place
 _YEAR_IN_NAME = re.compile(r"(?<!\d)(?:19\d\d|20\d\d|2100)(?!\d)")
 
 
@@ -64,6 +67,14 @@ def refuse_bad_names(columns: Columns, name: str) -> None:
     refuse_empty(columns, name)
     text = columns.text[name]
     bad = {code: c for code, written in enumerate(text.names.tolist()) if (c := control_character(written))}
+    short = [code for code, written in enumerate(text.names.tolist()) if lost_digits(written)]
+    rows = np.flatnonzero(np.isin(text.codes, short)) if short else np.empty(0, np.int64)
+    if len(rows):
+        row = int(rows[0])
+        raise InputError(
+            f"{columns.where(row)}, column {name}: {str(text.names[text.codes[row]])!r} is how Excel shows a long "
+            "code; its last digits are lost, and different places may have become one. Export the column as text."
+        )
     rows = np.flatnonzero(np.isin(text.codes, list(bad))) if bad else np.empty(0, np.int64)
     if len(rows):
         row = int(rows[0])
@@ -72,6 +83,19 @@ def refuse_bad_names(columns: Columns, name: str) -> None:
             f"{columns.where(row)}, column {name}: {str(text.names[code])!r} holds the control character "
             f"{bad[code]!r}, which would break the tables that are written from it; take it out of the name."
         )
+
+
+def without_nameless(columns: Columns, name: str, source: str) -> tuple[Columns, tuple[Finding, ...]]:
+    """The rows that have a place, and a note on the others, such as a sum of "other counties".
+
+    Only for numbers of a place: where no place stands, they belong to none. If most rows lack it, it is refused.
+    """
+    lacking = np.flatnonzero(columns.text[name].codes < 0)
+    if not len(lacking) or len(lacking) > MOST_NAMELESS * len(columns):
+        return columns, ()
+    rows = f"{len(lacking)} row{'s' * (len(lacking) > 1)} without a place (column {name})"
+    sentence = f"{source} has {rows}, such as {columns.where(int(lacking[0]))}; left out."
+    return columns.rows(np.flatnonzero(columns.text[name].codes >= 0)), (Finding("note", sentence),)
 
 
 def target_column(card: DatasetCard, path: Path, present: Sequence[str], for_prediction: bool) -> str | None:

@@ -10,10 +10,10 @@ import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.findings import Finding
-from pipeline.sources.columns import Columns, Wanted, column_names, joined, load_columns
+from pipeline.sources.columns import Columns, Wanted, load_columns
 from pipeline.sources.csv_format import USUAL, CsvKeys
 from pipeline.sources.memory import Budget
-from pipeline.sources.place_names import TWO_OF_ONE_NAME
+from pipeline.sources.place_names import TWO_OF_ONE_NAME, both_columns
 
 # Names of places, the finest unit first; codes of registers after the names that people give.
 PLACES = (
@@ -83,32 +83,10 @@ def _told_apart(
     )
 
 
-def refuse_places_of_one_name(
-    files: Sequence[Path], columns: Columns, place: str, date: str, budget: Budget, form: CsvKeys = USUAL
-) -> None:
-    """Raise `InputError` if rows of one place and date lie in two states: they would be averaged.
-
-    The column of states is looked for only if some place and date occur twice.
-    """
-    text, when = columns.text[place], columns.text[date]
-    keys = text.codes * (int(when.codes.max(initial=0)) + 2) + when.codes
-    keys.sort()
-    if not (keys[1:] == keys[:-1]).any():
-        return
-    state = state_column(column_names(files[0], form))
-    if state is None or state == place or not all(state in column_names(path, form) for path in files):
-        return
-    states = joined(load_columns([(path, _texts([state], form)) for path in files], budget)).text[state]
-    pairs = np.unique(np.stack([text.codes, states.codes], axis=1), axis=0)
-    twice = np.flatnonzero(pairs[1:, 0] == pairs[:-1, 0])
-    if len(twice):
-        name = str(text.names[pairs[twice[0], 0]])
-        one, other = (states.names[code] for code in pairs[twice[0] : twice[0] + 2, 1])
-        row = int(np.argmax((text.codes == pairs[twice[0], 0]) & (states.codes == pairs[twice[0] + 1, 1])))
-        raise InputError(
-            f"{columns.where(row)}, column {place}: {name!r} is the name of places in two of column {state}, {one} and "
-            f"{other}, and their rows would be averaged. {TWO_OF_ONE_NAME}"
-        )
+def advice_on_one_name(header: Sequence[str], place: Sequence[str]) -> str:
+    """What to do about two places of one name, with the columns of this table where it has one of states."""
+    state = state_column(header)
+    return TWO_OF_ONE_NAME if state is None or state in place or not place else both_columns([state, *place])
 
 
 def state_column(header: Sequence[str]) -> str | None:

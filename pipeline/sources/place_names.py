@@ -11,25 +11,34 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.findings import Finding
+from pipeline.sources.place_parts import in_each_part, joined_name, parts_of
 
 Names = NDArray[np.str_]
 
 _BLANKS = re.compile(r"[^\S\t\n\r\v\f\x1c-\x1f\x85\u2028\u2029]+")  # white space that breaks no line
 _AT_THE_ENDS = " \ufeff\u200b"  # a blank, a byte order mark, a blank of no width
 _WHOLE_NUMBER = re.compile(r"(\d+)\.0+")
-_BETWEEN_LETTERS = re.compile(r"(?<!\d) +| +(?!\d| )")
 _DIGITS = re.compile(r"[0-9]+")
 SHOWN = 3
-TWO_OF_ONE_NAME = (
-    "If two places have one name, such as counties in two states, the state must be part of the name: write "
-    '"Adams, Illinois" into one column and name it as `place`, or name a column of codes (FIPS, NUTS) as `place`.'
-)
+
+
+def both_columns(columns: Sequence[str]) -> str:
+    """What to do about two places of one name that a second column tells apart."""
+    listed = ", ".join(f'"{column}"' for column in columns)
+    return (
+        "If two places have one name, such as counties in two states, let both columns name the place in the dataset "
+        f"card: place = [{listed}]. A column of codes (FIPS, NUTS) does so by itself."
+    )
+
+
+TWO_OF_ONE_NAME = both_columns(["state", "county"])
 
 
 def normal_name(text: str) -> str:
@@ -53,15 +62,32 @@ def normal_names(names: Names) -> tuple[Names, NDArray[np.int64]]:
 
 
 def without_zeros(name: str) -> str:
-    """A name of digits as a spreadsheet shows it: `01001` becomes `1001`. Other names stay."""
+    """A name of digits as a spreadsheet shows it: `01001` becomes `1001`. Other names stay; parts are names."""
+    return in_each_part(name, _without_zeros)
+
+
+def _without_zeros(name: str) -> str:
     return name.lstrip("0") or "0" if _DIGITS.fullmatch(name) else name
 
 
 def lost_zeros(names: Sequence[str]) -> dict[str, str]:
-    """Spelling without -> spelling with its leading zeros, for the names of which both occur.
+    """Spelling without -> spelling with its leading zeros, for the names (or parts of names) of which both occur.
 
     The full spellings must all have one width, as codes of a register have, and no other name of digits may be wider.
     """
+    split = [parts_of(name) for name in names]
+    if all(len(parts) == 1 for parts in split):
+        return _lost_zeros(names)
+    width = max(map(len, split))
+    repair = [_lost_zeros([parts[i] for parts in split if len(parts) == width]) for i in range(width)]
+    full = [
+        joined_name([repair[i].get(part, part) for i, part in enumerate(parts)] if len(parts) == width else parts)
+        for parts in split
+    ]
+    return {name: spelled for name, spelled in zip(names, full, strict=True) if name != spelled}
+
+
+def _lost_zeros(names: Sequence[str]) -> dict[str, str]:
     digits = {name for name in names if _DIGITS.fullmatch(name)}
     padded = {name for name in digits if name.startswith("0") and len(name) > 1}
     widths = {len(name) for name in padded}
@@ -82,7 +108,11 @@ def restore_zeros(place: Names, year: NDArray[np.int64], source: str) -> tuple[N
     years: dict[str, set[int]] = defaultdict(set)
     for name, one in zip(place.tolist(), year.tolist(), strict=True):
         years[name].add(one)
+    spellings: dict[str, list[str]] = defaultdict(list)
     for short, name in sorted(repair.items()):
+        spellings[name].append(short)
+    pairs = [pair for name, shorter in sorted(spellings.items()) for pair in combinations([*shorter, name], 2)]
+    for short, name in sorted(pairs):
         if shared := years[short] & years[name]:
             raise InputError(
                 f"{source}: places {short!r} and {name!r} both occur in {min(shared)}. If they are one "
@@ -118,21 +148,13 @@ def restore_zeros_like(names: Names, known: Names, what: str) -> tuple[Names, tu
     return repaired, (Finding("warning", _repaired_sentence(repair, what)),)
 
 
-def near_names(names: Sequence[str]) -> tuple[Finding, ...]:
-    """A finding if names differ only in capitals, accents or punctuation: they are kept apart."""
-    like: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        like[_letters(name)].append(name)
-    pairs = sorted(tuple(sorted(group)) for key, group in like.items() if len(group) > 1 and key)
-    if not pairs:
-        return ()
-    shown = "; ".join(" and ".join(map(repr, group)) for group in pairs[:SHOWN])
-    more = f" and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else ""
-    sentence = (
-        f"{len(pairs)} groups of place names differ only in capitals, accents or punctuation ({shown}{more}). They are "
-        "read as different places; spell them alike if they are the same."
-    )
-    return (Finding("warning", sentence),)
+# How Excel shows a long code: its last digits are lost.
+_EXCEL = re.compile(r"\d(?:\.\d+)?E\+\d{2,3}")
+
+
+def lost_digits(name: str) -> bool:
+    """Whether a name, or a part of one, is a code of which Excel kept the first digits alone: 1.70191E+11."""
+    return any(_EXCEL.fullmatch(part) for part in parts_of(name))
 
 
 def find_place(shapes: Mapping[str, object], name: str) -> str | None:
@@ -140,15 +162,9 @@ def find_place(shapes: Mapping[str, object], name: str) -> str | None:
     if name in shapes:
         return name
     bare = without_zeros(name)
-    alike = [key for key in shapes if without_zeros(key) == bare] if _DIGITS.fullmatch(name) else []
+    digits = any(_DIGITS.fullmatch(part) for part in parts_of(name))
+    alike = [key for key in shapes if without_zeros(key) == bare] if digits else []
     return alike[0] if len(alike) == 1 else None
-
-
-def _letters(name: str) -> str:
-    """A name without capitals, accents, blanks and punctuation; names of other signs have none."""
-    plain = unicodedata.normalize("NFKD", name).casefold()
-    kept = "".join(c if unicodedata.category(c)[0] in "LN" else " " for c in plain if not unicodedata.combining(c))
-    return _BETWEEN_LETTERS.sub("", kept.strip())  # plots 1-1 and 11 are two
 
 
 def _repaired_sentence(repair: Mapping[str, str], where: str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.findings import Finding
-from pipeline.sources.place_names import near_names
+from pipeline.sources.near_names import near_names
 from pipeline.table import YieldHistory
 
 SHOWN = 3
@@ -19,7 +19,8 @@ def report_places(
     """Findings about the places of N samples."""
     names = np.unique(place)
     years = np.unique(year)
-    found = [*near_names(np.unique(np.concatenate([names, history.place])).tolist()), *_called_na(names, place)]
+    every = np.unique(np.concatenate([names, history.place])).tolist()
+    found = [*near_names(every, _years_of(place, year)), *_called_na(names, place)]
     sentence = f"{len(names)} places in {len(years)} year{'s' * (len(years) != 1)}."
     alone = new = 0
     if len(years) > 1:
@@ -35,6 +36,14 @@ def report_places(
     if len(history):
         found.append(_history(names, history))
     return tuple(found)
+
+
+def _years_of(place: NDArray[np.str_], year: NDArray[np.int64]) -> dict[str, set[int]]:
+    """The years of each place."""
+    found: dict[str, set[int]] = {}
+    for name, one in zip(place.tolist(), year.tolist(), strict=True):
+        found.setdefault(name, set()).add(one)
+    return found
 
 
 def _history(names: NDArray[np.str_], history: YieldHistory) -> Finding:

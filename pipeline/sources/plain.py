@@ -54,7 +54,7 @@ def plan_plain(
         f"{steps * STEP_DAYS:g} days{likely_meaning(steps) if steps not in (36, 37) else ''}.",
         f"step_days = {STEP_DAYS:g}",
     )
-    return tuple(replace(plan, place=place) for plan in plans), bands, (*found, assumed)
+    return tuple(replace(plan, place=(place,) if place else ()) for plan in plans), bands, (*found, assumed)
 
 
 def _plan_file(path: Path, year: int | None, for_prediction: bool) -> tuple[WideFile, tuple[str, ...]]:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.findings import Finding
+from pipeline.sources.isolated_values import isolated_values
+from pipeline.sources.scaled_places import scaled_places
 from pipeline.table import Variate
 
 Floats = NDArray[np.float64]
@@ -38,7 +40,7 @@ LEAST_SHIFT = 0.15  # of the usual spread of the values
 
 @dataclass(frozen=True)
 class Seasons:
-    """What is compared. values [N,V,T], year [N]; file [N] is the file of each sample, of `files`, if that is known."""
+    """What is compared. values [N,V,T], year and place [N]; file [N]: the file of each sample, of `files`, if known."""
 
     source: str
     variates: tuple[Variate, ...]
@@ -48,6 +50,7 @@ class Seasons:
     where: Callable[[int], str]
     files: tuple[str, ...] = ()
     file: NDArray[np.int64] | None = None
+    place: NDArray[np.str_] | None = None
 
     def groupings(self) -> Iterator[tuple[str, NDArray[np.int64], Callable[[int], str]]]:
         """(kind, group [N], name of a group) of each way to compare; one that has a single group is left out."""
@@ -77,6 +80,9 @@ def check_series(seasons: Seasons, *, for_prediction: bool = False) -> tuple[Fin
         _refuse_scaled_rows(seasons, variate, values)
         found += _scaled_cells(seasons, variate, values)
         found += _zeros(variate, values)
+        found += isolated_values(variate, values)
+        if seasons.place is not None:
+            found += scaled_places(variate, values, seasons.place)
         found += _far_outside(seasons, variate, values)
         if not for_prediction:
             found += _shifts(seasons, variate, values)

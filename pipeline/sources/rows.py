@@ -12,6 +12,7 @@ from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.sources.calendar import YEAR_DAYS, Calendar
 from pipeline.sources.draft import TableDraft
+from pipeline.sources.place_names import TWO_OF_ONE_NAME
 from pipeline.table import Count
 
 
@@ -20,7 +21,7 @@ class StoredRows:
     """R rows of C steps each, the first step on the calendar's `row_start`. values [R,V,C] f32, NaN where unobserved.
 
     target, static, sample_id, assigned and group (as in `TableDraft`) are those of the row's own `year`.
-    marks: how often each number of the card's `missing` was found.
+    marks: how often each number of the card's `missing` was found. advice: what to do if two places have one name.
     """
 
     values: NDArray[np.float32]
@@ -37,6 +38,7 @@ class StoredRows:
     files: tuple[str, ...] = ()
     file: NDArray[np.int64] | None = None
     marks: Mapping[float, int] = field(default_factory=dict)
+    advice: str = TWO_OF_ONE_NAME
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ def seasons(rows: StoredRows, calendar: Calendar, length: Length, source: str) -
         findings=rows.findings,
         files=rows.files,
         file=rows.file,
+        advice=rows.advice,
     )
 
 
@@ -111,7 +114,8 @@ def _row_of(rows: StoredRows, years_on: int) -> NDArray[np.int64]:
         if key in where:
             raise InputError(
                 f"{rows.where(row)}: place {key[0]} has year {key[1]} twice (also {rows.where(where[key])}), so a "
-                "season that crosses New Year has two halves to choose from; make `place` tell the rows apart."
+                "season that crosses New Year has two halves to choose from; make `place` tell the rows apart. "
+                f"{rows.advice}"
             )
         where[key] = row
     return np.array([where.get((place, year + years_on), -1) for place, year in keys], np.int64)

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.card import DatasetCard
+from pipeline.card import DatasetCard, place_key
 from pipeline.errors import InputError
 from pipeline.sources.columns import Columns, Wanted, csv_keys, joined, load_columns
 from pipeline.sources.labels import refuse_bad_names
 from pipeline.sources.locate import files_of, locate
 from pipeline.sources.memory import Budget
 from pipeline.sources.place_names import find_place, normal_name
+from pipeline.sources.place_parts import joined_name
 from pipeline.table import SeasonTable
 
 KINDS = ("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon")
@@ -50,13 +51,17 @@ def shapes_of(data: str | Path, memory_gb: float | None = None) -> Shapes:
             '"lat" and longitude = "lon", or a file, as in geometry = "fields.geojson".'
         )
     placed = next((source for source in card.sources if source.latitude is not None), None)
-    name = placed.place or card.place if placed else card.sample_id or card.place
+    by_sample = placed is None and card.sample_id is not None
+    names = (placed.place if placed else None) or card.place
+    if by_sample and card.sample_id is not None:
+        names = (card.sample_id,)
+    name = place_key(names)
     keys = csv_keys(card, placed)
-    wanted = Wanted(text=(name,), exact=(card.longitude, card.latitude), keys=keys, places=(name,))
+    wanted = Wanted(text=names, exact=(card.longitude, card.latitude), keys=keys, places=names, place=names)
     files = files_of(card, placed.files if placed else card.files)
     columns = joined(load_columns([(path, wanted) for path in files], Budget(memory_gb)))
     refuse_bad_names(columns, name)
-    return Shapes(card.sample_id is not None, dict(_points(card, columns, name)))
+    return Shapes(by_sample, dict(_points(card, columns, name)))
 
 
 def _points(card: DatasetCard, columns: Columns, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -106,13 +111,14 @@ def _features(card: DatasetCard, path: Path) -> Iterator[tuple[str, dict[str, An
         where = f"{path}, feature {number}"
         about = feature.get("properties") if isinstance(feature, dict) else None
         geometry = feature.get("geometry") if isinstance(feature, dict) else None
-        if not isinstance(about, dict) or about.get(card.place) in (None, ""):
+        lacking = [] if not isinstance(about, dict) else [key for key in card.place if about.get(key) in (None, "")]
+        if not isinstance(about, dict) or lacking:
             there = ", ".join(map(str, about)) if isinstance(about, dict) and about else "none"
             raise InputError(
-                f"{where}: it has no property {card.place!r}, which names its place (`place` in {card.path}); its "
-                f"properties are {there}. Rename the one that holds the place."
+                f"{where}: it has no property {(lacking or card.place)[0]!r}, which names its place (`place` in "
+                f"{card.path}); its properties are {there}. Rename the one that holds the place."
             )
-        place = normal_name(str(about[card.place]))
+        place = joined_name([normal_name(str(about[key])) for key in card.place])
         if place in seen:
             raise InputError(f"{where}: place {place} has a geometry already; join the two into one.")
         seen.add(place)

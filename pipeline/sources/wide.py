@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.card import DatasetCard, VariateCard
+from pipeline.card import DatasetCard, VariateCard, place_key
 from pipeline.errors import InputError
 from pipeline.sources.columns import (
     Columns,
@@ -26,6 +26,7 @@ from pipeline.sources.columns import (
     merged,
     shifted,
 )
+from pipeline.sources.counts import counted
 from pipeline.sources.csv_format import USUAL, CsvKeys
 from pipeline.sources.dates_in_header import refuse_dates_in_header
 from pipeline.sources.labels import (
@@ -39,6 +40,7 @@ from pipeline.sources.labels import (
 )
 from pipeline.sources.marks import before_offset, refuse_marks
 from pipeline.sources.memory import Budget
+from pipeline.sources.place_column import advice_on_one_name
 from pipeline.sources.place_names import restore_zeros
 from pipeline.sources.radiometry import Level
 from pipeline.sources.rows import StoredRows
@@ -50,6 +52,7 @@ from pipeline.table import Count
 class WideFile:
     """What to read from one file, and as what. steps[v][c] is the column of variate v at step c.
 
+    place    the columns that name the place; none where each row is a place of its own
     year     a column, or the one year of the whole file
     target   None where the file has no yields (a table read for prediction)
     group    the column of the groups that are levelled, if any are
@@ -62,7 +65,7 @@ class WideFile:
     path: Path
     steps: tuple[tuple[str, ...], ...]
     year: str | int
-    place: str | None = None
+    place: tuple[str, ...] = ()
     sample_id: str | None = None
     target: str | None = None
     static: tuple[str, ...] = ()
@@ -74,7 +77,7 @@ class WideFile:
 
     def wanted(self, scale: Sequence[float], missing: Sequence[float], texts: Sequence[str] = ()) -> Wanted:
         """Its columns; `scale` has one factor a variate, `missing` and `texts` are the card's marks."""
-        names = tuple(name for name in (self.place, self.sample_id) if name)
+        names = (*self.place, *([self.sample_id] if self.sample_id else []))
         numbers = (self.year, self.target, *self.static, *self.earlier.values())
         return Wanted(
             text=tuple(dict.fromkeys([*names, *(one for one in (self.split, self.group, self.labels) if one)])),
@@ -87,6 +90,7 @@ class WideFile:
             places=names,
             yields=tuple(name for name in (self.target, *self.earlier.values()) if name),
             missing_texts=tuple(texts),
+            place=self.place,
         )
 
 
@@ -245,18 +249,7 @@ def load_rows(
         for file, part, place in zip(files, parts, places, strict=True)
         for year, column in file.earlier.items()
     ]
-    shape = (-1, len(files[0].steps), len(files[0].steps[0]))
-    nameless = sum(len(part) for file, part in zip(files, parts, strict=True) if file.place is None)
-    # One file, the usual case, is not copied: its series are most of the memory that a read takes.
-    values = (np.concatenate([part.measured for part in parts]) if several else parts[0].measured).reshape(shape)
-    values = shifted(values.swapaxes(1, 2), [variate.offset for variate in series]).swapaxes(1, 2)
-    levelled: tuple[Count, ...] = ()
-    if level is not None:
-        for part in parts:
-            refuse_empty(part, level.group)
-        values, levelled = level.apply_to_rows(
-            values, merged([part.text[level.group] for part in parts]), joined_where(parts)
-        )
+    values, levelled = _values(files, parts, series, level)
     rows = StoredRows(
         values=values,
         target=np.concatenate([_numbers(part, file.target) for file, part in zip(files, parts, strict=True)]),
@@ -265,19 +258,38 @@ def load_rows(
         sample_id=np.concatenate(ids),
         static=np.concatenate([_static(part, file.static) for file, part in zip(files, parts, strict=True)]),
         where=joined_where(parts),
-        counts=(
-            *[Count("sample named after its row: the file has no place, field, county, ... column", nameless)]
-            * bool(nameless),
-            *levelled,
-        ),
+        counts=(*_nameless(files, parts), *levelled),
         assigned=_assigned(files, parts),
         group=_label_groups(files, parts),
         findings=repaired,
         marks=marks_of(parts),
+        advice=advice_on_one_name(column_names(files[0].path, files[0].keys), files[0].place),
         files=tuple(file.path.name for file in files),
         file=np.repeat(np.arange(len(files)), [len(part) for part in parts]),
     )
     return rows, earlier
+
+
+def _nameless(files: Sequence[WideFile], parts: Sequence[Columns]) -> tuple[Count, ...]:
+    rows = sum(len(part) for file, part in zip(files, parts, strict=True) if not file.place)
+    return counted("sample named after its row: the file has no place, field, county, ... column", rows)
+
+
+def _values(
+    files: Sequence[WideFile], parts: Sequence[Columns], series: Sequence[VariateCard], level: Level | None
+) -> tuple[NDArray[np.float32], tuple[Count, ...]]:
+    """values [R,V,C] of all files, levelled as the card asks, and counts of what that changed."""
+    shape = (-1, len(files[0].steps), len(files[0].steps[0]))
+    # One file, the usual case, is not copied: its series are most of the memory that a read takes.
+    stored = np.concatenate([part.measured for part in parts]) if len(parts) > 1 else parts[0].measured
+    moved = shifted(stored.reshape(shape).swapaxes(1, 2), [variate.offset for variate in series])
+    values: NDArray[np.float32] = moved.swapaxes(1, 2)
+    if level is None:
+        return values, ()
+    for part in parts:
+        refuse_empty(part, level.group)
+    groups = merged([part.text[level.group] for part in parts])
+    return level.apply_to_rows(values, groups, joined_where(parts))
 
 
 def _label_groups(files: Sequence[WideFile], parts: Sequence[Columns]) -> NDArray[np.str_] | None:
@@ -287,9 +299,9 @@ def _label_groups(files: Sequence[WideFile], parts: Sequence[Columns]) -> NDArra
 
 
 def _places(file: WideFile, part: Columns, several: bool) -> NDArray[np.str_]:
-    if file.place is not None:
-        refuse_bad_names(part, file.place)
-        return part.text[file.place].strings()
+    if file.place:
+        refuse_bad_names(part, place_key(file.place))
+        return part.text[place_key(file.place)].strings()
     # Row 5 of one file need not be the place of row 5 of another.
     prefix = f"{file.path.name} " if several else ""
     return np.array([f"{prefix}row {row + 1}" for row in range(len(part))], np.str_)

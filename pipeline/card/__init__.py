@@ -1,0 +1,20 @@
+"""The dataset card: a small TOML beside the data that says what its columns mean."""
+
+from pipeline.card.dataset_card import DatasetCard
+from pipeline.card.flatten import is_there
+from pipeline.card.safe_names import LONGEST_NAME, control_character, safe_name
+from pipeline.card.sections import ExcludeCard, SourceCard, VariateCard
+from pipeline.card.values import StepDays, place_key
+
+__all__ = [
+    "LONGEST_NAME",
+    "DatasetCard",
+    "ExcludeCard",
+    "SourceCard",
+    "StepDays",
+    "VariateCard",
+    "control_character",
+    "is_there",
+    "place_key",
+    "safe_name",
+]

@@ -1,0 +1,219 @@
+"""A card as a whole: the keys at its top, its sections, and what they say together."""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
+
+from pipeline.card.complaints import complaints
+from pipeline.card.flatten import flattened
+from pipeline.card.sections import (
+    DriverCard,
+    ExcludeCard,
+    HistoryCard,
+    RadiometryCard,
+    Section,
+    SourceCard,
+    TargetCard,
+    VariateCard,
+)
+from pipeline.card.values import (
+    Decimal,
+    Encoding,
+    Files,
+    Finite,
+    MonthDay,
+    PlaceColumns,
+    Separator,
+    StepLength,
+    TableName,
+    Text,
+    place_key,
+)
+from pipeline.errors import InputError
+from pipeline.findings import Finding
+from pipeline.units import TONNES_PER_HECTARE, spell_unit, to_tonnes_per_hectare
+
+
+class DatasetCard(Section):
+    """All keys of a dataset card. `load` reads one; a wrong one raises `InputError`."""
+
+    name: TableName
+    format: Literal["wide", "long", "netcdf", "zarr", "sources"]
+    files: Files
+    variates: Annotated[list[VariateCard], Field(min_length=1)]
+    drivers: list[DriverCard] = Field(default_factory=list)
+    sources: list[SourceCard] = Field(default_factory=list)
+    source: str = ""
+    licence: str = ""
+    crop: Text | None = None
+    sample_id: Text | None = None
+    place: PlaceColumns = ("place",)
+    year: Text | None = None
+    date: Text | None = None
+    step: Text | None = None
+    first_step: Annotated[int, Field(ge=0, le=1)] | None = None
+    step_days: StepLength = 10.0
+    season_start: MonthDay | None = None
+    calendar_start: MonthDay = "01-01"
+    harvest: MonthDay | None = None
+    season_steps: Annotated[int, Field(ge=2)] | None = None
+    season_year: Literal["end", "start"] = "end"
+    step_year: Literal["calendar", "season"] | None = None
+    cut: Annotated[int, Field(ge=1)] | None = None
+    target: TargetCard | None = None
+    static: list[Text] = Field(default_factory=list)
+    split: Text | None = None
+    missing: list[Finite | Text] = Field(default_factory=list)
+    date_order: Literal["dmy", "mdy"] | None = None
+    separator: Separator | None = None
+    decimal: Decimal | None = None
+    encoding: Encoding | None = None
+    exclude: list[ExcludeCard] = Field(default_factory=list)
+    history: HistoryCard | None = None
+    radiometry: RadiometryCard | None = None
+    latitude: Text | None = None
+    longitude: Text | None = None
+    geometry: Text | None = None
+
+    _path: Path = PrivateAttr(default=Path("card.toml"))
+
+    @model_validator(mode="after")
+    def _hold_together(self) -> DatasetCard:
+        if (self.format == "sources") != bool(self.sources):
+            raise ValueError("`format` is wide, long, netcdf or zarr; a card with [[sources]] leaves it out")
+        if self.format == "wide" and (self.date or self.step):
+            raise ValueError("a wide table has its steps in its columns: leave out `date` and `step`")
+        if self.format not in ("wide", "sources") and (self.date is None) == (self.step is None):
+            raise ValueError(f"format {self.format!r} needs one of `date` and `step`, the column of the time")
+        if (self.latitude is None) != (self.longitude is None):
+            raise ValueError("`latitude` and `longitude` belong together, the columns of one position")
+        if self.geometry is not None and self.latitude is not None:
+            raise ValueError(
+                "`geometry` is a file and `latitude` a column, both of which say where samples lie: one of them"
+            )
+        if self.latitude is not None and not self.sources and self.format not in ("wide", "long"):
+            raise ValueError(f"format {self.format!r} does not use `latitude`; name a `geometry` file")
+        repeated = [name for name, count in Counter(v.name for v in self.series).items() if count > 1]
+        if repeated:
+            raise ValueError(f"variate {repeated[0]} is named twice")
+        for variate in () if self.sources else self.series:
+            unused = "column" if self.format == "wide" else "pattern"
+            if getattr(variate, unused) is not None:
+                raise ValueError(f"variate {variate.name}: format {self.format!r} does not use `{unused}`")
+        for name in self.radiometry.variates if self.radiometry else ():
+            if name not in (known := [v.name for v in self.variates]):
+                raise ValueError(f"`radiometry` lists {name!r}; the card's variates are {', '.join(known)}")
+        self._refuse_a_day_between_steps()
+        self._refuse_places_of_other_parts()
+        return self
+
+    def _refuse_places_of_other_parts(self) -> None:
+        """A place has the same parts wherever it is named, or nothing would meet."""
+        named = [(f"the source {one.label}", one.place or self.place) for one in self.sources] or [("", self.place)]
+        named += [("[history]", self.history.place)] if self.history else []
+        (first, columns), *others = named
+        for where, found in others:
+            if len(found) != len(columns):
+                raise ValueError(
+                    f"`place` of {where} is {place_key(found)}, {len(found)} column{'s' * (len(found) > 1)}, and "
+                    f"{f'`place` of {first}' if first else '`place` at the top'} is {place_key(columns)}, "
+                    f"{len(columns)}; a place has the same number of columns everywhere, in the same order"
+                )
+
+    def _refuse_a_day_between_steps(self) -> None:
+        allowed = {"month": ("01",), "dekad": ("01", "11", "21")}.get(str(self.step_days))
+        for key in ("season_start", "calendar_start"):
+            day = getattr(self, key)
+            if allowed and day and day[3:] not in allowed:
+                raise ValueError(f"`{key}` {day} must fall on day {' or '.join(allowed)} of a month (step_days)")
+
+    @classmethod
+    def load(cls, path: str | Path) -> DatasetCard:
+        """Read and check a card. Raises `InputError` naming the file, the key, the value and what is allowed."""
+        path = Path(path)
+        try:
+            keys = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(f"{path}: there is no such dataset card; check the path given as data.") from None
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: the dataset card is not UTF-8 ({error.reason}); save it as such.") from None
+        except tomllib.TOMLDecodeError as error:
+            raise InputError(
+                f"{path}: the dataset card is not valid TOML: {error}. Texts stand in quotes, lists in [ ]."
+            ) from None
+        except RecursionError:
+            raise InputError(
+                f"{path}: the dataset card nests brackets deeper than can be read; a list in a list is the most "
+                "that any key needs."
+            ) from None
+        if not keys.keys() & cls.model_fields.keys():
+            raise InputError(
+                f"{path}: this TOML file is no dataset card, for it has none of a card's keys (name, format, files, "
+                'variates, ...); README.md, "Your own table", shows one.'
+            )
+        return cls.from_keys(keys, path)
+
+    @classmethod
+    def from_keys(cls, keys: Mapping[str, Any], path: Path) -> DatasetCard:
+        """The card with these keys, as if it stood in `path`; its relative files start from that folder."""
+        try:
+            card = cls.model_validate(flattened(keys, path) if "sources" in keys else dict(keys))
+        except ValidationError as error:
+            raise InputError(f"{path}: the dataset card cannot be used. {complaints(error, cls)}") from None
+        card._path = path
+        return card
+
+    @property
+    def series(self) -> tuple[VariateCard, ...]:
+        """Variates, then drivers: what is read alike, one series a sample each."""
+        return (*self.variates, *self.drivers)
+
+    @property
+    def place_key(self) -> str:
+        """What the place is called among the columns that were read."""
+        return place_key(self.place)
+
+    @property
+    def path(self) -> Path:
+        """Where the card lies."""
+        return self._path
+
+    def unit_findings(self) -> tuple[Finding, ...]:
+        """How the units of yields are read, if they are spelled in another way than the known ones."""
+        units = [part.unit for part in (self.target, self.history) if part is not None and part.unit is not None]
+        spelled = {unit: spell_unit(unit) for unit in units if spell_unit(unit).casefold() != unit.casefold()}
+        known = {unit: name for unit, name in spelled.items() if name in (*TONNES_PER_HECTARE, "bu/ac")}
+        return tuple(
+            Finding("note", f"The yield unit {unit!r} is read as {name}.", f'unit = "{name}"')
+            for unit, name in known.items()
+        )
+
+    @property
+    def missing_numbers(self) -> tuple[float, ...]:
+        """The stored numbers that stand for missing data."""
+        return tuple(float(mark) for mark in self.missing if not isinstance(mark, str))
+
+    @property
+    def missing_texts(self) -> tuple[str, ...]:
+        """The texts that stand for missing data in columns of numbers."""
+        return tuple(mark for mark in self.missing if isinstance(mark, str))
+
+    def target_factor(self) -> float:
+        """What the target column is multiplied with to give t/ha; 1 where the card has no target."""
+        if self.target is None:
+            return 1.0
+        where = f"{self.path}: [target] column {self.target.column}"
+        return to_tonnes_per_hectare(self.target.unit, factor=self.target.factor, crop=self.crop, where=where)
+
+    def history_factor(self) -> float:
+        """What the history column is multiplied with to give t/ha; 1 where the card has no history."""
+        if self.history is None:
+            return 1.0
+        where = f"{self.path}: [history] column {self.history.column}"
+        return to_tonnes_per_hectare(self.history.unit, factor=self.history.factor, crop=self.crop, where=where)

@@ -1,0 +1,85 @@
+"""[[sources]] of a card, flattened: what all sources give together stands beside them, as in a card of one file."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from pipeline.card.sections import Section, SourceCard
+from pipeline.errors import InputError
+
+
+class _Sources(Section):
+    sources: Annotated[list[SourceCard], Field(min_length=1)]
+
+
+# Keys that a source has, or that several sources have no use for.
+_OF_ONE_FILE = ("format", "files", "variates", "drivers", "target", "static", "year", "date", "step", "first_step",
+                "latitude", "longitude", "sample_id", "split", "radiometry", "step_year")  # fmt: skip
+
+
+def flattened(keys: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The keys of a card with [[sources]] and, beside them, what all of its sources give together.
+
+    Files of an optional source that are not there are left out, and the source with them if none is.
+    """
+    stray = next((key for key in _OF_ONE_FILE if key in keys), None)
+    if stray is not None:
+        where = (
+            "leave it out"
+            if stray in ("format", "sample_id", "split", "radiometry", "step_year")
+            else "write it in the source"
+        )
+        raise InputError(
+            f"{path}: the dataset card cannot be used. The key `{stray}` stands beside [[sources]], which meet by "
+            f"place and season; {where}."
+        )
+    sources = _Sources.model_validate({"sources": keys["sources"]}).sources
+    sources = [found for one in sources if (found := _as_there(one, path)) is not None]
+    series = [variate for one in sources for variate in one.variates]
+    if not series:
+        raise InputError(f"{path}: the dataset card cannot be used. No source has `variates`; one at least is needed.")
+    for key in ("target", "calendar", "latitude"):
+        if len(having := [one for one in sources if getattr(one, key) is not None]) > 1:
+            raise InputError(
+                f"{path}: the dataset card cannot be used. {having[0].label} and {having[1].label} both have `{key}`; "
+                "keep one of them."
+            )
+    static = [name for one in sources for name in one.static]
+    if twice := next((name for name in static if static.count(name) > 1), None):
+        raise InputError(f"{path}: the dataset card cannot be used. The static column {twice} is named twice.")
+    placed = next((one for one in sources if one.latitude is not None), None)
+    flat = {
+        "format": "sources",
+        "files": [pattern for one in sources for pattern in one.files],
+        "variates": series,
+        "drivers": [driver for one in sources for driver in one.drivers],
+        "target": next((one.target for one in sources if one.target is not None), None),
+        "static": static,
+        "latitude": placed and placed.latitude,
+        "longitude": placed and placed.longitude,
+    }
+    stray = next((key for key in ("season_start", "harvest") if key in keys), None)
+    if stray is not None and any(one.calendar for one in sources):
+        raise InputError(
+            f"{path}: the dataset card cannot be used. Both `{stray}` and the `calendar` of a source say when a season "
+            "is; leave out one of them."
+        )
+    return {**keys, **flat, "sources": sources}
+
+
+def _as_there(source: SourceCard, card: Path) -> SourceCard | None:
+    if not source.optional:
+        return source
+    there = [pattern for pattern in source.files if is_there(card, pattern)]
+    return source.model_copy(update={"files": there}) if there else None
+
+
+def is_there(card: Path, pattern: str) -> bool:
+    """Whether a file or glob, from the folder of the card `card` on, names anything."""
+    path = card.parent / pattern
+    return path.exists() or bool(glob.glob(str(path)))

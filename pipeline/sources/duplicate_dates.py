@@ -1,0 +1,36 @@
+"""Rows of a long table that share place and date: how many are averaged, and when that is reported."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.findings import Finding
+from pipeline.sources import cells
+from pipeline.sources.calendar import Dates
+from pipeline.sources.cells import Index
+from pipeline.sources.columns import Columns
+from pipeline.sources.counts import counted
+from pipeline.sources.place_names import TWO_OF_ONE_NAME
+from pipeline.table import Count
+
+MOST_AVERAGED = 0.1  # of the rows may share place and date with another one before it is a finding
+
+
+def repeated_dates(
+    seen: Columns, inside: NDArray[np.bool_], sample: Index, step: Index, dates: Dates
+) -> tuple[Count, ...]:
+    """A count of the rows inside of the season that repeat a place, a date and a variate."""
+    within = np.flatnonzero(inside)
+    # Two rows of one day share a step: only steps that hold several rows are looked at.
+    shared = within[cells.in_shared_cells(sample[within], step[within])]
+    rows = cells.repeated_rows(seen.measured[shared], sample[shared], dates[shared].astype(np.int64))
+    return counted("observation row averaged with an earlier one of its place and date", rows)
+
+
+def averaged(repeated: int, rows: int) -> tuple[Finding, ...]:
+    """A finding if many rows share place and date: they may be of several places with one name."""
+    if repeated < MOST_AVERAGED * rows:
+        return ()
+    sentence = f"{repeated} of {rows} rows share place and date with another row and are averaged. {TWO_OF_ONE_NAME}"
+    return (Finding("warning", sentence, 'place = "<column>"'),) if repeated else ()

@@ -1,0 +1,69 @@
+"""Long tables as read: one row a place and date, or a place, year and step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.card import DatasetCard
+from pipeline.findings import Finding
+from pipeline.sources.columns import Columns, Wanted, column_names, csv_keys, joined, load_columns
+from pipeline.sources.dates import refuse_orders_by_file
+from pipeline.sources.labels import target_column, year_in_name
+from pipeline.sources.memory import Budget
+from pipeline.sources.places_of_one_name import places_of_one_name
+from pipeline.sources.time_zones import zones_of_texts
+
+
+@dataclass(frozen=True)
+class LongTable:
+    """Observations, and the rows that carry yields: the same rows, except in cubes that keep the two apart.
+
+    year      the year of rows that have no column for it, from the file's name or the command line
+    """
+
+    observations: Columns
+    labels: Columns
+    target: str | None
+    year: int | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+def load_long(
+    card: DatasetCard, files: Sequence[Path], year: int | None, budget: Budget, for_prediction: bool
+) -> LongTable:
+    """Read the card's columns of every file."""
+    targets = [target_column(card, path, column_names(path, csv_keys(card)), for_prediction) for path in files]
+    # Only a read for prediction gets here with a target missing; then it does without, in all files.
+    target = None if None in targets else targets[0]
+    group = card.radiometry.group if card.radiometry else None
+    names = (*card.place, *([card.sample_id] if card.sample_id else []))
+    labels = card.target.group if card.target and not for_prediction else None
+    texts = (*names, card.date, group, labels, None if for_prediction else card.split)
+    numbers = (card.year, card.step, target, *card.static)
+    wanted = Wanted(
+        text=tuple(dict.fromkeys(name for name in texts if name)),
+        exact=tuple(dict.fromkeys(name for name in numbers if name)),
+        measured=tuple(variate.column or variate.name for variate in card.series),
+        scale=tuple(variate.scale for variate in card.series),
+        missing=card.missing_numbers,
+        static=tuple(card.static),
+        keys=csv_keys(card),
+        places=names,
+        yields=(target,) if target else (),
+        missing_texts=card.missing_texts,
+        place=card.place,
+    )
+    parts = load_columns([(path, wanted) for path in files], budget)
+    if card.date and card.date_order is None:
+        refuse_orders_by_file(files, [part.text[card.date].names.tolist() for part in parts], card.date)
+    columns = joined(parts)
+    alike: tuple[Finding, ...] = ()
+    if card.sample_id is None:
+        numbered = [columns.exact[name] for name in (card.year, card.step) if name]
+        when = [columns.text[card.date].codes] if card.date else numbered
+        alike = places_of_one_name(files, columns, card.place, when, budget, csv_keys(card))
+    named_year = year or (year_in_name(files[0]) if len(files) == 1 else None)
+    zones = zones_of_texts(columns.text[card.date].names.tolist(), card.date) if card.date else ()
+    return LongTable(columns, columns, target, named_year, (*zones, *alike))

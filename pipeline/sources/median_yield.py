@@ -1,0 +1,38 @@
+"""Whether the median yield is one that a crop can have: a wrong unit moves it by a factor of ten or more."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+from pipeline.findings import Finding
+
+# No crop yields more: sugar cane reaches about 150 t/ha.
+HIGHEST_MEDIAN_YIELD = 200.0
+# Few crops yield less, such as saffron; a number of tonnes read as one of kilograms does.
+LOWEST_MEDIAN_YIELD = 0.05
+
+
+def refuse_large_median(target: NDArray[np.float64], source: str) -> None:
+    """Raise `InputError` if the median of the yields [N] in t/ha is more than any crop reaches."""
+    known = target[np.isfinite(target)]
+    if len(known) == 0 or np.median(known) <= HIGHEST_MEDIAN_YIELD:
+        return
+    raise InputError(
+        f"{source}: the median yield would be {np.median(known):g} t/ha, more than any crop reaches "
+        f"({HIGHEST_MEDIAN_YIELD:g}). State the unit as [target] `unit` (or `factor`) in a dataset card; without a "
+        "card yields are read as t/ha."
+    )
+
+
+def tiny_yields(target: NDArray[np.float64]) -> tuple[Finding, ...]:
+    """A finding if yields [N] are smaller than nearly any crop gives: tonnes read as kilograms, 5.390 for 5,390."""
+    known = target[target > 0]
+    if len(known) == 0 or np.median(known) >= LOWEST_MEDIAN_YIELD:
+        return ()
+    sentence = (
+        f"The median yield is {np.median(known):.3g} t/ha, less than nearly any crop gives. Is the unit right, and is "
+        "5.390 in the table a decimal number and not a separator of thousands?"
+    )
+    return (Finding("warning", sentence, '[target]\nunit = "t/ha"'),)

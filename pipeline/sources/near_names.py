@@ -1,0 +1,75 @@
+"""Names that are nearly the same: read as different places, and reported because they may be one."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from pipeline.findings import Finding
+
+SHOWN = 3
+_BETWEEN_LETTERS = re.compile(r"(?<!\d) +| +(?!\d| )")
+# What offices add to a name or leave out.
+_KINDS = re.compile(
+    r"\s+(?:county|parish|borough|district|province|region|oblast|co\.|landkreis|kreis)$|^(?:landkreis|kreis)\s+"
+)
+_THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+")
+
+
+def near_names(names: Sequence[str], years: Mapping[str, set[int]] | None = None) -> tuple[Finding, ...]:
+    """A finding if names differ only in capitals, accents, punctuation or a word such as County: they are kept apart.
+
+    years   of each name: Richmond and Richmond County are two places if they share a year
+    """
+    like: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        like[_letters(name)].append(name)
+    pairs = sorted(tuple(sorted(group)) for key, group in like.items() if len(group) > 1 and key)
+    if pairs:
+        shown = _shown(pairs)
+        sentence = (
+            f"{len(pairs)} groups of place names differ only in capitals, accents or punctuation ({shown}). They are "
+            "read as different places; spell them alike if they are the same."
+        )
+        return (Finding("warning", sentence),)
+    return _of_one_kind(like, years or {})
+
+
+def _of_one_kind(like: Mapping[str, Sequence[str]], years: Mapping[str, set[int]]) -> tuple[Finding, ...]:
+    """Names that differ in the kind of place or in a separator of thousands, and never occur in one year."""
+    bare: dict[str, list[str]] = defaultdict(list)
+    for group in like.values():
+        bare[_without_kind(group[0])] += group
+    groups = [tuple(sorted(group)) for key, group in bare.items() if len(group) > 1 and key]
+    pairs = sorted(group for group in groups if _never_together([years.get(name, set()) for name in group]))
+    if not pairs:
+        return ()
+    sentence = (
+        f"{len(pairs)} groups of place names differ only in a word such as County or in a separator of thousands "
+        f"({_shown(pairs)}), and never occur in the same year. They are read as different places; spell them alike if "
+        "they are the same."
+    )
+    return (Finding("warning", sentence),)
+
+
+def _never_together(years: Sequence[set[int]]) -> bool:
+    return all(years) and sum(map(len, years)) == len(set[int]().union(*years))
+
+
+def _shown(pairs: Sequence[Sequence[str]]) -> str:
+    more = f" and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else ""
+    return "; ".join(" and ".join(map(repr, group)) for group in pairs[:SHOWN]) + more
+
+
+def _without_kind(name: str) -> str:
+    """A name's letters without the kind of place; a code without its separators of thousands."""
+    return name.replace(",", "") if _THOUSANDS.fullmatch(name) else _letters(_KINDS.sub("", name.casefold()))
+
+
+def _letters(name: str) -> str:
+    """A name without capitals, accents, blanks and punctuation; names of other signs have none."""
+    plain = unicodedata.normalize("NFKD", name).casefold()
+    kept = "".join(c if unicodedata.category(c)[0] in "LN" else " " for c in plain if not unicodedata.combining(c))
+    return _BETWEEN_LETTERS.sub("", kept.strip())  # plots 1-1 and 11 are two

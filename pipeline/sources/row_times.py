@@ -1,0 +1,78 @@
+"""When each row of a long table was measured: its date, or its year and step number."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.card import DatasetCard
+from pipeline.errors import InputError
+from pipeline.sources.calendar import Dates
+from pipeline.sources.cells import Index
+from pipeline.sources.columns import Columns
+from pipeline.sources.counts import counted
+from pipeline.sources.dates import NAMES, DateError, order_of, parse_days
+from pipeline.sources.labels import refuse_empty, years_of
+from pipeline.sources.long_table import LongTable
+from pipeline.table import Count
+
+
+def needed_years(card: DatasetCard, table: LongTable, columns: Columns) -> Index:
+    """The year of each row [R]. Raises `InputError` if neither a column nor the file names it."""
+    year = row_years(card, table, columns)
+    if year is None:
+        raise InputError(
+            f"{card.path}: rows with a step number need a year, but the card names no `year` column and the name of "
+            "the file does not hold one; add `year` to the card, or give --year."
+        )
+    return year
+
+
+def row_years(card: DatasetCard, table: LongTable, columns: Columns) -> Index | None:
+    """The year that each row names, itself or by its file's name; None where neither does."""
+    if card.year is not None and card.year in columns.exact:
+        return years_of(columns.exact[card.year], card.year, columns.where)
+    if card.date is None and table.year is not None:
+        return np.full(len(columns), table.year, np.int64)
+    return None
+
+
+def steps_of_rows(card: DatasetCard, columns: Columns) -> Index:
+    """Step numbers from 0 [R]."""
+    assert card.step is not None
+    numbers = columns.exact[card.step]
+    first = card.first_step if card.first_step is not None else int(np.nanmin(numbers, initial=1.0) > 0)
+    bad = ~((numbers >= first) & (numbers < 10_000) & (numbers == np.floor(numbers)))
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(
+            f"{columns.where(row)}, column {card.step}: the step is {numbers[row]:g}; steps are whole numbers from "
+            f"{first}. Correct it, or set `first_step` in the dataset card."
+        )
+    return numbers.astype(np.int64) - first
+
+
+def dates_of(card: DatasetCard, columns: Columns) -> Dates:
+    """The day of each row [R], datetime64[D]; every distinct text is parsed once."""
+    assert card.date is not None
+    refuse_empty(columns, card.date)
+    text = columns.text[card.date]
+    days = np.empty(len(text.names), "datetime64[D]")
+    used = np.flatnonzero(np.bincount(text.codes, minlength=len(text.names)))
+    written = text.names[used].tolist()
+    try:
+        days[used] = np.array(parse_days(written, card.date_order), "datetime64[D]")
+    except DateError as error:
+        row = int(np.argmax(text.codes == used[written.index(error.text)]))
+        raise InputError(f"{columns.where(row)}, column {card.date}: {error.text!r} {error}.") from None
+    years = days[used].astype("datetime64[Y]").astype(np.int64) + 1970
+    years_of(years.astype(np.float64), card.date, lambda at: columns.where(int(np.argmax(text.codes == used[at]))))
+    return days[text.codes]
+
+
+def date_counts(card: DatasetCard, columns: Columns) -> tuple[Count, ...]:
+    """A note on dates whose order of day and month was inferred, not stated by the card."""
+    if card.date is None or card.date_order is not None or card.date not in columns.text:
+        return ()
+    text = columns.text[card.date]
+    order = order_of(text.names.tolist())
+    return counted(f"date read as {NAMES[order]}", len(columns)) if order else ()

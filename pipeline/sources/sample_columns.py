@@ -1,0 +1,76 @@
+"""From the rows of a long table to its samples: series, sides of the split, groups that share a yield."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.card import DatasetCard
+from pipeline.errors import InputError
+from pipeline.sources import cells
+from pipeline.sources.cells import Index
+from pipeline.sources.columns import Columns, Text, filled
+from pipeline.sources.labels import refuse_empty
+from pipeline.sources.long_table import LongTable
+from pipeline.sources.radiometry import Level
+from pipeline.sources.sides import side_a_sample
+from pipeline.table import Count
+
+
+def values_of_samples(
+    card: DatasetCard,
+    seen: Columns,
+    inside: NDArray[np.bool_] | slice,
+    sample: Index,
+    step: Index,
+    n: int,
+    steps: int,
+) -> tuple[NDArray[np.float32], tuple[Count, ...]]:
+    """values [n,V+R,steps] of the rows inside of the season, levelled as the card asks, and counts of changes."""
+    if not isinstance(inside, slice) and inside.all():
+        inside = slice(None)  # nothing is copied
+    measured, sample, step = seen.measured[inside], sample[inside], step[inside]
+    counts: tuple[Count, ...] = ()
+    if (level := Level.of(card)) is not None:
+        refuse_empty(seen, level.group)
+        group = seen.text[level.group]
+        rows = np.arange(len(seen))[inside]
+        within = Text(group.names, group.codes[inside])
+        measured, counts = level.apply(measured, within, step, sample, lambda at: seen.where(int(rows[at])))
+    return cells.mean_in_cells(measured, sample, step, n, steps), counts
+
+
+def sides_of_samples(
+    card: DatasetCard, table: LongTable, sample: Index, labelled: Index, names: NDArray[np.str_]
+) -> NDArray[np.str_] | None:
+    """The side of each sample [N], from the observations or from the rows of the yields, whichever carry it."""
+    if card.split is None:
+        return None
+    for columns, index in ((table.observations, sample), (table.labels, labelled)):
+        if card.split in columns.text:
+            return side_a_sample(columns, card.split, index, names)
+    return None
+
+
+def groups_of_samples(
+    card: DatasetCard, table: LongTable, sample: Index, labelled: Index, names: NDArray[np.str_]
+) -> NDArray[np.str_] | None:
+    """What `[target] group` says of each sample [N], empty where it says nothing. Two names are refused."""
+    column = card.target.group if card.target else None
+    if column is None:
+        return None
+    for columns, index in ((table.observations, sample), (table.labels, labelled)):
+        if column in columns.text:
+            found = np.full(len(names), "", columns.text[column].names.dtype)
+            said = np.flatnonzero(columns.text[column].codes >= 0)
+            first = cells.first_rows(index[said], len(names))
+            texts = filled(columns.text[column])[said]
+            found[first >= 0] = texts[first[first >= 0]]
+            if (other := np.flatnonzero(texts != found[index[said]])).size:
+                row = int(said[other[0]])
+                raise InputError(
+                    f"{columns.where(row)}, column {column}: sample {names[index[row]]} is of group "
+                    f"{texts[other[0]]} here and of {found[index[row]]} in another row; a sample has one yield."
+                )
+            return found
+    return None

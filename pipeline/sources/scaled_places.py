@@ -1,0 +1,54 @@
+"""Places whose series lie beyond those of all others in every season: they may be stored in another scale."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.findings import Finding
+from pipeline.table import Variate
+
+BEYOND = 2.0  # times the largest value of all other places: the level of each of these places
+LEAST_PLACES = 3
+LEAST_SEASONS = 2  # of the places beyond, together
+
+
+def scaled_places(variate: Variate, values: NDArray[np.float64], place: NDArray[np.str_]) -> list[Finding]:
+    """A finding if places fall into two groups and one lies beyond all values [N,T] of the other, by a wide margin.
+
+    Places differ by nature, so it is reported and not refused. The smaller group is named.
+    """
+    rows = np.flatnonzero(np.count_nonzero(~np.isnan(values), axis=1) > 0)
+    names, index, seasons = np.unique(place[rows], return_inverse=True, return_counts=True)
+    if len(names) < LEAST_PLACES:
+        return []
+    size = np.abs(values[rows])
+    level = _median_per_place(np.nanmedian(size, axis=1), index, seasons)
+    highest = np.full(len(names), -np.inf)
+    np.maximum.at(highest, index, np.nanmax(size, axis=1))
+    order = np.argsort(level, kind="stable")
+    below = np.maximum.accumulate(highest[order])[:-1]
+    beyond = np.flatnonzero((below > 0) & (level[order][1:] > BEYOND * below))
+    if not len(beyond):
+        return []
+    split = int(beyond[np.argmax(level[order][1:][beyond] / below[beyond])]) + 1
+    upper, lower = order[split:], order[:split]
+    odd, others = (upper, lower) if len(upper) <= len(lower) else (lower, upper)
+    if seasons[odd].sum() < LEAST_SEASONS:
+        return []
+    name, more = names[odd.min()], f" and of {len(odd) - 1} more places" if len(odd) > 1 else ""
+    sentence = (
+        f"{variate.name} of place {name}{more} lies around {np.median(level[odd]):.4g}, that of all other places "
+        f"around {np.median(level[others]):.4g}, and they hardly overlap. Is it stored in another scale?"
+    )
+    line = f'[[exclude]]\nplace = "{name}"\nreason = "another scale"'
+    return [Finding("warning", sentence, line)]
+
+
+def _median_per_place(
+    level: NDArray[np.float64], index: NDArray[np.int64], seasons: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """The middle of the levels [N] of each place."""
+    order = np.lexsort((level, index))
+    first = np.cumsum(seasons) - seasons
+    return np.asarray(level[order][first + seasons // 2], np.float64)

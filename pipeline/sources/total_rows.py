@@ -1,0 +1,38 @@
+"""Rows that sum up the others: the last line of an export from Excel, called "Total", is no place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+from pipeline.sources.place_parts import parts_of
+
+_TOTAL = re.compile(
+    r"(?:grand|sub|state|district|county|national|country|region(?:al)?|overall|us|u\.s\.)?[ -]*totals?|"
+    r"total (?:general|général|generale|geral)|sum|mean|average|avg\.?|"
+    r"gesamt(?:ergebnis|summe)?|insgesamt|summe|mittelwert|durchschnitt|totale|moyenne|promedio|razem",
+    re.IGNORECASE,
+)
+
+
+def is_total(name: str) -> bool:
+    """Whether a name, or the last part of one, says that its row sums up other rows."""
+    return _TOTAL.fullmatch(parts_of(name)[-1].strip(" :")) is not None
+
+
+def refuse_total_rows(place: NDArray[np.str_], where: Callable[[int], str]) -> None:
+    """Raise `InputError` for the first of N samples whose place is a sum of the others."""
+    totals = {name for name in np.unique(place).tolist() if is_total(name)}
+    rows = np.flatnonzero(np.isin(place, list(totals))) if totals else np.zeros(0, np.int64)
+    if not len(rows):
+        return
+    name = str(place[rows[0]])
+    raise InputError(
+        f"{where(int(rows[0]))}: the place is called {name!r}, which looks like a sum or mean of the other rows "
+        f"and would be learnt from as if it were a place ({len(rows)} such samples). Remove the row, or leave it out "
+        f'in the dataset card: [[exclude]] with place = "{name}" and a reason. If it is a place, give it another name.'
+    )

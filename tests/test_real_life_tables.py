@@ -1,0 +1,298 @@
+"""Tables as people send them: read right, refused with what to do, or reported; none is misread in silence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.sources import read
+from pipeline.sources.dates import parse_days
+from pipeline.sources.near_names import near_names
+from pipeline.sources.not_a_number import hint
+from pipeline.sources.total_rows import is_total
+from pipeline.table import SeasonTable
+
+PLACES, YEARS = [f"c{i}" for i in range(8)], range(2017, 2023)
+BANDS = [f"ndvi_{step}" for step in range(1, 13)]
+CARD = """name = "t"
+format = "{form}"
+files = "t*.csv"
+place = "place"
+year = "year"
+step_days = "month"
+{keys}
+[[variates]]
+name = "ndvi"
+[target]
+column = "yield"
+unit = "{unit}"
+"""
+
+
+def seasons() -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    rows = []
+    for i, place in enumerate(PLACES):
+        for year in YEARS:
+            peak = rng.uniform(0.4, 0.8)
+            curve = 0.15 + peak * np.exp(-(((np.arange(12) - 6.6) / 2.4) ** 2)) + rng.normal(0, 0.01, 12)
+            target = round(3 + 4 * peak + 0.2 * i + rng.normal(0, 0.2), 2)
+            rows.append(
+                {"place": place, "year": year} | dict(zip(BANDS, curve.round(4), strict=True)) | {"yield": target}
+            )
+    return pd.DataFrame(rows)
+
+
+def dated(day: Callable[[int, int], object]) -> pd.DataFrame:
+    rows = [
+        {"place": row.place, "year": row.year, "date": day(row.year, month), "ndvi": row[f"ndvi_{month}"]}
+        | {"yield": row["yield"]}
+        for _, row in seasons().iterrows()
+        for month in range(1, 13)
+    ]
+    return pd.DataFrame(rows)
+
+
+def table(folder: Path, frame: pd.DataFrame, form: str = "wide", keys: str = "", unit: str = "t/ha") -> SeasonTable:
+    frame.to_csv(folder / "t.csv", index=False)
+    return by_card(folder, form, keys, unit)
+
+
+def by_card(folder: Path, form: str = "wide", keys: str = "", unit: str = "t/ha") -> SeasonTable:
+    keys = f'date = "date"\n{keys}' if form == "long" else keys
+    (folder / "card.toml").write_text(CARD.format(form=form, keys=keys, unit=unit), encoding="utf-8")
+    return read(folder / "card.toml")
+
+
+def warnings(found: SeasonTable) -> str:
+    return "\n".join(finding.sentence for finding in found.findings if finding.severity == "warning")
+
+
+def test_a_plain_table_raises_no_alarm(tmp_path: Path) -> None:
+    assert warnings(table(tmp_path, seasons())) == ""
+
+
+@pytest.mark.parametrize(("number", "cells"), [(-1.0, 6), (9.99, 4), (1.6, 5)])
+def test_a_number_that_is_repeated_far_from_all_others_is_reported(tmp_path: Path, number: float, cells: int) -> None:
+    frame = seasons()
+    for row in range(cells):
+        frame.loc[3 * row, BANDS[row]] = number
+    assert f"ndvi is exactly {number:g} in {cells} of 576 cells" in warnings(table(tmp_path, frame))
+
+
+def test_saturated_and_classed_numbers_are_no_marks(tmp_path: Path) -> None:
+    frame = seasons()
+    frame[BANDS] = frame[BANDS].clip(0.2, 0.8)
+    assert warnings(table(tmp_path, frame)) == ""
+    frame[BANDS] = (frame[BANDS] * 5).round() / 5  # five classes
+    frame.loc[:5, BANDS[0]] = 1.6
+    assert "exactly 1.6" not in warnings(table(tmp_path, frame))
+
+
+@pytest.mark.parametrize("cell", ["-", " -", "- ", " - "])
+def test_a_text_for_missing_data_may_have_blanks_around_it(tmp_path: Path, cell: str) -> None:
+    frame = seasons().astype(object)
+    frame.loc[2, "yield"] = cell
+    assert len(table(tmp_path, frame, keys='missing = ["-"]')) == 47
+    with pytest.raises(InputError, match=r'line 4, column yield: .* missing = \["-"\]'):
+        table(tmp_path, frame)
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("4.5*", "'*' seems to be a footnote of 4.5"),
+        ("4.5 e", "'e' seems to be a footnote of 4.5"),
+        ("5,390.5", "',' seems to separate thousands: write 5390.5 instead"),
+        ("5 390", "' ' seems to separate thousands: write 5390 instead"),
+        ("5,390", "It may be 5390 with a separator of thousands, or 5.390"),
+        ("45 %", "`scale = 0.01`"),
+    ],
+)
+def test_a_number_with_something_beside_it_is_refused_with_what_to_do(tmp_path: Path, cell: str, said: str) -> None:
+    frame = seasons().astype(object)
+    frame.loc[5, "yield"] = cell
+    with pytest.raises(InputError, match=f"line 7, column yield: {re.escape(repr(cell))}.*{re.escape(said)}"):
+        table(tmp_path, frame)
+
+
+def test_thousands_with_points_in_a_file_with_decimal_commas_are_refused(tmp_path: Path) -> None:
+    frame = seasons().astype(object)
+    frame["yield"] = [f"{round(1000 * one):,}".replace(",", ".") + ",0" for one in frame["yield"]]
+    for band in BANDS:
+        frame[band] = [str(one).replace(".", ",") for one in frame[band]]
+    frame.to_csv(tmp_path / "t.csv", index=False, sep=";")
+    with pytest.raises(InputError, match=r"'5\.390,0' is not a number.*'\.' seems to separate thousands: write 5390,0"):
+        by_card(tmp_path, unit="kg/ha")
+
+
+def test_thousands_with_points_that_look_like_decimals_are_reported(tmp_path: Path) -> None:
+    frame = seasons().astype(object)
+    frame["yield"] = [f"{round(1000 * one):,}".replace(",", ".") for one in frame["yield"]]
+    assert "The median yield is 0.00588 t/ha" in warnings(table(tmp_path, frame, unit="kg/ha"))
+
+
+@pytest.mark.parametrize(
+    ("written", "years"),
+    [
+        ("2017/18", "2017 or 2018"),
+        ("2017-18", "2017 or 2018"),
+        ("2017/2018", "2017 or 2018"),
+        ("1999/00", "1999 or 2000"),
+    ],
+)
+def test_a_year_that_names_two_is_asked_about(tmp_path: Path, written: str, years: str) -> None:
+    frame = seasons().astype(object)
+    frame.loc[0, "year"] = written
+    with pytest.raises(InputError, match=f"line 2, column year: .* year of the harvest alone, {years}"):
+        table(tmp_path, frame)
+
+
+def test_hints_know_nothing_of_other_texts() -> None:
+    assert [hint(text) for text in ("12-05", "1,2,3", "a4", "4.5.6")] == [""] * 4
+
+
+@pytest.mark.parametrize(
+    "name", ["Total", "Grand total", "TOTAL", "total:", "State Total", "Average", "Insgesamt", "Gesamt"]
+)
+def test_a_row_that_sums_up_the_others_is_refused(tmp_path: Path, name: str) -> None:
+    frame = seasons()
+    last = {"place": name, "year": 2022} | frame[[*BANDS, "yield"]].mean().round(3).to_dict()
+    frame = pd.concat([frame, pd.DataFrame([last])])
+    with pytest.raises(InputError, match=f"line 50: the place is called '{name}', which looks like a sum or mean"):
+        table(tmp_path, frame)
+    rule = f'[[exclude]]\nplace = "{name}"\nreason = "a sum of the others"'
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    (tmp_path / "card.toml").write_text(CARD.format(form="wide", keys="", unit="t/ha") + rule)
+    assert len(read(tmp_path / "card.toml")) == 48
+
+
+def test_places_that_hold_such_a_word_are_no_totals() -> None:
+    assert not any(
+        map(is_total, ["Totalán", "Mean Hill", "Sumner", "Media", "Total Valley", "IL,  Sumter", "Allgesamt 3"])
+    )
+    assert is_total("Illinois,  Total")
+
+
+def test_a_place_in_another_scale_is_reported(tmp_path: Path) -> None:
+    for times in (10.0, 0.1):
+        frame = seasons()
+        mine = frame.place == "c3"
+        frame.loc[mine, BANDS] = (frame.loc[mine, BANDS] * times).round(5)
+        assert "ndvi of place c3 lies around" in warnings(table(tmp_path, frame))
+
+
+def test_a_file_of_some_places_in_another_scale_is_reported(tmp_path: Path) -> None:
+    frame = seasons()
+    mine = frame.place.isin(["c6", "c7"])
+    frame.loc[mine, BANDS] = (frame.loc[mine, BANDS] * 10).round(3)
+    assert "ndvi of place c6 and of 1 more places lies around" in warnings(table(tmp_path, frame))
+
+
+def test_a_yield_in_another_file_is_named_by_its_own_row(tmp_path: Path) -> None:
+    dated(lambda year, month: f"{year}-{month:02}-05").drop(columns="yield").to_csv(tmp_path / "ndvi.csv", index=False)
+    yields = seasons()[["place", "year", "yield"]]
+    yields.loc[yields.year == 2020, "yield"] *= 1000
+    yields.to_csv(tmp_path / "yields.csv", index=False)
+    (tmp_path / "card.toml").write_text(
+        'name = "t"\nplace = "place"\nstep_days = "month"\n[[sources]]\nfiles = "ndvi.csv"\ndate = "date"\n'
+        'variates = [{name = "ndvi"}]\n[[sources]]\nfiles = "yields.csv"\nyear = "year"\n'
+        'target = {column = "yield", unit = "t/ha"}\n'
+    )
+    with pytest.raises(InputError, match=r"yields\.csv, line 5, column yield: the yield is .* times the median"):
+        read(tmp_path / "card.toml")
+
+
+def test_a_place_that_is_twice_as_green_is_no_news(tmp_path: Path) -> None:
+    frame = seasons()
+    mine = frame.place == "c3"
+    frame.loc[mine, BANDS] = frame.loc[mine, BANDS] * 2
+    assert warnings(table(tmp_path, frame)) == ""
+
+
+@pytest.mark.parametrize("spell", ["{} County", "{} county", "Landkreis {}"])
+def test_a_name_with_and_without_the_kind_of_place_is_reported(tmp_path: Path, spell: str) -> None:
+    frame = seasons()
+    frame["place"] = [spell.format(p) if y % 2 else p for p, y in zip(frame.place, frame.year, strict=True)]
+    assert "differ only in a word such as County" in warnings(table(tmp_path, frame))
+
+
+def test_two_kinds_of_one_name_in_one_year_are_two_places() -> None:
+    names = ["Baltimore", "Baltimore County"]
+    assert near_names(names, {"Baltimore": {2019, 2020}, "Baltimore County": {2020}}) == ()
+    assert near_names(names, {"Baltimore": {2019}, "Baltimore County": {2020}}) != ()
+    assert near_names(["17,019", "17019"], {"17,019": {2019}, "17019": {2020}}) != ()
+    assert near_names(["1-1", "11", "1", "2"]) == ()
+
+
+def test_a_code_that_excel_shortened_is_refused(tmp_path: Path) -> None:
+    frame = seasons().astype(object)
+    frame.loc[4, "place"] = "1.70191E+11"
+    with pytest.raises(InputError, match=r"line 6, column place: '1.70191E\+11' is how Excel shows a long code"):
+        table(tmp_path, frame)
+
+
+@pytest.mark.parametrize(("off", "said"), [(1, "one year"), (-1, "one year"), (2, "two years"), (-2, "two years")])
+@pytest.mark.parametrize("digits", [2, 1])
+def test_a_history_of_other_years_is_refused_even_if_it_is_rounded(
+    tmp_path: Path, off: int, said: str, digits: int
+) -> None:
+    known = seasons()[["place", "year", "yield"]]
+    known.assign(year=known.year + off, **{"yield": known["yield"].round(digits)}).to_csv(
+        tmp_path / "h.csv", index=False
+    )
+    seasons().to_csv(tmp_path / "t.csv", index=False)
+    part = '[history]\nfiles = "h.csv"\ncolumn = "yield"\nunit = "t/ha"\n'
+    (tmp_path / "card.toml").write_text(CARD.format(form="wide", keys="", unit="t/ha") + part)
+    with pytest.raises(InputError, match=rf"\[history\] is {said} off"):
+        read(tmp_path / "card.toml")
+
+
+def test_yields_that_hardly_change_are_no_shifted_history(tmp_path: Path) -> None:
+    frame = seasons()
+    frame["yield"] = [5.0 + 0.3 * PLACES.index(p) + 0.1 * (y % 2) for p, y in zip(frame.place, frame.year, strict=True)]
+    frame[["place", "year", "yield"]].to_csv(tmp_path / "h.csv", index=False)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    part = '[history]\nfiles = "h.csv"\ncolumn = "yield"\nunit = "t/ha"\n'
+    (tmp_path / "card.toml").write_text(CARD.format(form="wide", keys="", unit="t/ha") + part)
+    assert len(read(tmp_path / "card.toml")) == 48
+
+
+@pytest.mark.parametrize("sign", ["/", "-"])
+def test_dates_that_can_be_read_two_ways_are_asked_about(tmp_path: Path, sign: str) -> None:
+    frame = dated(lambda year, month: f"05{sign}{month:02}{sign}{year}")
+    with pytest.raises(InputError, match=r'may start with the day or the month: say `date_order = "dmy"` or "mdy"'):
+        table(tmp_path, frame, "long")
+    assert table(tmp_path, frame, "long", 'date_order = "dmy"').observed.all()
+    assert table(tmp_path, dated(lambda year, month: f"25{sign}{month:02}{sign}{year}"), "long").observed.all()
+
+
+def test_one_file_does_not_decide_the_order_of_dates_in_another(tmp_path: Path) -> None:
+    day_first, unclear = dated(lambda year, month: f"25/{month:02}/{year}"), dated(lambda y, m: f"{m:02}/05/{y}")
+    day_first[day_first.year < 2020].to_csv(tmp_path / "t1.csv", index=False)
+    unclear[unclear.year >= 2020].to_csv(tmp_path / "t2.csv", index=False)
+    with pytest.raises(InputError, match=r"t2\.csv, column date: '01/05/2020' may start .*t1\.csv is written as day"):
+        by_card(tmp_path, "long")
+    month_first = dated(lambda year, month: f"{month:02}/25/{year}")
+    month_first[month_first.year >= 2020].to_csv(tmp_path / "t2.csv", index=False)
+    with pytest.raises(InputError, match=r"t2\.csv, column date: its dates start with the month, those of .*t1\.csv"):
+        by_card(tmp_path, "long")
+
+
+@pytest.mark.parametrize("text", ["2019/04/05", "2019.4.5", "2019-04-05", "20190405", "1554465600000", "1.5544656E12",
+                                  "2019-04-05T10:30:00Z"])  # fmt: skip
+def test_days_that_can_be_read_one_way_are_read(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a date"):
+        parse_days(["201904051030"])  # no milliseconds
+    assert [day.isoformat() for day in parse_days([text])] == ["2019-04-05"]
+
+
+def test_milliseconds_of_earth_engine_are_days(tmp_path: Path) -> None:
+    frame = dated(lambda year, month: int(np.datetime64(f"{year}-{month:02}-05", "ms").astype(int)))
+    assert table(tmp_path, frame, "long").observed.all()
