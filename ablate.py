@@ -22,6 +22,7 @@ from PIL.Image import Image
 from cache.contact_sheet import preview
 from cache.storage import CacheError, refuse_unless_cache
 from model.encoders import EncoderError, resolve
+from pipeline.duplicates import refuse_twins
 from pipeline.errors import InputError
 from pipeline.program import run_program
 from pipeline.render import Style
@@ -29,7 +30,6 @@ from pipeline.series import fold_ranges
 from pipeline.sources import read
 from pipeline.splits import EVERY, Fold, SplitChoice, make_folds, resolve_split
 from pipeline.table import SeasonTable
-from pipeline.twins import refuse_twins
 from report.atomic_write import write_whole
 from report.run import commit, hardware
 from stages.command_line import accepts

@@ -29,7 +29,7 @@ from pipeline.program import run_program
 from pipeline.render import Style
 from pipeline.series import series_blocks
 from pipeline.sources import read
-from pipeline.sources.shapes import shapes_of
+from pipeline.sources.geometry import shapes_of
 from pipeline.table import SeasonTable
 from report.atomic_write import refuse_unless_possible
 from report.forecast_files import ENDINGS, by_place, write_table

@@ -32,6 +32,7 @@ from cache.spec import Spec, embedding_spec
 from cache.storage import CacheError, open_storage, refuse_unless_cache
 from cache.workers import MOST_RETRIES, Backend, Pool, leave
 from model.encoders import EncoderError, EngineName, choose, encode, load, resolve
+from pipeline.augmentation import Views, view_tables
 from pipeline.errors import InputError
 from pipeline.program import run_program
 from pipeline.render import Style
@@ -39,7 +40,6 @@ from pipeline.series import SeriesBlock, fold_ranges, fold_variants, outside
 from pipeline.sources import read
 from pipeline.splits import Fold, SplitChoice, make_folds, resolve_split
 from pipeline.table import SeasonTable
-from pipeline.views import Views, view_tables
 from pipeline.windows import Framing, steps_named
 from report.atomic_write import write_whole
 from report.progress import stage_progress

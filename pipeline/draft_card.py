@@ -26,7 +26,7 @@ from pipeline.scaling import snapped
 from pipeline.sources import read
 from pipeline.sources.cybench import cybench_card
 from pipeline.sources.inspect_table import TableLook, inspect_table, usual_marks
-from pipeline.sources.locate import TABLES, kind_of
+from pipeline.sources.locate_files import TABLES, kind_of
 from pipeline.sources.place_column import state_column
 
 ASK = "QUESTION: "

@@ -12,7 +12,7 @@ import tyro
 from pipeline.errors import InputError
 from pipeline.program import run_program
 from pipeline.sources import read
-from pipeline.sources.shapes import shapes_of
+from pipeline.sources.geometry import shapes_of
 from report.atomic_write import refuse_unless_possible
 from report.forecast_files import write_table
 from report.run import RunFolder

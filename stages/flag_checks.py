@@ -8,8 +8,8 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from model.presets import PRESETS
+from pipeline.augmentation import Views
 from pipeline.errors import InputError
-from pipeline.views import Views
 from stages.flags import Arguments, as_record, blocks_named, flag_names, preset_of, schedule_of, tuned_blocks
 
 PARTS = ("vision", "language", "tower", "select", "head", "yields")  # that --freeze may name, the last in stage 3

@@ -18,11 +18,11 @@ from model.presets import PRESETS, LinkName, Preset, PresetName
 from model.training.distributed import DeviceName
 from model.training.optim import Schedule
 from model.training.precision import PrecisionName
+from pipeline.augmentation import Views
 from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.splits import SplitChoice, resolve_split
 from pipeline.table import SeasonTable
-from pipeline.views import Views
 from pipeline.windows import windows
 from stages.fold_data import ControlName
 from stages.yield_learners import LearnerName

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.findings import Finding
-from pipeline.sources.marks import MARKS
+from pipeline.sources.missing_values import MARKS
 from pipeline.sources.place_names import restore_zeros_like
 from pipeline.table import SeasonTable
 

@@ -13,13 +13,13 @@ from model.calibration import LEAST_YEARS
 from model.encoders import EncoderSpec, is_by_path, resolve
 from model.presets import Preset
 from model.vision_finetuning import VisionFinetuning
+from pipeline.augmentation import view_tables
+from pipeline.duplicates import refuse_twins
 from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.sources import read
 from pipeline.splits import Fold, make_folds, thinned
 from pipeline.table import SeasonTable
-from pipeline.twins import refuse_twins
-from pipeline.views import view_tables
 from pipeline.windows import steps_named
 from report.run import RunFolder
 from stages import completion_stage

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.test_pool import work as failing_work
+from tests.test_cache_workers import work as failing_work
 
 import render_cache
 from cache.__main__ import collect

@@ -20,7 +20,7 @@ from pipeline.render import PALETTE, Style, colourise, draw
 from pipeline.scaling import y_ranges
 from pipeline.sources import read
 from pipeline.sources.files_read import files_read
-from pipeline.sources.shapes import Shapes
+from pipeline.sources.geometry import Shapes
 from pipeline.table import SeasonTable, Variate
 from report.data.__main__ import main
 from report.data.charts import charts_of, presence_charts, step_axis, year_axis

@@ -33,7 +33,7 @@ import train
 from model.training.trainer import Trainer
 from model.training.distributed import Processes
 from tests.tasks import completion_task
-from tests.test_processes import SCHEDULE, epochs_of
+from tests.test_distributed import SCHEDULE, epochs_of
 processes = Processes.start("cpu")
 assert processes.size == 2
 task = completion_task(samples=23)

@@ -10,9 +10,9 @@ from safetensors.numpy import load_file
 
 import render_cache
 import train
+from pipeline.duplicates import twins
 from pipeline.sources import read
 from pipeline.splits import make_folds
-from pipeline.twins import twins
 from report.run import RunFolder
 from stages.fold_offset import known_in, rehearsals
 from stages.yield_forecaster import Forecaster

@@ -14,7 +14,7 @@ import predict
 import train
 from pipeline.errors import InputError
 from pipeline.sources import read
-from pipeline.sources.shapes import shapes_of
+from pipeline.sources.geometry import shapes_of
 from report.forecast_files import by_place, geojson
 from report.map import main as map_main
 from tests.conftest import CARD, small_seasons

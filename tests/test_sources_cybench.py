@@ -11,7 +11,7 @@ import pytest
 from model.metrics import nrmse_by_year
 from pipeline.errors import InputError
 from pipeline.sources import read
-from pipeline.sources.shapes import shapes_of
+from pipeline.sources.geometry import shapes_of
 from tests.cybench_folder import PLACES, make_cybench, season, write_rows
 
 ROOT = Path(__file__).resolve().parents[1]

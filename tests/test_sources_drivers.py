@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.augmentation import Views, view_tables
 from pipeline.render import Style
 from pipeline.series import series_blocks
 from pipeline.sources import read
 from pipeline.table import Count, SeasonTable
-from pipeline.views import Views, view_tables
 from tests.test_windows import RANGES, made
 
 RAIN = np.array([[1.0, np.nan, 3.0], [4.0, 5.0, 6.0]])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
-from pipeline.sources import cells, read
+from pipeline.sources import aggregate, read
 from pipeline.sources.calendar import Calendar
 
 PLACES, YEARS, STEPS = ("p1", "p2", "p3", "p4"), (2018, 2019, 2020, 2021), 20
@@ -283,10 +283,10 @@ def test_an_offset_is_added_after_the_scale_in_every_format(tmp_path):
 def test_distinct_pairs_are_those_of_numpy(pairs):
     one, other = (np.array([pair[side] for pair in pairs], np.int64) for side in (0, 1))
     wanted, where = np.unique(one * 50 + other, return_inverse=True)
-    found, index = cells.distinct_pairs(one, other, 50)
+    found, index = aggregate.distinct_pairs(one, other, 50)
     np.testing.assert_array_equal(found, wanted)
     np.testing.assert_array_equal(index, where)
-    shared = cells.in_shared_cells(one, other)
+    shared = aggregate.in_shared_cells(one, other)
     assert shared.tolist() == [pairs.count(pair) > 1 for pair in pairs]
 
 

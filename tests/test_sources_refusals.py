@@ -252,7 +252,7 @@ def test_what_cannot_be_meant_is_refused_in_one_paragraph(
     def build(**_: Any) -> None:
         raise AssertionError("a season table was built")
 
-    monkeypatch.setattr("pipeline.sources.draft.SeasonTable", build)
+    monkeypatch.setattr("pipeline.sources.assemble.SeasonTable", build)
     for name, content in case.files.items():
         write(tmp_path / name, content)
     with pytest.raises(InputError) as caught:

@@ -19,7 +19,7 @@ from pipeline.card import DatasetCard, SourceCard, place_key
 from pipeline.errors import InputError
 from pipeline.sources import csv_text
 from pipeline.sources.csv_format import USUAL, CsvKeys, format_of
-from pipeline.sources.memory import Budget
+from pipeline.sources.memory_budget import Budget
 from pipeline.sources.place_names import normal_names
 from pipeline.sources.place_parts import joined_columns
 

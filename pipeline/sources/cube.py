@@ -18,8 +18,8 @@ from pipeline.sources.csv_text import CATEGORY, MISSING, MISSING_NAMES
 from pipeline.sources.cube_times import refuse_odd_time_units, refuse_timeless
 from pipeline.sources.labels import target_column, year_in_name
 from pipeline.sources.long_table import LongTable
-from pipeline.sources.marks import before_offset, refuse_marks
-from pipeline.sources.memory import Budget
+from pipeline.sources.memory_budget import Budget
+from pipeline.sources.missing_values import before_offset, refuse_marks
 from pipeline.sources.packing import Unpacked, fill_values, unpack, without_fill_values
 from pipeline.sources.place_names import normal_names
 from pipeline.sources.time_zones import zones_of_times

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.findings import Finding
-from pipeline.sources import cells
+from pipeline.sources import aggregate
+from pipeline.sources.aggregate import Index
 from pipeline.sources.calendar import Dates
-from pipeline.sources.cells import Index
 from pipeline.sources.columns import Columns
 from pipeline.sources.counts import counted
 from pipeline.sources.place_names import TWO_OF_ONE_NAME
@@ -23,8 +23,8 @@ def repeated_dates(
     """A count of the rows inside of the season that repeat a place, a date and a variate."""
     within = np.flatnonzero(inside)
     # Two rows of one day share a step: only steps that hold several rows are looked at.
-    shared = within[cells.in_shared_cells(sample[within], step[within])]
-    rows = cells.repeated_rows(seen.measured[shared], sample[shared], dates[shared].astype(np.int64))
+    shared = within[aggregate.in_shared_cells(sample[within], step[within])]
+    rows = aggregate.repeated_rows(seen.measured[shared], sample[shared], dates[shared].astype(np.int64))
     return counted("observation row averaged with an earlier one of its place and date", rows)
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.card import DatasetCard, SourceCard, is_there
-from pipeline.sources.history import history_files
-from pipeline.sources.locate import files_of, locate
+from pipeline.sources.locate_files import files_of, locate
+from pipeline.sources.yield_history import history_files
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pipeline.sources.columns import column_names
 from pipeline.sources.csv_format import CsvFormat, format_of
 from pipeline.sources.csv_text import is_csv, is_gzip
 from pipeline.sources.dates import DateError, parse_days
-from pipeline.sources.marks import Stored, marks_in
+from pipeline.sources.missing_values import Stored, marks_in
 
 MOST_ROWS = 200_000  # are looked at
 LEAST_STEPS = 3  # columns that differ in one number make a band

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.card import DatasetCard, SourceCard
 from pipeline.errors import InputError
 from pipeline.provenance import JoinedSource, KeyCount
-from pipeline.sources.locate import files_of
+from pipeline.sources.locate_files import files_of
 
 NAMES = 3  # of each kind
 YEARS = 10_000

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
-from pipeline.sources import cells
-from pipeline.sources.cells import Index
+from pipeline.sources import aggregate
+from pipeline.sources.aggregate import Index
 from pipeline.sources.place_names import TWO_OF_ONE_NAME
 from pipeline.sources.season_keys import YEARS, Placed, keys_of
 from pipeline.sources.source_rows import Numbers, Observations
@@ -29,7 +29,7 @@ def values_of_seasons(
         known = samples[sample] == at.key[rows]  # a row without any number may be of no sample
         rows, sample = rows[known], sample[known]
         positions = [order[variate.name] for variate in one.source.series]
-        values[:, positions] = cells.mean_in_cells(one.measured[rows], sample, at.step[rows], len(samples), steps)
+        values[:, positions] = aggregate.mean_in_cells(one.measured[rows], sample, at.step[rows], len(samples), steps)
     return values
 
 
@@ -92,10 +92,10 @@ def repeated_rows_of(one: Observations, at: Placed) -> int:
     """How many rows hold a value of a place, date and variate that an earlier row holds already."""
     rows = np.flatnonzero(at.inside)
     place, year = np.divmod(at.key[rows], YEARS)
-    _, sample = cells.distinct_pairs(place, year, YEARS)
-    shared = cells.in_shared_cells(sample, at.step[rows])
+    _, sample = aggregate.distinct_pairs(place, year, YEARS)
+    shared = aggregate.in_shared_cells(sample, at.step[rows])
     rows = rows[shared]
-    return cells.repeated_rows(one.measured[rows], sample[shared], one.dates[rows].astype(np.int64))
+    return aggregate.repeated_rows(one.measured[rows], sample[shared], one.dates[rows].astype(np.int64))
 
 
 def where_of_samples(samples: Index, parts: Sequence[tuple[Index, Callable[[int], str]]]) -> Callable[[int], str]:

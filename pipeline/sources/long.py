@@ -13,25 +13,25 @@ from numpy.typing import NDArray
 
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
-from pipeline.sources import cells
+from pipeline.sources import aggregate
+from pipeline.sources.aggregate import Index
+from pipeline.sources.assemble import TableDraft
 from pipeline.sources.calendar import Calendar, Dates
-from pipeline.sources.cells import Index
 from pipeline.sources.columns import Columns, Text, shifted
 from pipeline.sources.counts import counted
-from pipeline.sources.draft import TableDraft
 from pipeline.sources.duplicate_dates import averaged, repeated_dates
 from pipeline.sources.labels import refuse_bad_names
 from pipeline.sources.long_table import LongTable
-from pipeline.sources.marks import before_offset, refuse_marks
-from pipeline.sources.marks_report import unmatched_marks
-from pipeline.sources.named_years import rows_of_other_seasons
+from pipeline.sources.missing_values import before_offset, refuse_marks
+from pipeline.sources.missing_values_report import unmatched_marks
 from pipeline.sources.place_names import restore_zeros
 from pipeline.sources.place_years import place_years
 from pipeline.sources.row_times import date_counts, dates_of, needed_years, row_years, steps_of_rows
-from pipeline.sources.rows import Length, StoredRows, seasons
 from pipeline.sources.sample_columns import groups_of_samples, sides_of_samples, values_of_samples
 from pipeline.sources.season_length import date_steps, sample_steps, stored_steps
 from pipeline.sources.season_rows import in_season_order, refuse_days_of_the_year
+from pipeline.sources.stored_rows import Length, StoredRows, seasons
+from pipeline.sources.year_check import rows_of_other_seasons
 from pipeline.table import Count
 
 
@@ -78,13 +78,13 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
     repeated = repeated_dates(seen, inside, keys.sample, step, dates)
     return TableDraft(
         values=values,
-        target=cells.one_a_sample(labels, table.target, keys.labelled, keys.names),
+        target=aggregate.one_a_sample(labels, table.target, keys.labelled, keys.names),
         place=keys.place,
         year=keys.year,
         sample_id=keys.names,
-        static=cells.static_of(seen, card.static, keys.sample, keys.names),
+        static=aggregate.static_of(seen, card.static, keys.sample, keys.names),
         incomplete=np.zeros(len(keys.names), bool),
-        where=cells.sample_where(seen, keys.sample, labels, keys.labelled),
+        where=aggregate.sample_where(seen, keys.sample, labels, keys.labelled),
         counts=(*date_counts(card, seen), *_outside(~inside, steps), *counted(moved, elsewhere), *repeated, *levelled),
         assigned=sides_of_samples(card, table, keys.sample, keys.labelled, keys.names),
         group=groups_of_samples(card, table, keys.sample, keys.labelled, keys.names),
@@ -98,18 +98,18 @@ def _by_year_and_step(card: DatasetCard, calendar: Calendar, table: LongTable, s
     step = steps_of_rows(card, seen)
     keys = place_years(card, table, needed_years(card, table, seen), needed_years(card, table, labels))
     assert card.step is not None
-    cells.refuse_repeated_steps(seen, card.step, keys.sample, step, keys.names)
+    aggregate.refuse_repeated_steps(seen, card.step, keys.sample, step, keys.names)
     calendar, step, counted = in_season_order(card, calendar, step, keys.sample, steps)
     stored = stored_steps(calendar, int(step.max()) + 1, steps)
     values, levelled = values_of_samples(card, seen, slice(None), keys.sample, step, len(keys.names), stored)
     rows = StoredRows(
         values=values,
-        target=cells.one_a_sample(labels, table.target, keys.labelled, keys.names),
+        target=aggregate.one_a_sample(labels, table.target, keys.labelled, keys.names),
         place=keys.place,
         year=keys.year,
         sample_id=keys.names,
-        static=cells.static_of(seen, card.static, keys.sample, keys.names),
-        where=cells.sample_where(seen, keys.sample, labels, keys.labelled),
+        static=aggregate.static_of(seen, card.static, keys.sample, keys.names),
+        where=aggregate.sample_where(seen, keys.sample, labels, keys.labelled),
         counts=levelled,
         assigned=sides_of_samples(card, table, keys.sample, keys.labelled, keys.names),
         group=groups_of_samples(card, table, keys.sample, keys.labelled, keys.names),
@@ -137,12 +137,12 @@ def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: i
             step = step % calendar.steps_a_year
         steps = sample_steps(card, calendar, int(step.max()) + 1, steps)
         assert card.step is not None
-        cells.refuse_repeated_steps(seen, card.step, sample, step, names)
+        aggregate.refuse_repeated_steps(seen, card.step, sample, step, names)
     refuse_bad_names(seen, card.place_key)
     place = seen.text[card.place_key]
-    first = cells.first_rows(sample, len(names))
-    cells.refuse_two(seen, "year", year, sample, first, names)
-    cells.refuse_two(seen, "place", place, sample, first, names)
+    first = aggregate.first_rows(sample, len(names))
+    aggregate.refuse_two(seen, "year", year, sample, first, names)
+    aggregate.refuse_two(seen, "place", place, sample, first, names)
     inside = (step >= 0) & (step < steps)
     labelled = sample if labels is seen else _positions(names, labels, card.sample_id)
     places, repaired = restore_zeros(place.names[place.codes[first]], year[first], str(card.path))
@@ -150,13 +150,13 @@ def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: i
     repeated = repeated_dates(seen, inside, sample, step, dates) if dates is not None else ()
     return TableDraft(
         values=values,
-        target=cells.one_a_sample(labels, table.target, labelled, names),
+        target=aggregate.one_a_sample(labels, table.target, labelled, names),
         place=places,
         year=year[first],
         sample_id=names,
-        static=cells.static_of(seen, card.static, sample, names),
+        static=aggregate.static_of(seen, card.static, sample, names),
         incomplete=np.zeros(len(names), bool),
-        where=cells.sample_where(seen, sample, labels, labelled),
+        where=aggregate.sample_where(seen, sample, labels, labelled),
         counts=(*date_counts(card, seen), *_outside(~inside, steps), *repeated, *levelled),
         assigned=sides_of_samples(card, table, sample, labelled, names),
         group=groups_of_samples(card, table, sample, labelled, names),

@@ -11,7 +11,7 @@ from pipeline.findings import Finding
 from pipeline.sources.columns import Columns, Wanted, column_names, csv_keys, joined, load_columns
 from pipeline.sources.dates import refuse_orders_by_file
 from pipeline.sources.labels import target_column, year_in_name
-from pipeline.sources.memory import Budget
+from pipeline.sources.memory_budget import Budget
 from pipeline.sources.places_of_one_name import places_of_one_name
 from pipeline.sources.time_zones import zones_of_texts
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.findings import Finding
 from pipeline.sources.columns import count_marks, without_marks
-from pipeline.sources.marks import Stored
+from pipeline.sources.missing_values import Stored
 
 if TYPE_CHECKING:
     import xarray as xr

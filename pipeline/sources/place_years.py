@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from pipeline.card import DatasetCard
 from pipeline.findings import Finding
-from pipeline.sources import cells
-from pipeline.sources.cells import Index
+from pipeline.sources import aggregate
+from pipeline.sources.aggregate import Index
 from pipeline.sources.columns import merged
 from pipeline.sources.labels import default_ids
 from pipeline.sources.long_table import LongTable
@@ -36,7 +36,7 @@ def place_years(card: DatasetCard, table: LongTable, year: Index, label_year: In
     parts = [(seen, year)] if together else [(seen, year), (labels, label_year)]
     place = merged([columns.text[card.place_key] for columns, _ in parts])
     # One whole number for a (place, year): years have four digits.
-    distinct, index = cells.distinct_pairs(place.codes, np.concatenate([years for _, years in parts]), 10_000)
+    distinct, index = aggregate.distinct_pairs(place.codes, np.concatenate([years for _, years in parts]), 10_000)
     names, years = np.asarray(place.names[distinct // 10_000], np.str_), distinct % 10_000
     names, repaired = restore_zeros(names, years, str(card.path))
     if repaired:

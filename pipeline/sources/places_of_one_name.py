@@ -14,7 +14,7 @@ from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.sources.columns import Columns, Wanted, column_names, joined, load_columns
 from pipeline.sources.csv_format import USUAL, CsvKeys
-from pipeline.sources.memory import Budget
+from pipeline.sources.memory_budget import Budget
 from pipeline.sources.place_column import state_column
 from pipeline.sources.place_names import both_columns
 

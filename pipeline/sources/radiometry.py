@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
-from pipeline.sources.cells import Index
+from pipeline.sources.aggregate import Index
 from pipeline.sources.columns import Text
 from pipeline.table import Count
 

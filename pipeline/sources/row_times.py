@@ -6,8 +6,8 @@ import numpy as np
 
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
+from pipeline.sources.aggregate import Index
 from pipeline.sources.calendar import Dates
-from pipeline.sources.cells import Index
 from pipeline.sources.columns import Columns
 from pipeline.sources.counts import counted
 from pipeline.sources.dates import NAMES, DateError, order_of, parse_days

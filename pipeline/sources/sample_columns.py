@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
-from pipeline.sources import cells
-from pipeline.sources.cells import Index
+from pipeline.sources import aggregate
+from pipeline.sources.aggregate import Index
 from pipeline.sources.columns import Columns, Text, filled
 from pipeline.sources.labels import refuse_empty
 from pipeline.sources.long_table import LongTable
 from pipeline.sources.radiometry import Level
-from pipeline.sources.sides import side_a_sample
+from pipeline.sources.split_column import side_a_sample
 from pipeline.table import Count
 
 
@@ -37,7 +37,7 @@ def values_of_samples(
         rows = np.arange(len(seen))[inside]
         within = Text(group.names, group.codes[inside])
         measured, counts = level.apply(measured, within, step, sample, lambda at: seen.where(int(rows[at])))
-    return cells.mean_in_cells(measured, sample, step, n, steps), counts
+    return aggregate.mean_in_cells(measured, sample, step, n, steps), counts
 
 
 def sides_of_samples(
@@ -63,7 +63,7 @@ def groups_of_samples(
         if column in columns.text:
             found = np.full(len(names), "", columns.text[column].names.dtype)
             said = np.flatnonzero(columns.text[column].codes >= 0)
-            first = cells.first_rows(index[said], len(names))
+            first = aggregate.first_rows(index[said], len(names))
             texts = filled(columns.text[column])[said]
             found[first >= 0] = texts[first[first >= 0]]
             if (other := np.flatnonzero(texts != found[index[said]])).size:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
+from pipeline.sources.aggregate import Index
 from pipeline.sources.calendar import Calendar, Dates
-from pipeline.sources.cells import Index
 from pipeline.sources.crop_calendar import CropCalendar, PlaceSeasons, steps_of
 from pipeline.sources.source_rows import Observations
 

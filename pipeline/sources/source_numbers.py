@@ -8,8 +8,8 @@ from pipeline.card import DatasetCard, SourceCard, is_there, place_key
 from pipeline.sources.columns import Text, Wanted, column_names, csv_keys, filled, joined, load_columns
 from pipeline.sources.crop_calendar import CropCalendar
 from pipeline.sources.labels import refuse_bad_names, without_nameless, years_of
-from pipeline.sources.locate import files_of
-from pipeline.sources.memory import Budget
+from pipeline.sources.locate_files import files_of
+from pipeline.sources.memory_budget import Budget
 from pipeline.sources.source_rows import Numbers
 
 

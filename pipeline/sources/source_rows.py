@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from pipeline.card import SourceCard
 from pipeline.findings import Finding
+from pipeline.sources.aggregate import Index
 from pipeline.sources.calendar import Dates
-from pipeline.sources.cells import Index
 from pipeline.sources.columns import Text
 from pipeline.sources.join_names import PlacesOfSource
 from pipeline.table import Count

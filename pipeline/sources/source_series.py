@@ -17,10 +17,10 @@ from pipeline.sources.calendar import Calendar
 from pipeline.sources.columns import Text, csv_keys, shifted
 from pipeline.sources.cube import load_cube
 from pipeline.sources.labels import refuse_bad_names
-from pipeline.sources.locate import files_of
+from pipeline.sources.locate_files import files_of
 from pipeline.sources.long_table import load_long
-from pipeline.sources.marks import before_offset, refuse_marks
-from pipeline.sources.memory import Budget
+from pipeline.sources.memory_budget import Budget
+from pipeline.sources.missing_values import before_offset, refuse_marks
 from pipeline.sources.row_times import date_counts, dates_of, needed_years, steps_of_rows
 from pipeline.sources.season_rows import refuse_days_of_the_year
 from pipeline.sources.source_rows import Observations

@@ -38,13 +38,13 @@ from pipeline.sources.labels import (
     year_in_name,
     years_of,
 )
-from pipeline.sources.marks import before_offset, refuse_marks
-from pipeline.sources.memory import Budget
+from pipeline.sources.memory_budget import Budget
+from pipeline.sources.missing_values import before_offset, refuse_marks
 from pipeline.sources.place_column import advice_on_one_name
 from pipeline.sources.place_names import restore_zeros
 from pipeline.sources.radiometry import Level
-from pipeline.sources.rows import StoredRows
-from pipeline.sources.sides import named, sides_of
+from pipeline.sources.split_column import named, sides_of
+from pipeline.sources.stored_rows import StoredRows
 from pipeline.table import Count
 
 

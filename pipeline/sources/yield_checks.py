@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.findings import Finding
-from pipeline.sources.marks import Stored, marks_in
+from pipeline.sources.missing_values import Stored, marks_in
 
 Floats = NDArray[np.float64]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pipeline.duplicates import refuse_twins
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.provenance import JoinedSource
 from pipeline.scaling import snapped
 from pipeline.splits import Fold, SplitChoice, make_folds, resolve_split
 from pipeline.table import SeasonTable
-from pipeline.twins import refuse_twins
 from report.data.plots import Range
 from report.data.yields import Copy
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.sources.shapes import Shapes
+from pipeline.sources.geometry import Shapes
 from pipeline.table import SeasonTable
 from report.data.series import evenly
 

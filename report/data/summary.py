@@ -11,8 +11,8 @@ from pipeline.errors import InputError
 from pipeline.findings import Finding, by_severity
 from pipeline.render import Style
 from pipeline.sources.files_read import FileRead, files_read
-from pipeline.sources.locate import locate
-from pipeline.sources.shapes import shapes_of
+from pipeline.sources.geometry import shapes_of
+from pipeline.sources.locate_files import locate
 from pipeline.splits import Fold, SplitChoice
 from pipeline.table import SeasonTable
 from pipeline.windows import Framing

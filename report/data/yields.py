@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.duplicates import twins
 from pipeline.table import SeasonTable
-from pipeline.twins import twins
 from report.data.series import Spread, evenly, spreads
 
 FENCE = 1.5  # interquartile ranges beyond the quartiles of its year, from which on a yield is an outlier (Tukey)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.findings import Finding
+from pipeline.sources.assemble import TableDraft
 from pipeline.sources.calendar import YEAR_DAYS, Calendar
-from pipeline.sources.draft import TableDraft
 from pipeline.sources.place_names import TWO_OF_ONE_NAME
 from pipeline.table import Count
 

@@ -18,12 +18,12 @@ from pipeline.card import DatasetCard, SourceCard, is_there, place_key
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.provenance import JoinedSource
+from pipeline.sources.aggregate import Index
+from pipeline.sources.assemble import TableDraft
 from pipeline.sources.calendar import Calendar
-from pipeline.sources.cells import Index
 from pipeline.sources.columns import Wanted, csv_keys, joined, load_columns, merged
 from pipeline.sources.crop_calendar import CropCalendar
 from pipeline.sources.csv_format import format_notes
-from pipeline.sources.draft import TableDraft
 from pipeline.sources.duplicate_dates import averaged
 from pipeline.sources.join_names import spelled_alike
 from pipeline.sources.join_report import Part, join_report
@@ -36,9 +36,9 @@ from pipeline.sources.join_samples import (
     where_of_samples,
 )
 from pipeline.sources.labels import default_ids, refuse_bad_names
-from pipeline.sources.locate import files_of
-from pipeline.sources.marks_report import unmatched_marks
-from pipeline.sources.memory import Budget
+from pipeline.sources.locate_files import files_of
+from pipeline.sources.memory_budget import Budget
+from pipeline.sources.missing_values_report import unmatched_marks
 from pipeline.sources.place_names import restore_zeros_like
 from pipeline.sources.season_keys import (
     YEARS,

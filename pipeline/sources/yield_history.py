@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from pipeline.card import DatasetCard, ExcludeCard, place_key
 from pipeline.errors import InputError
 from pipeline.findings import Finding
+from pipeline.sources.assemble import excluded
 from pipeline.sources.columns import Wanted, csv_keys, joined, load_columns
-from pipeline.sources.draft import excluded
 from pipeline.sources.labels import refuse_bad_names, years_of
-from pipeline.sources.locate import files_of
-from pipeline.sources.memory import Budget
+from pipeline.sources.locate_files import files_of
+from pipeline.sources.memory_budget import Budget
 from pipeline.sources.place_names import TWO_OF_ONE_NAME, restore_zeros, restore_zeros_like
 from pipeline.sources.yield_checks import Yields, check_yields
 from pipeline.table import Count, YieldHistory

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.sources.cells import Index
+from pipeline.sources.aggregate import Index
 from pipeline.sources.columns import Columns, Text
 from pipeline.table import SIDES
 

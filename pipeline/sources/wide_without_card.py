@@ -13,7 +13,7 @@ from pipeline.sources.calendar import likely_meaning
 from pipeline.sources.columns import column_names
 from pipeline.sources.dates_in_header import refuse_dates_in_header
 from pipeline.sources.labels import refuse_odd_year, year_in_name
-from pipeline.sources.memory import Budget
+from pipeline.sources.memory_budget import Budget
 from pipeline.sources.place_column import place_column
 from pipeline.sources.wide import WideFile, add_step, equal_steps, refuse_other_steps
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
+from pipeline.sources.aggregate import Index
 from pipeline.sources.calendar import Calendar, Dates
-from pipeline.sources.cells import Index
 from pipeline.sources.columns import Columns
 
 

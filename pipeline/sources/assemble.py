@@ -13,8 +13,8 @@ from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.provenance import JoinedSource
 from pipeline.sources.columns import Columns, as_measured
-from pipeline.sources.marks import VERY_FAR, Stored, refuse_marks
 from pipeline.sources.median_yield import refuse_large_median, tiny_yields
+from pipeline.sources.missing_values import VERY_FAR, Stored, refuse_marks
 from pipeline.sources.place_names import TWO_OF_ONE_NAME, normal_name
 from pipeline.sources.place_parts import joined_name
 from pipeline.sources.place_report import report_places
