@@ -436,7 +436,7 @@ def test_a_tuned_tower_without_the_weights_it_was_tuned_from_says_where_to_name_
     vectors = [load(one, "torch").encode(ink, rgb) for one in (mine, spec)]
     assert np.abs(vectors[0] - vectors[1]).max() > 0.1
     where.rename(tmp_path / "elsewhere")
-    with pytest.raises(EncoderError, match=r'which is not to be had.*write so under "base"'):
+    with pytest.raises(EncoderError, match=r'which is not available.*write their new path under "base"'):
         resolve(f"tuned:{tmp_path}")
     shutil.copytree(tmp_path / "elsewhere", where)
     write_clip(tmp_path / "other", seed=2)
