@@ -200,7 +200,7 @@ def _joined(tensors: Sequence[Tensor | None]) -> Tensor | None:
     return torch.cat(known) if known else None
 
 
-def seen_through(
+def cut_window(
     values: NDArray[np.float64],
     observed: NDArray[np.bool_],
     frame: tuple[int, int, int],

@@ -116,7 +116,7 @@ class VisionTask(SeasonTask):
         return {"score": metrics["completion"], **metrics}
 
 
-def train_seeing(
+def train_with_tower(
     config: TimesCLIPConfig, train: SeasonRows, valid: Tensor, trainer: Trainer, phase: str, seeing: VisionFinetuning
 ) -> tuple[TimesCLIP, Fit]:
     """`train_completion` with the tower of `seeing`. Afterwards the tower has the weights of the best epoch.

@@ -164,7 +164,7 @@ def test_another_matrix_refuses_the_folder(tmp_path):
     with pytest.raises(InputError, match="with split place; this one has forward"):
         claim(out, {"data": "a", "split": "forward", "epochs": None})
     (tmp_path / "x").write_text("")
-    with pytest.raises(InputError, match="is no matrix"):
+    with pytest.raises(InputError, match="is not a matrix"):
         claim(tmp_path, {})
 
 
