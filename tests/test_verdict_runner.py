@@ -149,7 +149,7 @@ def test_sigterm_ends_the_processes_and_says_how_to_go_on(tmp_path):
     message = matrix.communicate(timeout=30)[1]
     assert time.monotonic() - began < 20
     assert matrix.returncode == 143
-    assert "The same command goes on" in message
+    assert "The same command resumes" in message
     pid = int((folder / "stage1" / "pid").read_text())
     until = time.monotonic() + 10
     while os.path.exists(f"/proc/{pid}") and time.monotonic() < until:
