@@ -1,10 +1,12 @@
-"""Does vision pay on your data? Every arm on the same rows, statistics over what was held out, one sentence, one page.
+"""Do pictures improve the yield forecast on your data? Trains every arm on the same rows and compares them.
+
+The result is one sentence and one page, from statistics over held-out years or places.
 
     python ablate.py --data my_card.toml --seeds 5 --split leave-year-out
-    python ablate.py --data my_card.toml --arms controls augmentation     these, beside the two that decide
-    python ablate.py --dry-run                                            what would be run, and what is left out
+    python ablate.py --data my_card.toml --arms controls augmentation     these arms, and the two that decide
+        python ablate.py --dry-run                                            print what would run, and what is left out
 
-Stop it whenever you like and run it again: finished runs are taken, stopped ones go on. docs/verdict.md has the rule.
+It can be stopped and run again at any time: finished runs are used, stopped ones resume. docs/verdict.md has the rule.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from report.atomic_write import write_whole
 from report.run import commit, hardware
 from stages.command_line import accepts
 from verdict.arms import ARMS, WITH, Arm, Flags, choose, encoder_arm, lacking, render_flags
-from verdict.dask_runner import run_elsewhere
+from verdict.dask_runner import run_on_dask
 from verdict.page import Contents, page
 from verdict.render_costs import prices
 from verdict.render_costs import render as render_once
@@ -49,45 +51,45 @@ from verdict.results import (
     record_of,
     verdict_of,
 )
-from verdict.runner import Failure, Job, Runner, claim, maps_plan, plan, refuse_another, slug
+from verdict.runner import Failure, Job, Runner, claim, maps_plan, plan, require_same_matrix, slug
 from verdict.statistics import DRAWS
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Train every arm with every seed, compare, and say whether vision pays."""
+    """Train every arm with every seed, compare them, and decide whether pictures pay."""
 
     data: str = "demo/card.toml"
     """Dataset card, data file, folder or glob."""
     cache: str = "image_cache"
-    """The cache; what is missing in it is rendered first."""
+    """The cache; missing pictures are rendered into it first."""
     split: SplitChoice = "auto"
-    """How rows are held out; auto: forward if the table has three years or more, else by places.
-    More held-out years or places make smaller differences visible."""
+    """How rows are held out; auto: forward if the table has three years or more, else by place. More held-out years or
+    places make smaller differences detectable."""
     folds: str | None = None
-    """Only these folds of the split, as in 2021,2022; all by default: of forward, each year with two before it."""
+    """Only these folds of the split, as in 2021,2022; by default all; with forward, each year after the first two."""
     year: int | None = None
-    """Label year, where a table without a card does not tell it."""
+    """Label year, if a table without a card does not contain it."""
     seeds: int = 5
-    """Runs of each arm."""
+    """Runs per arm."""
     arms: tuple[str, ...] = ()
-    """Arms or groups of arms to run, beside timesclip and language-only; all by default."""
+    """Arms or groups of arms to run, in addition to timesclip and language-only; by default all."""
     encoder: str = "auto"
-    """The encoder of every arm that names none: as for render_cache.py."""
+    """The encoder of every arm that names none; see render_cache.py."""
     encoders: tuple[str, ...] = ()
-    """Further encoders to compare, an arm each."""
+    """Further encoders to compare, one arm each."""
     epochs: int | None = None
-    """Most epochs of both stages; what train.py takes by default."""
+    """Maximum number of epochs of both stages; by default that of train.py."""
     workers: int = 1
-    """Runs side by side; they share the cores."""
+    """Runs side by side, which share the cores."""
     scheduler: str | None = None
-    """Address of a Dask scheduler (tcp://host:8786) on whose workers the runs are made; they see this folder, too."""
+    """Address of a Dask scheduler (tcp://host:8786) whose workers make the runs; they need access to this folder."""
     out: Path | None = None
-    """The folder of the matrix; runs/verdict-<data>-<split> by default."""
+    """The folder of the matrix; by default runs/verdict-<data>-<split>."""
     draws: int = DRAWS
     """Draws of the bootstrap."""
     dry_run: bool = False
-    """Print the arms, the questions and what is left out, and touch nothing."""
+    """Print the arms, their questions and what is left out, and change nothing."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,13 +102,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ),
         refused=(EncoderError,),
         failed=(CacheError,),
-        after_stop="The same command goes on where it was.",
+        after_stop="The same command resumes it.",
     )
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """What is to be run, and what cannot be."""
+    """The plan: what to run, and which arms are left out."""
 
     table: SeasonTable
     folds: tuple[Fold, ...]
@@ -120,7 +122,7 @@ class Matrix:
 
 
 def ablate(args: Arguments, command: str) -> int:
-    """Plan, render, run, compare, write: the whole program."""
+    """The whole program: plan, render, run, compare, write."""
     table = read(args.data, year=args.year)
     split, why = resolve_split(args.split, table, by_years="forward")
     if why:
@@ -128,7 +130,7 @@ def ablate(args: Arguments, command: str) -> int:
     args = replace(args, split=split)
     matrix = prepare(args, table)
     if args.dry_run:
-        refuse_another(matrix.out, matrix.shared)
+        require_same_matrix(matrix.out, matrix.shared)
         describe(matrix)
         return 0
     claim(matrix.out, matrix.shared)
@@ -139,29 +141,29 @@ def ablate(args: Arguments, command: str) -> int:
     if args.scheduler is None:
         failures = Runner().run_all(matrix.jobs, args.workers)
     else:
-        failures = run_elsewhere(matrix.jobs, args.scheduler)
+        failures = run_on_dask(matrix.jobs, args.scheduler)
     outcomes = collect(matrix.jobs, "place" if args.split == "place" else "year")
     conclude(args, matrix, outcomes, failures, command)
     return 1 if failures else 0
 
 
 def prepare(args: Arguments, table: SeasonTable | None = None) -> Matrix:
-    """Everything that can be refused is refused here, with the split settled. Writes nothing."""
+    """Plan the matrix, with the split settled, and raise for all invalid input. Writes nothing."""
     for name, least in (("seeds", 1), ("workers", 1), ("draws", 1000)):
         if getattr(args, name) < least:
             raise InputError(f"--{name} is {getattr(args, name)}; at least {least} is needed.")
     if args.epochs is not None and args.epochs < 1:
         raise InputError(f"--epochs is {args.epochs}; at least 1 is needed.")
     if args.scheduler is not None and args.workers != 1:
-        raise InputError("--workers counts runs on this machine, --scheduler has workers of its own. Leave one out.")
+        raise InputError("--workers counts runs on this machine, but --scheduler has its own workers. Leave one out.")
     if args.split == "random":
         raise InputError(
-            "--split random holds out rows, not years or places: rows of one year and place are on both sides, and no "
-            "honest interval can be had. Use --split forward, leave-year-out or place."
+            "--split random holds out rows, not years or places. Rows of one year and place are then in training and "
+            "test, and no honest interval is available. Use --split forward, leave-year-out or place."
         )
     refuse_unless_cache(args.cache)
     table = read(args.data, year=args.year) if table is None else table
-    assert args.split != "auto"  # settled
+    assert args.split != "auto"  # `resolve_split` has replaced it
     folds = make_folds(
         table.year, table.place, table.sample_id, args.split, chosen=args.folds or EVERY, group=table.group
     )
@@ -181,15 +183,15 @@ def prepare(args: Arguments, table: SeasonTable | None = None) -> Matrix:
     jobs = plan(out, arms, seeds, (*where, *how), encoder.label) + maps_plan(out, seeds, where, encoder.label)
     names = {spec.label: spec.name for spec in (encoder, *others)}
     return Matrix(
-        table,
-        folds,
-        out,
-        encoder.label,
-        arms,
-        {name: why for name, why in missing.items() if why},
-        jobs,
-        renders(args, arms, names, encoder.label),
-        {
+        table=table,
+        folds=folds,
+        out=out,
+        encoder=encoder.label,
+        arms=arms,
+        left_out={name: why for name, why in missing.items() if why},
+        jobs=jobs,
+        renders=renders(args, arms, names, encoder.label),
+        shared={
             "data": f"{table.name} {table.fingerprint()}",
             "split": args.split,
             "folds": ",".join(fold.name for fold in folds),
@@ -200,11 +202,11 @@ def prepare(args: Arguments, table: SeasonTable | None = None) -> Matrix:
 
 
 def renders(args: Arguments, arms: Sequence[Arm], names: dict[str, str], encoder: str) -> list[tuple[str, Flags]]:
-    """Every kind of pictures of the arms and a command that makes it; names: of encoders, by their labels."""
+    """Every kind of pictures of the arms, with a command that renders it. names: name of each encoder by its label."""
     where: Flags = ("--data", args.data, "--cache", args.cache, "--split", args.split)
     where += ("--folds", args.folds or EVERY, "--workers", "2")
     where += ("--year", str(args.year)) if args.year else ()
-    seeds = range(args.seeds) if args.split == "place" else range(1)  # whose folds set y-ranges
+    seeds = range(args.seeds) if args.split == "place" else range(1)  # the seed of the folds, which determine y-ranges
     commands = []
     for flags in dict.fromkeys(render_flags(arm, encoder) for arm in arms):
         named = tuple(names.get(flag, flag) for flag in flags)
@@ -213,7 +215,7 @@ def renders(args: Arguments, arms: Sequence[Arm], names: dict[str, str], encoder
 
 
 def describe(matrix: Matrix) -> None:
-    """What would be done."""
+    """Print what would run."""
     for arm in matrix.arms:
         print(f"{arm.group:14s} {arm.name:24s} {arm.question}  {' '.join((*arm.flags, *arm.second))}")
     for name, why in matrix.left_out.items():
@@ -224,7 +226,7 @@ def describe(matrix: Matrix) -> None:
 
 
 def render(cache: str, matrix: Matrix) -> int:
-    """Draw and embed what is missing, once for all arms; returns the first exit code that is not 0."""
+    """Draw and embed the missing pictures, once for all arms. Returns the first exit code that is not 0."""
     for kind, command in matrix.renders:
         if code := render_once(command, kind, cache, matrix.out):
             return code
@@ -234,14 +236,16 @@ def render(cache: str, matrix: Matrix) -> int:
 def conclude(
     args: Arguments, matrix: Matrix, outcomes: MatrixResults, failures: Sequence[Failure], command: str
 ) -> None:
-    """Compare, judge, write verdict.json and verdict.html, print the sentence."""
+    """Compare, decide, write verdict.json and verdict.html, print the sentence."""
     comparisons = compare_all(outcomes, args.draws)
     samples = len(matrix.table)
-    sees = [arm for arm in matrix.arms if arm.name in outcomes.said and outcomes.results[arm.name][0]["encoder"]]
-    kinds = {arm.name: " ".join(render_flags(arm, matrix.encoder)) for arm in sees}
+    with_pictures = [
+        arm for arm in matrix.arms if arm.name in outcomes.arms and outcomes.results[arm.name][0]["encoder"]
+    ]
+    kinds = {arm.name: " ".join(render_flags(arm, matrix.encoder)) for arm in with_pictures}
     rendering = prices(matrix.out, kinds, args.cache, samples)
     verdict = verdict_of(comparisons, rendering[WITH].per_thousand, outcomes.held)
-    costs = {arm.name: cost(matrix.jobs, arm.name) for arm in matrix.arms if arm.name in outcomes.said}
+    costs = {arm.name: cost(matrix.jobs, arm.name) for arm in matrix.arms if arm.name in outcomes.arms}
     broken = [f"{f.job.arm}, seed {f.job.seed}, {f.step.name}: exit {f.code}, {f.line}" for f in failures]
     results = [result for of_arm in outcomes.results.values() for result in of_arm]
     contents = Contents(
@@ -275,7 +279,7 @@ def conclude(
             "because": verdict.because,
             "held_out": outcomes.held,
             "evidence": evidence(outcomes),
-            "arms": {name: record_of(outcomes, name) for name in outcomes.said},
+            "arms": {name: record_of(outcomes, name) for name in outcomes.arms},
             "costs": costs,
             "rendering": {name: asdict(price) for name, price in rendering.items()},
             "left_out": matrix.left_out,
@@ -294,18 +298,18 @@ def conclude(
 
 
 def evidence_facts(outcomes: MatrixResults) -> dict[str, str]:
-    """For the page: what the Gaussian process says of the pictures' kernels."""
-    found = evidence(outcomes)
-    if not found:
+    """For the page: the Gaussian process's evidence for the pictures' kernels."""
+    gp = evidence(outcomes)
+    if not gp:
         return {}
     return {
-        "evidence of the Gaussian process": f"{found['gain']:+.1f} (log, mean over folds) with the pictures' kernels; "
-        f"they have {found['share']:.0%} of the anomaly's variance"
+        "evidence of the Gaussian process": f"{gp['gain']:+.1f} (log, mean over folds) with the pictures' kernels; "
+        f"they explain {gp['share']:.0%} of the anomaly's variance"
     }
 
 
 def sheets(matrix: Matrix) -> dict[str, Image]:
-    """The plots of two samples in every y-range that an arm sees."""
+    """The plots of two samples in every y-range of the arms."""
     ranges = fold_ranges(matrix.table, matrix.folds[0])
     drawn = dict.fromkeys(arm.value("--style.y-range", "fixed") for arm in matrix.arms)
     return {
@@ -315,7 +319,7 @@ def sheets(matrix: Matrix) -> dict[str, Image]:
 
 
 def commands(matrix: Matrix) -> list[str]:
-    """Every command that the matrix runs, as it is typed."""
+    """Every command of the matrix, as a user would type it."""
     every = [*(one for _, one in matrix.renders), *(step.command for job in matrix.jobs for step in job.steps)]
     return [shlex.join(("python", *command)) for command in every]
 

@@ -1,10 +1,10 @@
-"""Why a run forecasts what it does: what its forecasts follow, by step, by variate and by sample.
+"""Explain a run's forecasts: the change of each forecast if steps, variates or drivers are hidden.
 
     python explain.py --run runs/x                          test rows of a stage-2 or stage-3 run, with its own data
     python explain.py --run runs/x --samples "field3|2022"  with charts of these samples
-    python explain.py --run runs/x --pictures               steps vanish from the plots, too: drawn and embedded again
+    python explain.py --run runs/x --pictures               hide steps in the plots too: draws and embeds them again
 
-Hides steps, variates and drivers from the model in turn and writes how far each forecast moves: occlusion.csv (means),
+Hides steps, variates and drivers from the model in turn and writes the change of each forecast: occlusion.csv (means),
 samples.csv (every test sample), selection.csv (variate-selection weights) and explain.html.
 """
 
@@ -38,7 +38,7 @@ from stages.fold_offset import Rows
 from stages.occlusion import HideName, Occlusion, Vectors, donors, effects, occlusions, selection, summary
 from stages.tuned_encoder import encoder_for
 
-LEAST_CHANGE = 0.0005  # t/ha: what is printed as 0.000
+LEAST_CHANGE = 0.0005  # t/ha; smaller changes print as 0.000
 
 
 @dataclass(frozen=True)
@@ -48,25 +48,25 @@ class Arguments:
     run: Path
     """A complete run folder of stage 2 or 3."""
     data: str | None = None
-    """The run's data, where it has moved; the card or file that the run names by default."""
+    """The run's data, if it has moved; by default the card or file recorded in the run."""
     out: Path | None = None
-    """The folder to write to; explain/ in the run folder by default. Files of an earlier run in it are replaced."""
+    """The folder to write to; by default explain/ in the run folder. Files of an earlier call are replaced."""
     width: int = 3
-    """Steps that are hidden at a time."""
+    """Steps to hide at a time."""
     hide: HideName = "exchanged"
-    """What stands in for what is hidden: that of other samples (exchanged), or nothing (unobserved)."""
+    """Replacement of hidden values: those of other samples (exchanged), or none (unobserved)."""
     samples: str | None = None
-    """Sample ids whose own charts are drawn, with commas between."""
+    """Ids of samples that get their own charts, separated by commas."""
     pictures: bool = False
-    """Hide steps from the plots, too: draws and embeds the test seasons once more for each stretch of steps."""
+    """Hide steps in the plots too: draws and embeds the test seasons again for each block of steps."""
     cache: str | None = None
-    """The cache folder; the run's by default."""
+    """The cache folder; by default the run's."""
     encoder: str | None = None
-    """Where the run's encoder is, when its weights are in a file or folder of your own."""
+    """Path of the run's encoder, if its weights are in a file or folder of your own."""
     workers: int = 2
-    """Drawing processes."""
+    """Number of drawing processes."""
     memory_gb: float | None = None
-    """Refuse a table that needs more memory than this; 60 % of what is free by default."""
+    """Largest memory in GB that a table may need; 60 % of the free memory by default."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,12 +80,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def explain(args: Arguments) -> int:
-    """Open the run, find its test rows, hide, forecast again, write: the whole program."""
+    """The whole program: open the run, find its test rows, hide, forecast again, write."""
     run, out = RunFolder.open(args.run), args.out or args.run / "explain"
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file; name a folder.")
     result, config = run.read_json("result.json"), run.read_json("config.json")
-    refuse_uninformative(args, result)
+    require_informative(args, result)
     table = read(args.data or config["data"], year=config["year"], memory_gb=args.memory_gb)
     if table.fingerprint() != result["data_fingerprint"]:
         raise InputError(f"{args.data or config['data']} is not the data of {args.run}: their fingerprints differ. "
@@ -105,7 +105,7 @@ def explain(args: Arguments) -> int:
         write_whole(out / "selection.csv", lambda path: drawn_on.to_csv(path, index_label="variate"))
     page = explain_page(result, means, changes, drawn_on, samples, note(args, result))
     write_whole(out / "explain.html", lambda path: path.write_text(page))
-    for kind, what in (("variate", "variate"), ("driver", "driver"), ("steps", "stretch of steps")):
+    for kind, what in (("variate", "variate"), ("driver", "driver"), ("steps", "block of steps")):
         if len(of := means[means["kind"] == kind]):
             most = of.loc[of["mean_abs_change"].idxmax()]
             if most["mean_abs_change"] < LEAST_CHANGE:
@@ -116,20 +116,20 @@ def explain(args: Arguments) -> int:
     return 0
 
 
-def refuse_uninformative(args: Arguments, result: Mapping[str, Any]) -> None:
-    """Raises InputError where the run has no forecasts, or hiding numbers would change nothing."""
+def require_informative(args: Arguments, result: Mapping[str, Any]) -> None:
+    """Raise InputError if the run has no forecasts, or if hiding numbers would change nothing."""
     if result["stage"] < 2:
         raise InputError(f"{args.run} is a stage-1 run; forecasts come from `python train.py --stage 2`.")
     if not 1 <= args.width <= result["seasons"]["steps"]:
         raise InputError(f"--width is {args.width}; it must be 1 to the season's {result['seasons']['steps']} steps.")
     if not result["parts"]["use_language"] and not args.pictures:
-        raise InputError(f"{args.run} reads pictures alone, so that steps must be hidden from them: add --pictures.")
+        raise InputError(f"{args.run} reads pictures only, so steps must be hidden in them. Add --pictures.")
     if args.pictures and not result["cache_spec"]:
         raise InputError(f"--pictures: {args.run} reads no pictures. Leave it out.")
 
 
 def note(args: Arguments, result: Mapping[str, Any]) -> str:
-    """What is hidden from what, and what stands there instead."""
+    """One sentence: where values are hidden, and their replacement."""
     instead = "is unobserved instead" if args.hide == "unobserved" else "is that of other samples instead"
     if args.pictures:
         return f"What is hidden from numbers and pictures {instead}."
@@ -139,22 +139,24 @@ def note(args: Arguments, result: Mapping[str, Any]) -> str:
 
 def tested(run: RunFolder, table: SeasonTable) -> dict[str, Rows]:
     """The positions of each fold's test samples."""
-    kept = run.read_predictions().query("split == 'test'")
+    test_rows = run.read_predictions().query("split == 'test'")
     at = {name: position for position, name in enumerate(table.sample_id.tolist())}
     return {
         str(fold): np.array([at[name] for name in part["sample_id"]], np.int64)
-        for fold, part in kept.groupby("fold", sort=False)
+        for fold, part in test_rows.groupby("fold", sort=False)
     }
 
 
 def chosen(names: str | None, table: SeasonTable, rows: Mapping[str, Rows]) -> list[str]:
-    """The samples that --samples names. Raises InputError for one that is no test sample of the run."""
-    there = set(table.sample_id[np.concatenate(list(rows.values()))].tolist())
+    """The samples that --samples names. Raises InputError for one that is not a test sample of the run."""
+    test_samples = set(table.sample_id[np.concatenate(list(rows.values()))].tolist())
     wanted = [] if names is None else [name.strip() for name in names.split(",")]
     for name in wanted:
-        if name not in there:
-            some = ", ".join(sorted(there)[:3])
-            raise InputError(f"--samples names {name!r}, which is no test sample of this run; those are {some}, ...")
+        if name not in test_samples:
+            some = ", ".join(sorted(test_samples)[:3])
+            raise InputError(
+                f"--samples names {name!r}, which is not a test sample of this run. Test samples are {some}, ..."
+            )
     return wanted
 
 
@@ -167,7 +169,7 @@ def pictures_of(
     rows: Mapping[str, Rows],
     hiding: Sequence[Occlusion],
 ) -> Vectors:
-    """Where the vectors of a table come from, once the cache holds all that will be asked for."""
+    """A function that returns the embeddings of a table, after filling the cache with all that will be needed."""
     style, fitted, root = Style(**result["style"]), run.read_json("fitted.json"), args.cache or config["cache"]
     refuse_unless_cache(root)
     framing = next(iter(fitted.values()))["framing"]
@@ -175,9 +177,9 @@ def pictures_of(
     for fold, index in rows.items():
         whole = table.rows(index)
         stand_in = donors(table, index, args.hide) if args.pictures else []
-        looked_at = [whole, *(one.hide(whole, donor) for donor in stand_in for one in hiding)]
+        needed = [whole, *(one.hide(whole, donor) for donor in stand_in for one in hiding)]
         ranges = np.array(fitted[fold]["ranges"])
-        blocks += [block for one in looked_at for block in series_blocks(one, ranges, style, framing)]
+        blocks += [block for one in needed for block in series_blocks(one, ranges, style, framing)]
     reader = fill(root, args.workers, encoder_for(args.run, args.encoder), result, blocks).reader()
 
     def vectors(one: SeasonTable, ranges: NDArray[np.float64]) -> NDArray[np.float16]:

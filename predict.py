@@ -1,11 +1,11 @@
 """Forecast new seasons with a trained run of stage 2 or 3.
 
     python predict.py --run runs/x --data new.csv --out predictions.csv
-    python predict.py --run runs/x --data new.csv --out june.csv --as-of 12     in mid-season, after 12 steps
+    python predict.py --run runs/x --data new.csv --out june.csv --as-of 12     mid-season, after 12 steps
     python predict.py --run runs/x --data card.toml --out map.geojson --by-place places.csv
 
-Draws and embeds what is missing, refuses a table whose variates, units or steps are not the run's, and writes t/ha with
-a 90 % interval. A run of several folds forecasts with the mean of its folds' models.
+Draws and embeds missing pictures, and writes t/ha with a 90 % interval. Rejects a table with other variates, units or
+steps than the run's. A run of several folds forecasts with the mean of its folds' models.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from report.run import RunFolder
 from stages import yield_stage
 from stages.fill_cache import fill
 from stages.fold_data import Pictures
-from stages.new_data_checks import in_the_order_of, refuse_other_numbers, spelled_as_learnt
+from stages.new_data_checks import check_scale, in_the_order_of, spelled_as_in_run
 from stages.tuned_encoder import encoder_for
 
 
@@ -46,25 +46,25 @@ class Arguments:
     """Forecast the yield of new seasons."""
 
     run: Path
-    """A complete run folder of stage 2 or 3, or what `python -m model.export` made of one."""
+    """A complete run folder of stage 2 or 3, or a folder that `python -m model.export` made from one."""
     data: str
-    """Dataset card, data file, folder or glob; a yield column is not needed and not read."""
+    """Dataset card, data file, folder or glob; it needs no yield column, and none is read."""
     out: Path = Path("predictions.csv")
-    """The .csv, .parquet or .geojson to write; refuses to replace one. A map needs positions in the card."""
+    """The .csv, .parquet or .geojson to write; an existing file is an error. A map needs positions in the card."""
     by_place: Path | None = None
-    """Also write a CSV with a row a place: mean, least and most of its forecasts."""
+    """Also write a CSV with one row per place: mean, minimum and maximum of its forecasts."""
     cache: str = "image_cache"
-    """The cache folder; what is missing is drawn and embedded into it."""
+    """The cache folder; missing pictures are drawn and embedded into it."""
     encoder: str | None = None
-    """Where the run's encoder is, when its weights are in a file or folder of your own."""
+    """Path of the run's encoder, if its weights are in a file or folder of your own."""
     workers: int = 2
-    """Drawing processes."""
+    """Number of drawing processes."""
     year: int | None = None
-    """Harvest year of the seasons, where a table without a card does not tell it."""
+    """Harvest year of the seasons, if a table without a card does not contain it."""
     as_of: int | None = None
-    """Forecast from the first so many steps of the season: later ones, if there are any, are not looked at."""
+    """Forecast from this many steps of the season; later steps are ignored."""
     memory_gb: float | None = None
-    """Refuse a table that needs more memory than this; 60 % of what is free by default."""
+    """Largest memory in GB that a table may need; 60 % of the free memory by default."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,12 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def forecast(args: Arguments) -> int:
-    """Open the run, read the table, fill the cache, forecast with every fold, write: the whole program."""
+    """The whole program: open the run, read the table, fill the cache, forecast with every fold, write."""
     refuse_unless_possible(args.out, ENDINGS, replace=False)
     if args.by_place is not None:
         refuse_unless_possible(args.by_place, (".csv",), replace=False, flag="--by-place")
         if args.by_place.resolve() == args.out.resolve():
-            raise InputError(f"--out and --by-place both name {args.out}; the one would replace the other.")
+            raise InputError(f"--out and --by-place both name {args.out}; one would replace the other.")
     shapes = shapes_of(args.data, args.memory_gb) if args.out.suffix.lower() == ".geojson" else None
     refuse_unless_cache(args.cache)
     run = RunFolder.open(args.run)
@@ -94,31 +94,31 @@ def forecast(args: Arguments) -> int:
         )
     if result.get("control"):
         raise InputError(
-            f"{args.run} learnt from {result['control']} pictures to be compared with; it forecasts nothing."
+            f"{args.run} was trained on {result['control']} pictures as a negative control, so it makes no forecasts."
         )
     steps = result["seasons"]["steps"]
     as_of = None if args.as_of == steps else args.as_of
     if as_of is not None:
-        refuse_unless_learnt(args.run, as_of, steps, fitted)
+        require_step(args.run, as_of, steps, fitted)
     unfinished = None if as_of is None else steps
     table = read(args.data, year=args.year, for_prediction=True, memory_gb=args.memory_gb, unfinished=unfinished)
     table = in_the_order_of(table, result["seasons"])
-    refuse_unless_alike(table, result)
+    require_same_seasons(table, result)
     known = [place for record in fitted.values() for place in record["forecaster"]["known"]["place"]]
-    table, found = spelled_as_learnt(table, known)
+    table, findings = spelled_as_in_run(table, known)
     if as_of is not None and (last := yield_stage.step_read(next(iter(fitted.values()))["forecaster"], as_of)) < as_of:
-        print(f"steps {last + 1} to {as_of} are not read: {args.run} forecasts after step {last}. Train with --steps "
+        print(f"steps {last + 1} to {as_of} are not used: {args.run} forecasts after step {last}. Train with --steps "
               f"{as_of} to use them.")  # fmt: skip
         as_of = last
     table = table if as_of is None else table.as_of(as_of)
     if not table.observed.any():
         raise InputError(f"{table.name}: nothing is observed in the first {as_of or steps} steps of any season.")
-    refuse_other_numbers(table, fitted)
+    check_scale(table, fitted)
     for note in table.notes:
         print(note)
     print(f"{table.name}: {len(table)} samples. {table.describe_counts()}")
-    if table.findings or found:
-        print(describe_findings((*table.findings, *found)))
+    if table.findings or findings:
+        print(describe_findings((*table.findings, *findings)))
     pictures = None
     if result["cache_spec"]:
         style, framing = Style(**result["style"]), next(iter(fitted.values()))["framing"]
@@ -128,51 +128,54 @@ def forecast(args: Arguments) -> int:
         pictures = Pictures(args.cache, style, store, "", framing)
 
     forecasts = [yield_stage.forecast_new(run, table, name, record, pictures, as_of) for name, record in fitted.items()]
-    pred = np.mean([told.pred for told in forecasts], axis=0)
-    low = np.maximum(pred - np.max([told.pred - told.lo for told in forecasts], axis=0), 0.0)
-    high = pred + np.max([told.hi - told.pred for told in forecasts], axis=0)
+    pred = np.mean([one.pred for one in forecasts], axis=0)
+    low = np.maximum(pred - np.max([one.pred - one.lo for one in forecasts], axis=0), 0.0)
+    high = pred + np.max([one.hi - one.pred for one in forecasts], axis=0)
     names = {"sample_id": table.sample_id, "place": table.place, "year": table.year}
     rows = pd.DataFrame({**names, "y_pred": pred, "y_lo": low, "y_hi": high})
-    lying = [] if shapes is None else shapes.of(table)
-    write_table(args.out, rows, lying)
+    positions = [] if shapes is None else shapes.of(table)
+    write_table(args.out, rows, positions)
     if args.by_place is not None:
         write_table(args.by_place, by_place(rows))
     print(
         f"{args.out}: {len(table)} forecasts in t/ha, 90 % interval {np.mean(high - low):.2f} t/ha wide on average, "
         f"mean {pred.mean():.2f} t/ha"
     )
-    if unplaced := sum(shape is None for shape in lying):
-        print(f"{unplaced} samples have no position; they are in {args.out} without one.")
+    if unplaced := sum(shape is None for shape in positions):
+        print(f"{unplaced} samples have no position and are written to {args.out} without one.")
     for line in warnings(table, fitted, as_of):
         print(line)
     return 0
 
 
-def refuse_unless_learnt(run: Path, as_of: int, steps: int, fitted: Mapping[str, Any]) -> None:
-    """Raises InputError where the run has no interval for seasons of which so many steps are known."""
-    learnt = yield_stage.steps_of(next(iter(fitted.values()))["forecaster"])
+def require_step(run: Path, as_of: int, steps: int, fitted: Mapping[str, Any]) -> None:
+    """Raise InputError if the run has no interval for seasons of which `as_of` steps are known."""
+    trained_steps = yield_stage.steps_of(next(iter(fitted.values()))["forecaster"])
     if not 1 <= as_of <= steps:
         raise InputError(f"--as-of is {as_of}; seasons of this run have {steps} steps, so it must be 1 to {steps}.")
-    if not learnt or as_of < min(learnt):
-        which = f"seasons as known after {min(learnt)} steps or more" if learnt else "whole seasons only"
-        wanted = ",".join(map(str, sorted({as_of, *learnt})))
+    if not trained_steps or as_of < min(trained_steps):
+        which = f"seasons as known after {min(trained_steps)} steps or more" if trained_steps else "whole seasons only"
+        wanted = ",".join(map(str, sorted({as_of, *trained_steps})))
         raise InputError(
-            f"--as-of {as_of}: {run} learnt from {which}, so it has no interval for this forecast. Train one that has:"
-            f"\n    python train.py --config {run}/config.json --steps {wanted}"
+            f"--as-of {as_of}: {run} was trained on {which}, so it has no interval for this forecast. Train a run "
+            f"for it:\n    python train.py --config {run}/config.json --steps {wanted}"
         )
 
 
 def warnings(table: SeasonTable, fitted: Mapping[str, Any], as_of: int | None = None) -> Iterator[str]:
-    """Where a forecast is worth less than its interval says, a sentence each."""
+    """One sentence per reason why a forecast is less certain than its interval suggests."""
     if as_of is not None and not table.observed[:, :, as_of - 1].any():
         last = int(np.flatnonzero(table.observed.any((0, 1)))[-1]) + 1
-        yield f"no sample is observed at step {as_of}; the last that any has is {last}: is --as-of {last} meant?"
+        yield f"no sample is observed at step {as_of}; the last observed step is {last}. Did you mean --as-of {last}?"
     known = [record["forecaster"]["known"] for record in fitted.values()]
-    learnt = set().union(*(zip(one["place"], one["year"], strict=True) for one in known))
-    again = sum(pair in learnt for pair in zip(table.place.tolist(), table.year.tolist(), strict=True))
+    training_pairs = set().union(*(zip(one["place"], one["year"], strict=True) for one in known))
+    again = sum(pair in training_pairs for pair in zip(table.place.tolist(), table.year.tolist(), strict=True))
     if again:
-        yield f"{again} samples are of a place and year whose yield the run knows: for them this is no forecast."
-    unseen = sorted(set(table.place.tolist()) - {place for place, _ in learnt})
+        yield (
+            f"{again} samples are of a place and year whose yield was in the run's data: their values are fits, not "
+            "forecasts."
+        )
+    unseen = sorted(set(table.place.tolist()) - {place for place, _ in training_pairs})
     if unseen:
         yield (
             f"{len(unseen)} places were not in the run's training rows (such as {unseen[0]}): their forecast starts "
@@ -183,14 +186,14 @@ def warnings(table: SeasonTable, fitted: Mapping[str, Any], as_of: int | None = 
     sparse = np.flatnonzero((shares < least).any(1))
     if len(sparse):
         yield (
-            f"{len(sparse)} samples (such as {table.sample_id[sparse[0]]}) have fewer observed steps than any season "
-            f"that the run learnt from (at least {least[0]:.0%} of the first half and {least[1]:.0%} of the second): "
-            "what is missing was not forecast, and the interval is likely too narrow."
+            f"{len(sparse)} samples (such as {table.sample_id[sparse[0]]}) have fewer observed steps than any training "
+            f"season of the run (at least {least[0]:.0%} of the first half and {least[1]:.0%} of the second). The "
+            "interval is likely too narrow for them."
         )
 
 
 def least_observed(fitted: Mapping[str, Any], as_of: int | None) -> tuple[int | None, NDArray[np.float64]]:
-    """The least observed shares [2] among the seasons learnt from, and after how many steps (None: all) they count."""
+    """Minimum observed shares [2] of the training seasons, and the number of known steps they are for (None: all)."""
     records = list(fitted.values())
     if as_of is None:
         return None, np.min([record["least_observed"] for record in records], axis=0)
@@ -198,14 +201,14 @@ def least_observed(fitted: Mapping[str, Any], as_of: int | None) -> tuple[int | 
     return step, np.min([dict(record["least_observed_so_far"])[step] for record in records], axis=0)
 
 
-def refuse_unless_alike(table: SeasonTable, result: dict[str, Any]) -> None:
-    """Raises InputError when the table's seasons do not mean what the run's did."""
+def require_same_seasons(table: SeasonTable, result: dict[str, Any]) -> None:
+    """Raise InputError if the table's seasons differ in meaning from the run's."""
     for name, wanted in result["seasons"].items():
-        found = table.describe_seasons()[name]
-        if found != wanted:
+        actual = table.describe_seasons()[name]
+        if actual != wanted:
             raise InputError(
-                f"{table.name} has {name} {found}, the run was trained on {wanted}. Describe the file with the dataset "
-                "card of the run (names, units and steps must agree), or train a run on seasons like these."
+                f"{table.name} has {name} {actual}, but the run was trained on {wanted}. Describe the file with the "
+                "dataset card of the run (names, units and steps must agree), or train a run on seasons like these."
             )
 
 

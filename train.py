@@ -1,4 +1,4 @@
-"""Train on cached pictures: stage 1 completes the season, stage 2 turns what it learned into t/ha, stage 3
+"""Train on cached pictures. Stage 1 completes the season, stage 2 forecasts t/ha from its features, stage 3
 fine-tunes both together.
 
     python train.py --stage 1                                    on the demo data, after render_cache.py
@@ -7,16 +7,16 @@ fine-tunes both together.
     python train.py --stage 2 --data my_card.toml --split leave-year-out --offset place
     python train.py --stage 3 --from runs/x                      fine-tune a stage-2 run
     python train.py --stage 1 --preset language-only             without pictures
-    python train.py --stage 1 --finetune-vision 2                the last 2 blocks of the picture tower learn, too
+    python train.py --stage 1 --finetune-vision 2                also train the last 2 blocks of the image tower
     python train.py --stage 1 --seeds 5                          five runs and their spread
-    python train.py --resume runs/x                              go on with a run that was stopped
-    python train.py --config runs/x/config.json --lr 5e-4        the same run again, with another rate
+    python train.py --resume runs/x                              resume a stopped run
+    python train.py --config runs/x/config.json --lr 5e-4        the same run with another learning rate
     torchrun --nproc-per-node 2 train.py --stage 1               two processes, one result
-    python train.py --stage 2 --steps 6,9,12                     forecasts in mid-season, too (both stages take it)
+    python train.py --stage 2 --steps 6,9,12                     mid-season forecasts too (give it to both stages)
 
-Splits: year (the last year tests, the one before validates), forward (the last three years in turn, or all of them
-with --folds all, trained on earlier ones), leave-year-out, place (five folds of unseen places), random. Every statistic
-comes from training rows; test rows are read once, at the end.
+Splits: year (the last year tests, the one before it validates), forward (each of the last three years tests, or of all
+years with --folds all, after training on earlier ones), leave-year-out, place (five folds of held-out places), random.
+Every statistic comes from training rows. Test rows are read once, at the end.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ from stages.ensemble import ForecastSetup
 from stages.epoch_log import EpochLog
 from stages.flags import Arguments, as_record, blocks_named, preset_of, schedule_of
 from stages.fold_data import FoldData
-from stages.run_inputs import RunInputs, prepare_ground, render_command
+from stages.run_inputs import RunInputs, prepare_inputs, render_command
 from stages.run_metadata import identity, rendering_seconds
-from stages.tuned_encoder import keep_copy, keep_tuned
+from stages.tuned_encoder import copy_tower, save_tower
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code: 0, 1 (something failed), 2 (bad input), 130 (Ctrl-C), 143 (SIGTERM)."""
+    """Entry point. Returns the exit code: 0, 1 (a failure), 2 (bad input), 130 (Ctrl-C), 143 (SIGTERM)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     return run_program(
         "train.py",
@@ -85,7 +85,7 @@ def train_all(given: Sequence[str]) -> int:
 
 @contextlib.contextmanager
 def silence(processes: Processes) -> Iterator[None]:
-    """Of several processes only the main one prints; all of them tell errors."""
+    """Of several processes, only the main one prints output. All of them print errors."""
     if processes.is_main:
         yield
         return
@@ -94,7 +94,7 @@ def silence(processes: Processes) -> Iterator[None]:
 
 
 def train_seeds(args: Arguments, processes: Processes, command: str) -> None:
-    """One run a seed, and where there are several their mean and spread."""
+    """Train one run per seed and, if there are several, write their mean and spread."""
     if args.run.seeds == 1:
         train(args, processes, command)
         return
@@ -107,9 +107,9 @@ def train_seeds(args: Arguments, processes: Processes, command: str) -> None:
 
 
 def train(args: Arguments, processes: Processes, command: str) -> None:
-    """Read, split, gather, train fold by fold, write the run: the whole program."""
+    """The whole program: read, split, gather, train fold by fold, write the run."""
     precision = choose(args.learning.precision, processes.device)
-    inputs = prepare_ground(args)
+    inputs = prepare_inputs(args)
     args = inputs.args
     trackers = wanted_trackers(args.run.tensorboard, args.run.wandb, args.run.mlflow)
     run, keeper = open_run(args, inputs, processes)
@@ -122,7 +122,7 @@ def train(args: Arguments, processes: Processes, command: str) -> None:
             if outcomes[-1].interrupted:
                 break
     if outcomes[-1].interrupted:
-        print("interrupted: the best weights so far are kept, further folds are left out; --resume goes on")
+        print("interrupted: the best weights so far are kept, further folds are left out; --resume continues")
     seconds = {"read": inputs.seconds, "train": time.perf_counter() - began}
     if run is None or not processes.is_main:
         processes.wait()
@@ -142,17 +142,17 @@ def resumable(run: RunFolder | None) -> Iterator[None]:
     except (Terminated, KeyboardInterrupt) as stop:
         if run is None:
             raise
-        advice = f"`python train.py --resume {run.path}` goes on from the last checkpoint."
+        advice = f"`python train.py --resume {run.path}` resumes from the last checkpoint."
         raise Stopped(code_of(stop), advice) from stop
 
 
 def open_run(args: Arguments, inputs: RunInputs, processes: Processes) -> tuple[RunFolder | None, Checkpoints]:
-    """A new run folder, or the one that is resumed, with its checkpoints; only the main process gets to write."""
+    """A new run folder, or the one to resume, with its checkpoints. Only the main process writes."""
     limits = (args.run.checkpoints, args.run.checkpoint_seconds, args.run.checkpoint_steps)
     if args.run.resume:
         run = RunFolder.unfinished(args.run.resume)
         keeper = Checkpoints(run, *limits)
-        keeper.refuse_unless_alike(inputs.fingerprints())
+        keeper.require_fingerprints(inputs.fingerprints())
         if processes.is_main:
             keeper.rewind_metrics()
         return run if processes.is_main else None, keeper
@@ -162,7 +162,7 @@ def open_run(args: Arguments, inputs: RunInputs, processes: Processes) -> tuple[
     run = RunFolder.create(args.run.out, args.stage, name)
     record = as_record(args) | ({"from": str(inputs.source.path)} if inputs.source else {})
     run.write_json("config.json", record)
-    run.write_text("metrics.jsonl", "")  # learners other than the heads have no epochs
+    run.write_text("metrics.jsonl", "")  # learners without epochs write no line
     keeper = Checkpoints(run, *limits)
     keeper.start(inputs.fingerprints())
     return run, keeper
@@ -170,7 +170,7 @@ def open_run(args: Arguments, inputs: RunInputs, processes: Processes) -> tuple[
 
 @contextlib.contextmanager
 def listening(args: Arguments, run: RunFolder | None, trackers: Sequence[str]) -> Iterator[Listener]:
-    """Who is told how training goes: in the main process metrics.jsonl, screen and trackers, elsewhere nobody."""
+    """The listener of training: metrics.jsonl, screen and trackers in the main process, none in the others."""
     if run is None:
         yield Silent()
         return
@@ -185,24 +185,24 @@ def listening(args: Arguments, run: RunFolder | None, trackers: Sequence[str]) -
 def trainer_of(
     args: Arguments, processes: Processes, precision: Precision, keeper: Checkpoints, listener: Listener
 ) -> Trainer:
-    """How this run trains, by its flags."""
+    """The trainer, by the flags of this run."""
     parts = tuple(args.model.freeze.split(",")) if args.model.freeze else ()
     last = args.model.unfreeze_at - 1 if args.model.unfreeze_at else None
     return Trainer(
-        schedule_of(args),
-        args.run.seed,
-        Sampling(args.sampling.mixup),
-        Freeze(parts, last),
-        processes,
-        precision,
-        args.learning.compile,
-        keeper,
-        listener,
+        schedule=schedule_of(args),
+        seed=args.run.seed,
+        sampling=Sampling(args.sampling.mixup),
+        freeze=Freeze(parts, last),
+        processes=processes,
+        precision=precision,
+        compile=args.learning.compile,
+        keeper=keeper,
+        listener=listener,
     )
 
 
 def train_fold(args: Arguments, ready: FoldData, inputs: RunInputs, trainer: Trainer) -> Any:
-    """One fold of the stage."""
+    """Train one fold of the stage."""
     preset, source = preset_of(args), inputs.source
     if args.stage == 1:
         return completion_stage.run_fold(ready, preset, trainer, args.sampling.balance, inputs.seeing)
@@ -215,7 +215,7 @@ def train_fold(args: Arguments, ready: FoldData, inputs: RunInputs, trainer: Tra
 
 
 def setup_of(args: Arguments) -> ForecastSetup:
-    """How stage 2 forecasts, by its flags."""
+    """The settings of stage 2, by its flags."""
     given = args.model
     return ForecastSetup(
         offset=given.offset,
@@ -233,7 +233,7 @@ def setup_of(args: Arguments) -> ForecastSetup:
 def write_run(
     args: Arguments, run: RunFolder, inputs: RunInputs, outcomes: Sequence[Any], command: str, seconds: dict[str, float]
 ) -> None:
-    """Score the test rows and write the files of the contract, result.json last but for the page made of it."""
+    """Score the test rows and write all files: result.json marks the run as complete, and the page comes last."""
     began = time.perf_counter()
     stage = completion_stage if args.stage == 1 else yield_stage
     metrics, baselines, guesses = stage.scores(outcomes, args.run.seed)
@@ -244,7 +244,7 @@ def write_run(
         more["best_baseline"] = yield_scores.best_baseline(predictions, guesses, baselines)
         more["metric_intervals"] = yield_scores.metric_intervals(predictions)
         more["learners"] = yield_stage.learners(outcomes)
-        more["learnt"] = {outcome.prepared.fold.name: yield_stage.learnt(outcome) for outcome in outcomes}
+        more["learnt"] = {outcome.prepared.fold.name: yield_stage.training_record(outcome) for outcome in outcomes}
     if args.stage > 1 and inputs.prepared[0].steps:
         so_far = early_forecasts.predictions(outcomes)
         more["early"] = early_forecasts.scores(inputs.table, so_far, metrics, baselines)
@@ -277,15 +277,15 @@ def write_run(
 
 
 def write_tower(args: Arguments, run: RunFolder, inputs: RunInputs) -> dict[str, str]:
-    """Keep the tuned tower with the run; returns what result.json then says of encoder and embeddings, if it learnt."""
+    """Save the fine-tuned tower with the run. Returns its encoder and embeddings for result.json, if it was trained."""
     if inputs.seeing is None:
-        keep_copy(run, inputs.pictures, inputs.source)
+        copy_tower(run, inputs.pictures, inputs.source)
         return {}
     (fold,) = (ready.fold.name for ready in inputs.prepared)
-    learnt = TunedOn(inputs.table.fingerprint(), args.input.split, fold, args.run.seed)
-    encoder = keep_tuned(run, inputs.seeing.tower, learnt)
+    tuned_on = TunedOn(inputs.table.fingerprint(), args.input.split, fold, args.run.seed)
+    encoder = save_tower(run, inputs.seeing.tower, tuned_on)
     print(
-        f"the tuned tower is an encoder of its own; `train.py --stage 2 --from {run.path}` reads its embeddings "
+        f"the fine-tuned tower is a new encoder; `train.py --stage 2 --from {run.path}` reads its embeddings "
         f"after:\n    {render_command(args, preset_of(args), encoder.name)}"
     )
     return {"encoder": encoder.label, "cache_spec": embedding_spec(args.style, encoder.to_dict()).id}

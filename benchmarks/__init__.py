@@ -1,3 +1,3 @@
-"""Measurements that the documentation quotes. Not tests: nothing here asserts a time."""
+"""Measurements quoted in the documentation. They are not tests, and assert no time."""
 
-import model  # noqa: F401  sets how threads wait, before torch is imported: as in the program that is measured
+import model  # noqa: F401  sets how threads wait before torch is imported, as in the measured program

@@ -1,4 +1,4 @@
-"""make bench: every speed as a ratio within one run, one JSON object a line, kept in benchmarks/results/."""
+"""make bench: every speed as a ratio within one run, one JSON object per line, saved in benchmarks/results/."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
-    """Run every measurement and keep the rows."""
+    """Run every measurement and save the rows."""
     RESULTS.mkdir(exist_ok=True)
     identity = {"hardware": hardware(), "commit": commit()}
     path = RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.jsonl"

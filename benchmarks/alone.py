@@ -1,7 +1,7 @@
 """python -m benchmarks.alone SERIES missing|cached|claimed SLAB_ROWS: one plan, in a process of its own.
 
-Prints core seconds and peak memory as JSON. benchmarks/planning.py starts one of these for every size, and
-benchmarks/scale.py runs `open_and_sort` in a process of its own.
+Prints core seconds and peak memory as JSON. benchmarks/planning.py starts this program for every size, and
+benchmarks/scale.py runs `open_and_sort` in a separate process.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Measured(TypedDict):
-    """One size of one case: core seconds, and the peak beyond the process with the wanted keys in it."""
+    """One size of one case: core seconds, and the peak beyond the memory of the process with the wanted keys."""
 
     series: int
     seconds: float
@@ -38,10 +38,10 @@ class Measured(TypedDict):
 
 
 def measure(series: int, case: str, slab_rows: int) -> Measured:
-    """Index of what is cached, and plan of `series` random keys; the best of a few rounds.
+    """Build the index of the cached keys and the plan of `series` random keys; the best of a few rounds.
 
-    claimed: the second pass of a run, after it has claimed what it needs: the rows of every slab are read anew.
-    Core seconds: work of others on the machine disturbs them less than the clock's.
+    claimed: the second pass of a run, after it has claimed what it needs. The rows of every slab are read again. The
+    unit is core seconds, because other work on the machine disturbs them less than wall time.
     """
     keys = np.random.default_rng(0).integers(0, 2**64, (series, 2), np.uint64).view("V16").reshape(-1)
     present = [keys[i : i + slab_rows] for i in range(0, series, slab_rows)] if case != "missing" else []
@@ -75,7 +75,7 @@ def _read_anew(store: Store) -> KeyIndex:
 
 
 def _once(keys: Keys, build: Callable[[], KeyIndex], slab_rows: int) -> tuple[float, float, int]:
-    """Core seconds for the index and for the plan, and the number of slabs it was cut into."""
+    """Core seconds for the index and for the plan, and the number of slabs in the plan."""
     started = time.process_time()
     index = build()
     indexed = time.process_time()
@@ -88,17 +88,17 @@ def _once(keys: Keys, build: Callable[[], KeyIndex], slab_rows: int) -> tuple[fl
 
 
 def open_and_sort(store: Store) -> tuple[int, int, float, float, int]:
-    """Slabs, rows, seconds to read the rows, seconds to sort their keys, and the peak of memory."""
+    """Slabs, rows, seconds to read the rows, seconds to sort their keys, and the peak of memory in bytes."""
     forget_peak()
     before, started = peak(), time.perf_counter()
     reader = store.reader()
-    read = time.perf_counter()
+    loaded_at = time.perf_counter()
     rows = len(reader.index)
-    return len(reader.slabs), rows, read - started, time.perf_counter() - read, peak() - before
+    return len(reader.slabs), rows, loaded_at - started, time.perf_counter() - loaded_at, peak() - before
 
 
 def write_rows(store: Store, slabs: Sequence[Keys]) -> None:
-    """Commit records and rows of slabs, without data and without syncing."""
+    """Write commit records and rows of slabs, without data and without syncing."""
     import xxhash
 
     from cache.json_record import FORMAT
@@ -113,18 +113,24 @@ def write_rows(store: Store, slabs: Sequence[Keys]) -> None:
         folder = Path(store.root, store.slab_folder, slab_id(keys))
         folder.mkdir(parents=True)
         (folder / "rows.bin").write_bytes(raw)
-        record = Commit(FORMAT, store.spec.id, len(keys), xxhash.xxh3_128_hexdigest(raw), 1)
+        record = Commit(
+            format=FORMAT,
+            spec=store.spec.id,
+            rows=len(keys),
+            rows_digest=xxhash.xxh3_128_hexdigest(raw),
+            data_bytes=1,
+        )
         (folder / RECORD).write_text(json.dumps(asdict(record)))
 
 
 def forget_peak() -> None:
-    """Let the peak begin at what is in use now; where that is not allowed it counts from the start of the process."""
+    """Reset the peak to the current use. If that is not permitted, the peak counts from the start of the process."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak() -> int:
-    """Bytes. Not ru_maxrss: that one starts with what the process that started this one had in memory."""
+    """Peak memory in bytes. Not ru_maxrss, which starts with the memory of the parent process."""
     status = Path("/proc/self/status").read_text()
     return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 

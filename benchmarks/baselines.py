@@ -1,4 +1,4 @@
-"""python -m benchmarks.baselines: the ridge of the baselines beside a search that fits every penalty and year again."""
+"""python -m benchmarks.baselines: the ridge of the baselines, against a search that fits every penalty and year."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ ROWS, COLUMNS, YEARS, ROUNDS = 4_000, 6 * 52, 36, 5
 
 
 def measure() -> list[Row]:
-    """Half a minute, nearly all of it the search; a fast fit is the median of several before and after it."""
+    """Takes half a minute, nearly all for the search.
+
+    A fast fit is the median of several before and after the search.
+    """
     rng = np.random.default_rng(0)
     year = np.arange(ROWS) % YEARS
     x = rng.normal(size=(ROWS, 8)) @ rng.normal(size=(8, COLUMNS)) + rng.normal(size=(ROWS, COLUMNS))

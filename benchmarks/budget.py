@@ -1,4 +1,4 @@
-"""python -m benchmarks.budget: where the time of one picture goes, on one core, in a slab as a worker commits it."""
+"""python -m benchmarks.budget: time of one picture by step, on one core, in a slab as a worker commits it."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from pipeline.render import Style, draw_vertices, vertices
 
 
 def main() -> None:
-    """Milliseconds a picture of each step, and the seconds until an encoder is ready."""
+    """Print milliseconds per picture of each step, and the seconds until an encoder is ready."""
     style, (values, observed) = Style(), seasons(IMAGE_ROWS)
     spent: dict[str, float] = {}
     values, observed = np.ascontiguousarray(values[:, :18]), np.ascontiguousarray(observed[:, :18])
-    series_keys(values, observed, style)  # the kernels are compiled
+    series_keys(values, observed, style)  # compiles the kernels
     draw_vertices(vertices(values[:1], observed[:1], style), style, np.empty((1, style.size, style.size), np.uint8))
     with _clock(spent, "key"):
         keys = series_keys(values, observed, style)
@@ -43,7 +43,7 @@ def main() -> None:
             row_digests(ink[rows])
     spent |= _committing(style, keys, ink)
     for step, seconds in spent.items():
-        print(f"{step:22} {1e3 * seconds / len(values):.5f} ms a picture")
+        print(f"{step:22} {1e3 * seconds / len(values):.5f} ms per picture")
     for engine in ("torch", "openvino"):
         started = time.perf_counter()
         load(resolve("efficientnet-lite0"), engine)
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _committing(style: Style, keys: np.ndarray, ink: np.ndarray) -> dict[str, float]:
-    """Seconds of the steps of the commit protocol; those of fsync are counted apart."""
+    """Seconds of the steps of the commit protocol, with those of fsync counted separately."""
     times, spent, real = list[tuple[str, float]](), dict[str, float](), os.fsync
 
     def synced(handle: int) -> None:

@@ -1,7 +1,7 @@
-"""python -m benchmarks.csv_reading: a long CSV of 5 million rows into a season table, beside pyarrow.csv.read_csv.
+"""python -m benchmarks.csv_reading: read a long CSV of 5 million rows into a season table, against pyarrow.csv.
 
-Each runs in a process of its own, in turn, so that memory is that of one; the fastest of three is taken. Not part of
-`make bench`: the file takes 230 MB.
+Each reader runs in a separate process, in turn, so that each peak of memory is its own. The fastest of three runs
+counts. Not part of `make bench`, because the file takes 230 MB.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ season_steps = 36
 target = { column = "yield", unit = "t/ha" }
 variates = [{ name = "ndvi" }, { name = "evi" }]
 """
-# What each process runs: it prints wall seconds, CPU seconds and its peak memory in GB.
+# The program of each process. It prints wall seconds, CPU seconds and its peak memory in GB.
 TIMED = r"""
 import re, time
 from pathlib import Path
@@ -48,32 +48,32 @@ print(wall, cpu, int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read
 
 @dataclass(frozen=True)
 class Arguments:
-    """How much to read."""
+    """Size of the measurement."""
 
     rows: int = 5_000_000
     """Approximate number of rows, 360 per place."""
     repeats: int = 3
-    """Runs of each, the fastest of which counts."""
+    """Runs of each reader; the fastest one counts."""
 
 
 def main() -> None:
-    """Print one row for the ratio of seconds, and one for the ratio of memory."""
+    """Print the ratios of seconds, of CPU seconds, and of memory."""
     args = tyro.cli(Arguments, description=__doc__)
     with tempfile.TemporaryDirectory() as folder:
         rows = write(Path(folder), args.rows // 360)
         alone = f"pacsv.read_csv({str(Path(folder) / 'rows.csv')!r})"
         ours = f"read({str(Path(folder) / 'card.toml')!r})"
         runs = [(timed(alone), timed(ours)) for _ in range(args.repeats)]
-    reference, found = (np.min([run[side] for run in runs], axis=0) for side in (0, 1))
+    reference, result = (np.min([run[side] for run in runs], axis=0) for side in (0, 1))
     identity = {"rows": rows, "hardware": hardware(), "commit": commit()}
     for name, unit, at in (("read a long CSV", "s", 0), ("read a long CSV, CPU", "s", 1), ("peak memory", "GB", 2)):
-        row: dict[str, Any] = {"name": name, "value": round(float(found[at]), 3), "unit": unit}
+        row: dict[str, Any] = {"name": name, "value": round(float(result[at]), 3), "unit": unit}
         row |= {"reference": "pyarrow.csv.read_csv alone", "reference_value": round(float(reference[at]), 3)}
-        print(json.dumps(row | {"ratio": round(float(found[at] / reference[at]), 2)} | identity), flush=True)
+        print(json.dumps(row | {"ratio": round(float(result[at] / reference[at]), 2)} | identity), flush=True)
 
 
 def write(folder: Path, places: int) -> int:
-    """Ten years of 36 dates at each place: a CSV and its card. Returns the number of rows."""
+    """Write ten years of 36 dates at each place as a CSV with its card. Returns the number of rows."""
     rng = np.random.default_rng(0)
     rows = places * 360
     year = np.tile(np.repeat(np.arange(2014, 2024), 36), places)
@@ -94,7 +94,7 @@ def write(folder: Path, places: int) -> int:
 
 
 def timed(work: str) -> tuple[float, ...]:
-    """(wall seconds, CPU seconds, GB) of a process that does this."""
+    """(wall seconds, CPU seconds, peak GB) of a process that runs `work`."""
     command = [sys.executable, "-c", TIMED.format(work=work)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return tuple(float(number) for number in done.stdout.split())

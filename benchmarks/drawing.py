@@ -1,4 +1,4 @@
-"""How fast series become pictures and keys, on one core, beside matplotlib drawing the same 36-step series."""
+"""Speed of drawing and of keys, on one core, against matplotlib drawing the same 36-step series."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STEPS = 36
 
 
 class Row(TypedDict):
-    """One figure; `ratio` is value over reference_value. The caller adds `hardware` and `commit`."""
+    """One result; `ratio` is value over reference_value. The caller adds `hardware` and `commit`."""
 
     name: str
     value: float
@@ -28,7 +28,10 @@ class Row(TypedDict):
 
 
 def measure() -> list[Row]:
-    """Rates of drawing and of keys. A few seconds; the best of several rounds, so that other work disturbs little."""
+    """Rates of drawing and of keys.
+
+    Takes a few seconds; the best of several rounds, so other work disturbs it little.
+    """
     values, observed = seasons(2048)
     style, agg = Style(), Style(renderer="agg")
     buffer = np.empty((256, style.size, style.size), np.uint8)
@@ -66,7 +69,7 @@ def row(name: str, value: float, unit: str, reference: str, reference_value: flo
 
 
 def fastest(action: Callable[[], object], rounds: int) -> float:
-    """Seconds of the fastest round, after one round to warm up."""
+    """Seconds of the fastest round, after one warm-up round."""
     action()
     best = float("inf")
     for _ in range(rounds):
@@ -77,7 +80,7 @@ def fastest(action: Callable[[], object], rounds: int) -> float:
 
 
 def seasons(n: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """n made vegetation index seasons [n,T] as heights in 0..1 with sensor noise, a tenth of the steps clouded."""
+    """n synthetic vegetation-index seasons [n,T] as heights in 0..1, with noise; a tenth of the steps is clouded."""
     rng = np.random.default_rng(0)
     day = np.linspace(0, 1, STEPS)
     peak, middle, width = rng.uniform(0.3, 0.7, (n, 1)), rng.uniform(0.4, 0.6, (n, 1)), rng.uniform(0.1, 0.2, (n, 1))
@@ -86,15 +89,15 @@ def seasons(n: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
 
 
 def polylines(prepared: NDArray[np.int16], style: Style) -> list[NDArray[np.int32]]:
-    """The runs of observed steps of one series [T] as OpenCV takes them: [k,1,2] points in 1/16 px."""
-    seen = prepared != UNOBSERVED
-    steps = np.flatnonzero(seen)
+    """The runs of observed steps of one series [T] as points for OpenCV: [k,1,2], in 1/16 px."""
+    observed = prepared != UNOBSERVED
+    steps = np.flatnonzero(observed)
     points = np.stack([positions(len(prepared), style)[steps], prepared[steps]], 1)[:, None].astype(np.int32)
     return np.split(points, np.flatnonzero(np.diff(steps) > 1) + 1)
 
 
 def drawn_by_cv2(runs: list[list[NDArray[np.int32]]], style: Style, out: NDArray[np.uint8]) -> None:
-    """The same lines by OpenCV into `out`: coarser anti-aliasing, whole widths only, no dots."""
+    """The same lines by OpenCV into `out`, with coarser anti-aliasing, whole widths only, and no dots."""
     import cv2
 
     cv2.setNumThreads(1)
@@ -104,7 +107,7 @@ def drawn_by_cv2(runs: list[list[NDArray[np.int32]]], style: Style, out: NDArray
 
 
 def figures_saved_one_by_one(values: NDArray[np.float32], style: Style) -> int:
-    """The usual way: a new figure and a PNG a plot. Returns the bytes written."""
+    """The usual way: a new figure and a PNG per plot. Returns the bytes written."""
     import matplotlib
 
     matplotlib.use("Agg")

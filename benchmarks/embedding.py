@@ -1,4 +1,4 @@
-"""python -m benchmarks.embedding: what embeds on a CPU, beside the plain float32 loop that one would write in torch."""
+"""python -m benchmarks.embedding: embedding engines on a CPU, compared with a plain float32 loop in torch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PICTURES, ROUNDS, PLAIN_BATCHES = 64, 4, (16, 64)
 
 
 def measure() -> list[Row]:
-    """About three minutes on two cores. CLIP's shape has random weights here: its own are not everywhere to be had."""
+    """Takes about three minutes on two cores. CLIP's shape has random weights here, as its own may be unavailable."""
     ink = draw(*seasons(PICTURES), Style())
     rgb = np.ascontiguousarray(colours((PICTURES, 1)).reshape(-1, 3))
     with tempfile.TemporaryDirectory() as folder:
@@ -60,7 +60,7 @@ def eager_loop(tower: torch.nn.Module, images: torch.Tensor, size: int) -> torch
 
 
 def efficientnet_as_published() -> torch.nn.Module:
-    """With its batch norms, as timm makes it: no folding, no channels_last."""
+    """The network with its batch norms, as timm builds it: no folding, no channels_last."""
     import timm
 
     from model.encoders.efficientnet import timm_key

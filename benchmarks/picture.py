@@ -1,6 +1,6 @@
 """python -m benchmarks.picture: docs/season.png, from the newest demo runs of both stages.
 
-Left the numbers of one variate and the completed second half, right the two plots that the encoder saw.
+Left: the numbers of one variate and the completed second half. Right: the two plots for the encoder.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main() -> None:
     completed = pd.read_parquet(runs[1].path / "predictions.parquet").query("variate == @VARIATE")
     error = (completed["y_pred"] - completed["y_true"]).abs().groupby(completed["sample_id"]).mean().sort_values()
     name = error.index[len(error) // 2]
-    mine = completed[completed["sample_id"] == name]
+    sample = completed[completed["sample_id"] == name]
     forecasts = pd.read_parquet(runs[2].path / "predictions.parquet")
     forecast = forecasts[(forecasts["sample_id"] == name) & (forecasts["split"] == "test")].iloc[0]
 
@@ -47,7 +47,7 @@ def main() -> None:
     days = [step * table.step_days for step in range(table.steps)]
     left.plot(days, table.values[row, variate], "o-", color=colour / 255, ms=3, label="observed (gaps: cloud)")
     left.plot(
-        mine["step"] * table.step_days, mine["y_pred"], "--", color="black", label="completed from the first half"
+        sample["step"] * table.step_days, sample["y_pred"], "--", color="black", label="completed from the first half"
     )
     left.axvline(days[table.cut] - table.step_days / 2, color="#aaa", lw=1)
     interval = f"{forecast['y_pred']:.1f} t/ha ({forecast['y_lo']:.1f}-{forecast['y_hi']:.1f})"
@@ -58,7 +58,7 @@ def main() -> None:
     for axes, plot, window in zip(plots, colourise(ink, colour[None].repeat(2, 0)), entry.windows, strict=True):
         axes.imshow(plot)
         axes.set(xticks=[], yticks=[])
-        axes.set_title(f"what the encoder sees: {window}", fontsize=9)
+        axes.set_title(f"input of the encoder: {window}", fontsize=9)
     figure.savefig(OUT, dpi=110)
     print(OUT)
 

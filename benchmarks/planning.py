@@ -1,7 +1,8 @@
 """python -m benchmarks.planning: the plan step on random 128-bit keys, from 10^5 series to as many as memory allows.
 
-What render_cache.py does between keys and work: sort the keys that the cache has (KeyIndex.build), sort and look up the
-wanted ones (plan), cut what is missing into slabs. Not part of `make bench`: the largest size needs gigabytes.
+It measures the part of render_cache.py between keys and work: sort the cached keys (KeyIndex.build), sort and look up
+the wanted ones (plan), cut the missing ones into slabs. Not part of `make bench`, because the largest size needs
+gigabytes.
 """
 
 from __future__ import annotations
@@ -27,22 +28,22 @@ KEY_BYTES = 16
 AIM = 500_000.0  # series/s on one core, keys and plan, everything cached
 AIM_NAME = "the aim of keys and plan, one core"
 GOAL = 100_000_000
-FROM = 1_000_000  # series; below it the processor's cache helps, so slopes are taken from here on
+FROM = 1_000_000  # series; smaller sizes profit from the processor's cache, so slopes start here
 
-Case = Literal["missing", "cached", "claimed"]  # the last: a run's second pass, which reads the rows of all slabs anew
+Case = Literal["missing", "cached", "claimed"]  # claimed: a run's second pass, which reads the rows of all slabs again
 CASES: tuple[Case, ...] = ("missing", "cached", "claimed")
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Which sizes to measure."""
+    """Sizes to measure."""
 
     series: tuple[int, ...] = (100_000, 1_000_000, 10_000_000, 30_000_000, GOAL)
     """Numbers of series, ascending."""
     memory_gb: float = 8.0
-    """Sizes that would need more than this, judged by the size before, are left out."""
+    """Leave out sizes that would need more memory than this, estimated from the size before."""
     slab_rows: int = IMAGE_ROWS
-    """Rows of a slab."""
+    """Rows per slab."""
 
 
 def main() -> None:
@@ -54,7 +55,7 @@ def main() -> None:
 
 
 def measure(sizes: Sequence[int], slab_rows: int, memory_gb: float) -> Iterator[dict[str, Any]]:
-    """Rows of every case: a size each, the slope over the sizes, and the goal, measured or extrapolated."""
+    """Rows of every case: one per size, the slope over the sizes, and the goal, measured or extrapolated."""
     for case in CASES:
         done: list[Measured] = []
         for series in sizes:
@@ -85,7 +86,7 @@ def _size_row(one: Measured, case: Case) -> dict[str, Any]:
 
 
 def _outlook(done: Sequence[Measured], case: Case) -> Iterator[dict[str, Any]]:
-    """The slope of log seconds over log series, and the goal: by that slope from the largest size if not measured."""
+    """The slope of log seconds over log series, and the goal, extrapolated from the largest size if not measured."""
     sizes, seconds = [one["series"] for one in done], [_seconds(one) for one in done]
     slope = float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
     yield {**row(f"log-log slope, everything {case}", slope, "1", "linear", 1.0)}

@@ -1,6 +1,6 @@
-"""python -m benchmarks.presets: docs/presets.md, every preset in one table: its size and speed, and its forecasts.
+"""python -m benchmarks.presets: docs/presets.md, one table of every preset with its size, speed and forecasts.
 
-Rows are stage-2 runs; runs that are complete are not made again.
+Rows are stage-2 runs. Complete runs are not made again.
 """
 
 from __future__ import annotations
@@ -25,49 +25,50 @@ from model.training.trainer import Trainer
 from report.run import commit, hardware
 
 VARIATES, STEPS, DIM, BATCH = 7, 36, 1280, 64
-SLOW = (
-    "optimal",
-)  # one seed only, and not on the demo: ten times as long a step as the others, 20 minutes a run there
+SLOW = ("optimal",)  # one seed, and not on the demo: a step takes ten times as long, and a run there 20 minutes
 LINKS: tuple[LinkName, ...] = ("frozen", "error", "scratch")
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Which runs to make."""
+    """The runs to make."""
 
     seeds: int = 3
-    """Seeds a row."""
+    """Seeds per row."""
     splits: tuple[str, ...] = ("year", "place")
-    """Splits a data set."""
+    """Splits of every data set."""
     presets: tuple[PresetName, ...] = tuple(PRESETS)
-    """Systems to compare."""
+    """Presets to compare."""
     cards: tuple[str, ...] = ("illinois_soybean", "zambia_maize", "demo")
     """Data sets."""
     workers: int = 2
-    """Runs at a time."""
+    """Runs side by side."""
 
 
 def main() -> None:
-    """Make what is missing, then write the page."""
+    """Make the missing runs, then write the page."""
     args = tyro.cli(Arguments, description=__doc__)
     seeds = range(args.seeds)
     few = {preset: seeds[:1] if preset in SLOW else seeds for preset in args.presets}
     grid = [(data, split) for data in args.cards for split in args.splits]
-    asked = [(at, preset) for at in grid for preset in args.presets if at[0] != "demo" or preset not in SLOW]
-    jobs = {(at, preset): [Job(*at, preset, seed) for seed in few[preset]] for at, preset in asked}
+    wanted = [(at, preset) for at in grid for preset in args.presets if at[0] != "demo" or preset not in SLOW]
+    jobs = {(at, preset): [Job(*at, preset, seed) for seed in few[preset]] for at, preset in wanted}
     linked = {
         (at, link): [Job(*at, "timesclip", seed, late=() if link == "frozen" else ("--link", link)) for seed in seeds]
         for at in grid
         for link in LINKS
     }
-    found = results((job for group in (*jobs.values(), *linked.values()) for job in group), args.workers)
-    names = {at: {name: [found[job] for job in jobs[at, name]] for where, name in jobs if where == at} for at in grid}
-    ways = {at: {name: [found[job] for job in linked[at, name]] for name in LINKS} for at in grid}
+    results_by_job = results((job for group in (*jobs.values(), *linked.values()) for job in group), args.workers)
+    names = {
+        at: {name: [results_by_job[job] for job in jobs[at, name]] for where, name in jobs if where == at}
+        for at in grid
+    }
+    ways = {at: {name: [results_by_job[job] for job in linked[at, name]] for name in LINKS} for at in grid}
     write([sizes(args.presets), *forecasts("Every preset", names), *forecasts("Stage links of timesclip", ways)])
 
 
 def sizes(presets: Sequence[PresetName]) -> str:
-    """Parameters, multiply-adds and seconds of a training step, for 7 variates of 36 steps and 1280-d embeddings."""
+    """Parameters, multiply-adds and seconds per training step, for 7 variates of 36 steps and 1280-d embeddings."""
     lines = [
         "## Sizes",
         "",
@@ -75,7 +76,7 @@ def sizes(presets: Sequence[PresetName]) -> str:
         "one thread. MACs are multiply-adds of one forward pass. A step is forward pass, loss, backward pass and AdamW."
         f" {hardware()}, commit {commit()[:12]}.",
         "",
-        "| preset | parameters | MACs a sample | ms a step |",
+        "| preset | parameters | MACs per sample | ms per step |",
         "|---|---|---|---|",
     ]
     for name in presets:
@@ -85,7 +86,7 @@ def sizes(presets: Sequence[PresetName]) -> str:
 
 
 def cost(preset: Preset) -> tuple[int, float, float]:
-    """Parameters, multiply-adds a sample, and seconds a step."""
+    """Parameters, multiply-adds per sample, and seconds per step."""
     torch.set_num_threads(1)
     cut = STEPS // 2
     whole = preset.framing == "season"
@@ -95,7 +96,7 @@ def cost(preset: Preset) -> tuple[int, float, float]:
     )
     torch.manual_seed(0)
     model = TimesCLIP(config)
-    first, second = (seen(frame, preset.use_vision) for _ in range(2))
+    first, second = (synthetic_window(frame, preset.use_vision) for _ in range(2))
     season = SeasonTensors(first, second, cut if whole else None)
     if first.embeddings is not None:
         model.fit_features([first.embeddings])
@@ -107,15 +108,15 @@ def cost(preset: Preset) -> tuple[int, float, float]:
     return sum(p.numel() for p in model.parameters()), counter.get_total_flops() / 2 / BATCH, seconds
 
 
-def seen(steps: int, pictures: bool) -> WindowTensors:
-    """A made window."""
+def synthetic_window(steps: int, pictures: bool) -> WindowTensors:
+    """A window of random values."""
     values = torch.randn(BATCH, VARIATES, steps)
     vectors = torch.randn(BATCH, VARIATES, DIM).half() if pictures else None
     return WindowTensors(values, torch.ones_like(values, dtype=torch.bool), vectors)
 
 
 def forecasts(title: str, tables: dict[tuple[str, str], dict[Any, list[dict[str, Any]]]]) -> list[str]:
-    """One Markdown table a data set and split: rows are systems, then the baselines on the same test rows."""
+    """One Markdown table per data set and split: rows are systems, then the baselines on the same test rows."""
     sections = []
     for (data, split), rows in tables.items():
         first = next(iter(rows.values()))
@@ -141,7 +142,7 @@ def forecasts(title: str, tables: dict[tuple[str, str], dict[Any, list[dict[str,
 
 
 def write(sections: list[str]) -> None:
-    """docs/presets.md."""
+    """Write docs/presets.md."""
     head = (
         "# Presets\n\n`python -m benchmarks.presets` writes this page; do not edit it. `docs/models.md` describes the "
         f"presets. No number here was measured with CLIP: {ENCODER} (ImageNet) embedded the pictures. "

@@ -1,4 +1,4 @@
-"""Reading and writing the store, beside the libraries that a user would pick for it."""
+"""Reading and writing the store, compared with the usual libraries for it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _random_vectors(store: Store, keys: Any, rng: np.random.Generator) -> dict[s
 
 
 def _training_batches(rng: np.random.Generator) -> dict[str, Any]:
-    """What a training step gathers, from tables as the trainer holds them: numbers, masks and vectors of one window."""
+    """Gather a training step's inputs from the trainer's tables: numbers, masks and embeddings of one window."""
     vectors = rng.normal(size=(2, 2048, 7, DIM)).astype(np.float16)
     values = rng.normal(size=(2048, 7, 18)).astype(np.float32)
     arrays = (values, values > 0, vectors[1])
@@ -115,7 +115,7 @@ def _planning(series: int = 1_000_000) -> dict[str, Any]:
 
 
 def _rate(read: Callable[[Any], Any], picks: list[Any]) -> float:
-    read(picks[0])  # files opened, pages cached: both sides are warm
+    read(picks[0])  # opens files and caches pages, so that both sides are warm
     started = time.perf_counter()
     for rows in picks:
         read(rows)

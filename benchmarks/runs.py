@@ -1,4 +1,4 @@
-"""Runs that pages are made of: trained where they are missing, by the commands that a user would give."""
+"""Runs behind the generated pages. Missing ones are trained, with the commands of a user."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ENCODER = "efficientnet-lite0"
 
 @dataclass(frozen=True)
 class Job:
-    """One stage-2 forecast and the stage-1 run below it; `more` are flags of both, `late` of stage 2 alone."""
+    """One stage-2 forecast and its stage-1 run. `more` are flags of both stages, `late` of stage 2 only."""
 
     data: str
     split: str
@@ -41,7 +41,7 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """Where its runs are; relative, since commands are printed."""
+        """The folder of its runs, relative, since commands are printed."""
         flags = [part.strip("-") for part in (*self.more, *(("late", *self.late) if self.late else ()))]
         return Path("runs", "tables", "-".join([self.data, self.split, self.preset, *flags, f"seed{self.seed}"]))
 
@@ -52,13 +52,13 @@ class Job:
                 "--seed", str(self.seed), *self.more]  # fmt: skip
 
     def result(self) -> dict[str, Any]:
-        """The result of the stage-2 run, which must be there."""
+        """The result of the stage-2 run, which must exist."""
         result: dict[str, Any] = json.loads((ROOT / self.folder / "stage2" / "result.json").read_text())
         return result
 
 
 def results(jobs: Iterable[Job], workers: int) -> dict[Job, dict[str, Any]]:
-    """The result of every job; renders and trains first what is not there, `workers` jobs at a time."""
+    """The result of every job. Renders and trains missing ones first, `workers` jobs side by side."""
     jobs = list(dict.fromkeys(jobs))
     missing = [job for job in jobs if not (ROOT / job.folder / "stage2" / "result.json").is_file()]
     for data, split, framing, seed in sorted(
@@ -71,11 +71,11 @@ def results(jobs: Iterable[Job], workers: int) -> dict[Job, dict[str, Any]]:
 
 
 def make(job: Job) -> None:
-    """Both stages; a stage-1 run that is there is taken."""
+    """Run both stages; an existing stage-1 run is used."""
     one, two = str(job.folder / "stage1"), str(job.folder / "stage2")
     base = []
     if "scratch" not in job.late and PRESETS[job.preset].link != "scratch":  # type: ignore[index]
-        if "--share" in job.late:  # stage 1 of all seasons, whose yields it does not read
+        if "--share" in job.late:  # stage 1 on all seasons, since it reads no yields
             one = str(Job(job.data, job.split, job.preset, job.seed, job.more).folder / "stage1")
         if not (ROOT / one / "result.json").is_file():
             command(train.main, "--stage", "1", *job.common, "--out", one)
@@ -84,18 +84,18 @@ def make(job: Job) -> None:
 
 
 def command(program: Any, *flags: str) -> None:
-    """One command of the README, in this process; what it prints goes to standard error."""
+    """Run one command of the README in this process. Its output goes to standard error."""
     with contextlib.chdir(ROOT), contextlib.redirect_stdout(sys.stderr):
         if program(list(flags)) != 0:
             raise SystemExit(f"{program.__module__} {' '.join(flags)} failed")
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean, and the standard deviation where it shows."""
+    """The mean, and the standard deviation unless it rounds to zero."""
     deviation = float(np.std(values))
     return f"{np.mean(values):.3f}" + (f" +- {deviation:.3f}" if deviation >= 0.0005 else "")
 
 
 def commits(results: Iterable[dict[str, Any]]) -> str:
-    """The commits that runs were made at, for the line below a table."""
+    """The commits of the runs, for the line below a table."""
     return ", ".join(sorted({result["commit"][:12] for result in results}))

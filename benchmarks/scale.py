@@ -1,6 +1,6 @@
-"""python -m benchmarks.scale: what docs/scale.md multiplies: bytes and seconds a series, a slab, a job, an entry.
+"""python -m benchmarks.scale: the unit costs of docs/scale.md: bytes and seconds per series, slab, job and entry.
 
-Slabs are written with their rows and commit records and without data: nothing that is measured here opens those.
+Slabs are written with their rows and commit records but without data, which no measurement here opens.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Arguments:
-    """How large a table to try."""
+    """Size of the table."""
 
     series: int = 1_000_000
     """Series of the table: samples x 7 variates x 2 half seasons."""
     dask: bool = False
     """Also send jobs through a Dask scheduler with two workers here (needs distributed)."""
     encoder: bool = True
-    """Also embed some pictures in a process of its own."""
+    """Also embed some pictures in a separate process."""
 
 
 def main() -> None:
@@ -99,18 +99,18 @@ def measured(action: Callable[[], Result]) -> tuple[Result, float, int]:
 
 
 def figure(name: str, value: float, unit: str, reference: str, reference_value: float) -> dict[str, Any]:
-    """A row that may be given more fields."""
+    """A row that may get more fields."""
     return {**row(name, value, unit, reference, reference_value)}
 
 
 def rate(name: str, series: int, seconds: float, most: int) -> dict[str, Any]:
-    """A row of series a second beside the aim."""
+    """A row of series per second, compared with the aim."""
     figures = {"series": series, "core_seconds": seconds, "peak_bytes_a_series": most / series}
     return figure(name, series / seconds, "series/s", AIM_NAME, AIM) | figures
 
 
 def table_of(series: int) -> SeasonTable:
-    """A table of made seasons."""
+    """A table of synthetic seasons."""
     samples = -(-series // (2 * VARIATES))
     values, observed = seasons(samples * VARIATES)
     values[~observed] = np.nan
@@ -130,11 +130,11 @@ def table_of(series: int) -> SeasonTable:
 
 
 def job_sizes(images: ImageWork, vectors: EmbeddingWork) -> Iterator[dict[str, Any]]:
-    """Bytes that a scheduler moves for one slab, and how fast one process makes and pickles them."""
-    look = partial(encode, resolve("efficientnet-lite0"), engine="torch")
+    """Bytes that a scheduler moves for one slab, and the rate at which one process makes and pickles them."""
+    embed = partial(encode, resolve("efficientnet-lite0"), engine="torch")
     for name, jobs, rows in (
         ("DrawJob", images._jobs(), images.plan.slab_rows),
-        ("EmbedJob", vectors._jobs(look), vectors.plan.slab_rows),
+        ("EmbedJob", vectors._jobs(embed), vectors.plan.slab_rows),
     ):
         started = time.perf_counter()
         sizes = [len(pickle.dumps(job)) for job, _ in zip(jobs, range(20), strict=False)]
@@ -145,7 +145,7 @@ def job_sizes(images: ImageWork, vectors: EmbeddingWork) -> Iterator[dict[str, A
 
 
 def embedding_worker() -> dict[str, Any]:
-    """What a worker with an encoder takes; set OMP_NUM_THREADS=1, as Dask does for its workers."""
+    """Speed and memory of a worker with an encoder; set OMP_NUM_THREADS=1, as Dask does for its workers."""
     with get_context("spawn").Pool(1) as other:
         rows, seconds, most = other.apply(embed_some)
     name = "efficientnet-lite0 on torch, one process"
@@ -158,15 +158,15 @@ def embed_some(rows: int = 256) -> tuple[int, float, int]:
     """Pictures embedded, core seconds, and the peak of the whole process."""
     values, observed = seasons(rows)
     ink, rgb = draw(values, observed, Style()), np.zeros((rows, 3), np.uint8)
-    look = partial(encode, resolve("efficientnet-lite0"), engine="torch")
-    look(ink[:16], rgb[:16])
+    embed = partial(encode, resolve("efficientnet-lite0"), engine="torch")
+    embed(ink[:16], rgb[:16])
     started = time.process_time()
-    look(ink, rgb)
+    embed(ink, rgb)
     return rows, time.process_time() - started, peak()
 
 
 def through_dask(images: ImageWork) -> dict[str, Any]:
-    """DrawJobs that reach a worker and are thrown away there."""
+    """Rate of DrawJobs that reach a worker and are discarded there."""
     from distributed import Client, LocalCluster
 
     jobs = list(images._jobs())
@@ -183,12 +183,12 @@ def through_dask(images: ImageWork) -> dict[str, Any]:
 
 
 def throw_away(job: Any) -> int:
-    """What a worker does with a job here."""
+    """The work of a worker in this measurement."""
     return len(job.keys)
 
 
 def read_back(store: Store) -> Iterator[dict[str, Any]]:
-    """What every process does that looks pictures or vectors up, in a process of its own."""
+    """Time to read the rows of all slabs, in a separate process, as every process does that looks up keys."""
     with get_context("spawn").Pool(1) as other:
         slabs, rows, reading, sorting, most = other.apply(open_and_sort, (store,))
     name = f"{store.spec.kind}: rows of {slabs} slabs read"
@@ -200,13 +200,13 @@ def read_back(store: Store) -> Iterator[dict[str, Any]]:
 
 
 def entry_rows(table: SeasonTable, blocks: Sequence[SeriesBlock], cache: Path) -> Iterator[dict[str, Any]]:
-    """Size of the catalogue entry, and the memory that saving and loading take."""
+    """Size of the catalogue entry, and the memory for saving and loading it."""
     entry = Entry.of(table, blocks, "0" * 32, "0" * 32)
     _, seconds, most = measured(lambda: entry.save(cache))
     storage, series = open_storage(str(cache)), entry.keys.size
     loaded, loading, most_loading = measured(lambda: Entry.load(storage, entry.file))
     assert loaded.keys.size == series
-    size = sum(found.bytes for found in storage.files("datasets"))
+    size = sum(file.bytes for file in storage.files("datasets"))
     yield figure("bytes a series of the catalogue entry", size / series, "bytes", "16 of its key", 16) | {
         "core_seconds_to_save": seconds,
         "peak_bytes_a_series_to_save": most / series,

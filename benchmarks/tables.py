@@ -1,7 +1,7 @@
 """make tables: docs/results.md, from the verdicts on the real data sets and the demo.
 
-Each section is a matrix of `ablate.py`, by the command that stands in it; runs that are complete are not made again.
-Where a data set is not there its sections are left out, and the page says so.
+Each section is one matrix of `ablate.py`, by the command shown in it. Complete runs are not made again. Sections of a
+missing data set are left out, and the page lists them.
 """
 
 from __future__ import annotations
@@ -39,26 +39,26 @@ class Matrix:
 
     @property
     def flags(self) -> list[str]:
-        """Of ablate.py."""
+        """Flags for ablate.py."""
         flags = ["--data", CARDS[self.data], "--split", self.split, "--seeds", str(self.seeds), "--arms", *self.arms]
         return [*flags, *(("--encoders", *self.encoders) if self.encoders else ())]
 
     @property
     def shown(self) -> str:
-        """The command, as it is typed."""
+        """The command, as a user would type it."""
         return shlex.join(["python", "ablate.py", *self.flags])
 
     @property
     def file(self) -> Path:
-        """verdict.json."""
+        """The path of verdict.json."""
         name = re.search(r'^name = "(.*)"', (ROOT / CARDS[self.data]).read_text(), re.M)
         assert name is not None
         return ROOT / "runs" / f"verdict-{slug(name[1])}-{self.split}" / "verdict.json"
 
     def record(self) -> dict[str, Any]:
-        """What is in it."""
-        found: dict[str, Any] = json.loads(self.file.read_text())
-        return found
+        """The content of verdict.json."""
+        record: dict[str, Any] = json.loads(self.file.read_text())
+        return record
 
 
 MATRICES = (
@@ -72,29 +72,29 @@ MATRICES = (
 
 @dataclass(frozen=True)
 class Arguments:
-    """Which verdicts to take."""
+    """The verdicts to make."""
 
     data: tuple[str, ...] = tuple(dict.fromkeys(matrix.data for matrix in MATRICES))
     """Data sets."""
     seeds: int = 2
-    """Runs of each arm."""
+    """Runs per arm."""
     made: bool = False
-    """Only write the pages again, from verdicts that are there."""
+    """Only write the pages again, from existing verdicts."""
 
 
 def main() -> None:
-    """Make what is missing, then write the pages."""
+    """Make the missing verdicts, then write the pages."""
     args = tyro.cli(Arguments, description=__doc__)
     wanted = [replace(matrix, seeds=args.seeds) for matrix in MATRICES if matrix.data in args.data]
     if not args.made:
         for matrix in wanted:
             command(ablate.main, *matrix.flags)
     records = {matrix: matrix.record() for matrix in wanted if matrix.file.is_file()}
-    write(records)  # at the end: a changed file would mark the commit of the runs after it
+    write(records)  # at the end, because a changed file would mark the commit of later runs
 
 
 def section(matrix: Matrix, record: Mapping[str, Any]) -> str:
-    """The sentence, and one Markdown table: every arm and baseline, and by how much it differs from another."""
+    """The sentence, and one Markdown table of every arm and baseline with its difference from another."""
     facts, held = record["facts"], record["held_out"]
     other = "place" if held == "year" else "year"
     lines = [
@@ -138,7 +138,7 @@ def _with_sd(scores: Mapping[str, float], name: str) -> str:
 
 
 def write(records: Mapping[Matrix, Mapping[str, Any]]) -> None:
-    """docs/results.md."""
+    """Write docs/results.md."""
     made = {(m.data, m.split) for m in records}
     absent = [m for m in MATRICES if (m.data, m.split) not in made]
     head = [
@@ -162,7 +162,7 @@ def write(records: Mapping[Matrix, Mapping[str, Any]]) -> None:
 
 
 def put_between(path: Path, table: str) -> None:
-    """Replace what stands between the marks of a page."""
+    """Replace the text between the marks of a page."""
     text, (begin, end) = path.read_text(), MARKS
     before, after = text.index(begin) + len(begin), text.index(end)
     path.write_text(f"{text[:before]}\n{table}\n{text[after:]}")

@@ -1,4 +1,4 @@
-"""Training on cached pictures beside training as it would be without the cache, in one run.
+"""Training on cached pictures, compared with training without the cache, in one run.
 
 python -m benchmarks.training          about three minutes; writes 1.5 GB into a folder that it deletes
 """
@@ -28,7 +28,7 @@ from model.encoders import resolve
 from model.encoders.backends import choose
 from model.encoders.encoder import load
 from model.encoders.encoder_module import EncoderModule
-from model.season_tensors import SeasonTensors, WindowTensors, seen_through
+from model.season_tensors import SeasonTensors, WindowTensors, cut_window
 from model.timesclip import TimesCLIP
 from model.training.optim import Schedule
 from model.training.trainer import Trainer
@@ -39,11 +39,11 @@ from pipeline.series import fold_ranges, series_blocks
 from pipeline.sources import read
 from pipeline.splits import make_folds
 
-SAMPLES, VARIATES, STEPS, DIM = 512, 7, 36, 1280  # as the demo: seven variates seen by EfficientNet-Lite0
+SAMPLES, VARIATES, STEPS, DIM = 512, 7, 36, 1280  # as in the demo: seven variates, embedded by EfficientNet-Lite0
 ROUNDS = 5
 MEMBERS = 5  # yield heads of an ensemble
 MANY, FEW_VARIATES, WIDE = 100_000, 5, 512  # 10^5 samples and 10^6 series of 512-d embeddings
-# Anonymous memory: the pages of mapped slab files are the kernel's to drop. torch.optim imports torch._dynamo late.
+# Anonymous memory, because the kernel can drop the pages of mapped slab files. torch.optim imports torch._dynamo late.
 PROGRAM = """
 import sys, threading, time
 import torch._dynamo
@@ -72,19 +72,19 @@ sys.exit(code)
 
 
 def measure() -> list[Row]:
-    """The lines of the trainer."""
+    """The rows of the trainer."""
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder:
         return [*epochs(), heads(), *large_table(Path(folder))]
 
 
 def epochs() -> list[Row]:
-    """Stage-1 epochs: as the cache is read, on tensors made in memory, without pictures, and with all work inside."""
+    """Stage-1 epochs: from the cache, on tensors in memory, without pictures, and with all work inside the loop."""
     values, observed = (array.reshape(SAMPLES, VARIATES, STEPS) for array in seasons(SAMPLES * VARIATES))
     vectors = np.random.default_rng(0).normal(size=(2, SAMPLES, VARIATES, DIM)).astype(np.float16)
     half = STEPS // 2
     frames = ((0, half, half), (half, STEPS, STEPS))
-    cached = SeasonTensors(  # as the reader leaves them
-        *(seen_through(values.astype(np.float64), observed, frame, vectors[at]) for at, frame in enumerate(frames))
+    cached = SeasonTensors(  # as the reader returns them
+        *(cut_window(values.astype(np.float64), observed, frame, vectors[at]) for at, frame in enumerate(frames))
     )
     memory = SeasonTensors(*(_contiguous(half) for half in (cached.first, cached.second)))
     blind = SeasonTensors(memory.first.without_pictures(), memory.second.without_pictures())
@@ -103,7 +103,7 @@ def epochs() -> list[Row]:
 
 
 def heads() -> Row:
-    """Training steps of stage 2: five heads in one ensemble, and five trainings of one head."""
+    """Training steps of stage 2: five heads in one ensemble, against five trainings of one head."""
     torch.manual_seed(0)
     shape = HeadShape(3 * 64 + STEPS // 2 + 2, VARIATES, plain=STEPS // 2 + 2)
     features, present = torch.randn(SAMPLES, VARIATES, shape.width), torch.ones(SAMPLES, VARIATES, dtype=torch.bool)
@@ -122,7 +122,7 @@ def heads() -> Row:
 
 
 def encoders(values: NDArray[np.float32], observed: NDArray[np.bool_]) -> list[tuple[str, float]]:
-    """Seconds a picture of efficientnet-lite0, as a loop would call it (eager float32 torch), then as we embed."""
+    """Seconds per picture of efficientnet-lite0, in a simple loop (eager float32 torch), then by our encoder."""
     halves = [np.ascontiguousarray(array[:10, :, : STEPS // 2]).reshape(-1, STEPS // 2) for array in (values, observed)]
     ink, rgb = draw(*halves, Style()), np.ascontiguousarray(colours((10, VARIATES)).reshape(-1, 3))
     spec, plain = resolve("efficientnet-lite0"), efficientnet_as_published().eval()
@@ -145,7 +145,7 @@ def _inside(encoder: str, training: float, drawing: float, encoding: float) -> R
 
 
 def large_table(folder: Path) -> list[Row]:
-    """train.py on 10^5 samples and 10^6 cached vectors: seconds to its first step, and its peak memory."""
+    """train.py on 10^5 samples and 10^6 cached embeddings: seconds to its first step, and its peak memory."""
     return _measured(folder, *_cached_table(folder))
 
 
@@ -155,12 +155,12 @@ def _measured(folder: Path, data: Path, cache: Path) -> list[Row]:
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
-    told = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
+    figures = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
             for line in done.stdout.splitlines() if line.startswith(("first step", "peak"))}  # fmt: skip
     table = MANY * FEW_VARIATES * 2 * WIDE * 2
     return [
-        row("start to first step after imports, 10^5 samples cached", told["first step"], "s", "the limit", 10.0),
-        row("peak anonymous memory of train.py, 10^6 series of 512-d embeddings", told["peak"] / 1e6, "MB",
+        row("start to first step after imports, 10^5 samples cached", figures["first step"], "s", "the limit", 10.0),
+        row("peak anonymous memory of train.py, 10^6 series of 512-d embeddings", figures["peak"] / 1e6, "MB",
             "the embedding table + 1 GB", table / 1e6 + 1e3),
     ]  # fmt: skip
 
@@ -178,21 +178,21 @@ def _epoch(season: SeasonTensors) -> Callable[[], object]:
 
 
 def _interleaved(runs: list[Callable[[], object]]) -> list[float]:
-    """Seconds of the fastest round of each, round by round: other work on the machine disturbs all alike."""
+    """Seconds of the fastest round of each, in alternating rounds, so that other work disturbs all alike."""
     best = [float("inf")] * len(runs)
     for _ in range(ROUNDS):
         best = [min(before, fastest(run, 1)) for before, run in zip(best, runs, strict=True)]
     return best
 
 
-def _contiguous(seen: WindowTensors) -> WindowTensors:
-    assert seen.embeddings is not None
-    copied = seen.embeddings.clone(memory_format=torch.contiguous_format)
-    return WindowTensors(seen.values.clone(), seen.observed.clone(), copied, start=seen.start)
+def _contiguous(window: WindowTensors) -> WindowTensors:
+    assert window.embeddings is not None
+    copied = window.embeddings.clone(memory_format=torch.contiguous_format)
+    return WindowTensors(window.values.clone(), window.observed.clone(), copied, start=window.start)
 
 
 def _cached_table(folder: Path) -> tuple[Path, Path]:
-    """A wide Parquet table, one file a year, and a cache with random vectors for every one of its series."""
+    """A wide Parquet table, one file per year, and a cache with random embeddings for every one of its series."""
     data, cache = folder / "seasons", folder / "cache"
     data.mkdir()
     for year in range(4):

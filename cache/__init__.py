@@ -1,1 +1,1 @@
-"""The content-addressed image and embedding cache: plan, store, read. Imports pipeline, never model."""
+"""The content-addressed image and embedding cache: plan, store, read. Imports `pipeline`, but never `model`."""

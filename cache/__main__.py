@@ -1,11 +1,11 @@
-"""python -m cache stats | show | fsck | gc: what is in the image cache, whether it is sound, and what can go.
+"""python -m cache stats | show | fsck | gc: list the image cache, check it, and delete what is not needed.
 
 python -m cache stats --json
 python -m cache show --out sheet.png --samples 8 --variate ndvi
-python -m cache fsck --full                       every row against its digest
-python -m cache fsck --sample 0.01 --data my_card.toml    draw 1 % again and compare
-python -m cache fsck --full --repair              set what is damaged aside; render_cache.py rebuilds it
-python -m cache gc                                what could go; --apply deletes it
+python -m cache fsck --full                       check every row against its digest
+python -m cache fsck --sample 0.01 --data my_card.toml    draw 1 % of the pictures again and compare
+python -m cache fsck --full --repair              set damaged files aside; render_cache.py rebuilds them
+python -m cache gc                                list what can be deleted; --apply deletes it
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ from report.progress import stage_progress
 
 @dataclass(frozen=True)
 class Stats:
-    """Count what is committed."""
+    """Count the committed pictures and embeddings."""
 
     cache: str = "image_cache"
     """The cache folder."""
     json: bool = False
-    """One JSON object instead of lines."""
+    """Print one JSON object instead of lines."""
 
     def run(self) -> int:
         """Print series, images, bytes, slabs and the content digest."""
@@ -59,24 +59,24 @@ class Stats:
 
 @dataclass(frozen=True)
 class Show:
-    """Draw a contact sheet of cached plots, with sample, variate and window under each."""
+    """Draw a contact sheet of cached plots, with sample, variate and window under each plot."""
 
     cache: str = "image_cache"
     """The cache: a folder, or an address such as s3://bucket/prefix."""
     out: Path = Path("sheet.png")
-    """The PNG to write; replaces one of that name."""
+    """The PNG to write; an existing one is replaced."""
     data: str = ""
-    """Name of the data set; the newest one by default."""
+    """Name of the data set; by default the newest one."""
     samples: int = 4
-    """How many samples, spread over the data set."""
+    """Number of samples, spread over the data set."""
     sample: tuple[str, ...] = ()
-    """Samples by name (or a part of it) instead."""
+    """Samples by name or part of a name, instead of --samples."""
     variate: tuple[str, ...] = ()
     """Only these variates."""
     window: tuple[str, ...] = ()
-    """Only these windows: first-half, second-half; of `--framing season` so-far, season."""
+    """Only these windows: first-half, second-half; with `--framing season`: so-far, season."""
     series: str = ""
-    """Card or file of the same data: draw the numbers beside each plot."""
+    """Card or file of the same data, to draw the numbers beside each plot."""
 
     def run(self) -> int:
         """Write the sheet."""
@@ -90,9 +90,7 @@ class Show:
             raise InputError(f"{self.cache} has no plots of {self.series}. Run render_cache.py --data {self.series}.")
         if not fitting:
             names = ", ".join(sorted({entry.name for entry in known})) or "none"
-            raise InputError(
-                f"{self.cache} knows no data set {self.data!r}; it has: {names}. Run render_cache.py first."
-            )
+            raise InputError(f"{self.cache} has no data set {self.data!r}, only: {names}. Run render_cache.py first.")
         if self.samples < 1:
             raise InputError(f"--samples is {self.samples}; at least 1 is needed.")
         entry = fitting[-1]
@@ -104,30 +102,30 @@ class Show:
 
 @dataclass(frozen=True)
 class Fsck:
-    """Check that every file holds what was committed. Exit 1 when something does not and is not repaired."""
+    """Check that every file holds what was committed. Exits with 1 if something is damaged and not repaired."""
 
     cache: str = "image_cache"
     """The cache: a folder, or an address such as s3://bucket/prefix."""
     full: bool = False
-    """Unpack every row and compare it with its digest."""
+    """Decompress every row and compare it with its digest."""
     sample: float = 0.0
-    """Draw this share (0 to 1) of the pictures of --data again and compare."""
+    """Share (0 to 1) of the pictures of --data to draw again and compare."""
     data: str = "demo/card.toml"
-    """For --sample: card or file of data that was rendered into this cache."""
+    """For --sample: card or file of data rendered into this cache."""
     split: SplitName = "year"
-    """For --sample: the split it was rendered for."""
+    """For --sample: the split used for rendering."""
     folds: str | None = None
-    """For --sample: its folds, where --folds was given."""
+    """For --sample: the folds used for rendering, if --folds was given."""
     framing: Framing = "halves"
-    """For --sample: the framing it was rendered with."""
+    """For --sample: the framing used for rendering."""
     seed: int = 0
-    """For --sample: seed of the choice, and of the place and random splits."""
+    """For --sample: seed of the sample, and of the splits by place and at random."""
     style: Style = field(default_factory=Style)
     repair: bool = False
-    """Set what is damaged aside, so that render_cache.py rebuilds it."""
+    """Set damaged files aside, so that render_cache.py rebuilds them."""
 
     def run(self) -> int:
-        """Print every problem and a last line."""
+        """Print every problem and a summary."""
         if not 0.0 <= self.sample <= 1.0:
             raise InputError(f"--sample is {self.sample}; it is a share between 0 and 1.")
         if not open_storage(self.cache).exists():
@@ -154,19 +152,19 @@ class Fsck:
 
 @dataclass(frozen=True)
 class Gc:
-    """List what can go: leftovers of killed runs, slabs that no data set refers to, empty namespaces."""
+    """List what can be deleted: leftovers of killed runs, slabs that no data set uses, empty namespaces."""
 
     cache: str = "image_cache"
     """The cache: a folder, or an address such as s3://bucket/prefix."""
     apply: bool = False
-    """Delete it; without this nothing is touched."""
+    """Delete it; without --apply nothing changes."""
     max_size: float | None = None
-    """GB that may stay: the oldest data sets are forgotten until the others fit."""
+    """Maximum size in GB; the oldest data sets are dropped until the others fit."""
     min_age: float = 60.0
-    """Minutes that a file must be old: a run may be at work on younger ones; 0 only while nothing else runs."""
+    """Minimum age in minutes, as a run may be writing younger files; use 0 only while nothing else runs."""
 
     def run(self) -> int:
-        """Print every item and the sum."""
+        """Print every item and the total size."""
         if self.min_age < 0 or (self.max_size is not None and self.max_size < 0):
             raise InputError(f"--min-age is {self.min_age} and --max-size {self.max_size}; neither may be below 0.")
         cache_at(self.cache)
@@ -182,7 +180,7 @@ class Gc:
 
 
 def collect(root: str | Path) -> dict[str, Any]:
-    """Counts over all namespaces; `content_digest` covers decoded pictures alone, in any order of work."""
+    """Counts over all namespaces. `content_digest` covers decoded pictures only and does not depend on their order."""
     storage = cache_at(root)
     images = [slab for store in Store.open_all(root, "images") for slab in store.slabs()]
     vectors = {store.spec.id: (store, store.slabs()) for store in Store.open_all(root, "embeddings")}
@@ -197,11 +195,11 @@ def collect(root: str | Path) -> dict[str, Any]:
         "images": distinct,
         "image_bytes": sum(slab.commit.data_bytes for slab in images),
         "bytes_an_image": round(sum(slab.commit.data_bytes for slab in images) / max(distinct, 1), 1),
-        "bytes": sum(found.bytes for found in everything),
+        "bytes": sum(file.bytes for file in everything),
         "slabs": len(started),
         "committed": len(every),
         "unfinished": len(started) - len(every),
-        "quarantined": len({found.name.split("/")[1] for found in everything if found.name.startswith("quarantine/")}),
+        "quarantined": len({file.name.split("/")[1] for file in everything if file.name.startswith("quarantine/")}),
         "content_digest": content_digest(images),
         "embeddings": {
             spec: {
@@ -217,7 +215,7 @@ def collect(root: str | Path) -> dict[str, Any]:
 
 
 def cache_at(root: str | Path) -> Storage:
-    """The storage of a cache. Raises InputError where there is none."""
+    """The storage of a cache. Raises InputError if there is none."""
     storage = open_storage(str(root))
     if not any(storage.namespaces(kind) for kind in ("images", "embeddings")):
         raise InputError(f"{root} is not an image cache (it has no pictures). Run `python render_cache.py` first.")

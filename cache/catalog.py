@@ -1,6 +1,6 @@
-"""Which data set uses which pictures: the (sample, variate, window) -> key map, kept beside the slabs.
+"""Catalogue of data sets and their pictures: maps (sample, variate, window) to keys, beside the slabs.
 
-One file per data set, style and y-range, so that equal series share one picture and `show` can still name every one.
+One file per data set, style and y-range. Equal series share one picture, and `show` can still name each of them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FOLDER = "datasets"
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """One data set under one style and y-range. keys [N,V,W]; `embeddings` is the last namespace made for it."""
+    """One data set in one style and y-range. keys [N,V,W]; `embeddings` is the last namespace made for it."""
 
     name: str
     fingerprint: str
@@ -47,14 +47,23 @@ class Entry:
         images: str,
         embeddings: str,
     ) -> Entry:
-        """The entry of a table; `images` and `embeddings` (may be empty) are the namespaces that it uses."""
+        """The entry of a table; `images` and `embeddings` (may be empty) are its namespaces."""
         keys = np.stack([block.keys for block in blocks], axis=-1)
         windows = tuple(block.window.name for block in blocks)
         names = table.variate_names
-        return Entry(table.name, table.fingerprint(), images, embeddings, names, windows, table.sample_id, keys)
+        return Entry(
+            name=table.name,
+            fingerprint=table.fingerprint(),
+            images=images,
+            embeddings=embeddings,
+            variates=names,
+            windows=windows,
+            sample_id=table.sample_id,
+            keys=keys,
+        )
 
     def save(self, root: str | Path) -> None:
-        """Write the entry; an entry of the same data, style and y-range is replaced."""
+        """Write the entry; replaces one of the same data, style and y-range."""
         meta: dict[str, Any] = {
             "name": self.name,
             "fingerprint": self.fingerprint,
@@ -71,23 +80,23 @@ class Entry:
 
     @property
     def file(self) -> str:
-        """Its name in the cache: of data, style and keys."""
+        """File name in the cache, from data, style and keys."""
         digest = xxhash.xxh3_64_hexdigest(np.ascontiguousarray(self.keys).tobytes())
         return f"{FOLDER}/{self.fingerprint}-{self.images}-{digest}.npz"
 
     @staticmethod
     def load(storage: Storage, name: str) -> Entry:
-        """Inverse of `save`. Raises CacheError when the file is damaged."""
+        """Inverse of `save`. Raises CacheError if the file is damaged."""
         try:
             raw = storage.read(name)
-            if raw[-22:-18] != b"PK\5\6":  # zipfile would look past what was added
-                raise ValueError("cut, or longer than it was written")
+            if raw[-22:-18] != b"PK\5\6":  # zipfile would ignore appended bytes
+                raise ValueError("truncated, or longer than it was written")
             data = io.BytesIO(raw)
             archive = zipfile.ZipFile(data)
             if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
-                raise ValueError("compressed, and this program does not compress it")
-            if archive.testzip():  # numpy reads no further than an array's header says, and so misses a checksum
-                raise ValueError("checksum does not fit")
+                raise ValueError("compressed, but this program does not compress it")
+            if archive.testzip():  # numpy stops at the length in an array's header, and so misses a checksum
+                raise ValueError("checksum does not match")
             data.seek(0)
             with np.load(data, allow_pickle=False) as file:
                 meta, sample_id, packed = parse_record(str(file["meta"])), file["sample_id"], file["keys"]
@@ -100,7 +109,7 @@ class Entry:
             if keys.shape != (len(sample_id), len(entry.variates), len(entry.windows)):
                 raise ValueError(f"keys of shape {keys.shape}")
             if entry.file != name:
-                raise ValueError("not what its name says")
+                raise ValueError("content does not match its name")
         except (
             OSError,
             ValueError,
@@ -112,19 +121,19 @@ class Entry:
             zipfile.BadZipFile,
         ) as error:
             raise CacheError(
-                f"{storage.where(name)} cannot be read ({error}); `python -m cache fsck --repair` sets it aside, "
-                "render_cache.py makes it again."
+                f"{storage.where(name)} cannot be read ({error}); `python -m cache fsck --repair` sets it aside, and "
+                "render_cache.py writes it again."
             ) from error
         return entry
 
 
 def entry_files(storage: Storage) -> list[Found]:
-    """The file of every entry, the oldest first."""
-    found = [one for one in storage.files(FOLDER) if one.name.endswith(".npz") and "/." not in one.name]
-    return sorted(found, key=lambda one: (one.modified, one.name))
+    """The file of every entry, oldest first."""
+    files = [one for one in storage.files(FOLDER) if one.name.endswith(".npz") and "/." not in one.name]
+    return sorted(files, key=lambda one: (one.modified, one.name))
 
 
 def entries(root: str | Path) -> list[Entry]:
-    """Every entry, the oldest first."""
+    """Every entry, oldest first."""
     storage = open_storage(str(root))
     return [Entry.load(storage, one.name) for one in entry_files(storage)]

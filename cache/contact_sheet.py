@@ -1,4 +1,4 @@
-"""A contact sheet: cached plots as the encoder sees them, each with its sample, variate and window."""
+"""A contact sheet: cached plots as the encoder reads them, each with its sample, variate and window."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GAP, CAPTION = 8, 34  # pixels between plots, and under each
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """Positions, in an entry, of the samples [n], variates [v] and windows [w] to show."""
+    """Indices, in an entry, of the samples [n], variates [v] and windows [w] to show."""
 
     samples: NDArray[np.int64]
     variates: NDArray[np.int64]
@@ -35,9 +35,9 @@ class Choice:
 def choose(
     entry: Entry, count: int, samples: Sequence[str] = (), variates: Sequence[str] = (), windows: Sequence[str] = ()
 ) -> Choice:
-    """`count` samples spread over the data set, or the first `count` whose names hold one of `samples`.
+    """`count` samples spread over the data set, or the first `count` whose names contain one of `samples`.
 
-    Raises InputError, naming what there is, when nothing fits.
+    Raises InputError, with the available names, if nothing matches.
     """
     chosen = np.unique(np.linspace(0, len(entry.sample_id) - 1, count).round().astype(np.int64))
     if samples:
@@ -49,21 +49,21 @@ def choose(
     return Choice(chosen, _named("variate", variates, entry.variates), _named("window", windows, entry.windows))
 
 
-def _named(what: str, wanted: Sequence[str], there: Sequence[str]) -> NDArray[np.int64]:
-    unknown = [name for name in wanted if name not in there]
+def _named(what: str, wanted: Sequence[str], available: Sequence[str]) -> NDArray[np.int64]:
+    unknown = [name for name in wanted if name not in available]
     if unknown:
-        raise InputError(f"there is no {what} {', '.join(unknown)}; there are {', '.join(there)}.")
-    return np.array([there.index(name) for name in wanted or there])
+        raise InputError(f"there is no {what} {', '.join(unknown)}; there are {', '.join(available)}.")
+    return np.array([available.index(name) for name in wanted or available])
 
 
 def contact_sheet(root: str | Path, entry: Entry, choice: Choice, table: SeasonTable | None = None) -> Image.Image:
-    """One row of plots a sample and window, one column a variate, beside each its numbers when `table` is given.
+    """One row of plots per sample and window, one column per variate; with `table`, the numbers beside each plot.
 
-    Raises MissingRows when a picture of the entry is not in the cache.
+    Raises MissingRows if a picture of the entry is not in the cache.
     """
     stores = {store.spec.id: store for store in Store.open_all(root, "images")}
     if entry.images not in stores:
-        raise InputError(f"{root} has lost the pictures of {entry.name}; run render_cache.py again.")
+        raise InputError(f"{root} has no pictures of {entry.name} any more; run render_cache.py again.")
     keys = entry.keys[np.ix_(choice.samples, choice.variates, choice.windows)]
     ink = stores[entry.images].reader().read(keys.reshape(-1))
     return _sheet(entry, choice, ink.reshape(*keys.shape, *ink.shape[1:]), table)
@@ -72,7 +72,7 @@ def contact_sheet(root: str | Path, entry: Entry, choice: Choice, table: SeasonT
 def preview(
     table: SeasonTable, ranges: NDArray[np.float64], style: Style, samples: int, framing: Framing = "halves"
 ) -> Image.Image:
-    """The sheet of a few samples before anything is cached; beside each plot its numbers, on the same y-range [V,2]."""
+    """The sheet of a few samples before anything is cached, with the numbers beside each plot on the y-range [V,2]."""
     blocks = series_blocks(table, ranges, style, framing)
     entry = Entry.of(table, blocks, "", "")
     choice = choose(entry, samples)
@@ -121,7 +121,7 @@ def _grid(panels: Sequence[tuple[Image.Image, str]], columns: int) -> Image.Imag
 
 
 def _shortened(line: str, width: int, font: Any) -> str:
-    """As much of both ends of a line as fits into `width` pixels: sample names end in what tells them apart."""
+    """Both ends of a line, shortened to `width` pixels, because sample names differ at their ends."""
     text = "".join(character if character.isprintable() else "?" for character in line[:80] + line[80:][-80:])
     if font.getlength(text) <= width:
         return text
@@ -132,7 +132,7 @@ def _shortened(line: str, width: int, font: Any) -> str:
 def _numbers(
     table: SeasonTable, sample: int, variate: int, window: str, size: int, span: NDArray[np.float64] | None
 ) -> tuple[Image.Image, str]:
-    """The observed values as dots in the table's own units: on the y-range `span`, or from their lowest to highest."""
+    """The observed values as dots in the table's own units, on the y-range `span` or from lowest to highest value."""
     part = window_called(window, table.steps, table.cut)
     values = table.values[sample, variate, part.start : part.until]
     steps = np.flatnonzero(table.observed[sample, variate, part.start : part.until])

@@ -1,7 +1,7 @@
 """Run slab calls on the workers of a running Dask cluster, and notice when the cluster goes away.
 
-Dask is spoken to directly. joblib's Dask backend draws in the calling process where the cluster has one thread, and
-hears of a killed worker only by its own timeout (joblib 1.6, distributed 2026.8).
+This uses Dask directly, because joblib's Dask backend has two faults. If the cluster has one thread, it draws in the
+calling process. It notices a killed worker only by its own timeout (joblib 1.6, distributed 2026.8).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from typing import Any
 
 from pipeline.errors import InputError
 
-ANSWER = 10.0  # seconds in which a scheduler answers and has a worker: nannies start dead ones again
-ASK_EVERY = 1.0  # seconds between looks at how many threads a cluster has: asking takes as long as handing out a job
-WITHOUT_WORKERS = 30.0  # seconds that a cluster may be without a worker in the middle of a run
+ANSWER = 10.0  # seconds for a scheduler to answer and to have a worker, as nannies restart dead ones
+ASK_EVERY = 1.0  # seconds between queries of the number of threads, which take as long as submitting a job
+WITHOUT_WORKERS = 30.0  # seconds that a cluster may have no worker during a run
 
 
 @contextmanager
 def connect(scheduler: str | None) -> Iterator[Any]:
-    """A client of the scheduler. Raises ConnectionError unless it answers and its workers run this program."""
+    """A client of the scheduler. Raises ConnectionError if it does not answer or its workers run another program."""
     if scheduler is None:
         raise InputError("--backend dask needs --scheduler tcp://host:8786, the address of a running Dask scheduler.")
     try:
@@ -44,7 +44,7 @@ def connect(scheduler: str | None) -> Iterator[Any]:
                 "address as --scheduler tcp://host:8786."
             ) from error
         try:
-            _refuse_other_programs(client, scheduler)
+            _require_same_program(client, scheduler)
             yield client
         finally:
             client.close(timeout=ANSWER / 2)
@@ -52,7 +52,7 @@ def connect(scheduler: str | None) -> Iterator[Any]:
 
 @contextmanager
 def _quiet(name: str) -> Iterator[None]:
-    """Dask logs pages of stack traces about what is raised here as one sentence."""
+    """Without Dask's own log: it prints pages of stack traces for errors that are raised here as one sentence."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
@@ -70,10 +70,10 @@ def drain(
     done: Callable[[Any], None],
     timeout: float,
 ) -> None:
-    """Call `call(job)` on the workers for every job and `done(result)` here; `under_way` keeps what did not end.
+    """Call `call(job)` on the workers for every job and `done(result)` here. `under_way` holds unfinished jobs.
 
-    Raises KilledWorker, after everything else is done, where a job lost every worker that tried it; TimeoutError of
-    multiprocessing when nothing ended within `timeout` seconds; ConnectionError when the cluster is gone.
+    Raises KilledWorker, after all other jobs, if every worker that tried a job was lost. Raises TimeoutError of
+    multiprocessing if no job ended within `timeout` seconds, and ConnectionError if the cluster is gone.
     """
     from distributed.scheduler import KilledWorker
 
@@ -81,11 +81,11 @@ def drain(
     futures: dict[int, Any] = {}
     killed: Exception | None = None
     numbered = enumerate(jobs)
-    threads, asked = 0, -math.inf
+    threads, queried_at = 0, -math.inf
     try:
         while True:
-            if time.monotonic() - asked > ASK_EVERY:
-                threads, asked = sum(_threads(client).values()), time.monotonic()
+            if time.monotonic() - queried_at > ASK_EVERY:
+                threads, queried_at = sum(_threads(client).values()), time.monotonic()
             room = 2 * max(threads, 1) - len(futures)
             for number, job in islice(numbered, max(room, 0)):
                 under_way[number] = job
@@ -118,7 +118,7 @@ def _put(ended: SimpleQueue[int], number: int, future: Any) -> None:
 
 
 def _next(client: Any, ended: SimpleQueue[int], timeout: float) -> int:
-    """The number of a job that ended."""
+    """The number of the next job that ended."""
     started = with_workers = time.monotonic()
     while True:
         try:
@@ -137,7 +137,7 @@ def _next(client: Any, ended: SimpleQueue[int], timeout: float) -> int:
 
 
 def _threads(client: Any) -> dict[str, int]:
-    """The number of threads of every worker. Raises ConnectionError when the scheduler does not answer."""
+    """The number of threads of every worker. Raises ConnectionError if the scheduler does not answer."""
     if client.status != "running":
         raise _gone(client)
     try:
@@ -148,14 +148,14 @@ def _threads(client: Any) -> dict[str, int]:
 
 
 def _gone(client: Any) -> ConnectionError:
-    return ConnectionError(f"the Dask scheduler at {client.scheduler.address} went away or does not answer any more.")
+    return ConnectionError(f"the Dask scheduler at {client.scheduler.address} stopped or no longer answers.")
 
 
 def _end_processes(client: Any, futures: list[Any]) -> None:
-    """A call that hangs cannot be stopped: its process is ended, and its nanny starts another one."""
+    """End the process of a call that hangs, which cannot be stopped otherwise. The nanny starts a new process."""
     keys = {future.key for future in futures}
-    stuck = [worker for worker, mine in client.processing().items() if keys & set(mine)]
-    client.cancel(futures)  # first, or the scheduler hands them to another worker
+    stuck = [worker for worker, own in client.processing().items() if keys & set(own)]
+    client.cancel(futures)  # first, or the scheduler gives them to another worker
     if stuck:
         client.run(_end, workers=stuck, on_error="ignore")
 
@@ -165,13 +165,13 @@ def _end() -> None:
 
 
 def _program() -> int:
-    """What a worker must agree on: that it can import this, and how it draws."""
-    from pipeline.render import RENDERER_VERSION  # not where processes only run calls: numba takes a second to load
+    """The version that a worker must share; it must be able to import this module."""
+    from pipeline.render import RENDERER_VERSION  # imported here, because numba takes a second to load
 
     return RENDERER_VERSION
 
 
-def _refuse_other_programs(client: Any, scheduler: str) -> None:
+def _require_same_program(client: Any, scheduler: str) -> None:
     end = time.monotonic() + ANSWER
     while not _threads(client) and time.monotonic() < end:
         time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""From rows of a table to the trainer's tensors: the cached embeddings, gathered once."""
+"""Gather the cached embeddings of a table's rows, once, as the trainer's tensors."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from pipeline.table import SeasonTable
 
 
 def choose_store(root: str | Path, style: Style, table: SeasonTable, encoder: str | None) -> Store | None:
-    """The embeddings of this style: those of `encoder`, or of the one that render_cache.py last used on this table.
+    """The embeddings of this style by `encoder`, or by the encoder that render_cache.py last used on this table.
 
-    None when there are none. Raises InputError when several encoders are there and nothing says which one is meant.
+    None if there are none. Raises InputError if there are several encoders and nothing selects one of them.
     """
     images = image_spec(style).id
     stores = [s for s in Store.open_all(root, "embeddings") if json.loads(s.spec.content)["images"] == images]
@@ -49,10 +49,10 @@ def encoder_of(store: Store) -> dict[str, Any]:
 
 
 def embeddings(reader: Reader, blocks: Sequence[SeriesBlock]) -> NDArray[np.float16]:
-    """The frozen vectors [W,N,V,D] of every window (W = number of blocks), sample and variate.
+    """The frozen embeddings [W,N,V,D] of every window (W = number of blocks), sample and variate.
 
-    Window by window, since batches are gathered from one window. One array, mapped from a scratch file where it is
-    large. Raises MissingRows, naming how many are missing, before anything is read.
+    Windows come first, since batches are gathered from one window. The result is one array, mapped from a scratch file
+    if it is large. Raises MissingRows, with the number of missing rows, before anything is read.
     """
     keys = np.stack([colour_keys(b.keys.reshape(-1), colours(b.keys.shape).reshape(-1, 3)) for b in blocks])
     return reader.read(keys.reshape(-1), scratch_array).reshape(len(blocks), *blocks[0].keys.shape, -1)

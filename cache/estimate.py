@@ -1,4 +1,4 @@
-"""What a run will take: from the rates of earlier runs, or else from a trial of a few rows. Nothing is written."""
+"""Estimate the time and size of a run, from the rates of earlier runs or a trial of a few rows. Writes nothing."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from cache.store import ROW, row_digests
 from pipeline.render import draw
 
 TRIAL_ROWS = 32  # two batches of the encoder: one for each core of a small machine
-WORKER_START = 1.2  # core seconds until a worker draws: numpy and the compiled kernel are loaded (benchmarks)
+WORKER_START = 1.2  # core seconds until a worker draws, to load numpy and the compiled kernel (benchmarks)
 
 
 class Cost(NamedTuple):
-    """What one row of a stage takes."""
+    """Cost of one row of a stage."""
 
     seconds: float
     bytes: float
@@ -29,7 +29,7 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of drawing and of embedding, and bytes, of what is missing."""
+    """Seconds to draw and to embed the missing rows, and their bytes."""
 
     draw: float
     embed: float
@@ -43,9 +43,9 @@ class Estimate:
 def estimate(
     images: ImageWork, vectors: EmbeddingWork | None, encode: Encode | None, workers: int, known: Mapping[str, Cost]
 ) -> Estimate:
-    """From the costs of `draw` and `embed` that earlier runs have measured, where they cover what is missing.
+    """The estimate from the measured costs of `draw` and `embed` in earlier runs, if they cover the missing rows.
 
-    Otherwise a few of the missing rows, spread over the plan, are drawn, packed and embedded on this machine.
+    Otherwise this draws, packs and embeds a few of the missing rows, spread over the plan, on this machine.
     """
     if is_known(images, vectors, known):
         return _by_history(images, vectors, known)
@@ -59,7 +59,7 @@ def estimate(
     todo, (dim,) = len(vectors.plan.missing), vectors.store.spec.shape
     ink = np.resize(ink, (TRIAL_ROWS, *ink.shape[1:]))
     rgb = vectors.rgb[vectors.plan.missing[np.linspace(0, todo - 1, TRIAL_ROWS).astype(int)]]
-    encode(ink, rgb)  # the first call loads the encoder and is no measure of the others
+    encode(ink, rgb)  # the first call also loads the encoder, so it is not timed
     started = time.perf_counter()
     encode(ink, rgb)
     each = (time.perf_counter() - started) / TRIAL_ROWS
@@ -67,7 +67,7 @@ def estimate(
 
 
 def is_known(images: ImageWork, vectors: EmbeddingWork | None, known: Mapping[str, Cost]) -> bool:
-    """Whether the cost of every stage that has something to do is known, so that no trial is needed."""
+    """Whether the cost of every stage with missing rows is known, so that no trial is needed."""
     return all(name in known for name, rows in _missing(images, vectors).items() if rows)
 
 
@@ -83,12 +83,12 @@ def _missing(images: ImageWork, vectors: EmbeddingWork | None) -> dict[str, int]
 
 
 def _trial_drawing(images: ImageWork) -> tuple[NDArray[np.uint8], float, float]:
-    """Pictures [n,H,W], and the seconds and bytes of one: drawn, packed and digested as a worker does it."""
+    """Pictures [n,H,W], and the seconds and bytes per picture, drawn, packed and digested as in a worker."""
     rows = images.plan.missing if len(images.plan.missing) else np.arange(min(images.plan.wanted, TRIAL_ROWS))
     some = np.sort(rows[np.unique(np.linspace(0, len(rows) - 1, TRIAL_ROWS).astype(int))])
     parts = images.series(some)
     for values, observed in parts:
-        draw(values[:1], observed[:1], images.style)  # the kernel is loaded
+        draw(values[:1], observed[:1], images.style)  # load the kernel first
     started = time.perf_counter()
     ink = np.concatenate([draw(values, observed, images.style) for values, observed in parts])
     data = shard.data_file("images", shard.pack("images", ink))

@@ -1,9 +1,9 @@
-"""Fill the cache: draw the missing pictures in worker processes, then embed the missing vectors.
+"""Fill the cache: draw the missing pictures in worker processes, then compute the missing embeddings.
 
-The unit of work is one idempotent call that ends in one committed slab, so a run can stop anywhere and go on. On one
-machine this process embeds, with all cores or the GPU; on an engine of many machines its workers do, each with an
-encoder it loads once. Workers that draw import neither torch nor zarr; this module does not either: the encoder is a
-function it is given.
+The unit of work is one idempotent call that ends in one committed slab, so a run can stop at any time and resume. On
+one machine this process embeds, with all cores or the GPU. On a cluster its workers embed, each with an encoder that it
+loads once. Workers that draw import neither torch nor zarr, and neither does this module: the encoder is a function
+argument.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from pipeline.series import SeriesBlock
 Encode = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float16]]  # ink [n,H,W], rgb [n,3] -> [n,D]
 Call = Callable[[Any], tuple[int, int]]  # a job -> rows and bytes written
 Part = tuple[NDArray[np.float32], NDArray[np.bool_]]  # values [k,W], observed [k,W]
-IMAGE_ROWS = 4096  # of a slab: a third of a second of drawing, and few enough files to sync
-FEW_SLABS = 4  # 16,384 pictures: half a second of one core, and a worker needs a whole one to start
-VECTOR_ROWS = 1024  # of a slab: what a stop loses takes a CPU up to half a minute
-STRIP = 32  # pictures drawn at a time
-PATIENCE = 2.0  # seconds until a worker believes that a namespace is not there
-Progress = Callable[[int], None]  # told the number of rows each time a slab is committed
+IMAGE_ROWS = 4096  # per slab: a third of a second of drawing, and few enough files to sync
+FEW_SLABS = 4  # 16,384 pictures: half a second on one core, while a worker takes a whole second to start
+VECTOR_ROWS = 1024  # per slab: a stop loses at most half a minute of CPU work
+STRIP = 32  # pictures per call of the renderer
+PATIENCE = 2.0  # seconds that a worker waits for a namespace to appear
+Progress = Callable[[int], None]  # called with the number of rows of each committed slab
 
 
 @dataclass(frozen=True)
 class Filled:
-    """What one stage did. `given_up`: slabs that could not be made, each with its reason."""
+    """Result of one stage. `given_up`: slabs that could not be made, each with its reason."""
 
     wanted: int
     distinct: int
@@ -55,7 +55,7 @@ class Filled:
 
     @property
     def reused(self) -> int:
-        """Distinct rows that were there already."""
+        """Distinct rows that were already there."""
         return self.distinct - self.written
 
 
@@ -70,13 +70,13 @@ class DrawJob:
 
 
 def draw_slab(job: DrawJob) -> tuple[int, int]:
-    """Draw and commit one slab; runs in a worker. Returns rows and bytes written."""
-    _refuse_unless_shared(job.store)
+    """Draw and commit one slab; runs in a worker. Returns the number of rows and bytes written."""
+    _require_shared(job.store)
     return len(job.keys), job.store.write_strips(job.keys, _drawn(job))
 
 
 def _drawn(job: DrawJob) -> Iterator[NDArray[np.uint8]]:
-    """The pictures of a slab, strip by strip in the same memory: packing finds them in the processor's cache."""
+    """The pictures of a slab, strip by strip in the same memory, so that they are still in the processor's cache."""
     buffer = np.empty((STRIP, job.style.size, job.style.size), np.uint8)
     for values, observed in job.parts:
         for start in range(0, len(values), STRIP):
@@ -86,7 +86,7 @@ def _drawn(job: DrawJob) -> Iterator[NDArray[np.uint8]]:
 
 @dataclass(frozen=True, eq=False)
 class ImageWork:
-    """The pictures that blocks of series need, and which of them are missing."""
+    """The pictures that blocks of series need, and the missing ones among them."""
 
     store: Store
     style: Style
@@ -95,7 +95,7 @@ class ImageWork:
 
     @staticmethod
     def of(root: str | Path, style: Style, blocks: Sequence[SeriesBlock], slab_rows: int = IMAGE_ROWS) -> ImageWork:
-        """Reads the cache, writes nothing."""
+        """Plan the missing pictures. Reads the cache and writes nothing."""
         store = Store(root, image_spec(style))
         return ImageWork(store, style, blocks, plan(wanted_keys(blocks), store.reader().index, slab_rows))
 
@@ -105,7 +105,7 @@ class ImageWork:
         return _fill(self.store, self.plan, partial(pool.run, draw_slab, self._jobs()), progress)
 
     def processes(self, most: int) -> int:
-        """How many of at most so many draw: this one alone where others would still be starting when it is done."""
+        """Number of drawing processes, at most `most`; 1 if this process is done before others have started."""
         return min(most, self.plan.slabs) if self.plan.slabs > FEW_SLABS else 1
 
     def series(self, positions: NDArray[np.int64]) -> list[Part]:
@@ -128,9 +128,9 @@ class ImageWork:
 
 @dataclass(frozen=True, eq=False)
 class EmbedJob:
-    """One slab of vectors: keys [n], of the pictures image_keys [n] in the colours rgb [n,3].
+    """One slab of embeddings: keys [n], of the pictures image_keys [n] in the colours rgb [n,3].
 
-    `slabs` are the folders that hold these pictures, so that a worker reads no other rows.
+    `slabs` are the folders with these pictures, so that a worker reads no other rows.
     """
 
     store: Store
@@ -143,19 +143,19 @@ class EmbedJob:
 
 
 def embed_slab(job: EmbedJob) -> tuple[int, int]:
-    """Embed and commit one slab. Returns rows and bytes written."""
+    """Embed and commit one slab. Returns the number of rows and bytes written."""
     return _commit(job, job.encode(_pictures(job), job.rgb))
 
 
 def _embed_here(jobs: Iterator[EmbedJob], done: Callable[[tuple[int, int]], None]) -> list[RetriesExhausted]:
-    """Embed slabs in this process. While one is embedded, the next one is read and the last one is committed."""
+    """Embed slabs in this process. Meanwhile the next slab is read and the previous one committed."""
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        read = ((job, reader.submit(_pictures, job)) for job in jobs)
+        loaded = ((job, reader.submit(_pictures, job)) for job in jobs)
         committing: Future[tuple[int, int]] | None = None
-        upcoming = next(read, None)
+        upcoming = next(loaded, None)
         while upcoming:
             job, ink = upcoming[0], upcoming[1].result()
-            upcoming = next(read, None)
+            upcoming = next(loaded, None)
             rows = job.encode(ink, job.rgb)
             if committing:
                 done(committing.result())
@@ -166,7 +166,7 @@ def _embed_here(jobs: Iterator[EmbedJob], done: Callable[[tuple[int, int]], None
 
 
 def _pictures(job: EmbedJob) -> NDArray[np.uint8]:
-    _refuse_unless_shared(job.store)
+    _require_shared(job.store)
     return _reader(Store(job.store.root, job.images), job.slabs).read(job.image_keys)
 
 
@@ -175,32 +175,33 @@ def _commit(job: EmbedJob, rows: NDArray[np.float16]) -> tuple[int, int]:
 
 
 class NotShared(CacheError):
-    """A worker does not see the namespace that the run made."""
+    """A worker cannot find the namespace that the run created."""
 
 
-def _refuse_unless_shared(store: Store) -> None:
-    """The run makes the namespace before it hands out work: a worker that does not see it would write elsewhere.
+def _require_shared(store: Store) -> None:
+    """Raise NotShared if this worker cannot find the run's namespace, because it would write to another cache.
 
-    A shared file system may show it late, and gc may have its spec in hand for a moment.
+    The run creates the namespace before it submits jobs. A shared file system may show it late, and gc may hide its
+    spec for a moment, so this waits up to PATIENCE seconds.
     """
     end = time.monotonic() + PATIENCE
     while not store.exists():
         if time.monotonic() >= end:
             raise NotShared(
-                f"{store.storage.where(store.namespace)} is not there for the process {os.getpid()} on "
+                f"{store.storage.where(store.namespace)} does not exist for the process {os.getpid()} on "
                 f"{platform.node()}: every worker needs the same cache, a shared folder or a bucket."
             )
         time.sleep(0.05)
 
 
-@lru_cache(maxsize=1)  # vectors are planned in the order of their pictures: the next job mostly needs the same slab
+@lru_cache(maxsize=1)  # embeddings are planned in picture order, so the next job mostly needs the same slab
 def _reader(images: Store, slabs: tuple[str, ...]) -> Reader:
     return Reader(images.spec, [Slab.read(images.storage, folder, images.spec) for folder in slabs])
 
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingWork:
-    """The vectors that blocks of series need, and which of them are missing. The pictures must be there."""
+    """The embeddings that blocks of series need, and the missing ones among them. The pictures must be cached."""
 
     store: Store
     images: Spec
@@ -213,18 +214,20 @@ class EmbeddingWork:
     def of(
         root: str | Path, style: Style, spec: Spec, blocks: Sequence[SeriesBlock], slab_rows: int = VECTOR_ROWS
     ) -> EmbeddingWork:
-        """Reads the cache, writes nothing."""
+        """Plan the missing embeddings. Reads the cache and writes nothing."""
         store = Store(root, spec)
         rgb = np.concatenate([colours(block.keys.shape) for block in blocks]).reshape(-1, 3)
         image_keys = wanted_keys(blocks)
         keys = colour_keys(image_keys, rgb)
         todo = plan(keys, store.reader().index, slab_rows)
-        high, low = halves(image_keys[todo.missing])  # pictures lie sorted by key, so a slab of vectors reads few slabs
+        high, low = halves(
+            image_keys[todo.missing]
+        )  # pictures are sorted by key, so a slab of embeddings reads few slabs
         todo = replace(todo, missing=todo.missing[np.lexsort((low, high))])
         return EmbeddingWork(store, image_spec(style), image_keys, rgb, keys, todo)
 
     def run(self, pool: Pool, encode: Encode, progress: Progress) -> Filled:
-        """Embed and commit every missing slab. `encode` is pickled to the workers of an engine."""
+        """Embed and commit every missing slab. On a cluster, `encode` is pickled to the workers."""
         if pool.elsewhere:
             return _fill(self.store, self.plan, partial(pool.run, embed_slab, self._jobs(encode)), progress)
         return _fill(self.store, self.plan, partial(_embed_here, self._jobs(encode)), progress)
@@ -232,8 +235,8 @@ class EmbeddingWork:
     def _jobs(self, encode: Encode) -> Iterator[EmbedJob]:
         pictures = Store(self.store.root, self.images).reader()
         for at in self.plan:
-            found = pictures.index.find(self.image_keys[at])
-            numbers = np.unique(pictures.index.slab[found[found >= 0]]).tolist()
+            rows = pictures.index.find(self.image_keys[at])
+            numbers = np.unique(pictures.index.slab[rows[rows >= 0]]).tolist()
             slabs = tuple(pictures.slabs[number].folder for number in numbers)
             yield EmbedJob(self.store, self.images, slabs, self.keys[at], self.image_keys[at], self.rgb[at], encode)
 

@@ -1,4 +1,4 @@
-"""Check a cache: does every file hold what was committed, and can its pictures be drawn again from the data?"""
+"""Check a cache: every file holds what was committed, and its pictures can be drawn again from the data."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from pipeline.series import SeriesBlock
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with `name`: a file, or a folder that is good or bad as a whole (a slab, a namespace)."""
+    """A problem with `name`: a file, or a folder that is valid or damaged as a whole (a slab, a namespace)."""
 
     name: str
     what: str
-    repairable: bool = True  # False where nothing is damaged and nothing may be set aside
+    repairable: bool = True  # False if nothing is damaged and nothing may be set aside
 
 
 def check(root: str | Path, full: bool = False, progress: Callable[[str], None] = lambda slab: None) -> list[Problem]:
-    """Everything that is not as it was committed.
+    """All differences from what was committed.
 
-    Quick: every spec, record, size, key table, array metadata, catalogue and history file. Full: every row as well,
-    unpacked and compared with its digest. `progress` is told the name of every slab.
+    Quick: every spec, record, size, key table, array metadata, catalogue and history file. Full: also every row,
+    decompressed and compared with its digest. `progress` is called with the name of every slab.
     """
     storage = open_storage(str(root))
     problems = [*_orphans(storage)]
@@ -44,16 +44,16 @@ def check(root: str | Path, full: bool = False, progress: Callable[[str], None] 
                 problems.append(Problem(namespace, str(error), not isinstance(error, OtherVersion)))
                 continue
             visible = {name for name in slabs_of(storage, store.slab_folder) if "/." not in name}
-            committed = storage.commits(store.slab_folder)  # after that: a run beside us may commit in between
+            committed = storage.commits(store.slab_folder)  # listed second, as another run may commit in between
             if isinstance(storage, Folder):  # in a bucket, a killed run leaves slabs without a record
                 problems += [Problem(name, f"{name} has no commit record") for name in sorted(visible - {*committed})]
             for folder in committed:
                 progress(folder)
                 problems += _slab(store, folder, full)
-    for found in entry_files(storage):
-        problems += _loads(found.name, lambda name: Entry.load(storage, name))
-    for found in run_files(storage):
-        problems += _loads(found.name, lambda name: Run.load(storage, name))
+    for file in entry_files(storage):
+        problems += _loads(file.name, lambda name: Entry.load(storage, name))
+    for file in run_files(storage):
+        problems += _loads(file.name, lambda name: Run.load(storage, name))
     return problems
 
 
@@ -61,9 +61,9 @@ def _orphans(storage: Storage) -> Iterator[Problem]:
     """Namespaces that hold slabs but no spec."""
     for kind in ("images", "embeddings"):
         folders = {
-            "/".join(found.name.split("/")[:2])
-            for found in storage.files(kind)
-            if "/slabs/" in found.name and "/." not in found.name
+            "/".join(file.name.split("/")[:2])
+            for file in storage.files(kind)
+            if "/slabs/" in file.name and "/." not in file.name
         }
         for name in sorted(folders - set(storage.namespaces(kind))):
             yield Problem(name, f"{storage.where(name)} has slabs, but its spec.json is gone")
@@ -82,10 +82,10 @@ def _slab(store: Store, folder: str, full: bool) -> Iterator[Problem]:
         slab = Slab.read(storage, folder, store.spec)
         metadata = shard.metadata(store.spec.kind, (slab.commit.rows, *store.spec.shape)).encode()
         if storage.read(f"{folder}/zarr.json") != metadata:
-            raise CacheError(f"{slab.path}/zarr.json is not what was written")
-        sizes = {found.name: found.bytes for found in storage.files(folder)}
+            raise CacheError(f"{slab.path}/zarr.json differs from what was written")
+        sizes = {file.name: file.bytes for file in storage.files(folder)}
         if sizes.get(f"{folder}/{shard.data_path(store.spec.kind)}") != slab.commit.data_bytes:
-            raise CacheError(f"the data file of {slab.path} has not the size that was committed")
+            raise CacheError(f"the data file of {slab.path} does not have the committed size")
         reader = Reader(store.spec, [slab])
         if full:
             reader.open_shard(0).check()
@@ -99,9 +99,11 @@ def _slab(store: Store, folder: str, full: bool) -> Iterator[Problem]:
 def draw_again(
     root: str | Path, style: Style, blocks: Sequence[SeriesBlock], share: float, seed: int
 ) -> tuple[int, list[Problem]]:
-    """Draw a random share (0..1) of these series' cached pictures again; returns how many, and the slabs that differ.
+    """Draw a random share (0..1) of these series' cached pictures again.
 
-    Sound slabs pass for sure; a slab whose pictures are not those of its keys is found when one of them is drawn.
+    Returns their number, and the slabs that differ.
+
+    Valid slabs always pass. A slab whose pictures do not belong to its keys is found if one of them is drawn.
     """
     store = Store(root, image_spec(style))
     reader = store.reader()
@@ -112,8 +114,8 @@ def draw_again(
     starts = np.cumsum([0, *(block.keys.size for block in blocks)])
     wrong: dict[int, str] = {}
     for block, start, stop in zip(blocks, starts[:-1], starts[1:], strict=True):
-        mine = chosen[(chosen >= start) & (chosen < stop)]
-        for rows in np.array_split(mine, -(-len(mine) // READ_ROWS)) if len(mine) else []:
+        own = chosen[(chosen >= start) & (chosen < stop)]
+        for rows in np.array_split(own, -(-len(own) // READ_ROWS)) if len(own) else []:
             equal = (draw(*block.select(rows - start), style) == reader.read(keys[rows])).all(axis=(1, 2))
             slab_of = reader.index.slab[reader.index.find(keys[rows])]
             wrong |= {int(slab): "a picture differs from the one that its series gives" for slab in slab_of[~equal]}
@@ -121,6 +123,6 @@ def draw_again(
 
 
 def repair(root: str | Path, problems: Sequence[Problem]) -> list[str]:
-    """Set what is damaged aside, so that the next run of render_cache.py rebuilds it; says where each thing is now."""
+    """Set damaged files aside, so that the next run of render_cache.py rebuilds them. Returns a line for each move."""
     storage = open_storage(str(root))
     return [f"{one.name} -> {storage.set_aside(one.name)}" for one in problems if one.repairable]

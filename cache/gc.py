@@ -1,4 +1,4 @@
-"""What of a cache can go: leftovers of killed runs, slabs that no data set refers to, namespaces without slabs."""
+"""Find what can be deleted from a cache: leftovers of killed runs, unused slabs, namespaces without slabs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipeline.keys import colour_keys
 
 @dataclass(frozen=True)
 class Garbage:
-    """A file or folder that can go, its size, and why."""
+    """A file or folder that can be deleted, its size, and the reason."""
 
     name: str
     bytes: int
@@ -29,35 +29,35 @@ class Garbage:
 
 
 def garbage(root: str | Path, min_age: float, max_bytes: int | None = None) -> list[Garbage]:
-    """What can go, none of it younger than `min_age` seconds: another run may be at work on it.
+    """Items that can be deleted, none younger than `min_age` seconds, as another run may be writing them.
 
-    With `max_bytes`, the oldest data sets (of that age, too) are forgotten until what the others need fits. Raises
-    CacheError when a catalogue entry cannot be read: what is referred to is not known then, and nothing may go.
+    With `max_bytes`, the oldest data sets (of at least that age) are dropped until the rest fits. Raises CacheError if
+    a catalogue entry cannot be read: its slabs are unknown then, so nothing may be deleted.
     """
     storage = open_storage(str(root))
     latest = time.time() - min_age
     everything = storage.files("")
-    found = [one for one in everything if one.modified < latest]
+    old_files = [one for one in everything if one.modified < latest]
     entries = [(one, Entry.load(storage, one.name)) for one in entry_files(storage)]
     stores = [store for kind in ("images", "embeddings") for store in Store.open_all(root, kind)]
-    items = [*_leftovers(found, everything)]
-    kept = [entry for _, entry in entries]
-    needed = _needed(stores, kept)
+    items = [*_leftovers(old_files, everything)]
+    remaining = [entry for _, entry in entries]
+    needed = _needed(stores, remaining)
     if max_bytes is not None:
         total = sum(one.bytes for one in everything)
         old = [one for one, _ in entries if one.modified < latest]
         while old and _size(storage, needed) > max_bytes:
-            oldest, old, kept = old[0], old[1:], kept[1:]
+            oldest, old, remaining = old[0], old[1:], remaining[1:]
             items.append(Garbage(oldest.name, oldest.bytes, f"oldest data set; the cache has {total} bytes"))
-            needed = _needed(stores, kept)
+            needed = _needed(stores, remaining)
     for store in stores:
         committed = set(storage.commits(store.slab_folder))
         for folder in sorted(committed - needed):
-            mine = [one for one in found if one.name.startswith(f"{folder}/")]
-            if any(one.name.endswith(RECORD) for one in mine):
-                items.append(Garbage(folder, sum(one.bytes for one in mine), "no data set refers to it"))
+            own = [one for one in old_files if one.name.startswith(f"{folder}/")]
+            if any(one.name.endswith(RECORD) for one in own):
+                items.append(Garbage(folder, sum(one.bytes for one in own), "no data set refers to it"))
         gone = committed & {item.name for item in items}
-        spec = [one for one in found if one.name == f"{store.namespace}/spec.json"]
+        spec = [one for one in old_files if one.name == f"{store.namespace}/spec.json"]
         if spec and gone == committed:
             items.append(Garbage(spec[0].name, spec[0].bytes, "a namespace without slabs"))
     return items
@@ -69,18 +69,19 @@ def claims(root: str | Path) -> set[tuple[str, float]]:
 
 
 def sweep(root: str | Path, items: Sequence[Garbage], known: set[tuple[str, float]] | None = None) -> int:
-    """Delete them, returns how many. Readers that have a slab open keep what they have open.
+    """Delete the items and return how many. Readers keep the slabs that they have open.
 
-    `known`: the claims before `garbage` looked. When a run has claimed something since, which may be what nobody
-    needed, the rest is left to the next gc. A run claims first and looks then what is there; here a thing is taken out
-    of sight first, and put back where there is a new claim then: the run has not seen it, or its claim is seen.
+    `known`: the claims before `garbage` looked for items. If a run has made a new claim since then, the rest is left to
+    the next gc, because the run may use it. Runs write a claim before they read the cache. This hides an item before it
+    checks for claims, and restores it if it finds a new one. So either the run does not see the item, or gc sees the
+    claim.
     """
     storage, known = open_storage(str(root)), claims(root) if known is None else known
     names = {name for name, _ in known}
 
     def claimed(name: str = "", modified: float = 0.0) -> bool:
-        mine = {(name, modified)} if name in names else set()  # an entry may have been written anew just before
-        return not (claims(root) | mine) <= known
+        own = {(name, modified)} if name in names else set()  # the entry may just have been rewritten
+        return not (claims(root) | own) <= known
 
     for number, item in enumerate(items):
         if claimed() or not storage.remove(item.name, partial(claimed, item.name)):
@@ -88,14 +89,14 @@ def sweep(root: str | Path, items: Sequence[Garbage], known: set[tuple[str, floa
     return len(items)
 
 
-def _leftovers(found: Sequence[Found], everything: Sequence[Found]) -> Iterator[Garbage]:
-    """Temporary files and folders of runs that were killed, and what fsck has set aside.
+def _leftovers(old_files: Sequence[Found], everything: Sequence[Found]) -> Iterator[Garbage]:
+    """Temporary files and folders of killed runs, and what fsck has set aside.
 
-    Judged by all records: that of a slab may be younger than its other files, and too young to be found.
+    All records count here, old or not: the record of a slab may be younger than its other files, and than `min_age`.
     """
     sizes: dict[tuple[str, str], int] = {}
     committed = {one.name.removesuffix(f"/{RECORD}") for one in everything if one.name.endswith(RECORD)}
-    for one in found:
+    for one in old_files:
         parts = one.name.split("/")
         hidden = next((i for i, part in enumerate(parts) if part.startswith(".")), None)
         if hidden is not None:
@@ -112,7 +113,7 @@ def _leftovers(found: Sequence[Found], everything: Sequence[Found]) -> Iterator[
 
 
 def _needed(stores: Sequence[Store], entries: Sequence[Entry]) -> set[str]:
-    """The slab folders that hold a picture, or a vector of a picture, that an entry refers to."""
+    """The slab folders with a picture, or the embedding of a picture, that an entry uses."""
     needed = set()
     for store in stores:
         keys = _keys(store, entries)
@@ -125,11 +126,11 @@ def _needed(stores: Sequence[Store], entries: Sequence[Entry]) -> set[str]:
 
 def _keys(store: Store, entries: Sequence[Entry]) -> Keys:
     if store.spec.kind == "images":
-        mine = [entry.keys.reshape(-1) for entry in entries if entry.images == store.spec.id]
+        own = [entry.keys.reshape(-1) for entry in entries if entry.images == store.spec.id]
     else:
         images = json.loads(store.spec.content)["images"]
-        mine = [_vector_keys(entry) for entry in entries if entry.images == images]
-    return np.concatenate([*mine, np.zeros(0, "V16")])
+        own = [_vector_keys(entry) for entry in entries if entry.images == images]
+    return np.concatenate([*own, np.zeros(0, "V16")])
 
 
 def _vector_keys(entry: Entry) -> Keys:

@@ -1,4 +1,4 @@
-"""Where a key lives: sorted arrays of 128-bit keys, looked up many at a time."""
+"""Index of keys: sorted arrays of 128-bit keys, searched many at a time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Keys = NDArray[np.void]  # [n] of 16 bytes
-CHUNK = 1 << 16  # keys copied at a time: the copies stay in the processor's cache
+CHUNK = 1 << 16  # keys copied at a time, so that the copies stay in the processor's cache
 
 
 def halves(keys: Keys) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
@@ -18,10 +18,10 @@ def halves(keys: Keys) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
 
 
 def first_of_each(keys: Keys) -> NDArray[np.int64]:
-    """Positions [m] of the first occurrence of every distinct key, sorted by key: the same for any order of work.
+    """Positions [m] of the first occurrence of every distinct key, sorted by key, for any order of work.
 
-    Sorted is one word a key: its leading bits, and its position in place of the others. Different keys that agree in
-    those bits (36,000 pairs of 10^8 keys) are sorted once more by all their bits.
+    One word per key is sorted: its leading bits, followed by its position. Different keys with equal leading bits
+    (36,000 pairs among 10^8 keys) are then sorted by all their bits.
     """
     position = np.uint64((1 << len(keys).bit_length()) - 1)
     words = halves(keys)[0] & ~position
@@ -43,14 +43,14 @@ def first_of_each(keys: Keys) -> NDArray[np.int64]:
 
 
 def _differs(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Whether each key but the first [n-1] is another one than the key before it."""
+    """Whether each key except the first [n-1] differs from the key before it."""
     differs: NDArray[np.bool_] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
     return differs
 
 
 @dataclass(frozen=True, eq=False)
 class KeyIndex:
-    """Key -> (slab, row). Where two slabs hold a key, the first wins: equal keys have equal content."""
+    """Key -> (slab, row). If two slabs hold a key, the first wins, because equal keys have equal content."""
 
     high: NDArray[np.uint64]
     low: NDArray[np.uint64]
@@ -59,20 +59,20 @@ class KeyIndex:
 
     @staticmethod
     def build(keys_of_slab: list[Keys]) -> KeyIndex:
-        """`keys_of_slab[s]` [rows of slab s]."""
+        """The index of slabs s with keys `keys_of_slab[s]` [rows of slab s]."""
         sizes = [len(keys) for keys in keys_of_slab]
         keys = np.concatenate([*keys_of_slab, np.zeros(0, "V16")])
         slab = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
         row = np.concatenate([*(np.arange(n, dtype=np.int32) for n in sizes), np.zeros(0, np.int32)])
         order = first_of_each(keys)
         high, low = halves(keys)
-        return KeyIndex(high[order], low[order], slab[order], row[order])
+        return KeyIndex(high=high[order], low=low[order], slab=slab[order], row=row[order])
 
     def __len__(self) -> int:
         return len(self.high)
 
     def find(self, keys: Keys) -> NDArray[np.int64]:
-        """Position in this index of each key [n], -1 where it is not there."""
+        """Position in this index of each key [n], -1 if it is not there."""
         if len(self) == 0:
             return np.full(len(keys), -1, np.int64)
         high, low = halves(keys)

@@ -1,22 +1,22 @@
-"""JSON records of the cache, read as what they are: bytes of unknown origin."""
+"""JSON records of the cache, parsed as bytes of unknown origin."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-FORMAT = 1  # of the files of a cache; another number is refused, older or newer
+FORMAT = 1  # of the files of a cache; any other number is an error, older or newer
 
 
 class OtherFormat(ValueError):
-    """A sound record of another version of this program: nothing is damaged, and nothing of it may be touched."""
+    """A valid record of another version of this program. It is not damaged, and must not be changed."""
 
 
 def parse_record(data: str | bytes) -> dict[str, Any]:
-    """The object that the bytes hold. Raises ValueError where they hold anything else."""
+    """Parse a JSON object. Raises ValueError for anything else."""
     try:
         record = json.loads(data)
-    except RecursionError as error:  # brackets without end are no reason to end with a stack trace
+    except RecursionError as error:  # endless brackets must not end in a stack trace
         raise ValueError("nested too deeply") from error
     if not isinstance(record, dict):
         raise ValueError("not an object")
@@ -24,11 +24,11 @@ def parse_record(data: str | bytes) -> dict[str, Any]:
 
 
 def parse_versioned(data: str | bytes) -> dict[str, Any]:
-    """The same for records that carry the format. Raises OtherFormat where it is not this program's."""
+    """Parse a record with a format number. Raises OtherFormat if it is another version's number."""
     record = parse_record(data)
-    found = record.get("format")
-    if type(found) is int and found != FORMAT:
-        raise OtherFormat(f"format {found}, this program reads {FORMAT}")
-    if found != FORMAT:
-        raise ValueError(f"format {found}, this program reads {FORMAT}")
+    version = record.get("format")
+    if type(version) is int and version != FORMAT:
+        raise OtherFormat(f"format {version}, but this program reads {FORMAT}")
+    if version != FORMAT:
+        raise ValueError(f"format {version}, but this program reads {FORMAT}")
     return record

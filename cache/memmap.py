@@ -1,4 +1,4 @@
-"""Large arrays in files that have no name, so that the kernel may put them aside when memory runs short."""
+"""Large arrays in files without a name, which the kernel can move to disk if memory runs short."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 
-IN_MEMORY = 1 << 28  # bytes: what is smaller is an array as any other
+IN_MEMORY = 1 << 28  # bytes; smaller arrays are ordinary ones
 
 
 def scratch_array(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """A new array whose numbers are not set; from 256 MiB on mapped from a file in the folder for temporary files.
+    """A new array with undefined values. From 256 MiB on it is mapped from a file in the folder for temporary files.
 
-    The file vanishes with the array, or with the process, however that ends. Raises InputError where the folder has no
+    The file disappears with the array, or with the process, however that ends. Raises InputError if the folder has no
     room for it.
     """
     size = math.prod(shape) * dtype.itemsize
@@ -29,10 +29,10 @@ def scratch_array(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     folder = tempfile.gettempdir()
     with tempfile.TemporaryFile(dir=folder) as file:
         try:
-            os.posix_fallocate(file.fileno(), 0, size)  # a full disk is told now; later it would be a SIGBUS
+            os.posix_fallocate(file.fileno(), 0, size)  # reports a full disk now; later it would be a SIGBUS
         except OSError as error:
             raise InputError(
-                f"the table of vectors needs {size / 1e9:.1f} GB in {folder} ({error.strerror}), where "
+                f"the table of embeddings needs {size / 1e9:.1f} GB in {folder} ({error.strerror}), where "
                 f"{shutil.disk_usage(folder).free / 1e9:.1f} GB are free. Make room, or name a folder on a local disk "
                 "by TMPDIR, as in\n    TMPDIR=/scratch python train.py ..."
             ) from error

@@ -1,4 +1,4 @@
-"""The plan: which keys are missing, cut into slabs. Pure and deterministic, so that it can be printed before work."""
+"""The plan: the missing keys, cut into slabs. Pure and deterministic, so that it can be printed before the work."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Plan:
 
     @property
     def reused(self) -> int:
-        """Distinct rows that are in the cache already."""
+        """Distinct rows that are already in the cache."""
         return self.distinct - len(self.missing)
 
     @property
     def slabs(self) -> int:
-        """How many slabs will be written."""
+        """Number of slabs to write."""
         return -(-len(self.missing) // self.slab_rows)
 
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
@@ -36,7 +36,7 @@ class Plan:
 
 
 def plan(wanted: Keys, index: KeyIndex, slab_rows: int) -> Plan:
-    """Compare the wanted keys [n] with what is committed."""
+    """Compare the wanted keys [n] with the committed ones."""
     first = first_of_each(wanted)
     missing = [some[index.find(wanted[some]) < 0] for some in np.split(first, range(CHUNK, len(first), CHUNK))]
-    return Plan(len(wanted), len(first), np.concatenate(missing), slab_rows)
+    return Plan(wanted=len(wanted), distinct=len(first), missing=np.concatenate(missing), slab_rows=slab_rows)

@@ -1,6 +1,6 @@
-"""Run slab calls as tasks of a running Ray, or of one that it starts here.
+"""Run slab calls as tasks of a running Ray, or of one that is started here.
 
-Ray is spoken to directly: its backend of joblib hands results back only when all are done (Ray 2.60, joblib 1.6).
+This uses Ray directly, because its joblib backend returns results only when all are done (Ray 2.60, joblib 1.6).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pipeline.errors import InputError
 
 @contextmanager
 def connect(address: str | None) -> Iterator[Any]:
-    """The module ray, connected. Raises ConnectionError unless the head answers, InputError without the package."""
+    """The module ray, connected. Raises ConnectionError if the head does not answer, InputError without the package."""
     try:
         import ray
     except ImportError as error:
@@ -38,14 +38,14 @@ def drain(
     done: Callable[[Any], None],
     timeout: float,
 ) -> None:
-    """Call `call(job)` on the workers for every job and `done(result)` here; `under_way` keeps what did not end.
+    """Call `call(job)` on the workers for every job and `done(result)` here. `under_way` holds unfinished jobs.
 
-    Raises WorkerCrashedError of Ray, after everything else is done, where a job lost its worker; TimeoutError of
-    multiprocessing when nothing ended within `timeout` seconds.
+    Raises WorkerCrashedError of Ray, after all other jobs, if a job lost its worker. Raises TimeoutError of
+    multiprocessing if no job ended within `timeout` seconds.
     """
     from ray.exceptions import WorkerCrashedError
 
-    task = ray.remote(max_retries=0)(call)  # what kills its worker is tried again by itself (cache/workers.py)
+    task = ray.remote(max_retries=0)(call)  # cache/workers.py retries a job that kills its worker, alone
     room = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
     numbered, futures, killed = enumerate(jobs), dict[Any, int](), None
     try:

@@ -1,10 +1,10 @@
-"""The bytes of a slab's data file, as the Zarr v3 specification lays them out.
+"""The bytes of a slab's data file, in the layout of the Zarr v3 specification.
 
 images      sharding codec: outer chunk (n,224,224), inner chunks (1,224,224) as zstd + crc32c, index at the end
 embeddings  one chunk (n,D): little-endian float16 + crc32c, so that the rows can be memory-mapped
 
-Written here because zarr-python 3.1 spends milliseconds a chunk, and read here because its random access does too
-(docs/performance.md). The tests open every kind of file with zarr-python and tensorstore and compare.
+This module writes the bytes itself because zarr-python 3.1 takes milliseconds per chunk, and reads them itself because
+its random access does too (docs/performance.md). The tests read every kind of file with zarr-python and tensorstore.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from cache.spec import Kind
 
 DTYPE: dict[Kind, np.dtype[Any]] = {"images": np.dtype("u1"), "embeddings": np.dtype("<f2")}
-ZSTD_LEVEL = 1  # 20 % faster than 3 and no larger on plots
+ZSTD_LEVEL = 1  # 20 % faster than level 3, and no larger on plots
 CRC_BYTES = 4
 
 
 def data_path(kind: Kind) -> str:
-    """Where Zarr looks for the only chunk of the array."""
+    """The path at which Zarr expects the only chunk of the array."""
     return "c/0/0/0" if kind == "images" else "c/0/0"
 
 
@@ -62,7 +62,7 @@ def metadata(kind: Kind, shape: tuple[int, ...]) -> str:
 
 
 def pack(kind: Kind, rows: NDArray[Any]) -> list[bytes]:
-    """Rows [n, *row shape] as they stand in the data file: a compressed chunk each, or plain numbers."""
+    """The bytes of rows [n, *row shape] in the data file: one compressed chunk per row, or plain numbers."""
     rows = np.ascontiguousarray(rows, DTYPE[kind])
     if kind == "embeddings":
         return [rows.tobytes()]
@@ -79,7 +79,7 @@ def data_file(kind: Kind, packed: Sequence[bytes]) -> bytes:
 
 
 class OpenShard:
-    """A data file (mapped or in memory) opened for random access; no lock, no thread."""
+    """A data file (mapped or in memory) opened for random access, without locks or threads."""
 
     def __init__(self, data: mmap.mmap | bytes, kind: Kind, shape: tuple[int, ...]) -> None:
         self.shape, self.kind, self._data = shape, kind, data
@@ -89,7 +89,7 @@ class OpenShard:
             self._rows = np.frombuffer(data, DTYPE[kind], int(np.prod(shape))).reshape(shape)
 
     def read(self, rows: NDArray[np.integer[Any]], out: NDArray[Any], at: NDArray[np.integer[Any]]) -> None:
-        """Row `rows[i]` into `out[at[i]]` for all i; the caller checks digests. Raises ValueError."""
+        """Read row `rows[i]` into `out[at[i]]` for all i. The caller checks digests. Raises ValueError."""
         if self.kind == "embeddings":
             out[at] = self._rows[rows]
             return
@@ -98,7 +98,10 @@ class OpenShard:
             _unpack(self._data[offset : offset + size - CRC_BYTES], out[i])
 
     def check(self) -> None:
-        """Raises ValueError where a checksum does not fit: rows have digests of their own, other readers have not."""
+        """Raise ValueError if a checksum does not match.
+
+        Other readers rely on them; this program also has row digests.
+        """
         if self.kind == "embeddings":
             _without_crc(self._data[:])
             return
@@ -116,13 +119,16 @@ def _shard_index(data: bytes | mmap.mmap, rows: int) -> list[list[int]]:
 
 def _unpack(compressed: bytes, row: NDArray[Any]) -> None:
     size = _content_size(compressed)
-    if size != row.nbytes:  # before a byte is unpacked: a bomb is refused here
+    if size != row.nbytes:  # before decompression: this stops a decompression bomb
         raise ValueError(f"a row of {size} bytes, {row.nbytes} expected")
     zstd.decompress(compressed, row)
 
 
 def _content_size(frame: bytes) -> int:
-    """Bytes that a zstd frame with a known size unpacks to (RFC 8878, 3.1.1.1); ValueError where it has none."""
+    """Decompressed size of a zstd frame in bytes (RFC 8878, 3.1.1.1).
+
+    Raises ValueError if the frame does not hold it.
+    """
     if len(frame) < 6 or frame[:4] != b"\x28\xb5\x2f\xfd":
         raise ValueError("not a zstd frame")
     flags = frame[4]
@@ -130,7 +136,7 @@ def _content_size(frame: bytes) -> int:
     width = (single_segment, 2, 4, 8)[flags >> 6]
     at = 5 + (not single_segment) + dictionary
     if not width or len(frame) < at + width:
-        raise ValueError("a zstd frame that does not tell its size")
+        raise ValueError("a zstd frame without its size")
     return int.from_bytes(frame[at : at + width], "little") + (256 if width == 2 else 0)
 
 
@@ -141,5 +147,5 @@ def _with_crc(data: bytes) -> bytes:
 def _without_crc(data: bytes) -> bytes:
     body, crc = data[:-CRC_BYTES], int.from_bytes(data[-CRC_BYTES:], "little")
     if google_crc32c.value(body) != crc:
-        raise ValueError("checksum does not fit")
+        raise ValueError("checksum does not match")
     return body

@@ -1,4 +1,4 @@
-"""Specs: what a cached row means. Any change of pixels or vectors changes the spec, and a spec names a namespace."""
+"""Specs: the definition of a cached row. Any change of pixels or embeddings changes the spec, and so the namespace."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from cache.json_record import FORMAT, parse_versioned
 from pipeline.render import PALETTE, RENDERER_VERSION, Style
 
 Kind = Literal["images", "embeddings"]
-SIDES: dict[str, int] = {"images": 2, "embeddings": 1}  # of the shape of one row
-MOST_NUMBERS = 1 << 20  # in one row, a picture of 1024 x 1024; a spec that claims more is not believed
+SIDES: dict[str, int] = {"images": 2, "embeddings": 1}  # dimensions of one row
+MOST_NUMBERS = 1 << 20  # per row, a picture of 1024 x 1024; a spec with more is invalid
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Spec:
 
     @staticmethod
     def from_json(text: str) -> Spec:
-        """Inverse of `to_json`. Raises ValueError when the text is not a spec of this format."""
+        """Inverse of `to_json`. Raises ValueError if the text is not a spec of this format."""
         record = parse_versioned(text)
         kind, shape = record["kind"], tuple(record["shape"])
         if not all(type(side) is int and side > 0 for side in shape) or len(shape) != SIDES.get(kind):
@@ -60,7 +60,7 @@ def image_spec(style: Style) -> Spec:
 
 
 def embedding_spec(style: Style, encoder: Mapping[str, Any]) -> Spec:
-    """Vectors [D] float16 of one encoder (its name, weights digest, preprocessing, `dim`) looking at one style."""
+    """Embeddings [D] float16 of pictures in one style by one encoder (name, weights digest, preprocessing, `dim`)."""
     content = {"images": image_spec(style).id, "palette": PALETTE.tolist(), "encoder": dict(encoder)}
     return Spec("embeddings", (int(encoder["dim"]),), _canonical(content))
 

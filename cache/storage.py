@@ -1,10 +1,10 @@
-"""Where the files of a cache are: a folder, or the objects of a bucket. A slab is committed whole or not at all.
+"""Storage of a cache: a folder, or the objects of a bucket. A slab is committed whole or not at all.
 
-Folder   everything is written into a folder whose name starts with a dot, read back and fsynced; one rename makes it
-         visible. Readers never look into folders that start with a dot.
-Bucket   (s3://, gs://, az://) objects appear whole or not at all. Those of one commit share a fresh prefix below the
-         slab's name, and the commit record is put last: readers list commit records, so nothing is seen too early.
-         Two runs that race for a slab both commit; equal keys have equal content, and readers take the first.
+Folder   Everything is written into a folder whose name starts with a dot, read back and fsynced. One rename makes it
+         visible. Readers ignore folders that start with a dot.
+Bucket   (s3://, gs://, az://) Objects appear whole or not at all. Those of one commit share a new prefix below the
+         slab's name, and the commit record is put last. Readers list commit records, so they see nothing too early.
+         If two runs race for a slab, both commit. Equal keys have equal content, and readers take the first.
 
 Names are relative to the cache, with `/` between the parts.
 """
@@ -30,20 +30,20 @@ from pipeline.errors import InputError
 RECORD = "commit.json"
 KINDS = {"images", "embeddings", "datasets"}  # one of these folders makes a folder a cache
 
-PATIENCE = timedelta(seconds=10)  # with a store that fails or is away; after it nothing is tried again
+PATIENCE = timedelta(seconds=10)  # retries of a store that fails or is unreachable end after this time
 SETTINGS = {
     "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, and for other stores than Amazon's AWS_ENDPOINT_URL "
-    "(with AWS_ALLOW_HTTP=true where it starts with http://)",
+    "(with AWS_ALLOW_HTTP=true if it starts with http://)",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS",
     "az": "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY",
 }
 
-Spared = Callable[[float], bool]  # told when what was taken out of sight was modified -> whether it stays
-FaultHook = Callable[[str], None]  # called with the name of each step before it begins; tests raise or exit there
+Spared = Callable[[float], bool]  # modification time of a hidden item -> whether it must be restored
+FaultHook = Callable[[str], None]  # called with the name of each step before it begins; tests raise or exit in it
 
 
 class CacheError(Exception):
-    """The cache holds something it must not hold; the message names the file and the next command."""
+    """The cache holds invalid content. The message names the file and the next command."""
 
 
 @dataclass(frozen=True)
@@ -56,39 +56,39 @@ class Found:
 
 
 class Storage(Protocol):
-    """What the cache asks of a medium."""
+    """The operations that the cache needs of a medium."""
 
     @property
     def root(self) -> str:
         """Its address."""
 
     def exists(self) -> bool:
-        """Whether anything is there."""
+        """Whether the cache exists."""
 
     def files(self, prefix: str) -> list[Found]:
         """Every file below a prefix that ends at a `/` or at the end of a name, sorted by name.
 
-        What is in a folder whose name starts with a dot is as young as the folder, which gc may just have hidden; an
-        empty one, which a killed run left, stands for a file of no bytes.
+        Files in a folder whose name starts with a dot get the folder's age if that is younger, because gc may just have
+        hidden it. An empty one, left by a killed run, counts as a file of no bytes.
         """
 
     def read(self, name: str) -> bytes:
-        """A whole file. Raises FileNotFoundError."""
+        """Read a whole file. Raises FileNotFoundError."""
 
     def map(self, name: str) -> mmap.mmap | bytes:
-        """A whole file for random access."""
+        """Open a whole file for random access."""
 
     def replace(self, name: str, data: bytes) -> None:
-        """Write a file atomically: readers see the old one or the new one."""
+        """Write a file atomically: readers get the old one or the new one."""
 
     def namespaces(self, kind: str) -> list[str]:
-        """`<kind>/<id>` of every folder that holds a spec.json, sorted."""
+        """`<kind>/<id>` of every folder with a spec.json, sorted."""
 
     def commits(self, folder: str) -> list[str]:
         """The committed folders below `folder`, sorted."""
 
     def committed(self, folder: str) -> bool:
-        """Whether `commit` has been through for `folder`."""
+        """Whether `folder` has been committed."""
 
     def commit(
         self, folder: str, files: Mapping[str, bytes], record: bytes, check: Callable[[str], None], crash: FaultHook
@@ -96,17 +96,17 @@ class Storage(Protocol):
         """Write `files` below `folder`, `check` the written folder, then make it visible together with its record."""
 
     def remove(self, name: str, spared: Spared = lambda modified: False) -> bool:
-        """Take a file or folder out of sight at once, then delete it, or put it back where `spared` says so.
+        """Hide a file or folder, then delete it, or restore it if `spared` returns True.
 
-        `spared` is asked after nobody can find it any more: whoever looked before has said so by then (cache/gc.py).
-        Returns whether it is gone.
+        `spared` is called when nobody can find the item any more. Whoever saw it before has written a claim by then
+        (cache/gc.py). Returns whether the item is gone.
         """
 
     def set_aside(self, folder: str) -> str:
-        """Take a damaged file or folder out of the way so that the next run rebuilds it; says where it is now."""
+        """Move a damaged file or folder away, so that the next run rebuilds it. Returns its new place."""
 
     def where(self, name: str) -> str:
-        """How a person finds it."""
+        """The full path or address, for messages."""
 
 
 @lru_cache(maxsize=8)
@@ -120,23 +120,23 @@ def open_storage(root: str) -> Storage:
     if scheme == "file" and rest.startswith("/"):
         return Folder(unquote(rest))
     raise InputError(
-        f"{root} is no address of a cache. Give a folder, file:///folder, s3://bucket/prefix, gs://bucket/prefix or "
-        "az://container/prefix."
+        f"{root} is not an address of a cache. Give a folder, file:///folder, s3://bucket/prefix, gs://bucket/prefix "
+        "or az://container/prefix."
     )
 
 
 def refuse_unless_cache(root: str) -> None:
-    """Raises InputError where `root` is a file, or a folder with anything but a cache in it."""
+    """Raise InputError if `root` is a file, or a folder with anything other than a cache in it."""
     storage = open_storage(root)
     path = Path(storage.root)
     if not isinstance(storage, Folder) or not path.exists():
         return
     if not path.is_dir():
         raise InputError(f"--cache {root} is a file; name a folder, or one that does not exist yet.")
-    found = sorted(one.name for one in path.iterdir() if not one.name.startswith("."))
-    if found and not set(found) & KINDS:
+    names = sorted(one.name for one in path.iterdir() if not one.name.startswith("."))
+    if names and not set(names) & KINDS:
         raise InputError(
-            f"--cache {root} is a folder with other things in it ({', '.join(found[:3])}); name an empty folder or one "
+            f"--cache {root} is a folder with other files in it ({', '.join(names[:3])}); name an empty folder or one "
             "that does not exist yet."
         )
 
@@ -151,7 +151,7 @@ class Folder:
         return Path(self.root).is_dir()
 
     def files(self, prefix: str) -> list[Found]:
-        found = []
+        files_found = []
         for folder, folders, files in os.walk(self._path(prefix)):
             folders.sort()
             paths = [os.path.join(folder, file) for file in sorted(files)]
@@ -163,10 +163,10 @@ class Folder:
                     state = os.lstat(path)
                     since = os.lstat(self._path(hidden)).st_mtime if hidden else 0.0
                 except FileNotFoundError:
-                    continue  # a run beside us has renamed or removed it since it was listed
+                    continue  # another run has renamed or removed it since it was listed
                 size = 0 if path == folder else state.st_size
-                found.append(Found(os.path.relpath(path, self.root), size, max(state.st_mtime, since)))
-        return found
+                files_found.append(Found(os.path.relpath(path, self.root), size, max(state.st_mtime, since)))
+        return files_found
 
     def read(self, name: str) -> bytes:
         return self._inside(name).read_bytes()
@@ -183,7 +183,7 @@ class Folder:
             _write_synced(temporary, data)
             temporary.replace(path)
         except OSError:
-            temporary.unlink(missing_ok=True)  # a full disk keeps no half of a file
+            temporary.unlink(missing_ok=True)  # a full disk must not leave half a file
             raise
         _sync_folder(path.parent)
 
@@ -219,9 +219,9 @@ class Folder:
             try:
                 staging.rename(final)
             except OSError:
-                if self.committed(folder):  # another run was first
+                if self.committed(folder):  # another run has committed it
                     shutil.rmtree(staging)
-                elif final.is_dir():  # a slab whose record is gone is none
+                elif final.is_dir():  # a slab without its record is invalid
                     self.set_aside(folder)
                     staging.rename(final)
                 else:
@@ -229,18 +229,18 @@ class Folder:
             crash("sync")
             _sync_folder(final.parent)
         except (OSError, CacheError):
-            shutil.rmtree(staging, ignore_errors=True)  # a full disk keeps no half of a slab
+            shutil.rmtree(staging, ignore_errors=True)  # a full disk must not leave half a slab
             raise
 
     def remove(self, name: str, spared: Spared = lambda modified: False) -> bool:
         path = self._path(name)
         hidden = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-        with suppress(FileNotFoundError):  # a run beside us has renamed or removed it
-            path.rename(hidden)  # what readers have mapped stays theirs
+        with suppress(FileNotFoundError):  # another run has renamed or removed it
+            path.rename(hidden)  # readers keep their mapped files
             modified, folder = os.lstat(hidden).st_mtime, hidden.is_dir() and not hidden.is_symlink()
             if folder:
-                os.utime(hidden)  # or another gc would take it for what a run left long ago
-            if spared(modified) and not path.exists():  # where it exists, it has been written again
+                os.utime(hidden)  # otherwise another gc would treat it as an old leftover
+            if spared(modified) and not path.exists():  # if it exists, it has been written again
                 hidden.rename(path)
                 return False
             shutil.rmtree(hidden) if folder else hidden.unlink()
@@ -267,7 +267,7 @@ class Folder:
 
 
 class Bucket:
-    """A cache in an object store. Credentials and endpoint come from the environment, as vendors' tools read them."""
+    """A cache in an object store. Credentials and endpoint come from the environment, as in the vendors' tools."""
 
     def __init__(self, root: str) -> None:
         self._root = root.rstrip("/")
@@ -277,7 +277,7 @@ class Bucket:
         return self._root
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_storage, (self.root,)  # a worker connects by itself
+        return open_storage, (self.root,)  # each worker opens its own connection
 
     def exists(self) -> bool:
         return bool(self.files(""))
@@ -286,8 +286,8 @@ class Bucket:
         store = _connect(self.root)
         with _as_os_errors(self.where(prefix)):
             pages = list(store.list(prefix or None))
-        found = [Found(o["path"], o["size"], o["last_modified"].timestamp()) for page in pages for o in page]
-        return sorted(found, key=lambda one: one.name)
+        objects = [Found(o["path"], o["size"], o["last_modified"].timestamp()) for page in pages for o in page]
+        return sorted(objects, key=lambda one: one.name)
 
     def read(self, name: str) -> bytes:
         store = _connect(self.root)
@@ -303,14 +303,10 @@ class Bucket:
             store.put(name, data)
 
     def namespaces(self, kind: str) -> list[str]:
-        return [
-            found.name.removesuffix("/spec.json") for found in self.files(kind) if found.name.endswith("/spec.json")
-        ]
+        return [file.name.removesuffix("/spec.json") for file in self.files(kind) if file.name.endswith("/spec.json")]
 
     def commits(self, folder: str) -> list[str]:
-        return [
-            found.name.removesuffix(f"/{RECORD}") for found in self.files(folder) if found.name.endswith(f"/{RECORD}")
-        ]
+        return [file.name.removesuffix(f"/{RECORD}") for file in self.files(folder) if file.name.endswith(f"/{RECORD}")]
 
     def committed(self, folder: str) -> bool:
         return bool(self.commits(folder))
@@ -318,30 +314,32 @@ class Bucket:
     def commit(
         self, folder: str, files: Mapping[str, bytes], record: bytes, check: Callable[[str], None], crash: FaultHook
     ) -> None:
-        mine = f"{folder}/{uuid.uuid4().hex}"
+        prefix = f"{folder}/{uuid.uuid4().hex}"
         crash("create")
         for name, data in files.items():
             crash(name)
-            self.replace(f"{mine}/{name}", data)
+            self.replace(f"{prefix}/{name}", data)
         crash("read back")
-        check(mine)
+        check(prefix)
         crash(RECORD)
-        self.replace(f"{mine}/{RECORD}", record)
+        self.replace(f"{prefix}/{RECORD}", record)
 
     def remove(self, name: str, spared: Spared = lambda modified: False) -> bool:
-        names = [found.name for found in self.files(name)] or [name]
+        names = [file.name for file in self.files(name)] or [name]
         store = _connect(self.root)
-        with suppress(FileNotFoundError), _as_os_errors(self.where(name)):  # a run beside us has removed it
-            seen = [one for one in names if one.endswith(RECORD)] or names[:1]  # without a record a slab is not there
-            modified = store.head(seen[0])["last_modified"].timestamp()
-            kept = {one: self.read(one) for one in seen}
-            for one in seen:
+        with suppress(FileNotFoundError), _as_os_errors(self.where(name)):  # another run has removed it
+            visible = [one for one in names if one.endswith(RECORD)] or names[
+                :1
+            ]  # without its record a slab is invisible
+            modified = store.head(visible[0])["last_modified"].timestamp()
+            saved = {one: self.read(one) for one in visible}
+            for one in visible:
                 store.delete(one)
             if spared(modified):
-                for one, data in kept.items():
+                for one, data in saved.items():
                     self.replace(one, data)
                 return False
-            for one in set(names) - set(seen):
+            for one in set(names) - set(visible):
                 store.delete(one)
         return True
 
@@ -355,7 +353,7 @@ class Bucket:
 
 @lru_cache(maxsize=8)
 def _connect(root: str) -> Any:
-    """The store, one a process. Raises InputError where the address or the environment cannot be meant."""
+    """The store, one per process. Raises InputError if the address or the environment is invalid."""
     try:
         from obstore.exceptions import BaseError
         from obstore.store import from_url
@@ -369,7 +367,7 @@ def _connect(root: str) -> Any:
 
 @contextmanager
 def _as_os_errors(where: str) -> Iterator[None]:
-    """What the object store says, as the errors that a file system would raise."""
+    """Turn errors of the object store into those that a file system would raise."""
     from obstore.exceptions import BaseError
 
     try:
@@ -381,14 +379,14 @@ def _as_os_errors(where: str) -> Iterator[None]:
 
 
 def _explain(where: str, error: Exception) -> str:
-    """One paragraph: what the store said, without its stack, and where its settings come from."""
-    said = " ".join(str(error).partition("Debug source:")[0].split())
+    """One paragraph: the store's message, without its stack, and the source of its settings."""
+    message = " ".join(str(error).partition("Debug source:")[0].split())
     settings = SETTINGS[where.partition("://")[0]]
-    return f"{where}: {said[:500]}. Address and credentials are read from the environment: {settings}."
+    return f"{where}: {message[:500]}. Address and credentials are read from the environment: {settings}."
 
 
 def _hidden_part(name: str) -> str:
-    """The name up to its first part that starts with a dot; empty where there is none."""
+    """The name up to its first part that starts with a dot; empty if there is none."""
     parts = name.split("/")
     return next(("/".join(parts[: i + 1]) for i, part in enumerate(parts) if part[0] == "." and part != "."), "")
 

@@ -1,14 +1,14 @@
-"""Slabs of a cache: complete or not there at all.
+"""Slabs of a cache: complete or absent.
 
-A namespace `<kind>/<spec id>/` holds `spec.json` and `slabs/<slab id>/`. A slab is a Zarr v3 array that any Zarr reader
-opens, with two more files beside it; docs/cache-format.md has every byte.
+A namespace `<kind>/<spec id>/` holds `spec.json` and `slabs/<slab id>/`. A slab is a Zarr v3 array for any Zarr reader,
+with two more files beside it. docs/cache-format.md describes every byte.
 
     zarr.json    array metadata          c/0/0/0 (images) or c/0/0 (embeddings)    one shard / one chunk
     rows.bin     key and digest of every row, 24 bytes each
-    commit.json  the commit record, written last: the digest of rows.bin, and so of every row, and sizes
+    commit.json  the commit record, written last: sizes, and the digest of rows.bin, which covers every row
 
-Everything is written, read back and compared before the commit record makes it count (cache/storage.py). Two runs that
-race for a slab are harmless.
+Everything is written, read back and compared before the commit record makes it valid (cache/storage.py). Two runs may
+race for a slab without harm.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from cache.json_record import FORMAT, OtherFormat, parse_versioned
 from cache.spec import Spec
 from cache.storage import RECORD, CacheError, Folder, Storage, open_storage
 
-READ_ROWS = 64  # at a time, where a whole slab is read: 51 MB of pictures at once would be much in every worker
-MOST_MAPPED = 256  # files of a reader: each costs one of the 1,024 descriptors that a process usually has
-MOST_ROWS = 1 << 20  # of one slab; a record that claims more is not believed
+READ_ROWS = 64  # per read of a whole slab: larger reads of pictures would need much memory in every worker
+MOST_MAPPED = 256  # files per reader: each takes one of the usual 1,024 descriptors of a process
+MOST_ROWS = 1 << 20  # per slab; a record with more is invalid
 Empty = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
 ROW = np.dtype([("key", "V16"), ("digest", "<u8")])
 
@@ -56,21 +56,21 @@ class Commit:
 
     @staticmethod
     def parse(data: bytes) -> Commit:
-        """Raises ValueError when the bytes are not a record of this format."""
+        """Parse a record. Raises ValueError if the bytes are not a record of this format."""
         record = parse_versioned(data)
         types = {"format": int, "spec": str, "rows": int, "rows_digest": str, "data_bytes": int}
         if {name: type(value) for name, value in record.items()} != types:
             raise ValueError("not a commit record")
         if not (0 < record["rows"] <= MOST_ROWS and record["data_bytes"] > 0):
-            raise ValueError(f"{record['rows']} rows, {record['data_bytes']} bytes: not a size of a slab")
+            raise ValueError(f"{record['rows']} rows, {record['data_bytes']} bytes: invalid size of a slab")
         return Commit(**record)
 
 
 class OtherVersion(CacheError):
-    """What another version of this program wrote: sound, but not to be read or touched by this one."""
+    """Written by another version of this program: valid, but this one must not read or change it."""
 
 
-_REBUILD = "`python -m cache fsck --repair` sets it aside, and render_cache.py rebuilds what is missing."
+_REBUILD = "`python -m cache fsck --repair` sets it aside, and render_cache.py rebuilds it."
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,7 @@ class Slab:
 
     @staticmethod
     def read(storage: Storage, folder: str, spec: Spec) -> Slab:
-        """Reads record and rows, not the data. Raises CacheError where they do not fit each other."""
+        """Read record and rows, but not the data. Raises CacheError if they do not match each other."""
         try:
             commit = Commit.parse(storage.read(f"{folder}/{RECORD}"))
             raw = storage.read(f"{folder}/rows.bin")
@@ -98,16 +98,16 @@ class Slab:
             or len(raw) != commit.rows * ROW.itemsize
             or xxhash.xxh3_128_hexdigest(raw) != commit.rows_digest
         ):
-            raise CacheError(f"{storage.where(folder)}/rows.bin does not fit its commit record; {_REBUILD}")
+            raise CacheError(f"{storage.where(folder)}/rows.bin does not match its commit record; {_REBUILD}")
         rows = np.frombuffer(raw, ROW)
         keys, digests = np.ascontiguousarray(rows["key"]), np.ascontiguousarray(rows["digest"])
         if slab_id(keys) not in folder.split("/"):
             raise CacheError(f"{storage.where(folder)} has the name of another slab; {_REBUILD}")
-        return Slab(storage, folder, commit, keys, digests)
+        return Slab(storage=storage, folder=folder, commit=commit, keys=keys, digests=digests)
 
     @property
     def path(self) -> str:
-        """How a person finds it, and zarr opens it."""
+        """The full path or address, for messages and for zarr."""
         return self.storage.where(self.folder)
 
 
@@ -120,7 +120,7 @@ class Store:
 
     @property
     def storage(self) -> Storage:
-        """Where the files are."""
+        """The storage of the cache."""
         return open_storage(str(self.root))
 
     @property
@@ -135,7 +135,7 @@ class Store:
 
     @staticmethod
     def open_all(root: str | Path, kind: str) -> list[Store]:
-        """Every namespace of a kind in a cache, sorted by id. Raises CacheError where one has no valid spec."""
+        """Every namespace of a kind in a cache, sorted by id. Raises CacheError if one has no valid spec."""
         storage = open_storage(str(root))
         return [Store.open(root, name) for name in storage.namespaces(kind)]
 
@@ -151,15 +151,17 @@ class Store:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CacheError(f"{storage.where(name)} is not a spec ({error}); {_REBUILD}") from error
         if store.namespace != namespace:
-            raise CacheError(f"{storage.where(name)} belongs to {store.namespace}, not in its folder; {_REBUILD}")
+            raise CacheError(
+                f"{storage.where(name)} belongs to {store.namespace}, but is in another folder; {_REBUILD}"
+            )
         return store
 
     def create(self) -> None:
-        """Make the namespace. Harmless when it exists, whoever made it."""
+        """Create the namespace. Does no harm if it exists already."""
         self.storage.replace(f"{self.namespace}/spec.json", self.spec.to_json().encode())
 
     def exists(self) -> bool:
-        """Whether the namespace has been made."""
+        """Whether the namespace has been created."""
         try:
             self.storage.read(f"{self.namespace}/spec.json")
         except FileNotFoundError:
@@ -168,17 +170,17 @@ class Store:
 
     def slabs(self) -> list[Slab]:
         """The committed slabs, sorted by name."""
-        found = []
+        slabs = []
         for folder in self.storage.commits(self.slab_folder):
             try:
-                found.append(Slab.read(self.storage, folder, self.spec))
+                slabs.append(Slab.read(self.storage, folder, self.spec))
             except CacheError:
                 if self.storage.committed(folder):
-                    raise  # otherwise gc has taken it since it was listed
-        return found
+                    raise  # otherwise gc has deleted it since it was listed
+        return slabs
 
     def reader(self) -> Reader:
-        """A view of what is committed now. Later commits are seen by a new reader."""
+        """A view of the committed slabs as of now. A new reader sees later commits."""
         return Reader(self.spec, self.slabs())
 
     def write(self, keys: Keys, rows: NDArray[Any], crash: Callable[[str], None] = lambda step: None) -> int:
@@ -188,12 +190,12 @@ class Store:
     def write_strips(
         self, keys: Keys, strips: Iterable[NDArray[Any]], crash: Callable[[str], None] = lambda step: None
     ) -> int:
-        """Commit one slab of `keys` [n] and their rows, in strips [k, *spec.shape]; returns the bytes of its data file.
+        """Commit one slab of `keys` [n] and their rows, in strips [k, *spec.shape]. Returns the bytes of its data file.
 
-        A strip is packed before the next one is asked for, so it may be drawn into the same memory. Nothing is asked
-        for when the slab is there already (0 bytes). `crash` is called with the name of each step of the protocol
-        before it begins; tests raise or exit there. Raises OSError when the medium refuses, CacheError when it does
-        not read back what was written.
+        A strip is packed before the next one is taken, so strips may be drawn into the same memory. If the slab is
+        already there, no strip is taken (0 bytes). `crash` is called with the name of each step of the protocol before
+        it begins; tests raise or exit in it. Raises OSError if the medium fails, and CacheError if the files do not
+        read back as written.
         """
         folder = f"{self.slab_folder}/{slab_id(keys)}"
         if self.storage.committed(folder):
@@ -204,29 +206,35 @@ class Store:
         for strip in strips:
             rows = np.ascontiguousarray(strip, shard.DTYPE[self.spec.kind])
             if rows.shape[1:] != self.spec.shape:
-                raise ValueError(f"rows of shape {rows.shape[1:]}, {self.spec.shape} expected")
+                raise ValueError(f"rows of shape {rows.shape[1:]}, but {self.spec.shape} expected")
             packed += shard.pack(self.spec.kind, rows)
             table["digest"][done : done + len(rows)] = row_digests(rows)
             done += len(rows)
         if done != len(keys):
-            raise ValueError(f"{len(keys)} keys, {done} rows")
+            raise ValueError(f"{len(keys)} keys, but {done} rows")
         data, raw = shard.data_file(self.spec.kind, packed), table.tobytes()
         files = {
             shard.data_path(self.spec.kind): data,
             "zarr.json": shard.metadata(self.spec.kind, (done, *self.spec.shape)).encode(),
             "rows.bin": raw,
         }
-        record = Commit(FORMAT, self.spec.id, len(keys), xxhash.xxh3_128_hexdigest(raw), len(data))
+        record = Commit(
+            format=FORMAT,
+            spec=self.spec.id,
+            rows=len(keys),
+            rows_digest=xxhash.xxh3_128_hexdigest(raw),
+            data_bytes=len(data),
+        )
         self.storage.commit(
             folder,
             files,
             json.dumps(asdict(record)).encode(),
-            lambda written: self._refuse_unless_equal(written, files),
+            lambda written: self._require_equal(written, files),
             crash,
         )
         return len(data)
 
-    def _refuse_unless_equal(self, folder: str, files: Mapping[str, bytes]) -> None:
+    def _require_equal(self, folder: str, files: Mapping[str, bytes]) -> None:
         for name, data in files.items():
             if self.storage.read(f"{folder}/{name}") != data:
                 where = self.storage.where(f"{folder}/{name}")
@@ -234,9 +242,9 @@ class Store:
 
 
 class Reader:
-    """Random access to the rows of one namespace, as committed when the reader was made.
+    """Random access to the rows of one namespace, as committed when the reader was created.
 
-    Safe to use after a fork where the cache is a folder; the connection to a bucket does not survive one.
+    Safe to use after a fork if the cache is a folder. The connection to a bucket does not survive a fork.
     """
 
     def __init__(self, spec: Spec, slabs: list[Slab]) -> None:
@@ -246,15 +254,18 @@ class Reader:
 
     @property
     def index(self) -> KeyIndex:
-        """Of every committed key. No cached_property: before Python 3.12 its lock, held at a fork, hangs the child."""
+        """The index of every committed key.
+
+        Not a cached_property: before Python 3.12 its lock, if held at a fork, hangs the child.
+        """
         if self._index is None:
             self._index = KeyIndex.build([slab.keys for slab in self.slabs])
         return self._index
 
     def read(self, keys: Keys, empty: Empty = np.empty) -> NDArray[Any]:
-        """Rows [n, *spec.shape] of `keys` [n], each checked against its digest, in an array that `empty` makes.
+        """Rows [n, *spec.shape] of `keys` [n], each checked against its digest, in an array made by `empty`.
 
-        Raises MissingRows when a key is not committed, CacheError when a file is not what was committed.
+        Raises MissingRows if a key is not committed, and CacheError if a file differs from what was committed.
         """
         at = self.index.find(keys)
         if (at < 0).any():
@@ -262,15 +273,15 @@ class Reader:
         rows = empty((len(keys), *self.spec.shape), shard.DTYPE[self.spec.kind])
         slab_of, row_of = self.index.slab[at], self.index.row[at]
         order = np.argsort(slab_of, kind="stable")
-        for mine in np.split(order, np.flatnonzero(np.diff(slab_of[order])) + 1) if len(order) else []:
-            self._read_into(rows, mine, int(slab_of[mine[0]]), row_of[mine])
+        for chosen in np.split(order, np.flatnonzero(np.diff(slab_of[order])) + 1) if len(order) else []:
+            self._read_into(rows, chosen, int(slab_of[chosen[0]]), row_of[chosen])
         return rows
 
     def read_slab(self, number: int, rows: NDArray[np.integer[Any]]) -> NDArray[Any]:
         """Rows [m, *spec.shape] of one slab, by their position in it."""
-        found = np.empty((len(rows), *self.spec.shape), shard.DTYPE[self.spec.kind])
-        self._read_into(found, np.arange(len(rows)), number, rows)
-        return found
+        out = np.empty((len(rows), *self.spec.shape), shard.DTYPE[self.spec.kind])
+        self._read_into(out, np.arange(len(rows)), number, rows)
+        return out
 
     def _read_into(self, out: NDArray[Any], at: NDArray[np.int64], number: int, rows: NDArray[np.integer[Any]]) -> None:
         slab = self.slabs[number]
@@ -279,20 +290,20 @@ class Reader:
         except (OSError, ValueError, RuntimeError) as error:
             raise CacheError(f"{slab.path} cannot be read ({error}); {_REBUILD}") from error
         if not np.array_equal(row_digests(out, at), slab.digests[rows]):
-            raise CacheError(f"{slab.path} holds other rows than were committed; {_REBUILD}")
+            raise CacheError(f"{slab.path} holds rows that differ from the committed ones; {_REBUILD}")
 
     def open_shard(self, number: int) -> shard.OpenShard:
-        """The data file of one slab. Raises OSError, ValueError where it is not what was committed."""
+        """The data file of one slab. Raises OSError or ValueError if it differs from what was committed."""
         if number in self._mapped:
             return self._mapped[number]
         slab = self.slabs[number]
         data = slab.storage.map(f"{slab.folder}/{shard.data_path(self.spec.kind)}")
         if len(data) != slab.commit.data_bytes:
-            raise ValueError(f"{len(data)} bytes, {slab.commit.data_bytes} were committed")
+            raise ValueError(f"{len(data)} bytes, but {slab.commit.data_bytes} were committed")
         opened = shard.OpenShard(data, self.spec.kind, (slab.commit.rows, *self.spec.shape))
-        most = MOST_MAPPED if isinstance(slab.storage, Folder) else 1  # downloads would pile up
+        most = MOST_MAPPED if isinstance(slab.storage, Folder) else 1  # downloads would fill the memory
         while len(self._mapped) >= most:
-            self._mapped.pop(next(iter(self._mapped)))  # the one that was opened first
+            self._mapped.pop(next(iter(self._mapped)))  # the oldest one
         self._mapped[number] = opened
         return opened
 
@@ -304,12 +315,12 @@ def _other_version(where: str, error: OtherFormat) -> OtherVersion:
 
 
 def slab_id(keys: Keys) -> str:
-    """32 hex digits of the keys, in order: the same work has the same name in every run."""
+    """32 hex digits from the keys, in order, so that the same work has the same name in every run."""
     return xxhash.xxh3_128_hexdigest(np.ascontiguousarray(keys).tobytes())
 
 
 def row_digests(rows: NDArray[Any], at: NDArray[np.int64] | None = None) -> NDArray[np.uint64]:
-    """xxh3-64 of the decoded bytes of each row [n], or of those at positions `at` [m]."""
+    """xxh3-64 of the decoded bytes of each row [n], or of the rows at positions `at` [m]."""
     rows = np.ascontiguousarray(rows)
     flat = memoryview(rows.view(np.uint8).reshape(-1).data)
     width = rows[0].nbytes if len(rows) else 0
@@ -319,21 +330,21 @@ def row_digests(rows: NDArray[Any], at: NDArray[np.int64] | None = None) -> NDAr
 
 
 def content_digest(slabs: list[Slab]) -> str:
-    """xxh3-128 over every distinct key with its row digest, sorted: independent of slabs and of the order of work."""
+    """xxh3-128 over every distinct key and its row digest, sorted; independent of slabs and of the order of work."""
     table = np.concatenate([*(np.stack([*halves(s.keys), s.digests], 1) for s in slabs), np.zeros((0, 3), np.uint64)])
     return xxhash.xxh3_128_hexdigest(np.unique(table, axis=0).tobytes())
 
 
 def slab_of(name: str) -> str | None:
-    """The folder of the slab that a file belongs to, committed or not; None for other files."""
+    """The folder of the slab to which a file belongs, committed or not; None for other files."""
     parts = name.split("/")
     if parts[2:3] != ["slabs"]:
         return None
-    if len(parts) > 3 and parts[3].startswith("."):  # of a run that was killed, perhaps before its first file
+    if len(parts) > 3 and parts[3].startswith("."):  # left by a killed run, perhaps before its first file
         return "/".join(parts[:4])
     return name.split("/c/")[0] if "/c/" in name else name.rpartition("/")[0]
 
 
 def slabs_of(storage: Storage, prefix: str = "") -> set[str]:
     """The folders of all slabs below a prefix, committed or not."""
-    return {folder for found in storage.files(prefix) if (folder := slab_of(found.name))}
+    return {folder for file in storage.files(prefix) if (folder := slab_of(file.name))}

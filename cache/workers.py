@@ -1,8 +1,8 @@
 """Run idempotent slab calls: in processes here (loky, by joblib), or on the workers of a Dask or Ray cluster.
 
-A call ends in a committed slab or has done nothing, so a call whose worker died is simply made again. Calls that were
-under way when a worker died are tried again one at a time, so that a slab that kills its worker takes no other one with
-it; after three such retries it is given up by name, and the rest goes on.
+A call ends in a committed slab or changes nothing, so it can be repeated after its worker died. Calls that were in
+progress when a worker died are retried one at a time, so that a slab that kills its worker harms no other slab. After
+three such retries the slab is given up and named, and the rest continues.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cache import dask_workers, ray_workers
 from pipeline.errors import InputError
 
 Backend = Literal["loky", "threading", "sequential", "dask", "ray"]
-Drain = Callable[[int, Iterator[Any], dict[int, Any]], None]  # workers, jobs, those under way -> all done, or a death
+Drain = Callable[[int, Iterator[Any], dict[int, Any]], None]  # workers, jobs, unfinished jobs; raises if a worker dies
 MOST_RETRIES = 3
 EXIT_PATIENCE = 20.0  # seconds
 
@@ -36,22 +36,22 @@ class RetriesExhausted:
 
 @dataclass(frozen=True)
 class Pool:
-    """Who does the work: `workers` of a joblib backend, or a running Dask or Ray at the address `scheduler`."""
+    """The workers: `workers` of a joblib backend, or a running Dask or Ray at the address `scheduler`."""
 
     workers: int = 2
     backend: Backend = "loky"
     scheduler: str | None = None
-    timeout: float = 900.0  # seconds without any finished job, after which workers are taken to hang
+    timeout: float = 900.0  # seconds without any finished job until workers count as hanging
 
     @property
     def elsewhere(self) -> bool:
-        """Whether workers are other machines: then they embed too, and relative paths mean nothing to them."""
+        """Whether workers are on other machines: they then embed too, and relative paths are invalid for them."""
         return self.backend in ("dask", "ray")
 
     def run(self, call: Callable[..., Any], jobs: Iterable[Any], done: Callable[[Any], None]) -> list[RetriesExhausted]:
         """Call `call(job)` for every job and `done(result)` for every result, in any order.
 
-        Returns the jobs that were given up. Any other exception of a call ends the run: it would meet every job.
+        Returns the jobs that were given up. Any other exception of a call ends the run, since every job would raise it.
         """
         remaining, given_up = iter(jobs), list[RetriesExhausted]()
         with self._engine(call, done) as (most, drain):
@@ -67,7 +67,7 @@ class Pool:
                         given_up += [RetriesExhausted(job, reason)] if reason else []
 
     def refuse_unless_ready(self) -> None:
-        """Raises InputError where an engine does not answer or has no workers: before anything is written."""
+        """Raise InputError, before anything is written, if a cluster does not answer or has no workers."""
         try:
             with self._engine(_nothing, _nothing):
                 pass
@@ -78,13 +78,13 @@ class Pool:
         self, call: Callable[..., Any], done: Callable[[Any], None], workers: int, jobs: Iterator[Any],
         under_way: dict[int, Any],
     ) -> None:  # fmt: skip
-        if workers == 1 or self.backend == "sequential":  # this process, which needs no engine
+        if workers == 1 or self.backend == "sequential":  # in this process, without an engine
             for job in jobs:
                 done(call(job))
             return
         import joblib
 
-        def handed_out() -> Iterator[Any]:
+        def numbered_jobs() -> Iterator[Any]:
             for number, job in enumerate(jobs):
                 under_way[number] = job
                 yield joblib.delayed(_numbered)(call, number, job)
@@ -96,25 +96,25 @@ class Pool:
             batch_size=1,
             timeout=self.timeout,
         )
-        for number, result in parallel(handed_out()):
+        for number, result in parallel(numbered_jobs()):
             del under_way[number]
             done(result)
 
-    def _alone(self, drain: Drain, job: Any, why: str) -> str:
-        """Try a suspect by itself; returns why it was given up, or nothing."""
+    def _alone(self, drain: Drain, job: Any, reason: str) -> str:
+        """Retry a suspect job alone. Returns the reason if it was given up, else ""."""
         for _ in range(MOST_RETRIES):
             try:
-                drain(2, iter([job]), {})  # joblib would make a single worker of this very process
+                drain(2, iter([job]), {})  # with one worker, joblib would run it in this process
                 return ""
             except self._deaths() as error:
                 self._stop()
-                why = _reason(error)
-        return why
+                reason = _reason(error)
+        return reason
 
     def _deaths(self) -> tuple[type[Exception], ...]:
-        """What joblib raises when a worker dies or a job does not end."""
+        """The exceptions raised if a worker dies or a job does not end."""
         if self.backend == "dask":
-            from distributed.scheduler import KilledWorker  # after it has tried on three workers by itself
+            from distributed.scheduler import KilledWorker  # raised after Dask has tried three workers
 
             return KilledWorker, multiprocessing.TimeoutError
         if self.backend == "ray":
@@ -133,14 +133,17 @@ class Pool:
 
     @contextmanager
     def _engine(self, call: Callable[..., Any], done: Callable[[Any], None]) -> Iterator[tuple[int, Drain]]:
-        """How many workers to ask for, and what makes them work."""
+        """The number of workers to start, and the function that runs jobs on them."""
         if self.backend == "dask":
             with dask_workers.connect(self.scheduler) as client:
-                yield 0, lambda _, jobs, mine: dask_workers.drain(client, call, jobs, mine, done, self.timeout)
+                yield (
+                    0,
+                    lambda _, jobs, under_way: dask_workers.drain(client, call, jobs, under_way, done, self.timeout),
+                )
             return
         if self.backend == "ray":
             with ray_workers.connect(self.scheduler) as ray:
-                yield 0, lambda _, jobs, mine: ray_workers.drain(ray, call, jobs, mine, done, self.timeout)
+                yield 0, lambda _, jobs, under_way: ray_workers.drain(ray, call, jobs, under_way, done, self.timeout)
             return
         if self.workers == 1 or self.backend == "sequential":
             yield 1, partial(self._drain, call, done)
@@ -152,10 +155,10 @@ class Pool:
 
 
 def leave(code: int) -> NoReturn:
-    """End a process that used a pool, within EXIT_PATIENCE for sure, when everything is committed and said.
+    """End a process that used a pool, within EXIT_PATIENCE, after everything is committed and printed.
 
-    A worker that is killed while it holds a lock of loky's queues makes loky's exit handler wait for ever (once in some
-    200 kills of `make soak`).
+    If a worker is killed while it holds a lock of loky's queues, loky's exit handler waits for ever. This happens once
+    in about 200 kills of `make soak`.
     """
     sys.stdout.flush()
     sys.stderr.flush()

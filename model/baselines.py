@@ -1,4 +1,4 @@
-"""What a reviewer asks for first: simpler forecasts of the same test rows, learnt from the same rows."""
+"""Simple baseline forecasts of the test rows, trained on the same training rows as the model."""
 
 from __future__ import annotations
 
@@ -24,63 +24,65 @@ def yield_baselines(
     target: Numbers,
     place: NDArray[np.str_],
     year: NDArray[np.int64],
-    learnt: Rows,
+    train: Rows,
     test: Rows,
     known: KnownYields,
     offset: Offset,
     seed: int,
 ) -> dict[str, Numbers]:
-    """Forecasts [n_test] in t/ha by name. values, observed [N,V,T]; only labels of `learnt` and `known` are read.
+    """Forecasts [n_test] in t/ha by name. values, observed [N,V,T]; only labels of `train` and `known` are read.
 
-    Global mean and place mean of training rows; place mean + trend of what is `known` within 15 years, so with the
-    card's history if there is one; ridge, random forest, extremely randomized trees and gradient boosting on the
-    flattened series; ridge, random forest and gradient boosting on the residual from the place mean. Last, on the
-    model's own terms: its `offset` alone, and on the anomaly from it ridge on the series, and ridge and a Gaussian
-    process on random convolutions of the series. A missing step is filled with its column's mean over training rows;
-    extremely randomized trees take it as missing.
+    * Global mean and place mean of the training rows.
+    * Place mean + trend of the yields in `known` within 15 years, so with the card's history if there is one.
+    * Ridge, random forest, extremely randomized trees and gradient boosting on the flattened series.
+    * Ridge, random forest and gradient boosting on the residual from the place mean.
+    * The model's own `offset` alone; on the anomaly from it, ridge on the series, and ridge and a Gaussian process on
+      random convolutions of the series.
+
+    A missing step is filled with its column's mean over training rows. Extremely randomized trees read it as missing.
     """
-    x = filled(values, observed, learnt)
-    labels = KnownYields(place[learnt], year[learnt], target[learnt], np.ones(len(learnt), bool))
+    x = filled(values, observed, train)
+    labels = KnownYields(place[train], year[train], target[train], np.ones(len(train), bool))
     at = (place[test], year[test])
-    in_sample = Offset("place", None).predict(labels, place[learnt], year[learnt], leave_own_year_out=False)
+    in_sample = Offset("place", None).predict(labels, place[train], year[train], leave_own_year_out=False)
     level = Offset("place", None).predict(labels, *at, leave_own_year_out=False)
-    y, groups = target[learnt], year[learnt]
+    y, groups = target[train], year[train]
     base = offset.predict(known, *at, leave_own_year_out=False)
-    anomaly = y - offset.predict(known, place[learnt], year[learnt], leave_own_year_out=True)
+    anomaly = y - offset.predict(known, place[train], year[train], leave_own_year_out=True)
     residual = y - in_sample
     columns = np.where(observed, values, np.nan).reshape(len(values), -1).astype(np.float64)
-    convolutions = _convolutions(values, observed, learnt, seed)
+    convolutions = _convolutions(values, observed, train, seed)
     rows = TabularRows(convolutions.apply(_season(values, observed)), place, year, np.zeros(len(year)))
     convolved = rows.features.blocks["convolutions"].double().numpy()
-    process = Tabular.fit(convolutions, rows.rows(learnt), anomaly, (GP,), seed=seed)
+    process = Tabular.fit(convolutions, rows.rows(train), anomaly, (GP,), seed=seed)
     return {
         "global mean": Offset("mean", None).predict(labels, *at, leave_own_year_out=False),
         "place mean": level,
         "place mean + trend": Offset("place-trend", 15).predict(known, *at, leave_own_year_out=False),
-        "ridge": _ridge(x[learnt], y, groups, x[test]),
-        "random forest": _forest(x[learnt], y, x[test], seed),
-        "extra trees": Forest.fit("extra-trees", columns[learnt], y, seed).predict(columns[test]),
-        "gradient boosting": boosting(seed).fit(x[learnt], y).predict(x[test]),
-        "ridge on residual": level + _ridge(x[learnt], residual, groups, x[test]),
-        "random forest on residual": level + _forest(x[learnt], residual, x[test], seed),
-        "gradient boosting on residual": level + boosting(seed).fit(x[learnt], residual).predict(x[test]),
+        "ridge": _ridge(x[train], y, groups, x[test]),
+        "random forest": _forest(x[train], y, x[test], seed),
+        "extra trees": Forest.fit("extra-trees", columns[train], y, seed).predict(columns[test]),
+        "gradient boosting": boosting(seed).fit(x[train], y).predict(x[test]),
+        "ridge on residual": level + _ridge(x[train], residual, groups, x[test]),
+        "random forest on residual": level + _forest(x[train], residual, x[test], seed),
+        "gradient boosting on residual": level + boosting(seed).fit(x[train], residual).predict(x[test]),
         "offset alone": base,
-        "ridge on the anomaly": base + _ridge(x[learnt], anomaly, groups, x[test]),
-        "ridge on convolutions": base + _ridge(convolved[learnt], anomaly, groups, convolved[test], "once"),
+        "ridge on the anomaly": base + _ridge(x[train], anomaly, groups, x[test]),
+        "ridge on convolutions": base + _ridge(convolved[train], anomaly, groups, convolved[test], "once"),
         "GP on convolutions": base + process.forecast(rows.rows(test))[GP][:, 0],
     }
 
 
 def _forest(x: Numbers, y: Numbers, new: Numbers, seed: int) -> Numbers:
-    """A random forest; its trees are summed in one order, so that the forecast is the same in every run."""
+    """Predict with a random forest. One thread sums its trees, so that the forecast is the same in every run."""
     forest = RandomForestRegressor(200, max_features=0.33, min_samples_leaf=3, n_jobs=2, random_state=seed)
     forecast: Numbers = forest.fit(x, y).set_params(n_jobs=1).predict(new)
     return forecast
 
 
-def _convolutions(values: NDArray[np.float32], observed: NDArray[np.bool_], learnt: Rows, seed: int) -> FeatureMap:
-    """A map to numbers and random convolutions of them, standardised by training rows."""
-    return FeatureMap.fit(_season(values, observed), learnt, ("numbers", "convolutions"), seed=seed)
+def _convolutions(values: NDArray[np.float32], observed: NDArray[np.bool_], train: Rows, seed: int) -> FeatureMap:
+    """A feature map of the numbers and of random convolutions of them, standardised by training rows."""
+    return FeatureMap.fit(_season(values, observed), train, ("numbers", "convolutions"), seed=seed)
 
 
 def _season(values: NDArray[np.float32], observed: NDArray[np.bool_]) -> SeasonTensors:
@@ -89,17 +91,17 @@ def _season(values: NDArray[np.float32], observed: NDArray[np.bool_]) -> SeasonT
     return SeasonTensors(whole, whole, 1)
 
 
-def filled(values: NDArray[np.float32], observed: NDArray[np.bool_], learnt: Rows) -> Numbers:
-    """[N,V,T] -> [N,V*T] with the column mean over learnt rows where a step was not observed (0: never observed)."""
+def filled(values: NDArray[np.float32], observed: NDArray[np.bool_], train: Rows) -> Numbers:
+    """[N,V,T] -> [N,V*T]. A missing step gets its column's mean over training rows, or 0 if they never observe it."""
     flat: Numbers = np.where(observed, values, np.nan).reshape(len(values), -1).astype(np.float64)
-    seen = observed.reshape(len(flat), -1)[learnt]
-    means = np.where(seen, flat[learnt], 0).sum(0) / np.maximum(seen.sum(0), 1)
+    seen = observed.reshape(len(flat), -1)[train]
+    means = np.where(seen, flat[train], 0).sum(0) / np.maximum(seen.sum(0), 1)
     complete: Numbers = np.where(np.isnan(flat), means, flat)
     return complete
 
 
 def persistence(values: Numbers, observed: NDArray[np.bool_], cut: int) -> Numbers:
-    """The last observed value before step `cut`, repeated: standardised [n,V,T] -> [n,V,T-cut]; else 0."""
+    """[n,V,T] -> [n,V,T-cut]: the last observed value before step `cut`, repeated; 0 if there is none. Standardised."""
     seen = observed[:, :, :cut]
     last = cut - 1 - seen[:, :, ::-1].argmax(2)
     held = np.take_along_axis(np.where(seen, values[:, :, :cut], 0), last[:, :, None], 2)
@@ -107,19 +109,19 @@ def persistence(values: Numbers, observed: NDArray[np.bool_], cut: int) -> Numbe
 
 
 def climatology(values: Numbers, observed: NDArray[np.bool_], cut: int) -> Numbers:
-    """The mean of each variate and step from `cut` on, over learnt rows: [n,V,T] -> [V,T-cut]; else 0."""
+    """[n,V,T] -> [V,T-cut]: mean of each variate and step from `cut` on, over n training rows; 0 if never observed."""
     seen = observed[:, :, cut:]
     total: Numbers = np.where(seen, values[:, :, cut:], 0).sum(0) / np.maximum(seen.sum(0), 1)
     return total
 
 
 def _ridge(x: Numbers, y: Numbers, year: NDArray[np.int64], new: Numbers, scales: Scales = "fold") -> Numbers:
-    """Ridge on standardised columns."""
+    """Forecasts [m] for `new` [m,p] by ridge on standardised columns."""
     return ridge_by_year(x, y, year, scales).predict(new)
 
 
 def boosting(seed: int) -> HistGradientBoostingRegressor:
-    """Gradient boosting as every baseline of this project uses it."""
+    """Gradient boosting with the settings that all baselines of this project use."""
     return HistGradientBoostingRegressor(
         learning_rate=0.05, max_iter=200, max_leaf_nodes=15, max_features=0.3, random_state=seed
     )

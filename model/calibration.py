@@ -1,4 +1,4 @@
-"""Calibration of intervals: margins from rows that were left out, by row or by year, and the coverage of intervals."""
+"""Calibration of intervals: margins from left-out rows, pooled or per year, and the coverage of intervals."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 
 INTERVAL = 0.90  # nominal coverage of [y_lo, y_hi]
 IntervalName = Literal["pooled", "year"]
-LEAST_YEARS = 3  # to calibrate on: the worst of fewer says nothing
+LEAST_YEARS = 3  # to calibrate on; the worst of fewer years is no guide to a new year
 RESAMPLES = 2000  # of the bootstrap
 Numbers = NDArray[np.float64]
 Years = NDArray[np.int64]
 
 
 def conformal_margin(shortfall: Numbers, group: NDArray[np.generic] | None = None) -> float:
-    """How much an interval must grow on both sides: the ceil((n + 1) * 0.9)-th smallest shortfall [n], t/ha.
+    """Margin in t/ha to add on both sides of an interval: the ceil((n + 1) * 0.9)-th smallest shortfall [n].
 
     group [n]: rows of one group share one yield, so each group counts once (see `_quantile_over_groups`).
 
-    A shortfall is how far a yield lies outside of its interval, negative inside. Of intervals without width it is the
-    absolute residual (split-conformal: Lei et al. 2018); of quantiles, max(lo - y, y - hi) (CQR: Romano et al. 2019),
-    and the margin may be negative. With fewer than 9 samples that rank does not exist and the largest shortfall stands
-    in for it, which covers less than promised; the caller reports n.
+    The shortfall is the distance in t/ha from the interval to the yield outside it; inside, it is negative. For an
+    interval without width it is the absolute residual (split-conformal: Lei et al. 2018). For quantiles it is
+    max(lo - y, y - hi), and the margin may be negative (CQR: Romano et al. 2019). With fewer than 9 samples that rank
+    does not exist. The largest shortfall then replaces it and covers less than 90 %, so the caller reports n.
     """
     if group is not None and len(np.unique(group)) < len(group):
         return _quantile_over_groups(shortfall, group)
@@ -34,13 +34,14 @@ def conformal_margin(shortfall: Numbers, group: NDArray[np.generic] | None = Non
 
 
 def margin_over_years(shortfall: Numbers, year: Years) -> float:
-    """What an interval must grow by so that it holds in a *new* year, t/ha: every year counts alike, as one group.
+    """Margin in t/ha that an interval needs to hold in a *new* year. Each year counts alike, as one group.
 
-    shortfall [n] as in `conformal_margin`, of models that did not learn from the row's own year. With K years and n_k
-    rows in year k each row weighs 1 / ((K + 1) n_k), the new year 1 / (K + 1) at infinity, and the margin is the 90 %
-    quantile: hierarchical conformal prediction (Lee, Barber & Willett 2023, arXiv 2306.06342), which covers at least
-    90 % where years are exchangeable. That quantile is finite from 9 years on; with 3 to 8 it is the largest of
-    the years' own margins instead, so that the worst year seen counts. Raises ValueError with fewer.
+    shortfall [n] as in `conformal_margin`, from models that did not train on the row's own year. With K years and n_k
+    rows in year k each row weighs 1 / ((K + 1) n_k). The new year weighs 1 / (K + 1), at infinity. The margin is the
+    90 % quantile of this distribution: hierarchical conformal prediction (Lee, Barber & Willett 2023, arXiv
+    2306.06342). It covers at least 90 % if years are exchangeable. The quantile is finite from 9 years on. With 3 to 8
+    years the largest of the years' own margins replaces it, so that the worst known year counts. Fewer years raise
+    ValueError.
     """
     years = np.unique(year)
     if len(years) < LEAST_YEARS:
@@ -51,7 +52,7 @@ def margin_over_years(shortfall: Numbers, year: Years) -> float:
 
 
 def _quantile_over_groups(shortfall: Numbers, group: NDArray[np.generic]) -> float:
-    """The 90 % quantile of shortfalls [n] where each of K groups [n] has the weight 1 / (K + 1), shared by its rows."""
+    """90 % quantile of shortfalls [n]. Each of the K groups [n] weighs 1 / (K + 1), shared equally by its rows."""
     _, at, size = np.unique(group, return_inverse=True, return_counts=True)
     order = np.argsort(shortfall, kind="stable")
     weight = 1 / ((len(size) + 1) * size[at[order]])
@@ -62,10 +63,10 @@ def _quantile_over_groups(shortfall: Numbers, group: NDArray[np.generic]) -> flo
 def paired_difference(
     target: Numbers, mine: Numbers, other: Numbers, group: NDArray[np.generic]
 ) -> tuple[float, float, float]:
-    """RMSE of one forecast minus that of another on the same rows [n], t/ha, with its 95 % interval.
+    """RMSE of one forecast minus RMSE of another on the same rows [n], in t/ha, with the 95 % interval.
 
-    The interval is that of 2,000 draws of whole groups with replacement (cluster bootstrap: Field & Welsh 2007); group
-    [n] is what errs together, such as the place where one year is tested.
+    Returns (difference, low, high). The interval comes from 2,000 draws of whole groups with replacement (cluster
+    bootstrap: Field & Welsh 2007). Rows of one group [n] have correlated errors: a place in one test year, for example.
     """
     _, at = np.unique(group, return_inverse=True)
     count = int(at.max()) + 1
@@ -96,10 +97,10 @@ def score_intervals(
 
 
 def wilson(held: float, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """95 % interval of a share, `held` of `n` > 0 (Wilson 1927): holds for few n and shares near 1, where +- does not.
+    """95 % interval of a share, `held` of `n` > 0 (Wilson 1927). It is valid for small n and for shares near 1.
 
-    It takes the n as independent; rows of one year or place are not, so it is too narrow there. `held` need not be a
-    whole number: of n yields that several rows share, each counts with the share of its rows.
+    It assumes n independent rows. Rows of one year or place are not independent, so the interval is too narrow for
+    them. `held` need not be a whole number: if several rows share a yield, the yield counts by the share of its rows.
     """
     share, extra = held / n, z**2 / n
     half = z * math.sqrt(share * (1 - share) / n + extra / (4 * n))
@@ -110,8 +111,8 @@ def wilson(held: float, n: int, z: float = 1.959964) -> tuple[float, float]:
 def share_over_groups(held: NDArray[np.bool_], group: Years) -> tuple[float, float] | None:
     """95 % interval of the share of rows [n] that are held, from 2,000 draws of whole groups (years) with replacement.
 
-    The cluster bootstrap (Field & Welsh 2007): rows of a bad year fail together, which Wilson's interval does not know.
-    None with fewer than 3 groups.
+    A cluster bootstrap (Field & Welsh 2007): rows of a bad year fail together, which Wilson's interval does not model.
+    Returns None with fewer than 3 groups.
     """
     groups, inverse = np.unique(group, return_inverse=True)
     if len(groups) < LEAST_YEARS:

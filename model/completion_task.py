@@ -1,4 +1,4 @@
-"""Stage 1: complete the second half of a season from the first, and align what is seen with what is read."""
+"""Stage 1: complete the second half of a season from the first, and align pictures with numbers."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from model.training.trainer import Fit, Trainer
 
 @dataclass(frozen=True, eq=False)
 class SeasonRows:
-    """Which seasons are learnt from: `rows` [n] of `seasons`, each in its views (the first: as measured)."""
+    """Training rows of stage 1: `rows` [n] of `seasons`, one entry per view (the first: as measured)."""
 
     seasons: Sequence[SeasonTensors]
     rows: Tensor
-    weights: Tensor | None = None  # [n] how often each is drawn, in proportion
+    weights: Tensor | None = None  # [n] sampling weights, in proportion
 
     def batch(self, draw: Draw) -> SeasonTensors:
-        """The samples of a draw, mixed where it says so."""
+        """The samples of a draw, mixed with their partners if the draw has any."""
         chosen = in_views(self.seasons, self.rows[draw.rows], draw.views)
         if draw.partner is None:
             return chosen
@@ -35,13 +35,13 @@ class SeasonRows:
 
 
 class SeasonTask:
-    """What a task that learns from the rows `train` of seasons tells the trainer of them."""
+    """The part of a training task that follows from its training rows `train` of seasons."""
 
     train: SeasonRows
 
     @property
     def judged(self) -> Tensor | None:
-        """No forecast of every epoch is kept."""
+        """None: this task keeps no forecast per epoch."""
         return None
 
     @property
@@ -51,18 +51,18 @@ class SeasonTask:
 
     @property
     def weights(self) -> Tensor | None:
-        """[samples] how often each is drawn, in proportion."""
+        """[samples] sampling weights, in proportion."""
         return self.train.weights
 
     @property
     def views(self) -> int:
-        """Views beside the seasons as measured."""
+        """Number of views in addition to the seasons as measured."""
         return len(self.train.seasons) - 1
 
 
 @dataclass(frozen=True, eq=False)
 class CompletionTask(SeasonTask):
-    """TimesCLIP, the rows it learns to complete, and the validation rows `valid` of the seasons as measured."""
+    """TimesCLIP, its training rows, and the validation rows `valid` [m] of the seasons as measured."""
 
     module: TimesCLIP
     train: SeasonRows
@@ -71,23 +71,23 @@ class CompletionTask(SeasonTask):
 
     @property
     def pretrained(self) -> tuple[str, ...]:
-        """Names of parameters that were trained before."""
+        """Name prefixes of pretrained parameters."""
         return self.module.pretrained
 
     def batch(self, draw: Draw) -> SeasonTensors:
-        """The seasons of a draw, on the device of the module."""
+        """The seasons of a draw, on the module's device."""
         return self.train.batch(draw).to(self.module.log_temperature.device)
 
     def forward(self, batch: SeasonTensors) -> Outputs:
-        """Completion [b,V,H] and, where they are aligned, vision and text class tokens [b,V,E]."""
+        """Completion [b,V,H] and, if the model aligns them, vision and text class tokens [b,V,E]."""
         return completion_outputs(self.module, batch.first)
 
     def loss(self, outputs: Outputs, batch: SeasonTensors, total: int, processes: Processes) -> Terms:
-        """MSE over the observed steps of the second half + 0.1 alignment."""
+        """MSE over the observed steps of the second half + `alignment_weight` * alignment."""
         return completion_terms(self.module, outputs, batch, processes)
 
     def validate(self, processes: Processes) -> dict[str, float]:
-        """The completion error chooses the epoch."""
+        """Metrics of the validation rows; the completion error is the score that selects the epoch."""
         metrics = evaluate(self.module, self.train.seasons[0], self.valid, self.batch_size, processes)
         return {"score": metrics["completion"], **metrics}
 
@@ -95,26 +95,29 @@ class CompletionTask(SeasonTask):
 def train_completion(
     config: TimesCLIPConfig, train: SeasonRows, valid: Tensor, trainer: Trainer, phase: str
 ) -> tuple[TimesCLIP, Fit]:
-    """A model fitted on the training rows; the validation rows choose its epoch. Same seed, same weights on a CPU."""
+    """Fit a model on the training rows; the validation rows select its epoch.
+
+    On a CPU equal seeds give equal weights.
+    """
     torch.manual_seed(trainer.seed)
     model = TimesCLIP(config)
     fit_features(model, train.seasons[0], train.rows)
     model = model.to(trainer.processes.device)
-    read = SeasonRows([season.to_complete() for season in train.seasons], train.rows, train.weights)
-    task = CompletionTask(model, read, valid, trainer.schedule.batch_size)
+    rows = SeasonRows([season.to_complete() for season in train.seasons], train.rows, train.weights)
+    task = CompletionTask(model, rows, valid, trainer.schedule.batch_size)
     return model, trainer.fit(task, phase)
 
 
 def fit_features(model: TimesCLIP, season: SeasonTensors, rows: Tensor) -> None:
-    """The norm of the pictures' vectors, from the training rows [n] of both windows. Without vision: nothing."""
-    seen = (season.first, season.second)
-    pictures = [window.embeddings for window in seen if window.embeddings is not None]
+    """Fit the norm of the picture embeddings on the training rows [n] of both windows; does nothing without vision."""
+    windows = (season.first, season.second)
+    pictures = [window.embeddings for window in windows if window.embeddings is not None]
     if model.config.use_vision:
-        model.fit_features(pictures, [window.present for window in seen], rows)
+        model.fit_features(pictures, [window.present for window in windows], rows)
 
 
 def completion_outputs(model: TimesCLIP, first: WindowTensors) -> Outputs:
-    """What the loss reads of the windows that stage 1 sees."""
+    """The model outputs that the loss reads, from the first window."""
     out = model(*first.inputs())
     outputs = {"completion": out.completion}
     if out.vision is not None and out.language is not None and model.config.aligned:
@@ -123,7 +126,7 @@ def completion_outputs(model: TimesCLIP, first: WindowTensors) -> Outputs:
 
 
 def completion_terms(model: TimesCLIP, outputs: Outputs, season: SeasonTensors, processes: Processes) -> Terms:
-    """MSE over the observed steps of what is completed + 0.1 alignment, as named terms."""
+    """MSE over the observed steps to complete + `alignment_weight` * alignment, as named terms."""
     completion = completion_loss(outputs["completion"], *season.rest, processes)
     if "vision" not in outputs:
         return {"loss": completion, "completion": completion}
@@ -143,13 +146,14 @@ def evaluate(
     processes: Processes = ALONE,
     look: Callable[[Tensor], Tensor] | None = None,
 ) -> dict[str, float]:
-    """Of some rows [n], whatever the batch size: `completion`, MSE over observed steps; and where sides are aligned
+    """Metrics of some rows [n], independent of the batch size. With alignment, there are three.
 
-    alignment        its loss, a mean over batches
-    false_negatives  the share of pairs of a batch that it tells apart although their series are near-equal
+    completion       MSE over observed steps
+    alignment        its loss, the mean over batches
+    false_negatives  share of the pairs in a batch that the loss pushes apart although their series are nearly equal
 
-    Whole batches are dealt to the processes in turn, so that every number is the same for any number of them.
-    look: rows [b] -> embeddings [b,V,D] of their first window, where the season holds none.
+    Each process takes whole batches in turn, so every number is the same for any number of processes.
+    look: rows [b] -> embeddings [b,V,D] of their first window, if the season holds none.
     """
     device = model.log_temperature.device
     names = ("completion", "alignment", "false_negatives")
@@ -176,35 +180,36 @@ def evaluate(
 def complete(model: TimesCLIP, first: WindowTensors, batch_size: int) -> tuple[Tensor, Tensor | None]:
     """The completed rest of the season [n,V,H], standardised, and the variate-selection weights [V,V].
 
-    Weights are averaged over samples; None where no variates are selected.
+    The weights are averaged over samples. They are None if the model does not select variates.
     """
     model.eval()
-    parts, weights = [], []
+    completions, weights = [], []
     for batch in _batches(model, first, batch_size):
         out = model(*batch.inputs())
-        parts.append(out.completion.cpu())
+        completions.append(out.completion.cpu())
         if out.selection is not None:
             weights.append(out.selection.cpu())
-    return torch.cat(parts), torch.cat(weights).mean(0) if weights else None
+    return torch.cat(completions), torch.cat(weights).mean(0) if weights else None
 
 
 @torch.inference_mode()
-def features(model: TimesCLIP, seen: WindowTensors, batch_size: int) -> Tensor:
-    """What the frozen model knows of each variate through a window: [n,V,F], on the CPU."""
+def features(model: TimesCLIP, window: WindowTensors, batch_size: int) -> Tensor:
+    """The frozen model's features of each variate in one window: [n,V,F], on the CPU."""
     model.eval()
-    return torch.cat([model.features(*batch.inputs()).cpu() for batch in _batches(model, seen, batch_size)])
+    return torch.cat([model.features(*batch.inputs()).cpu() for batch in _batches(model, window, batch_size)])
 
 
-def _batches(model: TimesCLIP, seen: WindowTensors, size: int) -> Iterator[WindowTensors]:
+def _batches(model: TimesCLIP, window: WindowTensors, size: int) -> Iterator[WindowTensors]:
     device = model.log_temperature.device
-    return (seen.part(start, start + size).to(device) for start in range(0, len(seen), size))
+    return (window.part(start, start + size).to(device) for start in range(0, len(window), size))
 
 
 @torch.inference_mode()
 def continued(model: TimesCLIP, season: SeasonTensors, step: int, batch_size: int) -> SeasonTensors:
-    """Seasons known after `step` steps, with the completion where nothing can be observed yet: numbers alone.
+    """Seasons known after `step` steps, with the completion in place of steps that lie ahead; numbers only.
 
-    It stands from the cut or from `step` on, whichever is later, for variates that the first window shows.
+    The completion starts at the cut or at `step`, whichever is later. It covers variates that the first window
+    observes.
     """
     first, second = season.first, season.second
     cut = first.values.shape[2] if season.cut is None else season.cut
@@ -218,10 +223,10 @@ def continued(model: TimesCLIP, season: SeasonTensors, step: int, batch_size: in
 
 @torch.inference_mode()
 def with_errors(model: TimesCLIP, season: SeasonTensors, batch_size: int) -> SeasonTensors:
-    """The whole season with the completion's errors as V more variates: what the first half did not announce.
+    """The whole season with the completion's errors as V extra variates: the part that the first half did not predict.
 
-    Variates 0 to V-1 are the season [n,V,T] as it was; V to 2V-1 are completed minus measured from the cut on, where
-    both are there, and unobserved before it. Numbers alone, in the frame of the whole season.
+    Variates 0 to V-1 are the season [n,V,T] unchanged. Variates V to 2V-1 are completed minus measured from the cut on,
+    at steps that have both, and unobserved before the cut. Numbers only, on the steps of the whole season.
     """
     cut = season.first.values.shape[2] if season.cut is None else season.cut
     completed, _ = complete(model, season.first, batch_size)

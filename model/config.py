@@ -1,4 +1,4 @@
-"""What a TimesCLIP is made of: the parts that a preset chooses, and the sizes that the data ask for."""
+"""Configuration of TimesCLIP: the parts that a preset chooses, and the sizes that follow from the data."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ PaddingName = Literal["end", "none"]
 
 
 def fitting_patch(patch: int, window: int) -> int:
-    """The default patch, or as many steps as the window has if those are fewer: a short season needs no flag."""
+    """The default patch in steps, at most as long as the window, so that a short season needs no flag."""
     return max(1, min(patch, window))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What a model is made of. Raises ValueError where parts cannot work together."""
+    """Parts of a model. Raises ValueError if they cannot work together."""
 
     use_vision: bool = True
-    """Reads the embedding of each variate's picture."""
+    """Read the embedding of each variate's picture."""
     use_language: bool = True
-    """Reads the numbers."""
+    """Read the numbers."""
     alignment: AlignmentName = "flat"
-    """Which pairs of picture and text are told apart in training; means nothing where one side is off."""
+    """Pairs of picture and text that the alignment loss contrasts in training; no effect with one side off."""
     alignment_weight: float = 0.1
-    """Of the alignment loss, beside a completion loss of weight 1 (the paper's)."""
+    """Weight of the alignment loss, beside a completion loss of weight 1 (the paper's)."""
     temperature: float = 0.07
-    """Of the alignment loss; where learning starts, if it is learnt."""
+    """Temperature of the alignment loss; the initial value if it is learnt."""
     learn_temperature: bool = True
-    """Whether the temperature is a parameter."""
+    """Learn the temperature."""
     backbone: str = "transformer"
-    """What the patches go through: transformer (own), clip-text:<arch>/<weights>, bert:<folder or id>."""
+    """Encoder of the patches: transformer (trained from scratch), clip-text:<arch>/<weights>, bert:<folder or id>."""
     sequence: SequenceName = "variate"
-    """Patches of one variate make a sequence, or those of all variates together."""
+    """One sequence per variate, or one sequence with the patches of all variates."""
     positions: PositionName = "index"
-    """What tells a patch where it is: its number in the window (learnt), or the day of the season it is centred on."""
+    """Position of a patch: its number in the window (a learnt embedding), or the day of season at its centre."""
     pool: PoolName = "class"
-    """What tells of a variate: a class token (the completion reads all patches), or the mean of its patches."""
+    """Summary of a variate: a class token (the completion reads all patches), or the mean of its patches."""
     selection: bool = True
-    """Whether variates are selected by cross-attention."""
+    """Select variates by cross-attention."""
     head: HeadName = "linear"
-    """What completes the season: a linear layer, or one with a hidden layer."""
+    """Completion head: a linear layer, or a network with one hidden layer."""
     patch: int = 6
-    """P, steps of a patch."""
+    """P, steps per patch."""
     stride: int = 3
     """Steps from one patch to the next."""
     padding: PaddingName = "end"
-    """Whether the last value is repeated for one stride, so that the end of the window is read twice."""
+    """Repeat the last value for one stride, so that the end of the window is in two patches."""
     width: int = 64
     """E, length of a token."""
     layers: int = 2
@@ -62,10 +62,10 @@ class Parts:
     dropout: float = 0.1
     """Share of activations dropped in training."""
     picture_dropout: float = 0.0
-    """Share of samples whose completion does without the picture in training; 1: it never reads pictures (alignment and
-    yield do)."""
+    """Share of training samples whose completion is made without pictures. With 1 the completion never reads pictures;
+    alignment and yield still do."""
     std_floor: float = 0.05
-    """Least spread that the instance norm divides by, in units of the training spread."""
+    """Minimum standard deviation in the instance norm, in units of the training standard deviation."""
 
     def __post_init__(self) -> None:
         if not (self.use_vision or self.use_language):
@@ -87,30 +87,30 @@ class Parts:
 
     @property
     def aligned(self) -> bool:
-        """Whether there are two sides, and a loss that aligns them."""
+        """Whether the model reads both sides and a loss aligns them."""
         return self.use_vision and self.use_language and self.alignment != "none"
 
 
 @dataclass(frozen=True)
 class TimesCLIPConfig(Parts):
-    """Parts and sizes of one model. Raises ValueError where they cannot work together."""
+    """Parts and sizes of one model. Raises ValueError if they cannot work together."""
 
     variates: int
     """V."""
     window: int
-    """W, steps of the longest window that is read."""
+    """W, steps of the longest window."""
     horizon: int
     """H, steps to complete."""
     start: int = 0
-    """Steps of the window that is completed from; as many as `window` if 0."""
+    """Steps of the window that the completion starts from; 0: as many as `window`."""
     vision_dim: int = 0
     """D, length of a cached embedding."""
     drivers: int = 0
-    """R, series that are read as numbers and never drawn."""
+    """R, series read as numbers only, without pictures."""
     steps: int = 0
     """T, steps of a driver: the whole season."""
     step_days: float = 10.0
-    """Days from one step to the next."""
+    """Days per step."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -128,20 +128,20 @@ class TimesCLIPConfig(Parts):
 
     @property
     def first(self) -> int:
-        """Steps of the window that is completed from."""
+        """Steps of the window that the completion starts from."""
         return self.start or self.window
 
     def patches(self, steps: int) -> int:
-        """K = floor((w - P) / S) + 1 of a window of w steps, and one more where the end is padded by a stride."""
+        """K = floor((w - P) / S) + 1 for a window of w steps, plus one if the end is padded by a stride."""
         return (max(steps, self.patch) - self.patch) // self.stride + 1 + (self.padding == "end")
 
     @property
     def plain_dim(self) -> int:
-        """How many features, the last ones, are plain numbers: those of the window, their mean and log spread."""
+        """Number of plain-number features, the last ones: the window's values, their mean and log spread."""
         return (self.window + 2) * self.use_language
 
     @property
     def feature_dim(self) -> int:
-        """F, what `TimesCLIP.features` tells of one variate in one window."""
+        """F, length of `TimesCLIP.features` of one variate in one window."""
         tokens = self.use_vision + self.use_language * (1 + self.selection)
         return tokens * self.width + self.plain_dim

@@ -1,4 +1,4 @@
-"""Cross-fitting: whole years or places are left out in turn, and what they show chooses epochs and weights."""
+"""Cross-fitting: leave out whole years or places in turn, and choose epochs and ensemble weights on them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy.optimize import nnls
 from sklearn.model_selection import GroupKFold
 
 PARTS = 5  # in which groups are left out in turn
-PRIOR_SPREAD = 0.25  # how far a weight may be expected to lie from its prior
+PRIOR_SPREAD = 0.25  # expected distance of a weight from its prior
 
 Numbers = NDArray[np.float64]
 
@@ -18,15 +18,16 @@ Numbers = NDArray[np.float64]
 def ensemble_weights(
     target: Numbers, forecasts: Numbers, group: NDArray[np.generic], prior: Numbers, spread: float = PRIOR_SPREAD
 ) -> Numbers:
-    """Weights [L] of L learners, none below 0, whose sum is at most 1; what is left to 1 is the offset's.
+    """Weights [L] of L learners, none below 0 and their sum at most 1; the offset gets the rest.
 
-    target [n] anomalies and forecasts [n,L] of them, both t/ha, of rows that were left out; group [n] what was left out
-    together; prior [L] the weights that are believed before, such as equal ones.
+    target [n] anomalies and forecasts [n,L] of them, both in t/ha, of left-out rows. group [n]: rows left out together.
+    prior [L]: the prior weights, such as equal ones.
 
     Minimises  n_eff * mean squared error / mse(prior) + |w - prior|^2 / spread^2,  so weights leave the prior only as
-    far as the data ask for. Rows of one group err together, so n rows count as n_eff = n / (1 + (m - 1) * rho) of
-    them, m being rows per group and rho the intraclass correlation of the errors (design effect: Kish 1965). Without
-    this shrinkage a handful of groups gives everything to one learner (docs/log.md). A forecast of zero everywhere
+    far as the data support it. Errors of one group are correlated, so n rows count as n_eff = n / (1 + (m - 1) * rho),
+    with m rows per group and rho the intraclass correlation of the errors (design effect: Kish 1965). Without this
+    shrinkage, a handful of groups gives all weight to one learner (docs/log.md). A learner that always forecasts zero
+    keeps its prior weight.
     keeps its prior weight.
     """
     error = target - forecasts @ prior
@@ -40,15 +41,15 @@ def ensemble_weights(
     free: Numbers = nnls(left, right)[0]
     if free.sum() <= 1:
         return free
-    heavy = 1e4 * max(1.0, float(np.abs(left).max()))  # the sum is held at 1 by a row that outweighs all others
+    heavy = 1e4 * max(1.0, float(np.abs(left).max()))  # this row outweighs all others and holds the sum at 1
     held: Numbers = nnls(np.vstack([left, np.full(len(prior), heavy)]), np.append(right, heavy))[0]
     return held / float(held.sum())
 
 
 def effective_rows(error: Numbers, group: NDArray[np.generic]) -> float:
-    """How many independent rows the n rows of some groups are worth, by the intraclass correlation of their errors.
+    """Effective number of independent rows among n rows in groups, by the intraclass correlation of their errors.
 
-    The analysis-of-variance estimate (Donner 1986, Int. Stat. Rev. 54, 67-82), cut to 0 and 1.
+    The analysis-of-variance estimate (Donner 1986, Int. Stat. Rev. 54, 67-82), clipped to 0 to 1.
     """
     _, index, sizes = np.unique(group, return_inverse=True, return_counts=True)
     n, count = len(error), len(sizes)
@@ -66,8 +67,8 @@ def effective_rows(error: Numbers, group: NDArray[np.generic]) -> float:
 def best_epoch_of_all(curves: Sequence[Numbers], rows: NDArray[np.int64]) -> int:
     """The epoch with the least squared error over all parts.
 
-    curves: of each part [1 + epochs], from epoch 0 (nothing learnt) on, the mean squared error of its left-out rows,
-    of which there are `rows` [parts]. Only epochs that every part came to count. (Cross-validation: Stone 1974, J. R.
+    curves: per part [1 + epochs] the mean squared error of its left-out rows, from epoch 0 (untrained) on. rows
+    [parts]: the number of those rows. Only epochs that every part reached count. (Cross-validation: Stone 1974, J. R.
     Stat. Soc. B 36, 111-147.)
     """
     reached = min(len(curve) for curve in curves)
@@ -75,10 +76,10 @@ def best_epoch_of_all(curves: Sequence[Numbers], rows: NDArray[np.int64]) -> int
 
 
 def parts_of(group: NDArray[np.generic], parts: int = PARTS) -> NDArray[np.int64]:
-    """Of each row [n] the part, from 0, in which its group is left out: whole groups, parts of about equal size."""
+    """[n] -> the part, from 0, in which each row is left out. Groups stay whole; parts are of about equal size."""
     count = min(parts, len(np.unique(group)))
-    found = np.zeros(len(group), np.int64)
+    part = np.zeros(len(group), np.int64)
     if count > 1:
-        for number, (_, left_out) in enumerate(GroupKFold(count).split(found, groups=group)):
-            found[left_out] = number
-    return found
+        for number, (_, left_out) in enumerate(GroupKFold(count).split(part, groups=group)):
+            part[left_out] = number
+    return part

@@ -1,17 +1,17 @@
-"""Dropout whose random numbers cost a fraction on a CPU."""
+"""Dropout with cheaper random numbers on a CPU."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-BITS = 16  # random bits an element; torch spends 64
+BITS = 16  # random bits per element; torch spends 64
 
 
 class Dropout(nn.Dropout):
-    """As nn.Dropout, with `p` rounded to a multiple of 2^-16; on a CPU it takes about a third of its time.
+    """nn.Dropout with `p` rounded to a multiple of 2^-16; on a CPU it takes about a third of the time.
 
-    Drawing masks was a fifth of a training step. On a GPU torch's own kernel is as fast as can be.
+    Drawing masks took a fifth of a training step. On a GPU torch's own kernel is used, which is faster.
     """
 
     def forward(self, values: Tensor) -> Tensor:

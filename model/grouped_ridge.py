@@ -1,14 +1,14 @@
-"""Ridge regression whose penalty is chosen by leaving out one group at a time, without a fit for every penalty.
+"""Ridge regression. Its penalty is chosen by leaving out one group at a time, without a fit per penalty.
 
 With eigenvectors V and eigenvalues l of Z'Z, the coefficients at every penalty a are V diag(1 / (l + a)) V'Z'y: one
-decomposition serves all penalties. What Z is decides how many decompositions there are.
+decomposition serves all penalties. The scaling of Z decides how many decompositions there are.
 
-* `fold`: columns are standardised on the rows that are fitted, as a scikit-learn pipeline in a grid search does it.
-  Each group needs a decomposition; its Z'Z is that of all rows less that of the group, so no fold reads all rows.
+* `fold`: columns are standardised on the fitted rows, as a scikit-learn pipeline does in a grid search. Each group
+  needs one decomposition. Its Z'Z is that of all rows minus that of the group, so no fold reads all rows.
 * `once`: columns are standardised on all rows of the fit, so one decomposition serves all groups too. The residuals of
-  a group g that is left out follow from its block of the hat matrix, (I - H_gg)^-1 (y - fit)_g (Hastie, Tibshirani and
-  Friedman 2009, section 7.10, for groups of one row). For thousands of columns; with few years it may choose another
-  penalty, because a year that is left out still counts in the spread of a column.
+  a left-out group g follow from its block of the hat matrix, (I - H_gg)^-1 (y - fit)_g (Hastie, Tibshirani and
+  Friedman 2009, section 7.10, for groups of one row). It suits thousands of columns. With few years it may choose
+  another penalty, because a left-out year still counts in the standard deviation of a column.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ ALPHAS = np.logspace(0, 5, 11)
 
 @dataclass(frozen=True, eq=False)
 class RidgeFit:
-    """The penalty `alpha` with the lowest error on groups left out, and coefficients [p] of standardised columns.
+    """The penalty `alpha` with the lowest error on left-out groups, and coefficients [p] of standardised columns.
 
-    errors [A]: mean squared error of a group that is left out, averaged over groups, at every penalty.
+    errors [A]: mean squared error of a left-out group, averaged over groups, per penalty.
     """
 
     alpha: float
@@ -52,9 +52,9 @@ class RidgeFit:
 def grouped_ridge(
     x: Numbers, y: Numbers, groups: NDArray[Any], alphas: Sequence[float] | Numbers, scales: Scales = "fold"
 ) -> RidgeFit:
-    """x [n,p], y [n] -> the fit with the penalty among `alphas` that has the lowest error; the first one of equals.
+    """x [n,p], y [n] -> the fit with the penalty among `alphas` that has the lowest error; the first one of a tie.
 
-    Rows with equal `groups` [n], of which there are at least two, are left out together.
+    Rows with equal `groups` [n] are left out together. There must be at least two groups.
     """
     scaler = StandardScaler()
     z: Numbers = scaler.fit_transform(x)
@@ -72,7 +72,7 @@ def grouped_ridge(
 
 
 def ridge_by_year(x: Numbers, y: Numbers, year: NDArray[np.int64], scales: Scales = "fold") -> RidgeFit:
-    """The fit whose penalty among ALPHAS is chosen by leaving out one year, or in five folds if there is one year."""
+    """Fit with a penalty among ALPHAS, chosen by leaving out one year at a time; with one year, by five folds."""
     groups = year
     if len(np.unique(year)) == 1:
         groups = np.empty(len(y), np.int64)
@@ -83,7 +83,7 @@ def ridge_by_year(x: Numbers, y: Numbers, year: NDArray[np.int64], scales: Scale
 
 @dataclass(frozen=True, eq=False)
 class _Basis:
-    """Centred columns z [n,p] along their eigenvectors: rotated [n,r] = z loadings [p,r], r = min(n, p)."""
+    """Centred columns z [n,p] in the basis of their eigenvectors: rotated [n,r] = z loadings [p,r], r = min(n, p)."""
 
     rotated: Numbers
     loadings: Numbers
@@ -101,7 +101,7 @@ class _Basis:
 
 
 def _by_fold(z: Numbers, y: Numbers, members: Sequence[Rows], alphas: Numbers) -> Numbers:
-    """Errors [A] where each fold standardises its own columns. z [n,p] and y [n] are centred on all rows."""
+    """Errors [A] if each fold standardises its own columns. z [n,p] and y [n] are centred on all rows."""
     total, moment, errors = np.empty(0), z.T @ y, np.zeros(len(alphas))
     for rows, (mean, scale, constant) in zip(members, _scales_without(z, members), strict=True):
         rest, part = len(y) - len(rows), np.where(constant, 0, (z[rows] - mean) / scale)
@@ -113,7 +113,7 @@ def _by_fold(z: Numbers, y: Numbers, members: Sequence[Rows], alphas: Numbers) -
             along = np.where(constant, 0, (moment - z[rows].T @ y[rows] - rest * mean * level) / scale)
             eigenvalues, vectors = np.linalg.eigh(gram)
             weights, seen = vectors.T @ along, part @ vectors
-        else:  # more columns than rows: the same along the eigenvectors of the rows
+        else:  # more columns than rows: the same with the eigenvectors of the rows
             fitted = np.ones(len(y), bool)
             fitted[rows] = False
             others = np.where(constant, 0, (z[fitted] - mean) / scale)
@@ -125,10 +125,10 @@ def _by_fold(z: Numbers, y: Numbers, members: Sequence[Rows], alphas: Numbers) -
 
 
 def _scales_without(z: Numbers, members: Sequence[Rows]) -> Iterator[tuple[Numbers, Numbers, NDArray[np.bool_]]]:
-    """Mean [p], standard deviation [p] (1 where constant) and which columns are constant, without each group in turn.
+    """Mean [p], standard deviation [p] (1 if constant) and which columns are constant [p], without each group in turn.
 
-    Put together from the statistics of the other groups: a difference from those of all rows would lose a column that
-    hardly varies outside the group.
+    Computed from the statistics of the other groups. Subtracting the group from the statistics of all rows would lose a
+    column that hardly varies outside the group.
     """
     counts = np.array([len(rows) for rows in members], np.float64)
     means = np.stack([z[rows].mean(0) for rows in members])
@@ -145,7 +145,7 @@ def _scales_without(z: Numbers, members: Sequence[Rows]) -> Iterator[tuple[Numbe
 
 def _by_hat_blocks(basis: _Basis, y: Numbers, members: Sequence[Rows], alphas: Numbers) -> Numbers:
     """Errors [A] from blocks of the hat matrix of all rows."""
-    intercept = np.full((len(y), 1), len(y) ** -0.5)  # a column that no penalty shrinks
+    intercept = np.full((len(y), 1), len(y) ** -0.5)  # no penalty shrinks this column
     columns = np.concatenate([intercept, basis.rotated], axis=1)
     projected, errors = columns.T @ y, np.zeros(len(alphas))
     for rows in members:
@@ -157,7 +157,7 @@ def _by_hat_blocks(basis: _Basis, y: Numbers, members: Sequence[Rows], alphas: N
             residual = y[rows] - part @ (projected / penalised)
             if few:
                 left_out = np.linalg.solve(np.eye(len(rows)) - (part / penalised) @ part.T, residual)
-            else:  # the same by Woodbury's identity, where a group has more rows than there are columns
+            else:  # more rows in the group than columns: the same by Woodbury's identity
                 left_out = residual + part @ np.linalg.solve(np.diag(penalised) - inner, part.T @ residual)
             errors[at] += float(np.mean(left_out**2))
     return errors / len(members)

@@ -1,4 +1,4 @@
-"""Encoder and yield heads learn together: stage 3, from a stage-2 run, and stage 2 where it starts from scratch."""
+"""Train encoder and yield heads together: stage 3 from a stage-2 run, and stage 2 from scratch."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from model.training.distributed import Processes
 from model.training.task import Draw, Outputs, Terms
 from model.yield_head import YieldEnsemble, anomaly_loss
 
-COMPLETION_WEIGHT = 0.3  # beside a yield loss of weight 1; both are about 1 at the level of the mean
+COMPLETION_WEIGHT = 0.3  # beside a yield loss of weight 1; predicting the mean gives about 1 for both
 
 
 class SeasonForecaster(nn.Module):
-    """TimesCLIP and the yield heads on its features: what stage 2 computes in two steps, with gradients in both."""
+    """TimesCLIP and the yield heads on its features: the two steps of stage 2, with gradients through both."""
 
     def __init__(self, encoder: TimesCLIP, yields: YieldEnsemble) -> None:
         super().__init__()
         self.encoder, self.yields = encoder, yields
 
     def forward(self, season: SeasonTensors) -> Tensor:
-        """b seasons -> standardised anomalies [M,b,O], one row a member; O as in `HeadShape`."""
-        seen = torch.cat([self.features(window) for window in season.windows], -1)
-        anomalies: Tensor = self.yields(seen, season.present, season.static)
+        """b seasons -> standardised anomalies [M,b,O], one row per member; O as in `HeadShape`."""
+        features = torch.cat([self.features(window) for window in season.windows], -1)
+        anomalies: Tensor = self.yields(features, season.present, season.static)
         return anomalies
 
-    def features(self, seen: WindowTensors) -> Tensor:
+    def features(self, window: WindowTensors) -> Tensor:
         """[b,V,F] of one window."""
-        return self.encoder.features(*seen.inputs())
+        return self.encoder.features(*window.inputs())
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledSeason:
-    """Seasons with their standardised anomaly [b]."""
+    """Seasons and their standardised anomalies [b]."""
 
     season: SeasonTensors
     anomaly: Tensor
@@ -52,9 +52,9 @@ class LabelledSeason:
 
 @dataclass(frozen=True, eq=False)
 class FinetuningTask(SeasonTask):
-    """A forecaster, the rows it learns from with their anomalies [n], and validation rows (None: nothing chooses).
+    """A forecaster, its training rows with their anomalies [n], and validation rows (None: none selects the epoch).
 
-    completion  weight of the completion loss beside a yield loss of weight 1; 0: the yield alone
+    completion  weight of the completion loss beside a yield loss of weight 1; 0 trains on the yield alone
     """
 
     module: SeasonForecaster
@@ -66,19 +66,19 @@ class FinetuningTask(SeasonTask):
     pretrained: tuple[str, ...] = ("encoder.",)
 
     def batch(self, draw: Draw) -> LabelledSeason:
-        """The seasons of a draw and their anomalies, mixed with one weight."""
+        """The seasons of a draw and their anomalies, mixed with the same weight."""
         anomaly = self.anomaly[draw.rows]
         if draw.partner is not None:
             anomaly = torch.lerp(self.anomaly[draw.partner], anomaly, draw.weight)
         return LabelledSeason(self.train.batch(draw).to(self.anomaly.device), anomaly)
 
     def forward(self, batch: LabelledSeason) -> Outputs:
-        """Anomalies [b,M,O], and what the completion reads."""
+        """Anomalies [b,M,O], and the outputs of the completion loss."""
         outputs = completion_outputs(self.module.encoder, batch.season.first) if self.completion else {}
         return {"anomaly": self.module(batch.season).transpose(0, 1), **outputs}
 
     def loss(self, outputs: Outputs, batch: LabelledSeason, total: int, processes: Processes) -> Terms:
-        """Yield + 0.3 (completion + 0.1 alignment)."""
+        """Yield loss + `completion` * (completion loss + `alignment_weight` * alignment)."""
         anomaly = anomaly_loss(outputs["anomaly"], batch.anomaly, total, self.module.yields.shape.quantiles)
         if not self.completion:
             return {"loss": anomaly}
@@ -86,7 +86,7 @@ class FinetuningTask(SeasonTask):
         return {**terms, "yield": anomaly, "loss": anomaly + self.completion * terms["loss"]}
 
     def validate(self, processes: Processes) -> dict[str, float]:
-        """MSE of the mean over the members chooses the epoch."""
+        """MSE of the members' mean forecast, the score that selects the epoch."""
         if self.valid is None:
             raise ValueError("nothing to validate on")
         start, stop = processes.share(len(self.valid))

@@ -1,4 +1,4 @@
-"""What stage 1 minimises: completion error over observed steps, and alignment of what is seen and what is read."""
+"""Losses of stage 1: completion error over observed steps, and alignment of pictures and numbers."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from model.config import AlignmentName
 from model.training.distributed import ALONE, Processes
 
 LOWEST_LOG_TEMPERATURE = math.log(1 / 100)  # CLIP's bound on the logit scale: Radford et al. 2021, section 2.5
-SAMPLE_SHARE = 0.7  # of the hierarchical alignment; the rest is within samples (plan B of the seed document)
-MOST_COMPARED = 512  # series of a batch
+SAMPLE_SHARE = 0.7  # of the hierarchical alignment; the rest is the alignment within samples
+MOST_COMPARED = 512  # series per batch
 NEAR_EQUAL = 0.1  # RMS difference of two series, in training spreads, below which a picture cannot tell them apart
 
 
 def completion_loss(pred: Tensor, true: Tensor, observed: Tensor, processes: Processes = ALONE) -> Tensor:
     """Mean squared error over observed steps only: pred and true [B,V,H], observed [B,V,H] bool -> scalar.
 
-    Whatever stands under the mask, NaN included, changes neither loss nor gradient. Nothing observed: zero, with a
-    zero gradient. Of several processes each gets its share: the shares add up to the mean over all samples.
+    Values under the mask, NaN included, change neither loss nor gradient. If no step is observed, loss and gradient are
+    zero. With several processes each returns its share, and the shares add up to the mean over all samples.
     """
     error = torch.where(observed, pred - torch.where(observed, true, 0), 0)
     return error.square().sum() / processes.sum(observed.sum()).clamp(min=1)
@@ -32,34 +32,36 @@ def info_nce(
 ) -> Tensor:
     """Two-way InfoNCE on cosine similarity, the two directions summed (TimesCLIP; van den Oord et al. 2018).
 
-    vision, language [B,V,E], variate_mask [B,V] True where the variate was observed, log_temperature scalar. Flat over
-    the M present (sample, variate) pairs: each picture must find its own text token among all M, and the other way
-    round, so that untrained tokens cost about 2 ln M. Fewer than two pairs leave nothing to tell apart: zero.
+    vision, language [B,V,E], variate_mask [B,V] True if the variate was observed, log_temperature scalar. The loss is
+    flat over the M present (sample, variate) pairs: each picture must find its own text token among all M, and each
+    token its picture, so untrained tokens cost about 2 ln M. With fewer than two pairs the loss is zero.
 
-    Of several processes each looks for its own pairs among those of all (gathered with gradients) and gets its share of
-    the mean over all M: a process computes m x M similarities, not M x M.
+    With several processes each compares its own pairs with those of all (gathered with gradients) and returns its share
+    of the mean over all M. A process computes m x M similarities instead of M x M.
     """
     seen, read = (functional.normalize(side[variate_mask], dim=-1) for side in (vision, language))
     scale = torch.exp(-log_temperature.clamp(min=LOWEST_LOG_TEMPERATURE))
     if processes.size == 1:
         logits = scale * seen @ read.T
-        if len(logits) == 0:  # the mean over no pair would be NaN; this zero keeps the graph
+        if len(logits) == 0:  # the mean of no pairs would be NaN; this zero keeps the graph
             return logits.sum()
         return (logits.logsumexp(1) + logits.logsumexp(0) - 2 * logits.diagonal()).mean()
     all_seen, first = processes.gather_rows(seen)
     all_read, _ = processes.gather_rows(read)
     own = first + torch.arange(len(seen), device=seen.device)
-    found = functional.cross_entropy(scale * seen @ all_read.T, own, reduction="sum")
-    return (found + functional.cross_entropy(scale * read @ all_seen.T, own, reduction="sum")) / max(len(all_seen), 1)
+    vision_to_text = functional.cross_entropy(scale * seen @ all_read.T, own, reduction="sum")
+    return (vision_to_text + functional.cross_entropy(scale * read @ all_seen.T, own, reduction="sum")) / max(
+        len(all_seen), 1
+    )
 
 
 def within_samples(
     vision: Tensor, language: Tensor, variate_mask: Tensor, log_temperature: Tensor, processes: Processes = ALONE
 ) -> Tensor:
-    """Two-way InfoNCE among the variates of each sample: which of its own texts belongs to this picture?
+    """Two-way InfoNCE among the variates of each sample: each picture must find its own text, and the reverse.
 
-    Shapes as in `info_nce`. The mean over all M present pairs; a sample with one variate has nothing to tell apart and
-    adds zero. Samples do not meet, so several processes exchange nothing but M.
+    Shapes as in `info_nce`. The loss is the mean over all M present pairs. A sample with one variate adds zero. Samples
+    are not compared, so several processes exchange M alone.
     """
     seen, read = (functional.normalize(side, dim=-1) for side in (vision, language))
     logits = torch.exp(-log_temperature.clamp(min=LOWEST_LOG_TEMPERATURE)) * seen @ read.transpose(1, 2)
@@ -89,7 +91,7 @@ def alignment_loss(
     log_temperature: Tensor,
     processes: Processes = ALONE,
 ) -> Tensor:
-    """The alignment of a name, shapes as in `info_nce` -> scalar.
+    """The alignment loss called `name`, shapes as in `info_nce` -> scalar.
 
     flat          every (sample, variate) pair against all others (the paper)
     sample        samples against each other, by the mean of their variates
@@ -105,15 +107,15 @@ def alignment_loss(
         return within_samples(*given)
     if name == "hierarchical":
         return SAMPLE_SHARE * across_samples(*given) + (1 - SAMPLE_SHARE) * within_samples(*given)
-    raise ValueError(f"{name} is no alignment that can be minimised")
+    raise ValueError(f"alignment {name} has no loss")
 
 
 def false_negatives(values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
-    """How many pairs of a batch the flat alignment tells apart although they are near-equal, and how many in all.
+    """Number of nearly equal pairs in a batch that the flat alignment pushes apart, and number of pairs in all.
 
-    values, observed [B,V,W], standardised. Two series are near-equal where the RMS of their difference, over steps that
-    both observe, is below NEAR_EQUAL; pairs without a common step are told apart by right. Counted are the pairs of the
-    first MOST_COMPARED series: all of a usual batch, and enough of a large one, whose pairs would take longer than its
+    values, observed [B,V,W], standardised. Two series are nearly equal if the RMS of their difference, over steps that
+    both observe, is below NEAR_EQUAL. Pairs without a common step never count as nearly equal. Only the first
+    MOST_COMPARED series are compared: all of a usual batch. The pairs of a larger batch would take longer than its
     training step.
     """
     present = observed.any(-1)

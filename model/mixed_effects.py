@@ -1,10 +1,10 @@
-"""Partially pooled place means and trends: the mixed-effects model of yields that knows nothing of the season.
+"""Partially pooled place means and trends: a mixed-effects model of yields that does not read the season.
 
     yield(p, t) = mean + trend * t + smooth(t) + shock(t) + place(p) + slope(p) * t + drift(p, t) + error
 
-with normal effects: `trend`, `smooth` and `shock` are shared by all places, `place`, `slope` and `drift` are a place's
-own (Henderson 1975, Biometrics 31, 423-447; as Gaussian processes: Rasmussen & Williams 2006, chapter 2). A place with
-few years, or none, is pulled towards the mean of all places. A year without yields has no shock.
+with normal effects. All places share `trend`, `smooth` and `shock`; each place has its own `place`, `slope` and `drift`
+(Henderson 1975, Biometrics 31, 423-447; as Gaussian processes: Rasmussen & Williams 2006, chapter 2). The estimate of a
+place with few years, or none, is pulled towards the mean of all places. A year without yields has no shock.
 
 The covariance is one block per place plus a part of rank Y, the number of years, so the exact likelihood of n yields
 takes O(sum n_p^3 + Y^3) operations (Woodbury's identity), not O(n^3).
@@ -23,15 +23,15 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
-DECADE = 10.0  # years: the unit of time
-SMOOTH = 0.8  # decades: length scale of `smooth`
-DRIFT = 0.5  # decades: length scale of `drift`
-MOST_YEARS = 25  # the latest years of known yields that are read
-MOST_PLACES = 500  # places that the variances are estimated from; a larger table is sampled
+DECADE = 10.0  # years; the unit of time
+SMOOTH = 0.8  # decades; length scale of `smooth`
+DRIFT = 0.5  # decades; length scale of `drift`
+MOST_YEARS = 25  # only the latest years of known yields are read
+MOST_PLACES = 500  # places that the variances are estimated from; more places are sampled
 PRIOR_MEAN, PRIOR_SPREAD = -3.0, 2.0  # of the logarithm of every variance, in units of the variance of all yields
-BOUNDS = (-12.0, 3.0)  # of the same
+BOUNDS = (-12.0, 3.0)  # of that logarithm
 JITTER = 1e-8
-BLOCK_ROWS = 4096  # forecasts made at a time
+BLOCK_ROWS = 4096  # forecasts per block
 
 Numbers = NDArray[np.float64]
 Names = NDArray[np.str_]
@@ -64,10 +64,10 @@ class Variances:
 class Blocks:
     """Mean yields of n distinct (place, year) pairs, in one padded block per place.
 
-    places   block of each place by name
+    places   number of each place's block, by name
     years    [Y] decades from the centre of all known years
-    year     [P,M] the same of each pair;  column [P,M] which of the `years` it is
-    target   [P,M] standardised;  repeats [P,M] yields behind each mean, 0 for padding
+    year     [P,M] the same, of each pair;  column [P,M] its index in `years`
+    target   [P,M] standardised;  repeats [P,M] number of yields behind each mean, 0 for padding
     """
 
     places: Mapping[str, int]
@@ -88,27 +88,28 @@ class Blocks:
         shape = len(names), int(position.max()) + 1
 
         def padded(values: NDArray[np.generic]) -> Tensor:
-            found = np.zeros(shape, values.dtype)
-            found[block, position] = values
-            return torch.from_numpy(found)
+            block_values = np.zeros(shape, values.dtype)
+            block_values[block, position] = values
+            return torch.from_numpy(block_values)
 
         return Blocks(
-            dict(zip(names.tolist(), range(len(names)), strict=True)),
-            torch.from_numpy(years.copy()),
-            padded(years[column]),
-            padded(column),
-            padded(np.bincount(inverse, target) / repeats),
-            padded(repeats.astype(np.float64)),
+            places=dict(zip(names.tolist(), range(len(names)), strict=True)),
+            years=torch.from_numpy(years.copy()),
+            year=padded(years[column]),
+            column=padded(column),
+            target=padded(np.bincount(inverse, target) / repeats),
+            repeats=padded(repeats.astype(np.float64)),
         )
 
     def some(self, rows: Tensor) -> Blocks:
-        """The blocks of `rows` [p] alone."""
-        return Blocks({}, self.years, *(getattr(self, name)[rows] for name in ("year", "column", "target", "repeats")))
+        """The blocks `rows` [p] only."""
+        fields = {name: getattr(self, name)[rows] for name in ("year", "column", "target", "repeats")}
+        return Blocks(places={}, years=self.years, **fields)
 
 
 @dataclass(frozen=True, eq=False)
 class Solved:
-    """log likelihood [], weights of a place's own part [P,M] and of the shared part [Y]."""
+    """Log likelihood [], weights of a place's own effects [P,M] and of the shared effects [Y]."""
 
     likelihood: Tensor
     own: Tensor
@@ -116,7 +117,7 @@ class Solved:
 
 
 def solve(blocks: Blocks, v: Tensor) -> Solved:
-    """Invert the covariance of the yields block by block; v [7]: variances in the order of `Variances`."""
+    """Invert the covariance of the yields block by block. v [7]: variances in the order of `Variances`."""
     known, count = blocks.repeats > 0, len(blocks.years)
     own = _own_kernel(blocks.year, blocks.year, v) * (known[:, :, None] & known[:, None, :])
     diagonal = torch.where(known, v[-1] / blocks.repeats.clamp(min=1) + JITTER, 1.0)
@@ -129,7 +130,7 @@ def solve(blocks: Blocks, v: Tensor) -> Solved:
     eye = torch.eye(count, dtype=torch.float64)
     root = torch.linalg.cholesky(_shared_kernel(blocks.years, blocks.years, v) + JITTER * eye)
     factor = torch.linalg.cholesky(eye + root.T @ inner @ root)
-    shared = root @ torch.cholesky_solve((root.T @ pull)[:, None], factor)  # [Y,1]: the shared part at its years
+    shared = root @ torch.cholesky_solve((root.T @ pull)[:, None], factor)  # [Y,1]: the shared effects per year
     rest = half[:, :, count:] - half[:, :, :count] @ shared
     weights = torch.linalg.solve_triangular(lower.mT, rest, upper=True)[..., 0] * known
     halves = lower.diagonal(dim1=1, dim2=2).log().sum() + factor.diagonal().log().sum()
@@ -139,7 +140,7 @@ def solve(blocks: Blocks, v: Tensor) -> Solved:
 
 
 def fit_variances(place: Names, year: Years, target: Numbers) -> Variances:
-    """The variances with the highest posterior density, all effects integrated out; K known yields in t/ha."""
+    """Variances with the highest posterior density, with all effects integrated out, from K known yields in t/ha."""
     blocks = _standardised(place, year, target)[0]
     if len(blocks.year) > MOST_PLACES:
         drawn = torch.Generator().manual_seed(0)
@@ -153,8 +154,8 @@ def fit_variances(place: Names, year: Years, target: Numbers) -> Variances:
         return value.item(), slope.numpy()
 
     start = np.array([-3.0, -3.0, -2.0, -1.0, -4.0, -3.0, -1.5])
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[BOUNDS] * len(start), options={"maxiter": 40})
-    return Variances(*np.exp(found.x).tolist())
+    fit = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[BOUNDS] * len(start), options={"maxiter": 40})
+    return Variances(*np.exp(fit.x).tolist())
 
 
 def forecast(v: Variances, known: tuple[Names, Years, Numbers], place: Names, year: Years) -> Numbers:
@@ -163,16 +164,16 @@ def forecast(v: Variances, known: tuple[Names, Years, Numbers], place: Names, ye
     values = torch.tensor([*v.to_dict().values()], dtype=torch.float64)
     solved = solve(blocks, values)
     at = torch.from_numpy(year / DECADE - centre)
-    said = _shared_kernel(at, blocks.years, values) @ solved.shared
+    expected = _shared_kernel(at, blocks.years, values) @ solved.shared
     block = torch.tensor([blocks.places.get(name, -1) for name in place.tolist()])
     for rows in torch.split((block >= 0).nonzero()[:, 0], BLOCK_ROWS):
         own = _own_kernel(at[rows, None], blocks.year[block[rows]], values)[:, 0]
-        said[rows] += (own * solved.own[block[rows]]).sum(1)
-    return mean + spread * said.numpy()
+        expected[rows] += (own * solved.own[block[rows]]).sum(1)
+    return mean + spread * expected.numpy()
 
 
 def _standardised(place: Names, year: Years, target: Numbers) -> tuple[Blocks, float, float, float]:
-    """Blocks of the latest years; the centre in decades, mean and spread in t/ha that were taken out."""
+    """Blocks of the latest years; the centre in decades, and the mean and spread in t/ha that were removed."""
     recent = year > year.max() - MOST_YEARS
     place, year, target = place[recent], year[recent], target[recent]
     mean, spread = float(target.mean()), float(target.std())

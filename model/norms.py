@@ -1,4 +1,4 @@
-"""Two norms: of a window by itself, which is undone in the end, and of frozen features by training rows."""
+"""Two norms: of a window by itself, inverted at the output, and of frozen features by training rows."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-NORM_BLOCK = 256  # samples of the feature norm's blocks: small enough for the processor's cache
+NORM_BLOCK = 256  # samples per block of the feature norm: small enough for the processor's cache
 
 
 def instance_norm(values: Tensor, observed: Tensor, floor: float) -> tuple[Tensor, Tensor, Tensor]:
-    """values, observed [B,V,W] -> z [B,V,W] (zero where not observed), mean [B,V], std [B,V] (at least `floor`).
+    """values, observed [B,V,W] -> z [B,V,W] (zero if not observed), mean [B,V], std [B,V] (at least `floor`).
 
-    Over observed steps only; inverse: z * std + mean. Nothing observed: mean 0, std `floor`. (RevIN: Kim et al. 2022.)
+    Statistics over observed steps only; inverse: z * std + mean. If no step is observed, mean is 0 and std is `floor`.
+    (RevIN: Kim et al. 2022.)
     """
     count = observed.sum(-1).clamp(min=1)
     mean = torch.where(observed, values, 0).sum(-1) / count
@@ -25,8 +26,8 @@ def instance_norm(values: Tensor, observed: Tensor, floor: float) -> tuple[Tenso
 class FeatureNorm(nn.Module):
     """Frozen embeddings [B,V,D], standardised per variate and channel by training rows, then clipped to +-5.
 
-    Some channels hardly move on line plots; dividing by their spread made a linear probe explode (R2 -1.08). So the
-    spread has a floor: a tenth of the variate's median channel spread.
+    Some channels hardly vary between line plots. Dividing by their spread made a linear probe diverge (R2 -1.08), so
+    the spread has a floor: a tenth of the variate's median channel spread.
     """
 
     mean: Tensor
@@ -43,9 +44,10 @@ class FeatureNorm(nn.Module):
     def fit(
         self, halves: Sequence[Tensor], present: Sequence[Tensor] | None = None, rows: Tensor | None = None
     ) -> None:
-        """Takes mean and spread from training rows: one [n,V,D] a half season, with present [n,V] bool where known.
+        """Fit mean and spread on training rows: one [n,V,D] per half season, with present [n,V] bool where known.
 
-        `rows` [k]: only these samples. In blocks, whose sums (of float16 vectors in float32) are added up in float64.
+        `rows` [k]: only these samples. Sums are taken in blocks: within a block of float16 vectors in float32, over
+        blocks in float64.
         """
         count, shift = torch.zeros(len(self.mean), 1), None
         total, squares = torch.zeros(2, *self.mean.shape, dtype=torch.float64)
@@ -60,7 +62,7 @@ class FeatureNorm(nn.Module):
         mean = shifted if shift is None else shift + shifted
         spread = (squares / count.clamp(min=1) - shifted.square()).clamp(min=0).sqrt()
         known = count[:, 0] > 0
-        floor = 0.1 * spread.quantile(0.5, dim=1, keepdim=True, interpolation="lower")  # as Tensor.median has it
+        floor = 0.1 * spread.quantile(0.5, dim=1, keepdim=True, interpolation="lower")  # like Tensor.median
         self.mean[known] = mean[known].to(self.mean)
         self.scale[known] = torch.maximum(spread, floor).clamp(min=1e-4)[known].to(self.scale)
         self.fitted.fill_(True)
@@ -68,15 +70,15 @@ class FeatureNorm(nn.Module):
     def forward(self, embeddings: Tensor) -> Tensor:
         """[B,V,D], any float type -> [B,V,D] float32 within +-5."""
         if not self.fitted:
-            raise RuntimeError("the feature norm has seen no training rows; call fit_features or load a state dict")
-        own = embeddings.to(torch.float32, copy=True)  # and then in place: new memory costs more than the arithmetic
+            raise RuntimeError("the feature norm is not fitted; call fit_features or load a state dict")
+        own = embeddings.to(torch.float32, copy=True)  # then in place, as new memory costs more than the arithmetic
         return own.sub_(self.mean).div_(self.scale).clamp_(-5, 5)
 
 
 def _blocks(
     halves: Sequence[Tensor], present: Sequence[Tensor] | None, rows: Tensor | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """New blocks of samples [b,V,D] with their masks [b,V,1], one half season after the other."""
+    """New blocks of samples [b,V,D] with their masks [b,V,1], one half season after another."""
     for number, half in enumerate(halves):
         chosen = torch.arange(len(half), device=half.device) if rows is None else rows
         for at in torch.split(chosen, NORM_BLOCK):

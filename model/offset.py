@@ -1,4 +1,7 @@
-"""The offset: what is known of a place before its season is looked at. The yield head predicts the anomaly from it."""
+"""The offset: the yield expected at a place before its season is observed.
+
+The yield head predicts the anomaly from it.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,10 @@ from model.mixed_effects import Variances
 OffsetName = Literal["none", "mean", "last", "place", "place-shrunk", "place-trend", "mixed"]
 OFFSETS: tuple[OffsetName, ...] = get_args(OffsetName)
 WITH_WINDOW = ("place", "place-shrunk", "place-trend")
-WINDOWS = (None, 15, 10, 5)  # years; None: all that is known
+WINDOWS = (None, 15, 10, 5)  # years; None: all known years
 
-TREND_YEARS = 3  # fewer known years than this have no trend
-MOST_YEARS = 1e6  # that the mean of all labels may weigh
+TREND_YEARS = 3  # a place with fewer known years gets no trend
+MOST_YEARS = 1e6  # greatest weight of the mean of all labels
 SLOPE_RIDGE = 10.0  # squared years added to the spread of the years: 3 years keep 1/6 of their slope, 15 keep 97 %
 
 Names = NDArray[np.str_]
@@ -28,7 +31,7 @@ Yields = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class KnownYields:
-    """K known yields in t/ha. `label` [K] bool: of a row that is learnt from; otherwise history."""
+    """K known yields in t/ha. `label` [K] bool: True for training rows, False for history."""
 
     place: Names
     year: Years
@@ -56,10 +59,10 @@ def known_yields(
     held_out: tuple[Names, Years],
     hide_places: bool,
 ) -> KnownYields:
-    """The labels of the rows that are learnt from, and the history that may be known beside them.
+    """The labels of the training rows, and the history that may be used beside them.
 
-    A history entry of a (place, year) that is held out, or that a label names already, is left out; with `hide_places`
-    (whole places are held out) so is every entry of a held-out place.
+    A history entry is dropped if its (place, year) is held out or already has a label. With `hide_places` (whole places
+    are held out) every entry of a held-out place is dropped.
     """
     held = set(zip(held_out[0].tolist(), held_out[1].tolist(), strict=True))
     known = set(zip(labels[0].tolist(), labels[1].tolist(), strict=True))
@@ -72,7 +75,7 @@ def known_yields(
 
 @dataclass(frozen=True)
 class Offset:
-    """A kind of offset, its window in years, and the RMSE (t/ha) of every candidate in rehearsal.
+    """A kind of offset, its window in years, and the rehearsal RMSE (t/ha) of every candidate.
 
     variances: of the mixed-effects model, for kind `mixed`.
     """
@@ -89,16 +92,17 @@ class Offset:
         mean         mean of all labels
         last         the place's latest known yield before the year; else as `place`
         place        mean of the place's known yields; a place without any gets the mean of all labels
-        place-shrunk the same, shrunk towards the mean of all labels: of n years it keeps n / (n + k) (see `shrinkage`)
-        place-trend  least-squares line through the place's known yields, its slope shrunk (SLOPE_RIDGE), read at the
-                     year; with fewer than three known years as `place`
-        mixed        partially pooled place means and trends, and what places share in a year (`mixed_effects`)
+        place-shrunk `place`, shrunk towards the mean of all labels: the mean of n years weighs n / (n + k), with k from
+                     `shrinkage`
+        place-trend  least-squares line through the place's known yields, its slope shrunk (SLOPE_RIDGE), evaluated at
+                     the year; with fewer than three known years as `place`
+        mixed        partially pooled place means and trends, and effects that places share in a year (`mixed_effects`)
 
-        Labels count whichever year they are of (leave-year-out looks into the future; forward splits have no later
-        labels), history only before the year that is predicted. `window`: only yields at most so many years away.
-        `leave_own_year_out`: a (place, year) does not see its own label, so that anomalies of rows that are learnt from
-        are as large as those of new rows: a mean that contains the row itself shrinks them. `mixed` leaves out the
-        labels of all places in that year, since they share its shock.
+        Labels count whatever their year: leave-year-out reads later years, and forward splits have no later labels.
+        History counts only before the year of the forecast. `window`: only yields at most this many years away.
+        `leave_own_year_out`: the offset of a (place, year) does not use its own label. A mean that contains the row
+        itself would shrink the anomalies of training rows, and they must be as large as those of new rows. `mixed`
+        leaves out the labels of all places in that year, because they share its shock.
         """
         if self.kind == "none":
             return np.zeros(len(place))
@@ -109,15 +113,15 @@ class Offset:
         if self.kind == "mean":
             return offset
         prior = shrinkage(known) if self.kind == "place-shrunk" else 0.0
-        known_rows, asked_rows = _by_place(known.place), _by_place(place)
-        for name, asked in asked_rows.items():
+        known_rows, new_rows = _by_place(known.place), _by_place(place)
+        for name, chosen in new_rows.items():
             if name in known_rows:
                 rows = known_rows[name]
-                offset[asked] = self._of_place(
+                offset[chosen] = self._of_place(
                     known.year[rows],
                     known.target[rows],
                     known.label[rows],
-                    year[asked],
+                    year[chosen],
                     overall,
                     leave_own_year_out,
                     prior,
@@ -125,15 +129,15 @@ class Offset:
         return offset
 
     def _mixed(self, known: KnownYields, place: Names, year: Years, leave_own: bool) -> Yields:
-        """The mixed-effects model's expectation [n], from what is known of each year's point of view."""
+        """The mixed-effects model's expectation [n], from the yields that may be used for each year."""
         assert self.variances is not None
         offset = np.full(len(place), float(known.target[known.label].mean()))
         for one in np.unique(year):
-            asked = year == one
+            chosen = year == one
             usable = np.where(known.label, (known.year != one) | (not leave_own), known.year < one)
             if usable.any():
                 yields = known.place[usable], known.year[usable], known.target[usable]
-                offset[asked] = mixed_effects.forecast(self.variances, yields, place[asked], year[asked])
+                offset[chosen] = mixed_effects.forecast(self.variances, yields, place[chosen], year[chosen])
         return offset
 
     def _of_place(
@@ -141,13 +145,13 @@ class Offset:
         years: Years,
         yields: Yields,
         label: NDArray[np.bool_],
-        asked: Years,
+        new_years: Years,
         overall: float,
         leave_own: bool,
         prior: float,
     ) -> Yields:
-        """One place: K known yields, n years asked for -> [n]."""
-        gap = years[None, :] - asked[:, None]  # [n,K]
+        """Offsets [n] of one place, from its K known yields, for n new years."""
+        gap = years[None, :] - new_years[:, None]  # [n,K]
         usable = (label & (gap != 0 if leave_own else True)) | (~label & (gap < 0))
         if self.window is not None:
             usable &= np.abs(gap) <= self.window
@@ -161,7 +165,7 @@ class Offset:
             centre = (usable @ years) / np.maximum(count, 1)
             apart = np.where(usable, years[None, :] - centre[:, None], 0.0)
             slope = (apart @ yields) / ((apart**2).sum(1) + SLOPE_RIDGE)
-            return mean + np.where(count >= TREND_YEARS, slope * (asked - centre), 0.0)
+            return mean + np.where(count >= TREND_YEARS, slope * (new_years - centre), 0.0)
         return mean
 
     def to_dict(self) -> dict[str, Any]:
@@ -178,16 +182,16 @@ class Offset:
         """Inverse of `to_dict`."""
         variances = record.get("variances")
         return Offset(
-            record["kind"],
-            record["window"],
-            tuple(tuple(c) for c in record["candidates"]),
-            None if variances is None else Variances.from_dict(variances),
+            kind=record["kind"],
+            window=record["window"],
+            candidates=tuple(tuple(c) for c in record["candidates"]),
+            variances=None if variances is None else Variances.from_dict(variances),
         )
 
 
 @dataclass(frozen=True, eq=False)
 class Rehearsal:
-    """Rows whose yields (place, year, target [n]) are forecast from known ones that do not include them."""
+    """Rows with yields (place, year, target [n]), and known yields without them from which an offset predicts them."""
 
     known: KnownYields
     place: Names
@@ -196,11 +200,11 @@ class Rehearsal:
 
 
 def shrinkage(known: KnownYields) -> float:
-    """k: how many years of a place weigh as much as the mean of all labels.
+    """k: the mean of all labels weighs as much as k years of a place.
 
-    The variance of a yield within its place over the variance of the places' true means, which is the variance of their
-    means less what chance adds to it (empirical Bayes: Efron & Morris 1975). Places that do not differ at all: infinity
-    would be right, and a million years stand for it.
+    k is the variance of a yield within its place over the variance of the places' true means. The latter is the
+    variance of the observed means minus its sampling error (empirical Bayes: Efron & Morris 1975). If places do not
+    differ, k would be infinite; it is then a million years.
     """
     rows = [known.target[rows] for rows in _by_place(known.place).values()]
     counts = np.array([len(yields) for yields in rows])
@@ -218,12 +222,12 @@ def choose_offset(
     window: int | None = None,
     mixed: KnownYields | None = None,
 ) -> Offset:
-    """The candidate with the lowest RMSE over the rows of all rehearsals; the simpler one where they tie.
+    """The candidate with the lowest RMSE over the rows of all rehearsals; of a tie, the simpler one.
 
-    kind and window narrow the candidates; a window that leaves nothing out is not a candidate of its own. mixed: the
-    yields that the variances of the mixed-effects model are estimated from; None: that model is no candidate. It is
-    taken unless the best candidate is ahead of it by more than one standard error over the rehearsals (the rule of
-    Breiman et al. 1984, section 3.4.3): its anomalies are free of the shock that the places of a year share.
+    kind and window narrow the candidates; a window that excludes no year is not a separate candidate. mixed: the yields
+    that the variances of the mixed-effects model are estimated from; None: that model is not a candidate. It is chosen
+    unless the best candidate beats it by more than one standard error over the rehearsals (the rule of Breiman et al.
+    1984, section 3.4.3), because its anomalies are free of the shock that the places share in a year.
     """
     kinds = OFFSETS if kind == "auto" else (kind,)
     span = max(int(np.ptp(r.known.year)) + 1 for r in rehearsals)

@@ -1,4 +1,4 @@
-"""The systems that can be trained: each a choice of parts, none a model of its own (docs/models.md)."""
+"""The presets: named choices of parts of one model (docs/models.md)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ LinkName = Literal["frozen", "error", "scratch"]
 
 @dataclass(frozen=True, kw_only=True)
 class Preset(Parts):
-    """Parts of a model, and how it meets the season and the yield."""
+    """Parts of a model, the windows of the season it reads, and the way its features reach the yield forecast."""
 
     framing: FramingName = "halves"
     """Windows: both halves of a season, or the season so far and then all of it, through one encoder."""
     link: LinkName = "frozen"
-    """What stage 2 takes from stage 1: frozen features, the completion's error as extra channels, or nothing."""
+    """Input of stage 2 from stage 1: frozen features, the completion's errors as extra channels, or nothing."""
 
     def parts(self) -> dict[str, Any]:
         """The parts of the model alone, by name."""

@@ -1,4 +1,4 @@
-"""The side that reads: patches of numbers through one sequence model, and which variates matter to which.
+"""The text branch: patches of numbers through one sequence model, and cross-attention between variates.
 
 Dimensions: B samples, V variates, R drivers, W steps of a window, K patches of P steps, E token.
 """
@@ -15,33 +15,36 @@ from model.backbones import Backbone
 from model.config import TimesCLIPConfig
 from model.dropout import Dropout
 
-WAVES = 8  # of the day positions: periods of a year down to an eighth of one
+WAVES = 8  # of the day positions: periods from a year down to an eighth of a year
 YEAR = 365.0  # days
 
 
 def cut_patches(series: Tensor, patch: int, stride: int, padding: bool = True) -> Tensor:
-    """[B,V,W] -> [B,V,K,P]; with padding the last value is repeated for one stride, so that the end is read twice."""
+    """[B,V,W] -> [B,V,K,P].
+
+    With padding the last value is repeated for one stride, so that two patches hold the end.
+    """
     padded = functional.pad(series, (0, stride), mode="replicate") if padding else series
     return padded.unfold(-1, patch, stride)
 
 
 class IndexPositions(nn.Module):
-    """What is learnt of a patch's number in its window."""
+    """A learnt embedding of a patch's number in its window."""
 
     def __init__(self, patches: int, width: int) -> None:
         super().__init__()
         self.table = nn.Parameter(0.02 * torch.randn(patches, width))
 
     def forward(self, patches: int, start: int) -> Tensor:
-        """[K,E]; `start`, the step of the season that the window begins with, does not matter."""
+        """[K,E]; `start`, the season's step at which the window begins, has no effect."""
         return self.table[:patches]
 
 
 class DayPositions(nn.Module):
-    """The day of the season that a patch is centred on, as sines and cosines of a year and its parts -> token.
+    """The day of season at a patch's centre, as sines and cosines of a year and its fractions -> token.
 
-    Day 0 is the first day of the season's first step, so that a patch has one position whatever window it is cut from.
-    (Fourier features: Tancik et al. 2020.)
+    Day 0 is the first day of the season's first step, so a patch has the same position in every window. (Fourier
+    features: Tancik et al. 2020.)
     """
 
     def __init__(self, patch: int, stride: int, step_days: float, width: int) -> None:
@@ -51,12 +54,12 @@ class DayPositions(nn.Module):
         nn.init.normal_(self.project.weight, std=0.02)
 
     def days(self, patches: int, start: int) -> Tensor:
-        """[K] days from the start of the season to the centre of each patch of a window that begins at step `start`."""
+        """[K] days from the start of the season to the centre of each patch; the window begins at step `start`."""
         first = torch.arange(patches, device=self.project.weight.device) * self.stride + start
         return (first + self.patch / 2) * self.step_days
 
     def forward(self, patches: int, start: int) -> Tensor:
-        """[K,E]."""
+        """[K,E], for K patches of a window that begins at step `start`."""
         waves = torch.arange(1, WAVES + 1, device=self.project.weight.device)
         angles = self.days(patches, start)[:, None] * waves * (2 * math.pi / YEAR)
         positions: Tensor = self.project(torch.cat([angles.sin(), angles.cos()], -1).to(self.project.weight.dtype))
@@ -64,7 +67,7 @@ class DayPositions(nn.Module):
 
 
 class Language(nn.Module):
-    """Normalised numbers -> text class token, patch tokens and the tokens of variate selection, by one backbone."""
+    """Normalised numbers -> text class token, patch tokens and variate-selection tokens, by one backbone."""
 
     def __init__(self, config: TimesCLIPConfig, backbone: Backbone) -> None:
         super().__init__()
@@ -89,10 +92,10 @@ class Language(nn.Module):
 
         A patch (or driver) without an observed step is masked in attention; the class token never is.
         """
-        numbers, seen = (cut_patches(x, self.patch, self.stride, self.padding) for x in (z, observed.to(z.dtype)))
-        tokens = self.patch_token(torch.cat([numbers, seen], -1))
+        numbers, mask = (cut_patches(x, self.patch, self.stride, self.padding) for x in (z, observed.to(z.dtype)))
+        tokens = self.patch_token(torch.cat([numbers, mask], -1))
         tokens = tokens + self.positions(tokens.shape[2], start) + self.variates[:, None]
-        empty = seen.amax(-1) == 0
+        empty = mask.amax(-1) == 0
         context, blank = self._driver_tokens(drivers)
         if self.joint:
             patches = self._joined(tokens, empty, context, blank)
@@ -105,28 +108,28 @@ class Language(nn.Module):
         return mean, patches
 
     def whole_series(self, z: Tensor, observed: Tensor, absent: Tensor) -> Tensor:
-        """z, observed [B,V,w], absent [B,V] -> H [B,V,E]: one token a variate, through the same backbone."""
+        """z, observed [B,V,w], absent [B,V] -> H [B,V,E]: one token per variate, through the same backbone."""
         if self.series_token is None:
-            raise ValueError("this model selects no variates")
+            raise ValueError("this model has no variate selection")
         missing = (0, self.window - z.shape[-1])
         series = torch.cat([functional.pad(z, missing), functional.pad(observed, missing).to(z.dtype)], -1)
         encoded: Tensor = self.backbone(self.series_token(series) + self.variates, absent)
         return encoded
 
     def _apart(self, tokens: Tensor, empty: Tensor, context: Tensor | None, blank: Tensor | None) -> Tensor:
-        """Every variate a sequence: [class token], its K patches, all R drivers -> [B,V,(1+)K,E]."""
+        """One sequence per variate: [class token], its K patches, all R drivers -> [B,V,(1+)K,E]."""
         samples, variates = tokens.shape[:2]
         if self.cls is not None:
             tokens = torch.cat([self.cls.expand(samples, variates, 1, -1), tokens], 2)
             empty = functional.pad(empty, (1, 0), value=False)
         else:
-            empty = empty & ~empty.all(2, keepdim=True)  # softmax over nothing is NaN; such a variate is zeroed later
-        kept = tokens.shape[2]
+            empty = empty & ~empty.all(2, keepdim=True)  # softmax without keys is NaN; this variate is zeroed later
+        own = tokens.shape[2]
         if context is not None and blank is not None:
             tokens = torch.cat([tokens, context[:, None].expand(-1, variates, -1, -1)], 2)
             empty = torch.cat([empty, blank[:, None].expand(-1, variates, -1)], 2)
         out = self.backbone(tokens.flatten(0, 1), empty.flatten(0, 1))
-        encoded: Tensor = out.unflatten(0, (samples, variates))[:, :, :kept]
+        encoded: Tensor = out.unflatten(0, (samples, variates))[:, :, :own]
         return encoded
 
     def _joined(self, tokens: Tensor, empty: Tensor, context: Tensor | None, blank: Tensor | None) -> Tensor:
@@ -141,7 +144,7 @@ class Language(nn.Module):
         return encoded
 
     def _driver_tokens(self, drivers: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-        """[B,R,2T], numbers beside their mask -> tokens [B,R,E], and which drivers [B,R] were not observed at all."""
+        """[B,R,2T], numbers followed by their mask -> tokens [B,R,E], and drivers that were never observed [B,R]."""
         if self.driver_token is None or self.drivers is None:
             return None, None
         if drivers is None:
@@ -152,7 +155,7 @@ class Language(nn.Module):
 
 
 class VariateSelection(nn.Module):
-    """Cross-attention: each variate's text class token asks all variates' series what matters to it."""
+    """Cross-attention: each variate's text class token attends to the series of all variates."""
 
     def __init__(self, config: TimesCLIPConfig) -> None:
         super().__init__()
@@ -165,5 +168,5 @@ class VariateSelection(nn.Module):
 
     def forward(self, text: Tensor, series: Tensor, absent: Tensor) -> tuple[Tensor, Tensor]:
         """text, series [B,V,E], absent [B,V] -> selected [B,V,E], attention weights [B,V,V] (mean over heads)."""
-        found, weights = self.attention(text, series, series, key_padding_mask=absent)
-        return self.feed_forward(self.norm(text + found)), weights
+        attended, weights = self.attention(text, series, series, key_padding_mask=absent)
+        return self.feed_forward(self.norm(text + attended)), weights

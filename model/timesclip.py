@@ -1,11 +1,11 @@
-"""TimesCLIP for seasons: a cached picture and the numbers of each variate, aligned, to what comes next.
+"""TimesCLIP for seasons: completes a season from the numbers and the cached picture of each variate.
 
-After Dong et al., "Teaching Time Series to See and Speak", arXiv 2506.24124v2. Two things differ. The text encoder is
-by default a small transformer of our own, since yield tables hold 10^2-10^4 samples; and the inverse of the instance
-norm, which the paper leaves out, ends the completion head, since without it the level of a season is lost.
+After Dong et al., "Teaching Time Series to See and Speak", arXiv 2506.24124v2, with two differences. The default text
+encoder is a small transformer trained from scratch, because yield tables hold 10^2-10^4 samples. The completion head
+ends with the inverse of the instance norm, which the paper leaves out; without it the level of a season is lost.
 
-Inputs are standardised by training rows (spread about 1): the floor of the instance norm counts on it. A window may be
-shorter than the longest one. Whatever stands under a mask is replaced before anything else.
+Inputs are standardised by training rows (standard deviation about 1); the floor of the instance norm assumes it. A
+window may be shorter than the longest one. Values under a mask are replaced first, so they have no effect.
 
 Dimensions: B samples, V variates, W steps of a window, H steps to complete, R drivers, T steps of a season, K patches
 of P steps, D embedding, E token.
@@ -30,7 +30,7 @@ from model.text_branch import Language, VariateSelection
 
 
 class TimesCLIPOutput(NamedTuple):
-    """One forward pass. Everything of an absent variate (no step observed) is zero."""
+    """One forward pass. All outputs of an absent variate (no step observed) are zero."""
 
     completion: Tensor
     """[B,V,H], in the units of the input."""
@@ -39,7 +39,7 @@ class TimesCLIPOutput(NamedTuple):
     language: Tensor | None
     """[B,V,E] text class tokens."""
     selection: Tensor | None
-    """[B,V,V]: how much variate i drew on variate j, the mean over heads; rows sum to 1."""
+    """[B,V,V]: attention of variate i to variate j, the mean over heads; rows sum to 1."""
 
 
 class _Encoded(NamedTuple):
@@ -54,7 +54,7 @@ class _Encoded(NamedTuple):
 
 
 class Vision(nn.Module):
-    """Cached embeddings [B,V,D] -> one vision class token a variate [B,V,E]."""
+    """Cached embeddings [B,V,D] -> one vision class token per variate [B,V,E]."""
 
     def __init__(self, config: TimesCLIPConfig) -> None:
         super().__init__()
@@ -72,9 +72,9 @@ class Vision(nn.Module):
 
 
 class TimesCLIP(nn.Module):
-    """Completes a season and describes it. `fit_features` comes before training wherever pictures are used.
+    """Completes a season and computes its features. With pictures, call `fit_features` before training.
 
-    backbone: what reads the patches; the one that the config names, with its pretrained weights, if None is given.
+    backbone: the sequence model of the patches. None builds the one that the config names, with its pretrained weights.
     """
 
     def __init__(self, config: TimesCLIPConfig, backbone: Backbone | None = None) -> None:
@@ -89,18 +89,18 @@ class TimesCLIP(nn.Module):
 
     @property
     def pretrained(self) -> tuple[str, ...]:
-        """How the names of parameters begin that were trained before."""
+        """Name prefixes of pretrained parameters."""
         known = self.language is not None and self.language.backbone.pretrained
         return ("language.backbone.tower.",) if known else ()
 
     def describe(self) -> dict[str, Any]:
-        """Everything but the weights, for JSON: parts, sizes, and the architecture of the backbone."""
+        """Everything except the weights, for JSON: parts, sizes, and the architecture of the backbone."""
         architecture = None if self.language is None else dict(self.language.backbone.architecture)
         return asdict(self.config) | {"architecture": architecture}
 
     @staticmethod
     def described(record: Mapping[str, Any]) -> TimesCLIP:
-        """The model of a description, with random weights: no pretrained file is looked for."""
+        """Inverse of `describe`, with random weights. Reads no pretrained file."""
         config = TimesCLIPConfig(**{name: value for name, value in record.items() if name != "architecture"})
         architecture = record["architecture"]
         return TimesCLIP(config, None if architecture is None else rebuild(architecture))
@@ -108,9 +108,9 @@ class TimesCLIP(nn.Module):
     def fit_features(
         self, windows: Sequence[Tensor], present: Sequence[Tensor] | None = None, rows: Tensor | None = None
     ) -> None:
-        """Fits the feature norm on training rows: embeddings [n,V,D] of each window, or of `rows` [k] of them.
+        """Fit the feature norm on training rows: embeddings [n,V,D] of each window, or only their rows `rows` [k].
 
-        Without vision: nothing.
+        Does nothing without vision.
         """
         if self.vision is not None:
             self.vision.norm.fit(windows, present, rows)
@@ -125,14 +125,15 @@ class TimesCLIP(nn.Module):
     ) -> TimesCLIPOutput:
         """values [B,V,W] float, observed [B,V,W] bool, embeddings [B,V,D], drivers [B,R,2T] -> completion and tokens.
 
-        start: the step of the season that the window begins with. drivers: numbers beside their mask.
+        start: the season's step at which the window begins. drivers: numbers followed by their mask.
 
-        With language, the completion goes through the inverse of the instance norm: a season shifted and scaled by
-        constants is completed shifted and scaled alike (on numbers alone, and above the floor of the norm). Vision
-        only reads no number: the picture, whose y-range is fixed, holds the level, and the head answers directly.
+        With language, the completion ends with the inverse of the instance norm. A season that is shifted and scaled by
+        constants then has a completion shifted and scaled alike (from numbers alone, above the norm's floor). With
+        vision only, the model reads no numbers. The picture, with its fixed y-range, shows the level, and the head's
+        output is final.
         """
         if values.shape[-1] != self.config.first:
-            raise ValueError(f"a season is completed from {self.config.first} steps; got {values.shape[-1]}")
+            raise ValueError(f"the completion starts from {self.config.first} steps; got {values.shape[-1]}")
         e = self._encode(values, observed, embeddings, drivers, start)
         completion = self.head(torch.cat(self._read(e), -1))
         if self.language is not None:
@@ -148,10 +149,10 @@ class TimesCLIP(nn.Module):
         drivers: Tensor | None = None,
         start: int = 0,
     ) -> Tensor:
-        """What stage 2 reads, inputs as in `forward` -> [B,V,F]: text, selected and vision token (those in use).
+        """The input of stage 2, arguments as in `forward` -> [B,V,F]: text, selected and vision token (those in use).
 
-        With language also the numbers themselves (zero where not observed or beyond the window), their mean and log
-        spread: tokens lose what a linear map of the numbers would find. Absent variates: zero.
+        With language also the numbers (zero if not observed or beyond the window), their mean and log spread, because
+        tokens lose what a linear map of the numbers can find. Absent variates are zero.
         """
         e = self._encode(values, observed, embeddings, drivers, start)
         parts = [part for part in (e.text, e.selected, e.vision) if part is not None]
@@ -161,7 +162,7 @@ class TimesCLIP(nn.Module):
         return torch.where(e.present[..., None], torch.cat(parts, -1), 0)
 
     def _read(self, e: _Encoded) -> list[Tensor]:
-        """What the completion reads of a variate: patches, the selected token in place of the last, the picture."""
+        """The head's inputs for a variate: patches, the selected token in place of the last patch, the picture."""
         tokens = [] if e.vision is None else [self._shown(e.vision)]
         if e.text is None or e.patches is None:
             return tokens
@@ -172,7 +173,7 @@ class TimesCLIP(nn.Module):
         return [e.patches[:, :, :-1].flatten(2), e.selected, *tokens]
 
     def _shown(self, vision: Tensor) -> Tensor:
-        """Vision tokens [B,V,E] as the completion reads them: those of some samples are hidden in training, or all."""
+        """Vision tokens [B,V,E] for the completion. In training those of some samples are hidden, or those of all."""
         hidden = self.config.picture_dropout
         if hidden == 1:
             return torch.zeros_like(vision)
@@ -189,9 +190,9 @@ class TimesCLIP(nn.Module):
         vision = None
         if self.vision is not None:
             if embeddings is None or embeddings.shape != (*present.shape, self.config.vision_dim):
-                found = None if embeddings is None else tuple(embeddings.shape)
+                shape = None if embeddings is None else tuple(embeddings.shape)
                 raise ValueError(
-                    f"embeddings must be {(*present.shape, self.config.vision_dim)} as vision is used; got {found}"
+                    f"embeddings must be {(*present.shape, self.config.vision_dim)} as vision is used; got {shape}"
                 )
             vision = self.vision(embeddings, present)
         if self.language is None:
@@ -200,14 +201,14 @@ class TimesCLIP(nn.Module):
         text = torch.where(present[..., None], text, 0)
         if self.select is None:
             return _Encoded(present, mean, std, text, patches, vision=vision)
-        # A sample without any variate keeps its keys, or softmax over nothing gives NaN; its output is zeroed.
+        # A sample without any variate keeps its keys, because softmax without keys is NaN. Its output is zeroed.
         absent = ~present & present.any(1, keepdim=True)
         selected, weights = self.select(text, self.language.whole_series(z, observed, absent), absent)
         selected, weights = (torch.where(present[..., None], x, 0) for x in (selected, weights))
         return _Encoded(present, mean, std, text, patches, selected, weights, vision)
 
     def _checked(self, values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
-        """[B,V,w] with w <= W, zero where not observed; a window shorter than a patch ends in unobserved steps."""
+        """[B,V,w] with w <= W, zero if not observed; a window shorter than a patch is padded with unobserved steps."""
         config = self.config
         if values.shape != observed.shape or values.shape[1] != config.variates or values.shape[-1] > config.window:
             raise ValueError(

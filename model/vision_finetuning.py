@@ -1,4 +1,4 @@
-"""Stage 1 with a picture tower that learns, too: ink is read batch by batch and embedded with gradients."""
+"""Stage 1 with a trainable image tower. Pictures (ink) are read batch by batch and embedded with gradients."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ Ink = Callable[[Tensor, Tensor | None], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class VisionFinetuning:
-    """A tower that learns, and the pictures that it looks at."""
+    """A trainable tower, and its pictures."""
 
     tower: Tower
     ink: Ink
 
     def look(self, rows: Tensor) -> Tensor:
-        """The embeddings [b,V,D] of the first windows of these rows [b], as the tower gives them now."""
+        """Embeddings [b,V,D] of the first windows of `rows` [b], by the tower's current weights."""
         vectors: Tensor = self.tower(self.ink(rows, None).to(self.tower.rgb.device))
         return vectors
 
     @torch.inference_mode()
     def seen(self, season: SeasonTensors, rows: Tensor, batch_size: int) -> SeasonTensors:
-        """The samples of `rows` [n], the pictures of their first windows embedded now."""
+        """The samples of `rows` [n], with the pictures of their first windows embedded now."""
         vectors = torch.cat([self.look(batch) for batch in torch.split(rows, batch_size)])
         season = season.rows(rows)
         return replace(season, first=replace(season.first, embeddings=vectors.to(season.first.values.device)))
 
 
 class VisionTimesCLIP(nn.Module):
-    """TimesCLIP and the tower that it sees through."""
+    """TimesCLIP and the tower that embeds its pictures."""
 
     def __init__(self, encoder: TimesCLIP, tower: Tower) -> None:
         super().__init__()
         self.encoder, self.tower = encoder, tower
 
     def forward(self, batch: PictureBatch) -> Outputs:
-        """What the loss reads. Mixed seasons are seen as mixed embeddings, as on the cached path."""
+        """The outputs that the loss reads. Mixed seasons get mixed embeddings, as with cached embeddings."""
         vectors = self.tower(batch.ink)
         if batch.partner is not None:
             vectors = torch.lerp(self.tower(batch.partner), vectors, batch.weight)
@@ -58,7 +58,7 @@ class VisionTimesCLIP(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class PictureBatch:
-    """Seasons without vectors, the ink [b,V,H,W] of their first windows, and that of what they are mixed with."""
+    """Seasons without embeddings, the ink [b,V,H,W] of their first windows, and the ink of their MixUp partners."""
 
     season: SeasonTensors
     ink: Tensor
@@ -86,11 +86,11 @@ class VisionTask(SeasonTask):
 
     @property
     def pretrained(self) -> tuple[str, ...]:
-        """Names of parameters that were trained before."""
+        """Name prefixes of pretrained parameters."""
         return ("tower.", *(f"encoder.{name}" for name in self.module.encoder.pretrained))
 
     def batch(self, draw: Draw) -> PictureBatch:
-        """The seasons of a draw and their pictures, on the device of the module."""
+        """The seasons of a draw and their pictures, on the module's device."""
         device = self.module.tower.rgb.device
         season = self.train.batch(draw).to(device)
         ink = moved(self.ink(self.train.rows[draw.rows], draw.views), device)
@@ -100,28 +100,28 @@ class VisionTask(SeasonTask):
         return PictureBatch(season, ink, partner, draw.weight)
 
     def forward(self, batch: PictureBatch) -> Outputs:
-        """Completion [b,V,H] and, where they are aligned, vision and text class tokens [b,V,E]."""
+        """Completion [b,V,H] and, if the model aligns them, vision and text class tokens [b,V,E]."""
         outputs: Outputs = self.module(batch)
         return outputs
 
     def loss(self, outputs: Outputs, batch: PictureBatch, total: int, processes: Processes) -> Terms:
-        """MSE over the observed steps of the second half + 0.1 alignment."""
+        """MSE over the observed steps of the second half + `alignment_weight` * alignment."""
         return completion_terms(self.module.encoder, outputs, batch.season, processes)
 
     def validate(self, processes: Processes) -> dict[str, float]:
-        """The completion error chooses the epoch; pictures are embedded by the tower as it is now."""
+        """The completion error is the score that selects the epoch; the tower's current weights embed the pictures."""
         look = VisionFinetuning(self.module.tower, self.ink).look
         season = self.train.seasons[0]
         metrics = evaluate(self.module.encoder, season, self.valid, self.batch_size, processes, look)
         return {"score": metrics["completion"], **metrics}
 
 
-def train_seeing(
+def train_with_tower(
     config: TimesCLIPConfig, train: SeasonRows, valid: Tensor, trainer: Trainer, phase: str, seeing: VisionFinetuning
 ) -> tuple[TimesCLIP, Fit]:
-    """As `train_completion`, with the tower of `seeing`, which is left as it was at the best epoch.
+    """`train_completion` with the tower of `seeing`. Afterwards the tower has the weights of the best epoch.
 
-    The norm of the embeddings is fitted on the cached ones, those of the tower before it learns.
+    The norm of the embeddings is fitted on the cached ones, those of the tower before training.
     """
     torch.manual_seed(trainer.seed)
     model = TimesCLIP(config)
@@ -129,6 +129,6 @@ def train_seeing(
     module = VisionTimesCLIP(model, seeing.tower).to(trainer.processes.device)
     seasons = [season.to_complete() for season in train.seasons]
     seasons = [replace(season, first=season.first.without_pictures()) for season in seasons]
-    read = SeasonRows(seasons, train.rows, train.weights)
-    fit = trainer.fit(VisionTask(module, read, valid, trainer.schedule.batch_size, seeing.ink), phase)
+    rows = SeasonRows(seasons, train.rows, train.weights)
+    fit = trainer.fit(VisionTask(module, rows, valid, trainer.schedule.batch_size, seeing.ink), phase)
     return model, fit

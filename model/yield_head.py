@@ -1,4 +1,4 @@
-"""From what an encoder knows of a season to the yield anomaly, with a split-conformal interval."""
+"""Yield heads: an encoder's features of a season -> yield anomaly and quantiles."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from model.training.trainer import Fit, Trainer
 
 @dataclass(frozen=True)
 class HeadShape:
-    """What a yield head reads and tells.
+    """Input and output sizes of a yield head.
 
     features   F of one window (`TimesCLIPConfig.feature_dim`); the head reads `windows` of them side by side
     variates   V
-    plain      how many of the last features of each window are plain numbers (its values, their mean and log spread):
-               they have a way of their own to the output, a linear map, and another past the bottleneck (docs/log.md)
+    plain      how many of the last features of each window are plain numbers (its values, their mean and log spread);
+               they have two extra paths: a linear map to the output, and one past the bottleneck (docs/log.md)
     static     S, numbers of a sample that do not change within a season: soil, elevation
-    quantiles  levels of the quantiles told beside the point forecast
+    quantiles  levels of the quantiles that are forecast beside the point forecast
     """
 
     features: int
@@ -56,9 +56,10 @@ class HeadShape:
 
 
 class Linears(nn.Module):
-    """One linear layer a member: weight [M,O,I], bias [M,O]; first weights as those of nn.Linear.
+    """One linear layer per member: weight [M,O,I], bias [M,O], initialised as nn.Linear.
 
-    A product each: one batched product takes more than twice the time on a CPU, as O is small (docs/log.md).
+    Members are multiplied one by one. A batched product takes more than twice the time on a CPU, as O is small
+    (docs/log.md).
     """
 
     def __init__(self, members: int, inputs: int, outputs: int) -> None:
@@ -75,10 +76,10 @@ class Linears(nn.Module):
 
 
 class YieldEnsemble(nn.Module):
-    """Frozen features of what was seen -> yield anomalies by M small heads, whose mean is the forecast.
+    """Frozen features of a season -> yield anomalies by M small heads, whose mean is the forecast.
 
-    For 10^2-10^4 samples; starts at exactly zero. Heads differ in their first weights and what dropout hides from them.
-    They are one module: the first dimension of every parameter is the head.
+    For 10^2-10^4 samples. The initial forecast is exactly zero. Heads differ in their initial weights and dropout
+    masks. They are one module; the first dimension of every parameter is the head.
     """
 
     ends: Tensor
@@ -103,13 +104,13 @@ class YieldEnsemble(nn.Module):
         self.straight = nn.Parameter(torch.zeros(members, straight, shape.outputs))
 
     def fit_features(self, features: Tensor, present: Tensor) -> None:
-        """Fits the feature norm on training rows: features [n,V,windows * F], present [n,V] bool."""
+        """Fit the feature norm on training rows: features [n,V,windows * F], present [n,V] bool."""
         self.norm.fit([features], [present])
 
     def forward(self, features: Tensor, present: Tensor, static: Tensor | None = None) -> Tensor:
-        """features [B,V,windows * F], present [B,V] bool, static [B,S] -> anomalies [M,B,O], in training spreads.
+        """features [B,V,windows * F], present [B,V] bool, static [B,S] -> anomalies [M,B,O].
 
-        Of O the first is the point forecast, the others are quantiles.
+        Anomalies are in training standard deviations. The first of O is the point forecast, the others are quantiles.
         """
         known = present[..., None]
         normed = torch.where(known, self.norm(torch.where(known, features, 0)), 0)
@@ -119,8 +120,8 @@ class YieldEnsemble(nn.Module):
         if static is not None:
             plain = torch.cat([plain, static], -1)
         plain = plain.expand(self.members, -1, -1)
-        read = torch.cat([torch.where(known, squeezed, 0).flatten(2), plain], -1)
-        mixed = functional.gelu(self.mix(self.dropout(read)))
+        mixed_in = torch.cat([torch.where(known, squeezed, 0).flatten(2), plain], -1)
+        mixed = functional.gelu(self.mix(self.dropout(mixed_in)))
         anomalies: Tensor = self.out(self.dropout(mixed)) + plain @ self.straight
         return anomalies
 
@@ -147,7 +148,7 @@ class YieldRows:
 
     @staticmethod
     def joined(parts: Sequence[YieldRows]) -> YieldRows:
-        """The samples of several, one after the other."""
+        """The samples of several sets, one after another."""
         static = [part.static for part in parts if part.static is not None]
         features, present, anomaly = (
             torch.cat([getattr(part, name) for part in parts]) for name in ("features", "present", "anomaly")
@@ -155,13 +156,13 @@ class YieldRows:
         return YieldRows(features, present, anomaly, torch.cat(static) if static else None)
 
     def mixed(self, other: YieldRows, weight: float) -> YieldRows:
-        """MixUp (Zhang et al. 2018) with one weight for everything; a variate counts where both have it."""
+        """MixUp (Zhang et al. 2018) with one weight for everything; a variate is present if both samples have it."""
         static = None if self.static is None or other.static is None else other.static.lerp(self.static, weight)
         return YieldRows(
-            torch.lerp(other.features, self.features, weight),
-            self.present & other.present,
-            torch.lerp(other.anomaly, self.anomaly, weight),
-            static,
+            features=torch.lerp(other.features, self.features, weight),
+            present=self.present & other.present,
+            anomaly=torch.lerp(other.anomaly, self.anomaly, weight),
+            static=static,
         )
 
     def to(self, device: torch.device) -> YieldRows:
@@ -178,14 +179,14 @@ class YieldRows:
 
 @dataclass(frozen=True)
 class AnomalyScale:
-    """Mean and spread of the training anomalies, in t/ha."""
+    """Mean and standard deviation (`spread`) of the training anomalies, in t/ha."""
 
     mean: float
     spread: float
 
     @staticmethod
     def fit(anomaly: NDArray[np.float64]) -> AnomalyScale:
-        """From the anomalies [n] of training rows; a spread of zero becomes one."""
+        """From the anomalies [n] of training rows; a spread of zero is replaced by one."""
         spread = float(anomaly.std())
         return AnomalyScale(float(anomaly.mean()), spread if spread > 1e-9 else 1.0)
 
@@ -203,8 +204,8 @@ class YieldTask:
     """Yield heads on frozen features.
 
     train     one entry per view, the first as measured
-    valid     rows that choose the epoch; None: nothing does
-    latest    the forecasts [m,O] that `validate` made of the valid rows last
+    valid     rows that select the epoch; None: no selection
+    latest    the last forecasts [m,O] that `validate` made of the valid rows
     """
 
     module: YieldEnsemble
@@ -216,7 +217,7 @@ class YieldTask:
 
     @property
     def judged(self) -> Tensor | None:
-        """As `Task` says."""
+        """The last forecasts of the validation rows, see `Task`."""
         return self.latest[-1] if self.latest else None
 
     @property
@@ -226,35 +227,35 @@ class YieldTask:
 
     @property
     def views(self) -> int:
-        """Views beside the seasons as measured."""
+        """Number of views in addition to the seasons as measured."""
         return len(self.train) - 1
 
     def batch(self, draw: Draw) -> YieldRows:
-        """The samples of a draw, mixed where it says so."""
+        """The samples of a draw, mixed with their partners if the draw has any."""
         chosen = self._in_views(draw.rows, draw.views)
         if draw.partner is None:
             return chosen
         return chosen.mixed(self._in_views(draw.partner, draw.partner_views), draw.weight)
 
     def forward(self, batch: YieldRows) -> Outputs:
-        """Standardised anomalies [b,M,O], one column a member."""
+        """Standardised anomalies [b,M,O], one column per member."""
         return {"anomaly": self.module(batch.features, batch.present, batch.static).transpose(0, 1)}
 
     def loss(self, outputs: Outputs, batch: YieldRows, total: int, processes: Processes) -> Terms:
-        """Squared and pinball error over members and samples; the members learn apart."""
+        """Squared and pinball error over members and samples; the members train independently."""
         return {"loss": anomaly_loss(outputs["anomaly"], batch.anomaly, total, self.module.shape.quantiles)}
 
     def validate(self, processes: Processes) -> dict[str, float]:
-        """MSE of the mean over the members."""
+        """MSE of the members' mean forecast, the score that selects the epoch."""
         if self.valid is None:
             raise ValueError("nothing to validate on")
         start, stop = processes.share(len(self.valid))
-        mine = self.valid.part(start, stop)
-        found = mine.anomaly.new_zeros(len(self.valid), self.module.shape.outputs)
-        found[start:stop] = self.module(mine.features, mine.present, mine.static).mean(0)
-        found = processes.sum(found)
-        self.latest[:] = [found.cpu()]
-        return {"score": float((found[:, 0] - self.valid.anomaly).double().square().mean())}
+        own = self.valid.part(start, stop)
+        forecast = own.anomaly.new_zeros(len(self.valid), self.module.shape.outputs)
+        forecast[start:stop] = self.module(own.features, own.present, own.static).mean(0)
+        forecast = processes.sum(forecast)
+        self.latest[:] = [forecast.cpu()]
+        return {"score": float((forecast[:, 0] - self.valid.anomaly).double().square().mean())}
 
     def _in_views(self, rows: Tensor, views: Tensor | None) -> YieldRows:
         if views is None:
@@ -269,7 +270,7 @@ def anomaly_loss(predicted: Tensor, anomaly: Tensor, total: int, quantiles: Sequ
     """This process's share of the squared error of the point forecast and the pinball loss of the quantiles.
 
     predicted [b,M,O], anomaly [b], `total` rows in all processes. The pinball loss of quantile q is max(q e, (q - 1) e)
-    of the error e = true - told, the mean over quantiles (Koenker & Bassett 1978).
+    with the error e = true - predicted; its mean over quantiles counts (Koenker & Bassett 1978).
     """
     share = predicted.shape[1] * total
     loss = (predicted[..., 0] - anomaly[:, None]).square().sum() / share
@@ -281,7 +282,7 @@ def anomaly_loss(predicted: Tensor, anomaly: Tensor, total: int, quantiles: Sequ
 
 
 def new_heads(members: int, shape: HeadShape, rows: YieldRows, trainer: Trainer) -> YieldEnsemble:
-    """Heads with the first weights of the trainer's seed and the norm of the training rows."""
+    """Heads with the initial weights of the trainer's seed and the norm of the training rows."""
     torch.manual_seed(trainer.seed)
     head = YieldEnsemble(members, shape)
     head.fit_features(rows.features, rows.present)
@@ -297,7 +298,7 @@ def train_head(
     phase: str,
     weights: Tensor | None = None,
 ) -> tuple[YieldEnsemble, Fit]:
-    """Heads fitted on the training rows (one entry a view); the validation rows choose their epoch."""
+    """Fit heads on the training rows (one entry per view); the validation rows select their epoch."""
     head, device = new_heads(members, shape, train[0], trainer), trainer.processes.device
     task = YieldTask(head, [rows.to(device) for rows in train], valid.to(device), weights)
     return head, trainer.fit(task, phase)
@@ -312,7 +313,7 @@ def refit_head(
     epochs: int,
     weights: Tensor | None = None,
 ) -> YieldEnsemble:
-    """The same heads trained for the chosen number of epochs on training and validation rows together."""
+    """The same heads, trained for the chosen number of epochs on training and validation rows together."""
     head, device = new_heads(members, shape, train[0], trainer), trainer.processes.device
     trainer.refit(YieldTask(head, [rows.to(device) for rows in train], None, weights), phase, epochs)
     return head

@@ -1,1 +1,1 @@
-"""Where table, cache and model meet: one fold of one stage, from rows to predictions. The entry points use it."""
+"""Train and forecast one fold of one stage, from table and cache to predictions; used by the entry points."""

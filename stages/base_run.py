@@ -1,4 +1,4 @@
-"""The run that another builds on: the one that --from names, or the newest that fits."""
+"""The run that a later stage starts from: the one that --from names, or the newest one that fits."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from stages.tuned_encoder import has_tower
 
 
 def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], pictures: Pictures | None) -> RunFolder | None:
-    """The run to build on: --from, or in stage 2 the newest stage-1 run of this table, split, seed, parts and pictures.
+    """The run to start from: --from, or in stage 2 the newest stage-1 run with this table, split, seed and pictures.
 
-    None where nothing is built on: stage 1, and a stage 2 that starts from scratch.
+    None for a stage that starts from nothing: stage 1, and stage 2 with --link scratch.
     """
     preset = preset_of(args)
     if args.stage == 1 or (args.stage == 2 and preset.link == "scratch"):
@@ -48,7 +48,7 @@ def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], picture
         if run := newest_run(alike, names):
             return RunFolder.open(run.path)
         tuned = newest_run({name: value for name, value in alike.items() if name != "cache_spec"}, names)
-        hint = f" {tuned.path}, which tuned its own tower, would: --from {tuned.path}." if tuned else ""
+        hint = f" {tuned.path}, which fine-tuned its own tower, fits: --from {tuned.path}." if tuned else ""
         raise InputError(
             f"no stage-1 run under runs/ fits this table, split, preset, its parts, seed and pictures.{hint} "
             f"Run:\n    {command}"
@@ -57,25 +57,27 @@ def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], picture
     result = run.read_json("result.json")
     for name, value in wanted.items():
         if name != "seed" and result.get(name) != value:
-            found, needed = differing(result.get(name), value)
+            actual, needed = differing(result.get(name), value)
             way = "Give this run the flags of that one, or run" if name == "parts" else "Run"
-            raise InputError(f"--from {run.path} has {name} {found}, this run needs {needed}. {way}:\n    {command}")
-    # Stage 1 reads no yield, so it may have learnt from more seasons of the same sides than have one that counts here.
+            raise InputError(
+                f"--from {run.path} has {name} {actual}, but this run needs {needed}. {way}:\n    {command}"
+            )
+    # Stage 1 reads no yield, so its run may have a larger share of the training rows than this one.
     if result["share"] != share and (args.stage == 3 or result["share"] < share):
         than = "less than" if result["share"] < share else "more than"
         raise InputError(
-            f"--from {run.path} has learnt from a share of {result['share']} of the training rows, {than} --share "
+            f"--from {run.path} was trained on a share of {result['share']} of the training rows, {than} --share "
             f"{share} of this run. Run:\n    {command}"
         )
     if not names <= set(result["folds"]):
         raise InputError(
-            f"--from {run.path} has folds {result['folds']}, this run needs {sorted(names)}. Run:\n    {command}"
+            f"--from {run.path} has folds {result['folds']}, but this run needs {sorted(names)}. Run:\n    {command}"
         )
     return run
 
 
 def newest_run(wanted: Mapping[str, Any], folds: set[str]) -> RunFolder | None:
-    """The newest run of these results and folds; where any embeddings will do, one with a tower of its own."""
+    """The newest run with these results and folds. If any embeddings may be used, one with its own fine-tuned tower."""
     for run in complete_runs():
         result = run.read_json("result.json")
         fits = folds <= set(result["folds"]) and all(result.get(name) == value for name, value in wanted.items())
@@ -84,15 +86,15 @@ def newest_run(wanted: Mapping[str, Any], folds: set[str]) -> RunFolder | None:
     return None
 
 
-def differing(found: Any, wanted: Any) -> tuple[str, str]:
-    """Two values for a message; of two records only what differs."""
-    if isinstance(found, Mapping) and isinstance(wanted, Mapping):
-        names = [name for name in wanted if found.get(name) != wanted[name]]
-        return repr({name: found.get(name) for name in names}), repr({name: wanted[name] for name in names})
-    return repr(found), repr(wanted)
+def differing(actual: Any, wanted: Any) -> tuple[str, str]:
+    """Two values for a message; of two records only the entries that differ."""
+    if isinstance(actual, Mapping) and isinstance(wanted, Mapping):
+        names = [name for name in wanted if actual.get(name) != wanted[name]]
+        return repr({name: actual.get(name) for name in names}), repr({name: wanted[name] for name in names})
+    return repr(actual), repr(wanted)
 
 
 def named_run(args: Arguments, path: Path) -> Path:
-    """The run that --from means: of a folder that --seeds made, the one of this seed."""
+    """The run folder that --from names: in a folder made by --seeds, the run of this seed."""
     of_seed = path / f"seed{args.run.seed}"
     return of_seed if of_seed.is_dir() else path

@@ -1,12 +1,12 @@
-"""Checkpoints of a run that is under way: folders of safetensors and JSON that appear by one rename.
+"""Checkpoints of an unfinished run: folders of safetensors and JSON, each published by one rename.
 
     <run>/checkpoints/started.json                       fingerprints of data and cache
-    <run>/checkpoints/<fold>/<phase>/000012-00000340/    epochs done, steps of the next one: weights, optimizer, numbers
-    <run>/checkpoints/<fold>/<phase>/best-000009/        the best weights so far, which the states name
-    <run>/checkpoints/<fold>/<phase>/finished/           a phase that is over: its best weights and numbers
+    <run>/checkpoints/<fold>/<phase>/000012-00000340/    epochs and steps done: weights, optimizer, numbers
+        <run>/checkpoints/<fold>/<phase>/best-000009/        the best weights so far, which the states refer to
+        <run>/checkpoints/<fold>/<phase>/finished/           a finished phase: its best weights and numbers
 
-Everything is written under another name, synced, renamed, and the folder synced: a kill at any moment, or a full disk,
-leaves what was there. Nothing here is a pickle.
+Everything is written under another name, synced and renamed, and then the parent folder is synced. A kill at any
+moment, or a full disk, leaves earlier checkpoints unchanged. Nothing here is a pickle.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Checkpoints:
-    """The newest `keep` states of every phase, and the best weights that they name."""
+    """The newest `keep` states of every phase, and the best weights that they refer to."""
 
     def __init__(self, run: RunFolder, keep: int, seconds: float, steps: int) -> None:
         self.run, self.keep, self.seconds, self.steps = run, keep, seconds, steps
@@ -41,36 +41,39 @@ class Checkpoints:
 
     @property
     def root(self) -> Path:
-        """Where they are."""
+        """The folder of all checkpoints."""
         return self.run.path / FOLDER
 
     def start(self, fingerprints: Mapping[str, str | None]) -> None:
-        """Write down what this run learns from."""
+        """Record the fingerprints of this run's data and cache."""
         _commit(self.root, {}, fingerprints, "started.json")
 
-    def refuse_unless_alike(self, fingerprints: Mapping[str, str | None]) -> None:
-        """Raises InputError, naming both fingerprints, when data or cache are not those the run was started with."""
+    def require_fingerprints(self, fingerprints: Mapping[str, str | None]) -> None:
+        """Raise InputError, with both fingerprints, if data or cache differ from those the run was started with."""
         started = _read_json(self.root / "started.json")
         for name, now in fingerprints.items():
             if started.get(name) != now:
                 raise InputError(
-                    f"--resume {self.run.path}: the {name} has fingerprint {now}, the checkpoints were made with "
-                    f"{started.get(name)}. Put the {name} back as it was, or start a new run with "
+                    f"--resume {self.run.path}: the {name} has fingerprint {now}, but the checkpoints were made with "
+                    f"{started.get(name)}. Restore the {name}, or start a new run with "
                     f"--config {self.run.path}/config.json."
                 )
 
     def rewind_metrics(self) -> None:
-        """Cut metrics.jsonl to what the newest states know: later epochs are trained again."""
-        known = [_read_json(path).get("metrics_bytes", 0) for path in self.root.glob("*/*/*/numbers.json")]
-        self.run.cut_metrics(max(known, default=0))
+        """Cut metrics.jsonl to the epochs of the newest states; later epochs are trained again."""
+        lengths = [_read_json(path).get("metrics_bytes", 0) for path in self.root.glob("*/*/*/numbers.json")]
+        self.run.cut_metrics(max(lengths, default=0))
 
     def load(self, phase: str) -> TrainingState | None:
-        """The newest state of a phase. Raises InputError, naming the folder, when it is damaged."""
+        """The newest state of a phase, or None. Raises InputError, with the folder, if it is damaged."""
         folder = self.root / phase
         done = folder / "finished"
         if done.is_dir():
             best, numbers = _tensors(done, "best"), _read_json(done / "numbers.json")
-            return TrainingState({}, best, {}, numbers, finished=True, forecasts=_forecasts(done))
+            forecasts = _forecasts(done)
+            return TrainingState(
+                weights={}, best=best, optimizer={}, numbers=numbers, finished=True, forecasts=forecasts
+            )
         states = _states(folder)
         if not states:
             return None
@@ -78,14 +81,16 @@ class Checkpoints:
         numbers = _read_json(states[-1] / "numbers.json")
         best = _tensors(folder / numbers["best"], "weights")
         weights, optimizer = _tensors(states[-1], "weights"), _tensors(states[-1], "optimizer")
-        return TrainingState(weights, best, optimizer, numbers, forecasts=_forecasts(states[-1]))
+        return TrainingState(
+            weights=weights, best=best, optimizer=optimizer, numbers=numbers, forecasts=_forecasts(states[-1])
+        )
 
     def due(self) -> bool:
-        """Whether enough seconds have passed since the last one."""
+        """Whether enough seconds have passed since the last checkpoint."""
         return time.monotonic() - self.saved_at >= self.seconds
 
     def save(self, phase: str, saved: TrainingState) -> None:
-        """Keep a state, delete the oldest. Raises InputError when the disk is full: those before it are untouched."""
+        """Write a state and delete the oldest. Raises InputError if the disk is full; earlier states are unchanged."""
         folder = self.root / phase
         try:
             numbers = {**saved.numbers, "metrics_bytes": self.run.sync_metrics()}
@@ -113,7 +118,7 @@ class Checkpoints:
         self.saved_at = time.monotonic()
 
     def remove(self) -> None:
-        """All of them: a complete run needs none."""
+        """Delete all checkpoints; a complete run needs none."""
         shutil.rmtree(self.root)
 
     def _tidy(self, folder: Path) -> None:
@@ -123,7 +128,7 @@ class Checkpoints:
 
 
 def _states(folder: Path) -> list[Path]:
-    """The states of a phase, the newest last."""
+    """The states of a phase, newest last."""
     return sorted(path for path in folder.glob("[0-9]*-[0-9]*") if path.is_dir())
 
 
@@ -136,7 +141,7 @@ def _delete_all_but(folder: Path, names: set[str]) -> None:
 def _commit(
     target: Path, tensors: Mapping[str, Mapping[str, Tensor]], numbers: Mapping[str, Any], name: str = "numbers.json"
 ) -> None:
-    """Make the folder `target` with its files in one step."""
+    """Create the folder `target` with its files in one step."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -166,7 +171,7 @@ def _sync(path: Path) -> None:
 
 
 def _forecasts(folder: Path) -> Tensor | None:
-    """Of the rows that judge, if the phase keeps them."""
+    """Forecasts of the validation rows, if the phase keeps them."""
     return _tensors(folder, "forecasts")["each"] if (folder / "forecasts.safetensors").is_file() else None
 
 
@@ -176,7 +181,7 @@ def _tensors(folder: Path, name: str) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = load_file(path)
     except (OSError, SafetensorError) as error:
         raise InputError(
-            f"{path} cannot be read ({error}). Delete {folder}: the run goes on from the state before it."
+            f"{path} cannot be read ({error}). Delete {folder}: the run then resumes from the state before it."
         ) from error
     return tensors
 

@@ -1,6 +1,6 @@
-"""From the command line, from `--config FILE`, or from a run that is resumed, to the flags in effect.
+"""Parse the flags in effect, from the command line, from `--config FILE`, or from a run to resume.
 
-A file says what flags say, by the same names, and goes through the same parser; what the command line says wins.
+A file has the same names and values as flags and goes through the same parser. The command line takes precedence.
 """
 
 from __future__ import annotations
@@ -17,43 +17,43 @@ import tyro
 
 from pipeline.errors import InputError
 from pipeline.render import Style
-from stages.flag_checks import refuse_changes, refuse_contradictions
+from stages.flag_checks import require_consistent, require_unchanged
 from stages.flags import Arguments, DataFlags, LearningFlags, ModelFlags, RunFlags, SamplingFlags, flag_names
 
-# Flags of runs made before, their default, and what to do where they had another value.
+# Flags of earlier versions: their default, and advice if a file sets another value.
 RETIRED = {
-    "shrink": (True, "forecasts are always weighed on rows that were left out. Leave the key out."),
+    "shrink": (True, "left-out rows always set the weights of the learners. Leave the key out."),
 }
 
 
 def parse(given: Sequence[str], description: str) -> Arguments:
-    """The flags in effect. Raises InputError for a file that cannot be, an unknown key, or flags that contradict."""
+    """The flags in effect. Raises InputError for a file that cannot be read, an unknown key, or conflicting flags."""
     given = list(given)
     named = names_of(given)
     resumed, config = value_of(given, "resume"), value_of(given, "config")
     if resumed is not None and config is not None:
-        raise InputError("--resume and --config contradict each other: a resumed run has its own flags. Leave one out.")
+        raise InputError("--resume and --config conflict: a resumed run has its own flags. Leave one out.")
     path = Path(resumed) / "config.json" if resumed is not None else None if config is None else Path(config)
     from_file: dict[str, Any] = {} if path is None else read_flags(path)
-    kept = {name: value for name, value in from_file.items() if name not in named}
-    args: Arguments = tyro.cli(Arguments, args=[*as_flags(kept), *given], description=description)
+    remaining = {name: value for name, value in from_file.items() if name not in named}
+    args: Arguments = tyro.cli(Arguments, args=[*as_flags(remaining), *given], description=description)
     if resumed is not None:
-        refuse_changes(args, from_file, named)
-    refuse_contradictions(args, named | set(from_file))
+        require_unchanged(args, from_file, named)
+    require_consistent(args, named | set(from_file))
     if args.input.folds == "year":
         args = replace(args, input=replace(args.input, split="leave-year-out", folds=None))
     return args
 
 
 def read_flags(path: Path) -> dict[str, Any]:
-    """Flags by name (`batch-size`, `style.size`) from a TOML or JSON file; a key that is no flag is an InputError."""
+    """Flags by name (`batch-size`, `style.size`) from a TOML or JSON file. An unknown key raises InputError."""
     if not path.is_file():
         if runs := sorted(path.parent.glob("seed*/config.json")):
             raise InputError(
-                f"{path.parent} holds {len(runs)} runs, of a seed each. Go on with each that was stopped:\n"
+                f"{path.parent} holds {len(runs)} runs, one per seed. Resume each one that was stopped:\n"
                 f"    python train.py --resume {runs[-1].parent}"
             )
-        raise InputError(f"there is no {path}. Runs that can be resumed or repeated have one: `ls runs/*/config.json`.")
+        raise InputError(f"there is no {path}. `ls runs/*/config.json` lists the runs that can be resumed or repeated.")
     try:
         text = path.read_text()
         record = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
@@ -61,7 +61,7 @@ def read_flags(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path} cannot be read as {'JSON' if path.suffix == '.json' else 'TOML'}: {error}."
         ) from error
-    known, found = flag_names(), {}
+    known, flags = flag_names(), {}
     for key, value in record.items():
         inner = {f"{key}.{name}": one for name, one in value.items()} if isinstance(value, Mapping) else {key: value}
         for name, one in inner.items():
@@ -75,12 +75,12 @@ def read_flags(path: Path) -> dict[str, Any]:
                 raise InputError(f"{path}: there is no flag {name}. The nearest is {near}; `python train.py --help` "
                                  "lists all.")  # fmt: skip
             if one is not None:
-                found[name] = one
-    return found
+                flags[name] = one
+    return flags
 
 
 def accepts(name: str, value: str | None = None) -> bool:
-    """Whether train.py has a flag of this name (no dashes) and, where its values are listed, this value among them."""
+    """Whether train.py has a flag of this name (without dashes) and, if the flag lists its values, accepts this one."""
     if name.removeprefix("no-") not in flag_names():
         return False
     part = name.partition(".")[2] or name
@@ -92,7 +92,7 @@ def accepts(name: str, value: str | None = None) -> bool:
 
 
 def as_flags(record: Mapping[str, Any]) -> list[str]:
-    """Names and values as a command line would give them."""
+    """Names and values as command-line arguments."""
     flags = []
     for name, value in record.items():
         if isinstance(value, bool) and name != "tensorboard":
@@ -104,13 +104,13 @@ def as_flags(record: Mapping[str, Any]) -> list[str]:
 
 
 def names_of(given: Sequence[str]) -> set[str]:
-    """The flags that a command line names: `--no-mixup` is mixup."""
+    """The flags named on a command line; `--no-mixup` names mixup."""
     named = {flag[2:].partition("=")[0].replace("_", "-") for flag in given if flag.startswith("--")}
     return named | {name.removeprefix("no-") for name in named}
 
 
 def value_of(given: Sequence[str], name: str) -> str | None:
-    """What the command line says after `--name`, if it does."""
+    """The value after `--name` on the command line, or None."""
     for at, flag in enumerate(given):
         if flag == f"--{name}" and at + 1 < len(given):
             return given[at + 1]

@@ -1,4 +1,4 @@
-"""Stage 1 on one fold: train the completion, then read its test rows once."""
+"""Stage 1 on one fold: train the completion, then complete the test rows once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from model.timesclip import TimesCLIP
 from model.training.device_memory import move_to_device
 from model.training.sampling import balancing_weights
 from model.training.trainer import Fit, Trainer
-from model.vision_finetuning import VisionFinetuning, train_seeing
+from model.vision_finetuning import VisionFinetuning, train_with_tower
 from pipeline.errors import InputError
 from pipeline.table import SeasonTable
 from pipeline.windows import windows
@@ -32,10 +32,10 @@ from stages.fold_data import FoldData
 
 @dataclass(frozen=True, eq=False)
 class CompletionOutcome:
-    """What one fold of stage 1 came to.
+    """Result of stage 1 on one fold.
 
-    truth and guesses (`model`, `persistence`, `climatology`) [n,V,W] are standardised by the fold's training rows;
-    selection [V,V] are the variate-selection weights averaged over test samples. tower: the one that was tuned, if any.
+    truth and guesses (`model`, `persistence`, `climatology`) [n,V,W] are standardised by the fold's training rows.
+    selection [V,V]: variate-selection weights, averaged over test samples. tower: the fine-tuned image tower, if any.
     """
 
     prepared: FoldData
@@ -57,9 +57,9 @@ class CompletionOutcome:
 def run_fold(
     prepared: FoldData, preset: Preset, trainer: Trainer, balance: bool, seeing: VisionFinetuning | None = None
 ) -> CompletionOutcome:
-    """Train on the training rows, choose the epoch on the validation rows, then complete the test rows.
+    """Train on the training rows, select the epoch on the validation rows, then complete the test rows.
 
-    seeing: the tower that learns, too, and its pictures; cached embeddings are read without it.
+    seeing: a trainable image tower and its pictures. Without it, cached embeddings are used.
     """
     fold, table = prepared.fold, prepared.table
     config = model_config(prepared, preset)
@@ -67,48 +67,48 @@ def run_fold(
     device = seasons[0].first.values.device
     train, valid, test = (torch.from_numpy(rows).to(device) for rows in (fold.train, fold.valid, fold.test))
     weights = balancing_weights(table.target[fold.train]) if balance else None
-    learnt, phase, size = SeasonRows(seasons, train, weights), f"{fold.name}/train", trainer.schedule.batch_size
+    training_rows, phase, size = SeasonRows(seasons, train, weights), f"{fold.name}/train", trainer.schedule.batch_size
     if seeing is None:
-        model, fit = train_completion(config, learnt, valid, trainer, phase)
+        model, fit = train_completion(config, training_rows, valid, trainer, phase)
         tested = seasons[0].rows(test)
     else:
-        model, fit = train_seeing(config, learnt, valid, trainer, phase, seeing)
+        model, fit = train_with_tower(config, training_rows, valid, trainer, phase, seeing)
         tested = seeing.seen(seasons[0], test, size)
     completed, selection = complete(model, tested.first, size)
     scaled = prepared.scales.scaler.apply(table.values)
     typical = climatology(scaled[fold.train], table.observed[fold.train], table.cut)
-    judged = evaluate(model, tested, torch.arange(len(test), device=device), size)
+    metrics = evaluate(model, tested, torch.arange(len(test), device=device), size)
     return CompletionOutcome(
-        prepared,
-        model,
-        fit,
-        {name: judged[name] for name in ("alignment", "false_negatives") if name in judged},
-        scaled[fold.test][:, :, table.cut :],
-        table.observed[fold.test][:, :, table.cut :],
-        {
+        prepared=prepared,
+        model=model,
+        fit=fit,
+        alignment={name: metrics[name] for name in ("alignment", "false_negatives") if name in metrics},
+        truth=scaled[fold.test][:, :, table.cut :],
+        observed=table.observed[fold.test][:, :, table.cut :],
+        guesses={
             "model": completed.numpy().astype(np.float64),
             "persistence": persistence(scaled[fold.test], table.observed[fold.test], table.cut),
             "climatology": np.broadcast_to(typical, (len(fold.test), *typical.shape)),
         },
-        None if selection is None else selection.numpy().astype(np.float64),
-        None if seeing is None else seeing.tower,
+        selection=None if selection is None else selection.numpy().astype(np.float64),
+        tower=None if seeing is None else seeing.tower,
     )
 
 
 def refuse_short_seasons(table: SeasonTable, preset: Preset) -> None:
-    """Raises InputError when what stage 1 sees is shorter than a patch."""
+    """Raise InputError if the first window is shorter than a patch."""
     first, _ = windows(table.steps, table.cut, preset.framing)
     if preset.use_language and first.length < preset.patch:
         cut = "" if table.cut == table.steps // 2 else f", as `cut` in the dataset card is {table.cut}"
         raise InputError(
-            f"{table.name} has {table.steps} steps a season, so {first.length} in its {first.name}{cut}; a patch needs "
-            f"{preset.patch}. Use --patch {first.length}, finer steps (season_steps of at least "
+            f"{table.name} has {table.steps} steps per season, so {first.length} in its {first.name}{cut}; a patch "
+            f"needs {preset.patch}. Use --patch {first.length}, finer steps (season_steps of at least "
             f"{2 * preset.patch}), or --preset vision-only."
         )
 
 
 def model_config(prepared: FoldData, preset: Preset) -> TimesCLIPConfig:
-    """The architecture that the preset, the table and the cached vectors ask for."""
+    """The architecture of the preset, with the sizes of the table and of the cached embeddings."""
     table, (season, *_) = prepared.table, prepared.seasons
     return TimesCLIPConfig(
         variates=len(table.variates),
@@ -149,7 +149,7 @@ def predictions(outcomes: Sequence[CompletionOutcome]) -> pd.DataFrame:
 def scores(
     outcomes: Sequence[CompletionOutcome], seed: int
 ) -> tuple[dict[str, float], dict[str, dict[str, float]], None]:
-    """Metrics of the model and of each baseline, over the test rows of all folds together. No baseline draws lots."""
+    """Metrics of the model and of each baseline, over the test rows of all folds together. No baseline is random."""
     observed = np.concatenate([outcome.observed for outcome in outcomes])
     names = outcomes[0].prepared.table.variate_names
     truth = np.concatenate([o.prepared.scales.scaler.inverse(o.truth) for o in outcomes])
@@ -172,18 +172,18 @@ def data_range(outcomes: Sequence[CompletionOutcome]) -> NDArray[np.float64]:
     ranges: list[list[float]] = []
     for outcome in outcomes:
         table, train = outcome.prepared.table, outcome.prepared.fold.train
-        seen = (
+        observed = (
             np.where(table.observed[train], table.values[train], np.nan)
             .transpose(1, 0, 2)
             .reshape(len(table.variates), -1)
         )
-        ranges.append([float(np.ptp(v[~np.isnan(v)])) if (~np.isnan(v)).any() else 1.0 for v in seen])
+        ranges.append([float(np.ptp(v[~np.isnan(v)])) if (~np.isnan(v)).any() else 1.0 for v in observed])
     mean: NDArray[np.float64] = np.mean(ranges, axis=0)
     return np.maximum(mean, 1e-12)
 
 
 def fitted(outcome: CompletionOutcome) -> dict[str, Any]:
-    """What a later stage or a prediction needs beside the weights."""
+    """The JSON that a later stage or a prediction needs in addition to the weights."""
     prepared = outcome.prepared
     return {
         **prepared.scales.to_dict(),
@@ -195,7 +195,7 @@ def fitted(outcome: CompletionOutcome) -> dict[str, Any]:
 
 
 def weights(outcomes: Sequence[CompletionOutcome]) -> dict[str, Tensor]:
-    """The model of every fold, by name."""
+    """The weights of every fold's model, by name."""
     return {
         f"{outcome.prepared.fold.name}/encoder.{name}": tensor
         for outcome in outcomes

@@ -1,4 +1,4 @@
-"""What share of the test yields the 90 % intervals held, by year and by place, and how sure that share is."""
+"""Coverage of the 90 % intervals on test rows, by year and by place, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from model.calibration import INTERVAL, share_over_groups, wilson
 
 
 def coverage(predictions: pd.DataFrame) -> dict[str, Any]:
-    """For result.json, from the test rows of predictions.parquet.
+    """Coverage for result.json, from the test rows of predictions.parquet.
 
-    n, share, low, high  of all rows; low to high is Wilson's 95 % interval, which takes yields as independent (rows
-                         that share one yield count as one there)
-    over_years           95 % interval from resampling whole years; None with fewer than 3
-    by_year, by_place    the same of each
+    n, share, low, high  of all rows; low to high is Wilson's 95 % interval, which assumes independent yields (rows that
+                         share one yield count as one)
+    over_years           95 % interval from resampling whole years; None with fewer than 3 years
+    by_year, by_place    n, share, low and high of each year and place
     """
     test = predictions[predictions["split"] == "test"]
     held = ((test["y_true"] >= test["y_lo"]) & (test["y_true"] <= test["y_hi"])).to_numpy()

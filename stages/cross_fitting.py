@@ -1,6 +1,6 @@
-"""Cross-fitting on one fold: forecasts of training rows by learners that did not fit them, and what follows from these.
+"""Cross-fitting on one fold: forecasts of training rows by learners that were not fitted on them.
 
-The weights of the learners and the margins of the intervals come from the same forecasts.
+The weights of the learners and the margins of the intervals come from these forecasts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from stages.yield_learners import LabelledRows, Split, YieldLearner, prior_weigh
 
 
 def splits_of(table: SeasonTable, fold: Fold, offset: Offset, rows: Rows, parts: NDArray[np.int64]) -> Iterator[Split]:
-    """One split per part [n] of the training rows [n]: its rows are left out, and their yields are not known."""
+    """One split per part. parts [n]: the part of each training row. Its rows are left out and their yields hidden."""
     for part in np.unique(parts).tolist():
         fitted, out = rows[parts != part], rows[parts == part]
         yield Split(
@@ -36,9 +36,9 @@ def splits_of(table: SeasonTable, fold: Fold, offset: Offset, rows: Rows, parts:
 
 @dataclass(frozen=True, eq=False)
 class CrossFit:
-    """Forecasts of the n training rows by learners that did not fit them.
+    """Forecasts of the n training rows by learners that were not fitted on them.
 
-    rows, group [n]; offset [n] t/ha without the row's own group; members: for each reading, by learner
+    rows, group [n]; offset [n] t/ha without the row's own group; members: per reading, anomalies by learner
     """
 
     prepared: FoldData
@@ -56,31 +56,31 @@ class CrossFit:
         readings: Sequence[Reading],
         prepared: FoldData,
     ) -> CrossFit:
-        """Let every learner fit every split, and put the left-out rows together again."""
+        """Fit every learner on every split and collect the forecasts of the left-out rows."""
         at = [np.searchsorted(rows, split.left_out.rows) for split in splits]
         offset = np.empty(len(rows))
         for where, split in zip(at, splits, strict=True):
             offset[where] = split.left_out.offset
         members: list[dict[str, Anomalies]] = [{} for _ in readings]
         for learner in learners:
-            found = learner.cross_fit(splits)
+            anomalies = learner.cross_fit(splits)
             for number in range(len(readings)):
                 for name in learner.names:
                     columns = np.empty((3, len(rows)))
-                    for where, of_split in zip(at, found, strict=True):
+                    for where, of_split in zip(at, anomalies, strict=True):
                         one = of_split[number][name]
                         columns[:, where] = one.point, one.low, one.high
                     members[number][name] = Anomalies(*columns)
         group = groups_of(prepared.table, prepared.fold, rows)
-        return CrossFit(prepared, readings, rows, group, offset, members)
+        return CrossFit(prepared=prepared, readings=readings, rows=rows, group=group, offset=offset, members=members)
 
     def fit_of(self, number: int, interval: IntervalName) -> ReadingFit:
-        """Weights of the members and margin of the interval, for one reading."""
+        """Weights of the members and margin of the interval, for reading number `number`."""
         members, table = self.members[number], self.prepared.table
         target = table.target[self.rows]
         points = np.column_stack([one.point for one in members.values()])
-        found = ensemble_weights(target - self.offset, points, self.group, prior_weights(list(members)))
-        weights = dict(zip(members, found.tolist(), strict=True))
+        shares = ensemble_weights(target - self.offset, points, self.group, prior_weights(list(members)))
+        weights = dict(zip(members, shares.tolist(), strict=True))
         shortfall = combined(self.offset, members, weights, 0.0).shortfall(target)
         years = table.year[self.rows]
         margin = (
@@ -89,17 +89,17 @@ class CrossFit:
             else conformal_margin(shortfall, table.group[self.rows])
         )
         reading = self.readings[number]
-        return ReadingFit(reading.step, reading.completed, margin, weights)
+        return ReadingFit(step=reading.step, completed=reading.completed, margin=margin, weights=weights)
 
     def yields(self, number: int, fit: ReadingFit, some: NDArray[np.bool_] | None = None) -> Yields:
-        """Forecasts of the rows that `some` [n] picks (all by default), each by learners that did not fit it."""
+        """Forecasts of the rows picked by `some` [n] (default: all), each by learners that were not fitted on it."""
         every = combined(self.offset, self.members[number], fit.weights, fit.margin)
         return every if some is None else Yields(*(side[some] for side in every))
 
     def table(self, fits: Sequence[ReadingFit]) -> pd.DataFrame:
         """For left_out.parquet: sample_id, place, year, fold, step, completed, learner, weight, y_true, y_pred in t/ha.
 
-        step: -1 for the whole season. A learner's y_pred is the offset plus its anomaly, before any weight.
+        step is -1 for the whole season. A learner's y_pred is the offset plus its full anomaly, without its weight.
         """
         source = self.prepared.table
         frames = []
@@ -127,7 +127,7 @@ class CrossFit:
 
 
 def chosen_readings(cross: CrossFit, readings: Sequence[Reading], fits: Sequence[ReadingFit]) -> list[int]:
-    """Of the readings in mid-season the completed ones, if they err less on left-out rows; else the open ones."""
+    """Numbers of the mid-season readings to use: completed ones if they err less on left-out rows, else open ones."""
     target = cross.prepared.table.target[cross.rows]
     errors: dict[bool, list[float]] = {False: [], True: []}
     for number, one in enumerate(readings):

@@ -1,4 +1,4 @@
-"""Forecasts in mid-season: what a run with `--steps` is worth after each of them, and how long before the harvest."""
+"""Mid-season forecasts: their skill after each step of `--steps`, and their lead time before harvest."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pipeline.table import SeasonTable
 from stages.yield_forecast import Forecast
 from stages.yield_scores import rows_of, test_metrics
 
-LINES = ("place mean", "offset alone")  # baselines that see nothing of the season: the lines to beat
+LINES = ("place mean", "offset alone")  # baselines that read nothing of the season: the lines to beat
 
 
 def predictions(outcomes: Sequence[Forecast]) -> pd.DataFrame:
-    """The columns of predictions.parquet, `step` and `completed`: forecasts as known after so many steps.
+    """The columns of predictions.parquet plus `step` and `completed`: forecasts as known after `step` steps.
 
-    completed: whether the rest of the season was filled by stage 1's completion, or left unobserved.
+    completed: whether stage 1's completion filled the rest of the season, or it stayed unobserved.
     """
     frames = [
         rows_of(outcome.prepared, early.valid, early.test).assign(step=early.step, completed=early.completed)
@@ -30,10 +30,10 @@ def predictions(outcomes: Sequence[Forecast]) -> pd.DataFrame:
 def scores(
     table: SeasonTable, early: pd.DataFrame, whole: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]]
 ) -> dict[str, Any]:
-    """For result.json: metrics of the test rows by step, the whole season last, and the baselines that see no step.
+    """For result.json: metrics of the test rows by step, the whole season last, and baselines that read no step.
 
-    early: what `predictions` gives; whole: metrics of the whole season. lead_days: from the end of the step's last day
-    to the card's `harvest`, or to the end of the season where the card names none.
+    early: the result of `predictions`. whole: metrics of the whole season. lead_days: days from the end of the step's
+    last day to the card's `harvest`, or to the end of the season if the card has none.
     """
     rows = [
         (int(step), bool(completed), test_metrics(part))

@@ -1,4 +1,4 @@
-"""Stage 2 on frozen stage-1 features: an ensemble of learners, weighed on rows that were left out."""
+"""Stage 2 on frozen stage-1 features: an ensemble of learners, weighted by their errors on left-out rows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FillName = Literal["nothing", "completed"]
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastSetup:
-    """How stage 2 forecasts. blocks: of the learners on features; None: what the preset reads."""
+    """Settings of stage 2. blocks: inputs of gp and trees; None: the preset's."""
 
     offset: Literal["auto"] | OffsetName = "auto"
     window: int | None = None
@@ -53,58 +53,65 @@ class ForecastSetup:
 def forecast_by_ensemble(
     prepared: FoldData, preset: Preset, encoder: TimesCLIP, setup: ForecastSetup, trainer: Trainer
 ) -> Forecast:
-    """Cross-fit every learner on training and validation rows, weigh them, fit them again on all, read the test rows.
+    """Cross-fit every learner, weight the learners, fit them again on all training rows, then forecast the test rows.
 
-    Whole years or places are left out in turn. The forecasts of left-out rows choose the epochs, the weights of the
-    members, the margins and whether completed seasons are read, for each reading of the season.
+    The training rows are those of training and validation. Whole years or places are left out in turn. For each reading
+    of the season, the forecasts of left-out rows determine the epochs, the weights of the members, the margins, and
+    whether seasons are completed.
     """
     table, fold = prepared.table, prepared.fold
-    learnt = np.sort(np.concatenate([fold.train, fold.valid]))
+    fitted_rows = np.sort(np.concatenate([fold.train, fold.valid]))
     offset = fold_offset(table, fold, setup.offset, setup.window)
     readings = prepared.readings(setup.fill == "completed")
-    neural, tabular = learners_of(prepared, preset, encoder, setup, trainer, learnt)
+    neural, tabular = learners_of(prepared, preset, encoder, setup, trainer, fitted_rows)
 
-    parts = table.year[learnt] if setup.interval == "year" else parts_of(groups_of(table, fold, learnt))
-    splits = list(splits_of(table, fold, offset, learnt, parts))
+    parts = table.year[fitted_rows] if setup.interval == "year" else parts_of(groups_of(table, fold, fitted_rows))
+    splits = list(splits_of(table, fold, offset, fitted_rows, parts))
     learners: list[YieldLearner] = [one for one in (neural, tabular) if one is not None]
-    cross = CrossFit.of(learners, splits, learnt, readings, prepared)
+    cross = CrossFit.of(learners, splits, fitted_rows, readings, prepared)
     fits = [cross.fit_of(number, setup.interval) for number in range(len(readings))]
     chosen = [0, *chosen_readings(cross, readings, fits)]
-    everything = LabelledRows.of(table, fold, offset, learnt)
-    fitted = tabular.fit(everything) if tabular else [None] * len(readings)
-    heads = neural.fit(everything, "") if neural else None
+    all_rows = LabelledRows.of(table, fold, offset, fitted_rows)
+    fitted = tabular.fit(all_rows) if tabular else [None] * len(readings)
+    heads = neural.fit(all_rows, "") if neural else None
     first = neural.fit(LabelledRows.of(table, fold, offset, fold.train), " first") if neural else None
-    known = known_in(table, fold, learnt)
+    known = known_in(table, fold, fitted_rows)
 
     def forecaster(numbers: Sequence[int]) -> Forecaster:
         tabulars = tuple(one for number in numbers if (one := fitted[number]) is not None)
-        return Forecaster(offset, known, heads, tabulars, tuple(fits[number] for number in numbers))
+        return Forecaster(
+            offset=offset,
+            known=known,
+            neural=heads,
+            tabular=tabulars,
+            readings=tuple(fits[number] for number in numbers),
+        )
 
-    found = [
+    anomalies = [
         forecaster([number]).anomalies(table, prepared.as_read(one), fold.test) for number, one in enumerate(readings)
     ]
-    test = [combined(base, each, fit.weights, fit.margin) for (base, each), fit in zip(found, fits, strict=True)]
-    valid = [cross.yields(number, fits[number], np.isin(learnt, fold.valid)) for number in range(len(readings))]
-    base, members = found[0]
+    test = [combined(base, each, fit.weights, fit.margin) for (base, each), fit in zip(anomalies, fits, strict=True)]
+    valid = [cross.yields(number, fits[number], np.isin(fitted_rows, fold.valid)) for number in range(len(readings))]
+    base, members = anomalies[0]
     return Forecast(
         prepared=prepared,
         forecaster=forecaster(chosen),
-        learnt=learnt,
+        fitted_rows=fitted_rows,
         epochs=neural.epochs if neural else 0,
         valid=valid[0],
         test=test[0],
         first=None if first is None else first.heads,
         early=as_of_steps(readings, valid, test),
-        judges=f"{len(learnt)} rows left out in turn",
+        chosen_on=f"{len(fitted_rows)} rows left out in turn",
         left_out=cross.table(fits),
         members={name: np.maximum(base + one.point, 0.0) for name, one in members.items()},
     )
 
 
 def learners_of(
-    prepared: FoldData, preset: Preset, encoder: TimesCLIP, setup: ForecastSetup, trainer: Trainer, learnt: Rows
+    prepared: FoldData, preset: Preset, encoder: TimesCLIP, setup: ForecastSetup, trainer: Trainer, fitted_rows: Rows
 ) -> tuple[NeuralHeads | None, TabularLearners | None]:
-    """The learners that the setup names, ready to fit."""
+    """The learners that the setup names, not yet fitted."""
     names, table, fold = MEMBERS[setup.learner], prepared.table, prepared.fold
     readings = prepared.readings(setup.fill == "completed")
     neural = tabular = None
@@ -124,7 +131,7 @@ def learners_of(
             balance=setup.balance,
             fold=fold.name,
         )
-    # Convolutions are of numbers, so ridge on them is no member where the preset reads none.
+    # Convolutions are computed from numbers, so ridge on them is not a member if the preset reads no numbers.
     others = [name for name in names if name != NEURAL and (name != RIDGE or preset.use_language)]
     if others:
         tabular = TabularLearners(
@@ -134,7 +141,7 @@ def learners_of(
             readings=[prepared.position(one) for one in readings],
             blocks=setup.blocks or blocks_of(preset),
             encoder=encoder,
-            rows=learnt,
+            rows=fitted_rows,
             seed=trainer.seed,
             quantiles=setup.quantiles,
             device=trainer.processes.device,
@@ -143,6 +150,6 @@ def learners_of(
 
 
 def blocks_of(preset: Preset) -> tuple[BlockName, ...]:
-    """What learners on features read where nothing else is asked for: what the preset reads."""
+    """Default inputs of the learners on features: those of the preset."""
     numbers: tuple[BlockName, ...] = ("numbers",) if preset.use_language else ()
     return (*numbers, "pictures") if preset.use_vision else numbers

@@ -1,4 +1,4 @@
-"""What is told of training while it goes on: metrics.jsonl, the screen and the trackers."""
+"""Progress of training, written to metrics.jsonl, the screen and the trackers."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from report.training_display import TrainingDisplay
 
 
 class EpochLog:
-    """Told of every step and epoch in the main process.
+    """Receives every step and epoch in the main process.
 
-    Epochs of a refit, which nothing judges, move the bar only; those of a fit that leaves rows out are not shown.
+    Epochs of a refit, which has no validation, move the progress bar only. Epochs of cross-fitting are not on the
+    screen.
     """
 
     def __init__(self, run: RunFolder, display: TrainingDisplay, trackers: Trackers) -> None:
         self.run, self.display, self.trackers = run, display, trackers
 
     def on_step(self, phase: str, epoch: int, step: int, steps: int) -> None:
-        """After each optimizer step; `phase` is <fold>/train, <fold>/parts or <fold>/refit."""
+        """Called after each optimizer step; `phase` is <fold>/train, <fold>/parts or <fold>/refit."""
         self.display.step(phase, epoch, step, steps)
 
     def on_epoch(self, phase: str, epoch: Epoch) -> None:
-        """After each epoch."""
+        """Called after each epoch."""
         fold, _, part = phase.rpartition("/")
         if part == "refit":
             return
@@ -37,6 +38,6 @@ class EpochLog:
         self.trackers.log({f"{fold}/{name}": value for name, value in curves.items()}, epoch.epoch)
 
     def close(self) -> None:
-        """Leave screen and trackers in order."""
+        """Close screen and trackers."""
         self.display.close()
         self.trackers.finish()

@@ -1,4 +1,4 @@
-"""Draw and embed what a run's model is to look at and the cache lacks. Entry points that forecast use it."""
+"""Draw and embed the pictures that a run's model needs and the cache lacks; used by the entry points that forecast."""
 
 from __future__ import annotations
 
@@ -17,14 +17,19 @@ from pipeline.series import SeriesBlock
 from report.progress import stage_progress
 
 
-def fill(root: str, workers: int, given: str | None, result: Mapping[str, Any], blocks: Sequence[SeriesBlock]) -> Store:
-    """Fill the cache at `root` for the blocks; returns the embeddings. result: the run's; given: --encoder, if any."""
-    style, encoder = Style(**result["style"]), resolve(given or result["encoder"])
+def fill(
+    root: str, workers: int, encoder_name: str | None, result: Mapping[str, Any], blocks: Sequence[SeriesBlock]
+) -> Store:
+    """Fill the cache at `root` for the blocks and return its embeddings.
+
+    result: the run's result.json. encoder_name: --encoder, if given.
+    """
+    style, encoder = Style(**result["style"]), resolve(encoder_name or result["encoder"])
     spec = embedding_spec(style, encoder.to_dict())
     if spec.id != result["cache_spec"]:
         raise InputError(
-            f"encoder {encoder.name} is not the one the run was trained with (namespace {spec.id}, the run has "
-            f"{result['cache_spec']}): weights or preprocessing differ. Name the right one with --encoder."
+            f"encoder {encoder.name} differs from the one the run was trained with: namespace {spec.id}, but the run "
+            f"has {result['cache_spec']}. Weights or preprocessing differ. Name the right encoder with --encoder."
         )
     images = ImageWork.of(root, style, blocks)
     with stage_progress("draw", len(images.plan.missing)) as advance:

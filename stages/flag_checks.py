@@ -1,4 +1,4 @@
-"""Flags that cannot be meant together."""
+"""Checks for flags that conflict."""
 
 from __future__ import annotations
 
@@ -12,55 +12,57 @@ from pipeline.augmentation import Views
 from pipeline.errors import InputError
 from stages.flags import Arguments, as_record, blocks_named, flag_names, preset_of, schedule_of, tuned_blocks
 
-PARTS = ("vision", "language", "tower", "select", "head", "yields")  # that --freeze may name, the last in stage 3
+PARTS = ("vision", "language", "tower", "select", "head", "yields")  # names for --freeze, the last one in stage 3 only
 
 
-def refuse_changes(args: Arguments, before: Mapping[str, Any], named: set[str]) -> None:
-    """Raises InputError where a flag beside --resume would change the run."""
+def require_unchanged(args: Arguments, before: Mapping[str, Any], named: set[str]) -> None:
+    """Raise InputError if a flag given with --resume would change the run."""
     now = {name.replace("_", "-"): value for name, value in as_record(args).items()}
     now |= {f"style.{name.replace('_', '-')}": value for name, value in asdict(args.style).items()}
     for name in sorted(named & set(flag_names())):
         if now.get(name) != before.get(name):
             raise InputError(
-                f"--{name} {now.get(name)} contradicts --resume {args.run.resume}, which was started with "
+                f"--{name} {now.get(name)} conflicts with --resume {args.run.resume}, which was started with "
                 f"{before.get(name)}. Leave it out, or start a new run with --config {args.run.resume}/config.json."
             )
 
 
-def refuse_contradictions(args: Arguments, named: set[str]) -> None:
-    """Raises InputError where flags cannot be meant together; named: those given, in a file or on the command line."""
-    refuse_another_stage(args, named)
-    refuse_pictures(args)
-    refuse_filling(args)
-    refuse_learners(args)
-    refuse_freezing(args)
-    refuse_sampling(args)
+def require_consistent(args: Arguments, named: set[str]) -> None:
+    """Raise InputError for conflicting flags. named: the flags given in a file or on the command line."""
+    check_another_stage(args, named)
+    check_pictures(args)
+    check_filling(args)
+    check_learners(args)
+    check_freezing(args)
+    check_sampling(args)
     if args.run.seeds > 1 and args.run.resume:
-        raise InputError("--seeds and --resume contradict each other: resume one run after the other.")
+        raise InputError("--seeds and --resume conflict. Resume one run after another.")
 
 
-def refuse_another_stage(args: Arguments, named: set[str]) -> None:
-    """Raises InputError for what another stage takes."""
+def check_another_stage(args: Arguments, named: set[str]) -> None:
+    """Raise InputError for flags of another stage."""
     if args.stage != 2:
         for name in ("offset", "offset-years", "members", "quantiles", "interval", "fill", "learner", "blocks", "link"):
             if name in named and value_differs(args.model, name):
-                raise InputError(f"--{name} is for stage 2, this is stage {args.stage}. Leave it out or use --stage 2.")
+                raise InputError(
+                    f"--{name} is for stage 2, but this is stage {args.stage}. Leave it out or use --stage 2."
+                )
     if args.stage == 1 and args.model.from_:
-        raise InputError("--from names the run that a later stage builds on; stage 1 starts from nothing. Leave it out "
-                         "or use --stage 2.")  # fmt: skip
+        raise InputError("--from names the run that a later stage starts from, but stage 1 starts from nothing. Leave "
+                         "it out or use --stage 2.")  # fmt: skip
     if args.stage == 3 and args.model.from_ is None:
-        raise InputError("--stage 3 fine-tunes a stage-2 run and needs it: --from runs/x. Make one with "
+        raise InputError("--stage 3 fine-tunes a stage-2 run. Name it with --from runs/x. Make one with "
                          "`python train.py --stage 2`.")  # fmt: skip
 
 
-def refuse_pictures(args: Arguments) -> None:
-    """Raises InputError where pictures are asked for in two ways, or of a model that reads none."""
+def check_pictures(args: Arguments) -> None:
+    """Raise InputError if flags ask for pictures in two ways, or of a model that reads none."""
     if args.model.finetune_vision is not None:
         tuned_blocks(args)
         if args.stage != 1:
             raise InputError(
-                f"--finetune-vision is for stage 1, this is stage {args.stage}: later stages read the embeddings "
-                "of the tuned tower from the cache. Leave it out, or use --stage 1."
+                f"--finetune-vision is for stage 1, but this is stage {args.stage}. Later stages read the embeddings "
+                "of the fine-tuned tower from the cache. Leave it out, or use --stage 1."
             )
         if not preset_of(args).use_vision:
             raise InputError(
@@ -68,81 +70,81 @@ def refuse_pictures(args: Arguments) -> None:
             )
         if args.input.control != "none":
             raise InputError(
-                f"--control {args.input.control} replaces the embeddings of pictures, and --finetune-vision reads the "
+                f"--control {args.input.control} replaces the embeddings of pictures, but --finetune-vision reads the "
                 "pictures themselves. Leave one of the two out."
             )
     if args.input.control != "none" and not PRESETS[args.model.preset].use_vision:
         raise InputError(
-            f"--control {args.input.control} replaces pictures, and --preset {args.model.preset} reads none."
+            f"--control {args.input.control} replaces pictures, but --preset {args.model.preset} reads none."
         )
 
 
-def refuse_filling(args: Arguments) -> None:
-    """Raises InputError where --fill has nothing to fill."""
+def check_filling(args: Arguments) -> None:
+    """Raise InputError if --fill has nothing to fill."""
     preset = preset_of(args)
     if args.model.fill == "completed" and (preset.use_vision or preset.link != "frozen"):
-        raise InputError("--fill completed fills numbers for frozen features; pictures would still end at the step. "
+        raise InputError("--fill completed fills in numbers for frozen features. Pictures would still end at the step. "
                          "Leave it out, or use --preset language-only (both stages) and --link frozen.")  # fmt: skip
     if args.model.fill == "completed" and not args.sampling.steps:
-        raise InputError("--fill completed fills what comes after a step, and there is none. Add --steps, as in "
-                         "--steps 6,9,12.")  # fmt: skip
+        raise InputError("--fill completed fills in the steps after one of --steps, and none is given. Add --steps, as "
+                         "in --steps 6,9,12.")  # fmt: skip
 
 
-def refuse_learners(args: Arguments) -> None:
-    """Raises InputError where --learner or --blocks ask for what the preset or another flag rules out."""
+def check_learners(args: Arguments) -> None:
+    """Raise InputError if --learner or --blocks conflict with the preset or another flag."""
     preset, given = preset_of(args), args.model
     blocks = blocks_named(given.blocks) or ()
     if given.learner != "ensemble" and given.learner != "neural" and preset.link != "frozen":
-        raise InputError(f"--learner {given.learner} reads frozen features, and --link is {preset.link}. Use --learner "
+        raise InputError(f"--learner {given.learner} reads frozen features, but --link is {preset.link}. Use --learner "
                          "neural, or --link frozen.")  # fmt: skip
     if "pictures" in blocks and not preset.use_vision:
-        raise InputError(f"--blocks names pictures, and --preset {given.preset} reads none. Leave one of the two out.")
+        raise InputError(f"--blocks names pictures, but --preset {given.preset} reads none. Leave one of the two out.")
     if blocks and given.learner in ("neural", "ridge"):
-        raise InputError(f"--blocks is for gp, trees and ensemble, and --learner is {given.learner}. Leave one of the "
+        raise InputError(f"--blocks is for gp, trees and ensemble, but --learner is {given.learner}. Leave one of the "
                          "two out.")  # fmt: skip
     if given.learner == "ridge" and not preset.use_language:
-        raise InputError(f"--learner ridge reads numbers, and --preset {given.preset} reads none. Leave one of the two "
+        raise InputError(f"--learner ridge reads numbers, but --preset {given.preset} reads none. Leave one of the two "
                          "out.")  # fmt: skip
     if given.fill == "completed" and given.learner not in ("ensemble", "neural"):
-        raise InputError(f"--fill completed is for neural heads, and --learner is {given.learner}. Leave one of the "
+        raise InputError(f"--fill completed is for neural heads, but --learner is {given.learner}. Leave one of the "
                          "two out.")  # fmt: skip
     if given.quantiles and given.learner in ("trees", "ridge"):
-        raise InputError(f"--quantiles needs a learner with a spread, and {given.learner} has none. Use --learner "
+        raise InputError(f"--quantiles needs a learner with a spread, but {given.learner} has none. Use --learner "
                          "ensemble or gp.")  # fmt: skip
 
 
-def refuse_freezing(args: Arguments) -> None:
-    """Raises InputError for a part that is not there, or an epoch that never comes."""
+def check_freezing(args: Arguments) -> None:
+    """Raise InputError for an unknown part, or an epoch that is out of range."""
     epochs = schedule_of(args).epochs
     if args.stage == 2 and args.model.freeze:
-        raise InputError("--freeze in stage 2: the whole encoder is frozen there. Leave it out.")
+        raise InputError("--freeze is not for stage 2, where the whole encoder is frozen. Leave it out.")
     for part in (args.model.freeze or "").split(",") if args.model.freeze else ():
         if part not in (known := PARTS if args.stage == 3 else PARTS[:-1]):
             near = difflib.get_close_matches(part, known, 1, 0.0)[0]
-            raise InputError(f"--freeze names {part!r}; parts are {', '.join(known)}. The nearest is {near}.")
+            raise InputError(f"--freeze names {part!r}; the parts are {', '.join(known)}. The nearest is {near}.")
     if args.model.unfreeze_at is not None and not args.model.freeze:
-        raise InputError(
-            "--unfreeze-at says when --freeze ends, and nothing is frozen. Add --freeze, as in --freeze vision."
-        )
+        raise InputError("--unfreeze-at ends --freeze, but nothing is frozen. Add --freeze, as in --freeze vision.")
     if args.model.unfreeze_at is not None and not 1 < args.model.unfreeze_at <= epochs:
         raise InputError(f"--unfreeze-at is {args.model.unfreeze_at}; it must be 2 to --epochs, {epochs}.")
 
 
-def refuse_sampling(args: Arguments) -> None:
-    """Raises InputError for views, batches, rows or folds that cannot be had."""
+def check_sampling(args: Arguments) -> None:
+    """Raise InputError for views, batches, shares or folds that are out of range or conflict."""
     schedule = schedule_of(args)
     if not args.sampling.views and args.sampling.to_views() != Views():
-        raise InputError("--noise, --warp and --mask describe views, and there are none. Add --views, as in --views 3.")
+        raise InputError(
+            "--noise, --warp and --mask are settings of views, but there are no views. Add --views, as in --views 3."
+        )
     if schedule.accumulate > schedule.batch_size:
-        raise InputError(f"--accumulate {schedule.accumulate} cuts a batch of {schedule.batch_size} samples "
-                         "(--batch-size) into more parts than it has samples.")  # fmt: skip
+        raise InputError(f"--accumulate {schedule.accumulate} splits a batch of {schedule.batch_size} samples "
+                         "(--batch-size) into more micro-batches than it has samples.")  # fmt: skip
     if not 0 < args.input.share <= 1:
         raise InputError(f"--share is {args.input.share}; it is a share of the training rows, above 0 and at most 1.")
     if args.input.folds == "year" and args.input.split not in ("auto", "year", "leave-year-out"):
-        raise InputError(f"--folds year tests every year in turn and contradicts --split {args.input.split}.")
+        raise InputError(f"--folds year tests every year in turn and conflicts with --split {args.input.split}.")
 
 
 def value_differs(group: Any, name: str) -> bool:
-    """Whether a flag of a group has another value than its default."""
+    """Whether a flag of a group differs from its default."""
     (flag,) = (f for f in fields(group) if f.name == name.replace("-", "_"))
     return bool(getattr(group, flag.name) != flag.default)

@@ -1,4 +1,4 @@
-"""One fold, ready to train: standardised numbers and cached vectors of what each window shows, in memory."""
+"""One fold, ready for training: standardised numbers and cached embeddings of each window, in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cache.spec import embedding_spec
 from cache.storage import open_storage
 from cache.store import MissingRows, Store
 from model.encoders import EncoderSpec
-from model.season_tensors import SeasonTensors, seen_through
+from model.season_tensors import SeasonTensors, cut_window
 from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.scaling import Scaler
@@ -30,7 +30,7 @@ from pipeline.windows import Framing, Window, windows
 
 @dataclass(frozen=True, eq=False)
 class Scales:
-    """What a fold's training rows say of the size of numbers. `ranges` [V,2]: the y-range of the plots."""
+    """Scales fitted on a fold's training rows. `ranges` [V,2]: the y-range of the plots."""
 
     scaler: Scaler
     drivers: Scaler
@@ -39,12 +39,12 @@ class Scales:
 
     @staticmethod
     def fit(table: SeasonTable, fold: Fold) -> Scales:
-        """From the training rows of the fold."""
+        """Fit on the training rows of the fold."""
         return Scales(
-            Scaler.fit(table.values, table.observed, fold.train),
-            Scaler.fit(table.drivers, table.drivers_observed, fold.train),
-            Scaler.fit(table.static[:, :, None], ~np.isnan(table.static[:, :, None]), fold.train),
-            fold_ranges(table, fold),
+            scaler=Scaler.fit(table.values, table.observed, fold.train),
+            drivers=Scaler.fit(table.drivers, table.drivers_observed, fold.train),
+            static=Scaler.fit(table.static[:, :, None], ~np.isnan(table.static[:, :, None]), fold.train),
+            ranges=fold_ranges(table, fold),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -54,7 +54,7 @@ class Scales:
 
     @staticmethod
     def from_dict(record: Mapping[str, Any]) -> Scales:
-        """Inverse of `to_dict`; other keys are left alone."""
+        """Inverse of `to_dict`; other keys are ignored."""
         scaler, drivers, static = (Scaler.from_dict(record[name]) for name in ("scaler", "drivers", "static"))
         return Scales(scaler, drivers, static, np.array(record["ranges"]))
 
@@ -63,7 +63,7 @@ ControlName = Literal["none", "shuffled", "noise"]
 
 
 class Reading(NamedTuple):
-    """Seasons number `number` of those learnt from: known after `step` steps (None: all), then `completed` or open."""
+    """Season number `number` among those in use: known after `step` steps (None: all), then `completed` or open."""
 
     number: int
     step: int | None
@@ -74,8 +74,8 @@ class Reading(NamedTuple):
 class FoldData:
     """All N samples of a table, scaled by one fold's training rows.
 
-    seasons  as measured, then one entry a view
-    so_far   as they were known after `steps`, one entry a step
+    seasons  as measured, then one entry per view
+    so_far   as known after each of `steps`, one entry per step
     """
 
     table: SeasonTable
@@ -87,17 +87,17 @@ class FoldData:
     steps: tuple[int, ...] = ()
 
     def to_complete(self) -> list[SeasonTensors]:
-        """What stage 1 learns from: a season that is known so far is completed to what was measured later."""
+        """Training seasons of stage 1. A season known so far is completed to the values measured later."""
         return [*self.seasons, *(replace(one, second=self.seasons[0].second) for one in self.so_far)]
 
     def to_forecast(self) -> list[SeasonTensors]:
-        """What stages 2 and 3 learn from."""
+        """Training seasons of stages 2 and 3."""
         return [*self.seasons, *self.so_far]
 
     def readings(self, completed: bool = False) -> tuple[Reading, ...]:
-        """How held-out rows are read: as measured, as known after each step, and completed from each step on if so.
+        """Readings of held-out rows: as measured, as known after each step, and if `completed` also completed.
 
-        The completed seasons are taken to follow those of `to_forecast`.
+        The numbers assume that the completed seasons follow those of `to_forecast`.
         """
         numbers = itertools.count(len(self.seasons))
         so_far = [Reading(next(numbers), step, False) for step in self.steps]
@@ -108,27 +108,27 @@ class FoldData:
         )
 
     def position(self, reading: Reading) -> int:
-        """The place of a reading's season among the whole one and those so far, completed or not."""
+        """Index of a reading's season in (whole season, seasons so far), whether it is completed or not."""
         return 0 if reading.step is None else 1 + self.steps.index(reading.step)
 
     def as_read(self, reading: Reading) -> SeasonTensors:
-        """The season of a reading as it was measured: nothing is completed."""
+        """The season of a reading as measured, without completion."""
         return self.seasons[0] if reading.step is None else self.so_far[self.steps.index(reading.step)]
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Where the cached vectors are, and the command that makes the ones that are missing."""
+    """Location of the cached embeddings, and the command that computes missing ones."""
 
     root: str | Path
     style: Style
     store: Store
     command: str
     framing: Framing = "halves"
-    encoder: EncoderSpec | None = None  # where its weights were named
+    encoder: EncoderSpec | None = None  # if it was named by its weights
     control: ControlName = "none"
     seed: int = 0
-    read: dict[bytes, NDArray[np.float16]] = field(default_factory=dict)  # folds with equal y-ranges share one table
+    read: dict[bytes, NDArray[np.float16]] = field(default_factory=dict)  # folds with equal y-ranges share one array
 
     @staticmethod
     def find(
@@ -139,9 +139,11 @@ class Pictures:
         command: str,
         framing: Framing = "halves",
     ) -> Pictures:
-        """Raises InputError with the command when the cache has no embeddings of this style (and encoder).
+        """Find the embeddings in the cache.
 
-        encoder: the name that the cache knows it by, or what its weights on this machine say it is.
+        Raises InputError with the command if it has none of this style and encoder.
+
+        encoder: its name in the cache, or its spec from weights on this machine.
         """
         given = encoder if isinstance(encoder, EncoderSpec) else None
         name = encoder.name if isinstance(encoder, EncoderSpec) else encoder
@@ -154,10 +156,10 @@ class Pictures:
         if store is None:
             wanted = f"embeddings of {name}" if name else "embeddings"
             raise InputError(f"{root} holds no {wanted} for these plots. Run:\n    {command}")
-        return Pictures(root, style, store, command, framing, given)
+        return Pictures(root=root, style=style, store=store, command=command, framing=framing, encoder=given)
 
     def fingerprint(self) -> str:
-        """32 hex digits of xxh3-128 over the namespace and every vector that was read."""
+        """32 hex digits of xxh3-128 over the namespace and every embedding that was read."""
         digest = xxhash.xxh3_128(self.store.spec.id.encode())
         for ranges in sorted(self.read):
             digest.update(ranges)
@@ -165,13 +167,13 @@ class Pictures:
         return digest.hexdigest()
 
     def vectors(self, table: SeasonTable, ranges: NDArray[np.float64]) -> NDArray[np.float16]:
-        """[2,N,V,D] of a table or a view. Raises InputError with the command when a single vector is missing."""
-        known = table.fingerprint().encode() + ranges.tobytes()  # as of another step, its name is the same
-        if known in self.read:
-            return self.read[known]
+        """Embeddings [2,N,V,D] of a table or a view. Raises InputError with the command if any is missing."""
+        key = table.fingerprint().encode() + ranges.tobytes()  # tables as of different steps have equal names
+        if key in self.read:
+            return self.read[key]
         try:
             return self.read.setdefault(
-                known, embeddings(self.store.reader(), series_blocks(table, ranges, self.style, self.framing))
+                key, embeddings(self.store.reader(), series_blocks(table, ranges, self.style, self.framing))
             )
         except MissingRows as missing:
             raise InputError(
@@ -180,25 +182,25 @@ class Pictures:
 
 
 def controlled(vectors: NDArray[np.float16], fold: Fold, control: ControlName, seed: int = 0) -> NDArray[np.float16]:
-    """Vectors [2,N,V,D] that say nothing of their sample: what a model gains by them is not gained by seeing.
+    """Embeddings [2,N,V,D] without information on their sample, as a negative control.
 
-    shuffled  those of another sample, all variates and halves of it, from the same part of the fold
-    noise     normal, with mean and spread of the training rows in each variate, half and dimension
+    shuffled  those of another sample, for all variates and halves, from the same part of the fold
+    noise     normal, with mean and standard deviation of the training rows per variate, half and dimension
     """
     if control == "none":
         return vectors
     rng = np.random.default_rng([seed, *fold.name.encode()])
     if control == "noise":
-        learnt = vectors[:, fold.train].astype(np.float32)
+        train = vectors[:, fold.train].astype(np.float32)
         draws = rng.standard_normal(vectors.shape, np.float32)
-        noise: NDArray[np.float16] = (learnt.mean(1, keepdims=True) + learnt.std(1, keepdims=True) * draws).astype(
+        noise: NDArray[np.float16] = (train.mean(1, keepdims=True) + train.std(1, keepdims=True) * draws).astype(
             np.float16
         )
         return noise
     source = np.arange(vectors.shape[1])
     for part in (fold.train, fold.valid, fold.test):
         order = rng.permutation(part)
-        source[order] = np.roll(order, 1)  # one ring: nobody keeps its own
+        source[order] = np.roll(order, 1)  # one cycle, so no sample keeps its own
     return vectors[:, source]
 
 
@@ -210,7 +212,7 @@ def prepare(
     views: Sequence[SeasonTable] = (),
     steps: Sequence[int] = (),
 ) -> FoldData:
-    """Fit the scales on the fold's training rows and gather all that is read, views and seasons so far included."""
+    """Fit the scales on the fold's training rows and gather all inputs, including views and seasons so far."""
     return assemble(table, fold, Scales.fit(table, fold), framing, pictures, views, steps)
 
 
@@ -223,7 +225,7 @@ def assemble(
     views: Sequence[SeasonTable] = (),
     steps: Sequence[int] = (),
 ) -> FoldData:
-    """The same with scales that were fitted before (a run's own, for new data)."""
+    """The same with scales fitted before: a run's own scales, for new data."""
 
     def season(one: SeasonTable) -> SeasonTensors:
         vectors = None
@@ -233,16 +235,24 @@ def assemble(
 
     seasons = tuple(season(one) for one in (table, *views))
     so_far = tuple(season(table.as_of(step)) for step in steps)
-    return FoldData(table, fold, scales, framing, seasons, so_far, tuple(steps))
+    return FoldData(
+        table=table,
+        fold=fold,
+        scales=scales,
+        framing=framing,
+        seasons=seasons,
+        so_far=so_far,
+        steps=tuple(steps),
+    )
 
 
 def season_of(
     table: SeasonTable, scales: Scales, framing: Framing, vectors: NDArray[np.float16] | None
 ) -> SeasonTensors:
-    """Every sample of the table through both windows of the framing; vectors [2,N,V,D] of their pictures."""
+    """Both windows of every sample of the table. vectors [2,N,V,D]: embeddings of their pictures."""
     values = scales.scaler.apply(table.values)
     first, second = (
-        seen_through(
+        cut_window(
             values,
             table.observed,
             (window.start, window.stop, window.until),
@@ -255,17 +265,17 @@ def season_of(
 
 
 def drivers_until(table: SeasonTable, scales: Scales, window: Window) -> NDArray[np.float32] | None:
-    """[N,R,2T] standardised drivers beside their masks: known ones whole, others as far as the window is seen."""
+    """[N,R,2T] standardised drivers followed by their masks: known ones in full, others up to the end of the window."""
     if not len(table.driver_names):
         return None
-    seen = table.drivers_known[:, None] | (np.arange(table.steps) < window.until)
-    mask = table.drivers_observed & seen
+    visible = table.drivers_known[:, None] | (np.arange(table.steps) < window.until)
+    mask = table.drivers_observed & visible
     numbers = np.where(mask, scales.drivers.apply(table.drivers), 0)
     return np.concatenate([numbers, mask], -1).astype(np.float32)
 
 
 def static_of(table: SeasonTable, scales: Scales) -> torch.Tensor | None:
-    """[N,S] standardised static numbers; the training mean where one is unknown."""
+    """[N,S] standardised static numbers; unknown ones are the training mean."""
     if not len(table.static_names):
         return None
     standardised = scales.static.apply(table.static[:, :, None])[:, :, 0]

@@ -1,4 +1,4 @@
-"""What a fold may know of its places: yields, the rehearsals that choose an offset, and anomalies from it."""
+"""Yields that a fold may use of its places, the rehearsals that choose an offset, and anomalies from it."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ Rows = NDArray[np.int64]  # positions in a table
 
 
 def anomaly_of(table: SeasonTable, index: Rows, offset: Offset, known: KnownYields, own: bool) -> NDArray[np.float64]:
-    """Yield minus offset, t/ha [n], of the samples of `index`. own: do not use their own labels for them."""
+    """Yield minus offset, t/ha [n], of the samples of `index`. own: leave out the labels of the sample's own year."""
     base = offset.predict(known, table.place[index], table.year[index], leave_own_year_out=own)
     anomaly: NDArray[np.float64] = table.target[index] - base
     return anomaly
 
 
-def known_in(table: SeasonTable, fold: Fold, learnt: Rows) -> KnownYields:
-    """The yields that a model of this fold may know: labels of the rows it learns from, and the card's history.
+def known_in(table: SeasonTable, fold: Fold, fitted: Rows) -> KnownYields:
+    """The yields that a model of this fold may use: labels of the rows it is fitted on, and the card's history.
 
-    History is cut where it would name the label of any other row of the table; places held out as a whole lose theirs.
+    History entries that equal the label of any other row of the table are dropped. If whole places are held out, so is
+    their history.
     """
-    other = np.setdiff1d(np.arange(len(table)), learnt)
+    other = np.setdiff1d(np.arange(len(table)), fitted)
     return known_yields(
-        (table.place[learnt], table.year[learnt], table.target[learnt]),
+        (table.place[fitted], table.year[fitted], table.target[fitted]),
         (table.history.place, table.history.year, table.history.target),
         held_out=(table.place[other], table.year[other]),
         hide_places=fold.by_place,
@@ -43,11 +44,11 @@ def fold_offset(
 ) -> Offset:
     """The offset of a fold, chosen on its rehearsals. Raises InputError for `mixed` unless whole years are held out.
 
-    The mixed-effects model is a candidate where whole years are held out: without its place's yields it has nothing to
-    pool, and rows of a random split share the shock of their year with those that are tested.
+    The mixed-effects model is a candidate only if whole years are held out. With places held out it has no yields of
+    the place to pool. With a random split, training rows share the shock of their year with test rows.
     """
-    learnt = np.sort(np.concatenate([fold.train, fold.valid]))
-    mixed = known_in(table, fold, learnt) if holds_out_years(table, fold) else None
+    rows = np.sort(np.concatenate([fold.train, fold.valid]))
+    mixed = known_in(table, fold, rows) if holds_out_years(table, fold) else None
     if kind == "mixed" and mixed is None:
         raise InputError(
             f"--offset mixed pools the yields of a place over its other years, and fold {fold.name} holds out no whole "
@@ -57,15 +58,15 @@ def fold_offset(
 
 
 def holds_out_years(table: SeasonTable, fold: Fold) -> bool:
-    """Whether the test rows are of years of which no other row is."""
-    learnt = np.concatenate([fold.train, fold.valid])
-    return not fold.by_place and not set(table.year[learnt]) & set(table.year[fold.test])
+    """Whether no training or validation row is of a year of the test rows."""
+    rows = np.concatenate([fold.train, fold.valid])
+    return not fold.by_place and not set(table.year[rows]) & set(table.year[fold.test])
 
 
 def groups_of(table: SeasonTable, fold: Fold, index: Rows) -> NDArray[np.generic]:
-    """What is held out together in this fold, of the rows of `index` [n]: their places, their years, or themselves.
+    """Group of each row of `index` [n]: rows held out together in this fold. Its place, its year, or its yield.
 
-    Rows that share one yield (`table.group`) are held out together, and places that share one are one place.
+    Rows that share one yield (`table.group`) are held out together, and places that share a yield are one place.
     """
     if fold.by_place:
         return joined_places(table.place, table.group)[index]
@@ -75,39 +76,40 @@ def groups_of(table: SeasonTable, fold: Fold, index: Rows) -> NDArray[np.generic
 
 
 def rehearsals(table: SeasonTable, fold: Fold) -> list[Rehearsal]:
-    """Cases to choose the offset on, none with a test label: each forecasts rows that its known yields omit.
+    """Cases on which to choose the offset, without test labels: each predicts rows that its known yields leave out.
 
-    A fold that tests a later year: the latest known years in turn, history included, each from the years before it. One
-    that tests one year among others: every training year from the others. One that tests places or random rows: the
+    If the fold tests later years: the latest known years in turn, including history, each from the years before it. If
+    it tests one year among others: every training year from the others. If it tests places or random rows: the
     validation rows.
     """
     years = table.year
     if fold.by_place or set(years[fold.train]) & set(years[fold.valid]):
         return [_rehearsal(table, fold, fold.train, fold.valid)]
-    learnt = np.sort(np.concatenate([fold.train, fold.valid]))
-    if years[learnt].max() < years[fold.test].min():
-        return _rehearsals_forward(known_in(table, fold, learnt), int(years[fold.test].min()))
+    rows = np.sort(np.concatenate([fold.train, fold.valid]))
+    if years[rows].max() < years[fold.test].min():
+        return _rehearsals_forward(known_in(table, fold, rows), int(years[fold.test].min()))
     return [
-        _rehearsal(table, fold, learnt[years[learnt] != year], learnt[years[learnt] == year])
-        for year in np.unique(years[learnt])
+        _rehearsal(table, fold, rows[years[rows] != year], rows[years[rows] == year]) for year in np.unique(years[rows])
     ]
 
 
 def _rehearsals_forward(known: KnownYields, tested: int) -> list[Rehearsal]:
-    """The latest years before `tested` from the years before each, as many of them labels as there are labels now."""
+    """The latest years before `tested`, each from the years before it, with as many labelled years as there are now."""
     before = known.year < tested
     place, year, target = known.place[before], known.year[before], known.target[before]
     labelled = len(np.unique(known.year[known.label]))
-    found = []
-    for asked in np.unique(year)[1:][-REHEARSED_YEARS:]:
-        at = year < asked
+    cases = []
+    for latest in np.unique(year)[1:][-REHEARSED_YEARS:]:
+        at = year < latest
         years = np.unique(year[at])
         label = year[at] >= years[-labelled:][0]
         yields = KnownYields(place[at], year[at], target[at], label)
-        now = year == asked
-        found.append(Rehearsal(yields, place[now], year[now], target[now]))
-    return found
+        now = year == latest
+        cases.append(Rehearsal(yields, place[now], year[now], target[now]))
+    return cases
 
 
-def _rehearsal(table: SeasonTable, fold: Fold, learnt: Rows, asked: Rows) -> Rehearsal:
-    return Rehearsal(known_in(table, fold, learnt), table.place[asked], table.year[asked], table.target[asked])
+def _rehearsal(table: SeasonTable, fold: Fold, fitted: Rows, predicted: Rows) -> Rehearsal:
+    return Rehearsal(
+        known_in(table, fold, fitted), table.place[predicted], table.year[predicted], table.target[predicted]
+    )

@@ -1,6 +1,6 @@
-"""Encoder and yield heads trained together: stage 3, and stage 2 without a frozen encoder.
+"""Joint training of encoder and yield heads: stage 3, and stage 2 without a frozen encoder.
 
-The validation rows choose the epoch.
+The validation rows select the epoch.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ ALONE = {NEURAL: 1.0}  # weights: the heads are the only learner
 
 @dataclass(frozen=True, eq=False)
 class JointTraining:
-    """How encoder and heads learn together on one fold.
+    """Settings to train encoder and heads together on one fold.
 
-    start      returns what is trained, given the rows [n] that it learns from
-    seasons    what is learnt from; `readings` says in which of them validation rows are judged
+    start      returns the module to train, given its training rows [n]
+    seasons    training seasons; `readings` are the numbers of those on which validation rows are scored
     completion weight of the completion loss beside the yield loss; 0 for none
-    pretrained whether the encoder was trained before; then the unit of the anomaly stays what it was at first
-    completer  as in `Neural`
+    pretrained whether the encoder is pretrained; if so, the unit of the anomaly is that of the first fit
+    completer  see `Neural`
     """
 
     start: Callable[[Tensor], SeasonForecaster]
@@ -55,18 +55,18 @@ class JointTraining:
     completer: TimesCLIP | None = None
 
     def move_to_device(self) -> JointTraining:
-        """The same with its seasons on the trainer's device."""
+        """The same settings with the seasons on the trainer's device."""
         return replace(self, seasons=move_to_device(self.seasons, self.trainer.processes.device))
 
     def fit(self, rows: LabelledRows, valid: LabelledRows, phase: str) -> tuple[Neural, Fit]:
-        """Fit the rows; the validation rows choose the epoch."""
+        """Fit the rows; the validation rows select the epoch."""
         scale = AnomalyScale.fit(rows.anomaly)
         task = self._task(rows, valid, scale)
         fit = self.trainer.fit(task, phase)
         return Neural(task.module.encoder, task.module.yields, scale, self.completer), fit
 
     def refit(self, rows: LabelledRows, phase: str, epochs: int, scale: AnomalyScale) -> Neural:
-        """Fit again from the start for `epochs` epochs; scale: that of the first fit, for encoders that keep it."""
+        """Fit again from the start for `epochs` epochs. scale: of the first fit; pretrained encoders keep it."""
         scale = scale if self.pretrained else AnomalyScale.fit(rows.anomaly)
         task = self._task(rows, None, scale)
         self.trainer.refit(task, phase, epochs)
@@ -78,47 +78,49 @@ class JointTraining:
         torch.manual_seed(self.trainer.seed)
         module = self.start(at.cpu()).to(device)
         torch.manual_seed(self.trainer.seed)
-        judged = None
+        labelled = None
         if valid is not None:
-            asked = torch.from_numpy(valid.rows).to(device)
-            read = joined([self.seasons[number].rows(asked) for number in self.readings])
-            judged = LabelledSeason(read, scale.apply(valid.anomaly).repeat(len(self.readings)).to(device))
+            valid_rows = torch.from_numpy(valid.rows).to(device)
+            season = joined([self.seasons[number].rows(valid_rows) for number in self.readings])
+            labelled = LabelledSeason(season, scale.apply(valid.anomaly).repeat(len(self.readings)).to(device))
         weights = balancing_weights(self.table.target[rows.rows]) if self.balance else None
         return FinetuningTask(
-            module,
-            SeasonRows(self.seasons, at, weights),
-            scale.apply(rows.anomaly).to(device),
-            judged,
-            self.trainer.schedule.batch_size,
-            self.completion,
-            ("encoder.",) if self.pretrained else tuple(f"encoder.{name}" for name in module.encoder.pretrained),
+            module=module,
+            train=SeasonRows(self.seasons, at, weights),
+            anomaly=scale.apply(rows.anomaly).to(device),
+            valid=labelled,
+            batch_size=self.trainer.schedule.batch_size,
+            completion=self.completion,
+            pretrained=("encoder.",)
+            if self.pretrained
+            else tuple(f"encoder.{name}" for name in module.encoder.pretrained),
         )
 
 
 def new_forecaster(
     config: TimesCLIPConfig, season: SeasonTensors, rows: Tensor, members: int, shape: HeadShape
 ) -> SeasonForecaster:
-    """Encoder and heads with new weights, their norms fitted on the rows [n] that are learnt from."""
+    """Encoder and heads with new weights, their norms fitted on the training rows [n]."""
     encoder = TimesCLIP(config)
     fit_features(encoder, season, rows)
     model = SeasonForecaster(encoder, YieldEnsemble(members, shape)).eval()
-    read = season.rows(rows)
+    train = season.rows(rows)
     with torch.inference_mode():
-        seen = torch.cat([model.features(window) for window in read.windows], -1)
-    model.yields.fit_features(seen.clone(), read.present)
+        features = torch.cat([model.features(window) for window in train.windows], -1)
+    model.yields.fit_features(features.clone(), train.present)
     return model
 
 
 def forecast_jointly(
     prepared: FoldData, joint: JointTraining, offset: Offset, interval: IntervalName = "pooled"
 ) -> Forecast:
-    """Fit encoder and heads on the training rows, choose the epoch on validation rows, fit again on both.
+    """Fit encoder and heads on the training rows, select the epoch on validation rows, then fit again on both.
 
-    Margins come from the validation rows, each reading's own; with interval `year` from fits that leave single years
-    out. A run that is interrupted keeps the best weights so far.
+    Each reading gets its own margin from the validation rows; with interval `year`, from fits that leave out one year
+    at a time. An interrupted run keeps the best weights so far.
     """
     table, fold = prepared.table, prepared.fold
-    learnt = np.sort(np.concatenate([fold.train, fold.valid]))
+    fitted_rows = np.sort(np.concatenate([fold.train, fold.valid]))
     readings = prepared.readings()
 
     train = LabelledRows.of(table, fold, offset, fold.train)
@@ -133,30 +135,37 @@ def forecast_jointly(
         forecaster = Forecaster(offset, known_in(table, fold, fitted), model)
         return [forecaster.anomalies(table, prepared.as_read(one), rows) for one in readings]
 
-    def forecasts(found: Sequence[tuple[Tonnes, dict[str, Anomalies]]], margins: Sequence[float]) -> list[Yields]:
-        return [combined(base, each, ALONE, margin) for (base, each), margin in zip(found, margins, strict=True)]
+    def forecasts(
+        each_reading: Sequence[tuple[Tonnes, dict[str, Anomalies]]], margins: Sequence[float]
+    ) -> list[Yields]:
+        return [combined(base, each, ALONE, margin) for (base, each), margin in zip(each_reading, margins, strict=True)]
 
     none = [0.0] * len(readings)
     before = anomalies(neural, fold.valid, fold.train)
     if interval == "year" and not fit.interrupted:
 
         def without(year: int) -> list[Yields]:
-            """Forecasts of a year by a fit of the others."""
-            out = table.year[learnt] == year
-            fitted = learnt[~out]
-            return forecasts(anomalies(again(fitted, f" without {year}"), learnt[out], fitted), none)
+            """Forecasts of a year by a fit on the others."""
+            out = table.year[fitted_rows] == year
+            fitted = fitted_rows[~out]
+            return forecasts(anomalies(again(fitted, f" without {year}"), fitted_rows[out], fitted), none)
 
-        margins = margins_by_year(table, learnt, without, len(readings))
+        margins = margins_by_year(table, fitted_rows, without, len(readings))
     else:
         shortfalls = [one.shortfall(table.target[fold.valid]) for one in forecasts(before, none)]
         margins = [conformal_margin(one, table.group[fold.valid]) for one in shortfalls]
-    final = neural if fit.interrupted else again(learnt, "")
-    valid, test = forecasts(before, margins), forecasts(anomalies(final, fold.test, learnt), margins)
-    fits = tuple(ReadingFit(one.step, False, margin, ALONE) for one, margin in zip(readings, margins, strict=True))
+    final = neural if fit.interrupted else again(fitted_rows, "")
+    valid, test = forecasts(before, margins), forecasts(anomalies(final, fold.test, fitted_rows), margins)
+    fits = tuple(
+        ReadingFit(step=one.step, completed=False, margin=margin, weights=ALONE)
+        for one, margin in zip(readings, margins, strict=True)
+    )
     return Forecast(
         prepared=prepared,
-        forecaster=Forecaster(offset, known_in(table, fold, learnt), final, (), fits),
-        learnt=learnt,
+        forecaster=Forecaster(
+            offset=offset, known=known_in(table, fold, fitted_rows), neural=final, tabular=(), readings=fits
+        ),
+        fitted_rows=fitted_rows,
         epochs=fit.best_epoch,
         valid=valid[0],
         test=test[0],
@@ -167,12 +176,12 @@ def forecast_jointly(
 
 
 def margins_by_year(
-    table: SeasonTable, learnt: Rows, without: Callable[[int], Sequence[Yields]], readings: int
+    table: SeasonTable, rows: Rows, without: Callable[[int], Sequence[Yields]], readings: int
 ) -> list[float]:
-    """The margin of each reading in t/ha; without: a year -> forecasts of its training rows by a fit of the others."""
-    years, shortfalls = table.year[learnt], np.empty((readings, len(learnt)))
+    """Margin of each reading in t/ha. without: a year -> forecasts of its training rows by a fit on the other years."""
+    years, shortfalls = table.year[rows], np.empty((readings, len(rows)))
     for year in np.unique(years).tolist():
         out = years == year
         for number, one in enumerate(without(year)):
-            shortfalls[number, out] = one.shortfall(table.target[learnt[out]])
+            shortfalls[number, out] = one.shortfall(table.target[rows[out]])
     return [margin_over_years(shortfall, years) for shortfall in shortfalls]

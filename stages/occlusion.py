@@ -1,7 +1,7 @@
-"""Why a forecast is what it is: how far it moves when the model is not shown some steps, or a variate, or a driver.
+"""Explain a forecast by occlusion: its change when the model does not get some steps, a variate, or a driver.
 
-Occlusion by what a season may be: what is hidden is that of another sample, as in permutation importance (Breiman 2001;
-Fisher, Rudin & Dominici 2019), or unobserved, as under clouds.
+Hidden values are replaced by those of another sample, as in permutation importance (Breiman 2001; Fisher, Rudin &
+Dominici 2019), or made unobserved, as under clouds.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from stages.fold_data import Scales, season_of
 from stages.fold_offset import Rows
 from stages.yield_forecaster import FEATURE_BATCH, Forecaster
 
-Vectors = Callable[[SeasonTable, NDArray[np.float64]], NDArray[np.float16]]  # table, y-ranges [V,2] -> [N,V,2,D]
+Vectors = Callable[[SeasonTable, NDArray[np.float64]], NDArray[np.float16]]  # table, y-ranges [V,2] -> [2,N,V,D]
 HideName = Literal["exchanged", "unobserved"]
-DRAWS = 3  # of other samples that stand in
+DRAWS = 3  # other samples per occlusion
 
 
 @dataclass(frozen=True, eq=False)
 class Occlusion:
-    """What is hidden: masks [V,T] of the variates and [R,T] of the drivers. kind: steps, variate or driver.
+    """The values to hide: masks [V,T] of the variates and [R,T] of the drivers. kind: steps, variate or driver.
 
     first, last: the steps, from 0.
     """
@@ -42,7 +42,7 @@ class Occlusion:
     last: int
 
     def hide(self, table: SeasonTable, donor: SeasonTable | None) -> SeasonTable:
-        """The table with what is hidden unobserved, or else as it is in the same row of `donor`."""
+        """The table with the hidden values unobserved or, if `donor` is given, replaced by those of its rows."""
         values, drivers = (np.float32(np.nan),) * 2 if donor is None else (donor.values, donor.drivers)
         observed, known = (False, False) if donor is None else (donor.observed, donor.drivers_observed)
         return replace(
@@ -55,7 +55,7 @@ class Occlusion:
 
 
 def occlusions(table: SeasonTable, width: int) -> Iterator[Occlusion]:
-    """Every `width` steps in turn (variates and drivers alike), then each variate, then each driver as a whole."""
+    """Each block of `width` steps (variates and drivers alike), then each variate, then each driver as a whole."""
     shape = len(table.variates), len(table.driver_names), table.steps
     at, (v, r, t) = np.arange(table.steps), shape
     nothing = np.zeros((v, t), bool), np.zeros((r, t), bool)
@@ -63,24 +63,33 @@ def occlusions(table: SeasonTable, width: int) -> Iterator[Occlusion]:
         last = min(first + width, t) - 1
         steps = (at >= first) & (at <= last)
         name = f"steps {first} to {last}" if last > first else f"step {first}"
-        yield Occlusion("steps", name, nothing[0] | steps, nothing[1] | steps, first, last)
+        yield Occlusion(
+            kind="steps",
+            name=name,
+            variates=nothing[0] | steps,
+            drivers=nothing[1] | steps,
+            first=first,
+            last=last,
+        )
     for number, name in enumerate(table.variate_names):
-        yield Occlusion("variate", name, nothing[0] | (np.arange(v)[:, None] == number), nothing[1], 0, t - 1)
+        mask = nothing[0] | (np.arange(v)[:, None] == number)
+        yield Occlusion(kind="variate", name=name, variates=mask, drivers=nothing[1], first=0, last=t - 1)
     for number, name in enumerate(table.driver_names):
-        yield Occlusion("driver", name, nothing[0], nothing[1] | (np.arange(r)[:, None] == number), 0, t - 1)
+        mask = nothing[1] | (np.arange(r)[:, None] == number)
+        yield Occlusion(kind="driver", name=name, variates=nothing[0], drivers=mask, first=0, last=t - 1)
 
 
 def donors(table: SeasonTable, index: Rows, hide: HideName) -> list[SeasonTable | None]:
-    """What stands in for the samples of `index` [n], once a draw: other samples of the table, or nothing."""
+    """Replacements for the samples of `index` [n], one entry per draw: other samples of the table, or None."""
     if hide == "unobserved":
         return [None]
-    rng, told = np.random.default_rng(0), []
+    rng, draws = np.random.default_rng(0), []
     for _ in range(DRAWS):
         order = rng.permutation(len(table))
         donor = np.empty_like(order)
-        donor[order] = np.roll(order, 1)  # one cycle through all samples: never itself, never one twice
-        told.append(table.rows(donor[index]))
-    return [*told]
+        donor[order] = np.roll(order, 1)  # one cycle: no sample replaces itself, none is used twice
+        draws.append(table.rows(donor[index]))
+    return [*draws]
 
 
 def effects(
@@ -92,12 +101,12 @@ def effects(
     vectors: Vectors | None,
     pictures: bool,
 ) -> pd.DataFrame:
-    """For each fold, sample and occlusion: forecast as it is and without what is hidden, t/ha.
+    """For each fold, sample and occlusion: the forecast from everything and without the hidden values, t/ha.
 
-    rows      which samples each fold's model forecasts
-    hide      `unobserved`, or `exchanged` for that of DRAWS other samples in turn
-    vectors   of the pictures; None where the run uses none
-    pictures  what is hidden vanishes from the pictures, too; else only from the numbers
+    rows      per fold, the samples that its model forecasts
+    hide      `unobserved`, or `exchanged` with DRAWS other samples in turn
+    vectors   embeddings of the pictures; None if the run uses none
+    pictures  whether values are hidden in the pictures too, or in the numbers only
     """
     fitted = run.read_json("fitted.json")
     frames = []
@@ -105,12 +114,12 @@ def effects(
         forecaster, scales = Forecaster.load(run, fold), Scales.from_dict(fitted[fold])
         framing = fitted[fold]["framing"]
         whole = table.rows(index)
-        seen = None if vectors is None else vectors(whole, scales.ranges)
-        usual = _forecast(forecaster, whole, scales, framing, seen)
+        embedded = None if vectors is None else vectors(whole, scales.ranges)
+        usual = _forecast(forecaster, whole, scales, framing, embedded)
         for draw, donor in enumerate(donors(table, index, hide)):
             for one in hiding:
                 without = one.hide(whole, donor)
-                shown = vectors(without, scales.ranges) if pictures and vectors is not None else seen
+                embedded_without = vectors(without, scales.ranges) if pictures and vectors is not None else embedded
                 frames.append(
                     pd.DataFrame(
                         {
@@ -124,7 +133,7 @@ def effects(
                             "last_step": one.last,
                             "draw": draw,
                             "y_pred": usual,
-                            "y_without": _forecast(forecaster, without, scales, framing, shown),
+                            "y_without": _forecast(forecaster, without, scales, framing, embedded_without),
                         }
                     )
                 )
@@ -132,10 +141,10 @@ def effects(
 
 
 def summary(changes: pd.DataFrame) -> pd.DataFrame:
-    """A row an occlusion, in the order of `effects`: mean absolute and mean change of the forecasts, t/ha."""
-    told = changes.assign(change=changes["y_without"] - changes["y_pred"])
-    told["absolute"] = told["change"].abs()
-    groups = told.groupby(["kind", "hidden", "first_step", "last_step"], sort=False)
+    """One row per occlusion, in the order of `effects`: mean absolute and mean change of the forecasts, t/ha."""
+    rows = changes.assign(change=changes["y_without"] - changes["y_pred"])
+    rows["absolute"] = rows["change"].abs()
+    groups = rows.groupby(["kind", "hidden", "first_step", "last_step"], sort=False)
     return groups.agg(
         mean_abs_change=("absolute", "mean"), mean_change=("change", "mean"), n=("change", "size")
     ).reset_index()
@@ -144,9 +153,9 @@ def summary(changes: pd.DataFrame) -> pd.DataFrame:
 def selection(
     run: RunFolder, table: SeasonTable, rows: Mapping[str, Rows], vectors: Vectors | None
 ) -> pd.DataFrame | None:
-    """Variate-selection weights [V,V], rows sum to 1: how much each variate drew on each other in what is seen first.
+    """Variate-selection weights [V,V]: the attention of each variate to each other in the first window; rows sum to 1.
 
-    Averaged over samples and folds. None where the model selects nothing, or reads its completion's errors as variates.
+    Averaged over samples and folds. None if the model has no selection, or reads its completion's errors as variates.
     """
     fitted, count = run.read_json("fitted.json"), 0
     total = np.zeros((len(table.variates), len(table.variates)))
@@ -156,8 +165,8 @@ def selection(
         if neural is None or neural.completer is not None or neural.encoder.select is None:
             return None
         some = table.rows(index)
-        seen = None if vectors is None else vectors(some, scales.ranges)
-        season = season_of(some, scales, fitted[fold]["framing"], seen)
+        embedded = None if vectors is None else vectors(some, scales.ranges)
+        season = season_of(some, scales, fitted[fold]["framing"], embedded)
         _, weights = complete(neural.encoder, season.first, FEATURE_BATCH)
         assert weights is not None  # the encoder selects
         total, count = total + weights.numpy().astype(np.float64) * len(index), count + len(index)

@@ -1,4 +1,4 @@
-"""What result.json says of a run beside its scores."""
+"""The fields of result.json in addition to the scores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stages.run_inputs import RunInputs
 
 
 def identity(args: Arguments, inputs: RunInputs, outcomes: Sequence[Any], command: str) -> dict[str, Any]:
-    """What tells one result row from another."""
+    """The fields that identify a result: data, flags, model, cache, commit and hardware."""
     table, pictures = inputs.table, inputs.pictures
     folds = [outcome.prepared.fold for outcome in outcomes]
     return {
@@ -46,7 +46,7 @@ def identity(args: Arguments, inputs: RunInputs, outcomes: Sequence[Any], comman
 
 
 def rendering_seconds(args: Arguments, inputs: RunInputs) -> dict[str, float]:
-    """What render_cache.py spent on this table when it filled the cache: read, key, draw, embed."""
+    """Seconds that render_cache.py spent on this table when it filled the cache: key, draw, embed."""
     spent = {"key": 0.0, "draw": 0.0, "embed": 0.0}
     if inputs.pictures:
         for entry in entries(args.input.cache):

@@ -1,4 +1,4 @@
-"""What a tower that learns looks at, and where the tuned one is kept."""
+"""The pictures of a trainable image tower, and the folder of the fine-tuned one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from stages.fold_data import Pictures
 
 @dataclass(frozen=True, eq=False)
 class CachedPictures:
-    """The pictures of the first window of every season, read by key as a batch asks for them. keys [views,N,V]."""
+    """The pictures of the first window of every season, read by key for each batch. keys [views,N,V]."""
 
     reader: Reader
     keys: NDArray[np.void]
@@ -47,17 +47,17 @@ def find_tower(
     drawn: Sequence[SeasonTable],
     ranges: NDArray[np.float64],
 ) -> VisionFinetuning:
-    """The tower whose embeddings `pictures` holds, its last `blocks` (None: all) ready to learn, and its pictures.
+    """The tower whose embeddings `pictures` holds, with its last `blocks` (None: all) trainable, and its pictures.
 
-    encoder: how --encoder names it, if it does. drawn: the table, its views, and the table as of some steps.
-    Raises EncoderError or InputError where tower or pictures are not there.
+    encoder: its name by --encoder, if given. drawn: the table, its views, and the table as of each step. Raises
+    EncoderError or InputError if tower or pictures are missing.
     """
     spec = resolve(encoder or encoder_of(pictures.store)["name"])
-    found = embedding_spec(pictures.style, spec.to_dict()).id
-    if found != pictures.store.spec.id:
+    namespace = embedding_spec(pictures.style, spec.to_dict()).id
+    if namespace != pictures.store.spec.id:
         raise InputError(
-            f"--finetune-vision starts from the tower of {spec.name}, and the embeddings in {pictures.root} are of "
-            f"another one (namespace {pictures.store.spec.id}, not {found}). Run:\n    {pictures.command}"
+            f"--finetune-vision starts from the tower of {spec.name}, but the embeddings in {pictures.root} are of "
+            f"another one (namespace {pictures.store.spec.id}, not {namespace}). Run:\n    {pictures.command}"
         )
     keys = np.stack([series_blocks(one, ranges, pictures.style, pictures.framing)[0].keys for one in drawn])
     reader = Store(pictures.root, image_spec(pictures.style)).reader()
@@ -71,41 +71,41 @@ def find_tower(
     return VisionFinetuning(Tower(spec, rgb, blocks), CachedPictures(reader, keys))
 
 
-def refuse_learnt_rows(pictures: Pictures, table: SeasonTable, folds: Sequence[Fold], split: str, seed: int) -> None:
-    """Raises InputError where the tower that made the embeddings has learnt from rows that a fold holds out."""
+def check_tuned_rows(pictures: Pictures, table: SeasonTable, folds: Sequence[Fold], split: str, seed: int) -> None:
+    """Raise InputError if the tower of the embeddings was trained on rows that a fold holds out."""
     for record in encoder_of(pictures.store).get("tuned_on", []):
-        learnt = TunedOn(**record)
-        alike = learnt.split == split and (learnt.seed == seed or split not in ("place", "random"))
-        other = [fold.name for fold in folds if fold.name != learnt.fold or not alike]
-        if learnt.data == table.fingerprint() and other:
+        tuned = TunedOn(**record)
+        alike = tuned.split == split and (tuned.seed == seed or split not in ("place", "random"))
+        other = [fold.name for fold in folds if fold.name != tuned.fold or not alike]
+        if tuned.data == table.fingerprint() and other:
             name = encoder_of(pictures.store)["name"]
             raise InputError(
-                f"the encoder {name} was tuned on the training rows of fold {learnt.fold} "
-                f"of split {learnt.split} (seed {learnt.seed}) of this very table, so fold {other[0]} of split {split} "
-                f"(seed {seed}) would test on rows that it knows. Use --split {learnt.split} --folds {learnt.fold} "
-                f"--seed {learnt.seed}, or name an --encoder that is not tuned."
+                f"the encoder {name} was fine-tuned on the training rows of fold {tuned.fold} of split {tuned.split} "
+                f"(seed {tuned.seed}) of this table, so fold {other[0]} of split {split} (seed {seed}) would test on "
+                f"rows that it was trained on. Use --split {tuned.split} --folds {tuned.fold} --seed {tuned.seed}, or "
+                "name an --encoder that is not fine-tuned."
             )
 
 
-def keep_tuned(run: RunFolder, tower: Tower, learnt: TunedOn) -> EncoderSpec:
-    """Write the tower of a stage-1 run into its folder; returns the encoder that it is from now on."""
+def save_tower(run: RunFolder, tower: Tower, tuned_on: TunedOn) -> EncoderSpec:
+    """Write the tower of a stage-1 run into its folder. Returns the spec of the fine-tuned encoder."""
     base = tower.spec.base or tower.spec
-    finetuned.save(run.path, base, tower.moved(base), (*tower.spec.tuned_on, learnt))
+    finetuned.save(run.path, base, tower.moved(base), (*tower.spec.tuned_on, tuned_on))
     return resolve(f"{finetuned.PREFIX}{run.path}")
 
 
-def keep_copy(run: RunFolder, pictures: Pictures | None, source: RunFolder | None) -> None:
-    """Where a run reads embeddings of a tuned tower, its folder gets that tower, for those who forecast with it."""
+def copy_tower(run: RunFolder, pictures: Pictures | None, source: RunFolder | None) -> None:
+    """Copy the tuned tower whose embeddings a run uses into its folder, for later forecasts with the run."""
     if pictures is None or "tuned_on" not in encoder_of(pictures.store):
         return
     of_source = None if source is None else source.path / finetuned.FOLDER
-    found = of_source if pictures.encoder is None else Path(pictures.encoder.location)
-    if found is not None and found.is_dir():
-        shutil.copytree(found, run.path / finetuned.FOLDER, dirs_exist_ok=True)
+    folder = of_source if pictures.encoder is None else Path(pictures.encoder.location)
+    if folder is not None and folder.is_dir():
+        shutil.copytree(folder, run.path / finetuned.FOLDER, dirs_exist_ok=True)
 
 
 def encoder_for(run: Path, given: str | None) -> str | None:
-    """How the encoder of a run is named: as given, or as the run's own tuned tower; None: by the run's result."""
+    """Name of a run's encoder: as given, or the run's own tuned tower; None: the one named in the run's result."""
     return given or (f"tuned:{run}" if has_tower(run) else None)
 
 

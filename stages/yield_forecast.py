@@ -1,4 +1,4 @@
-"""What stages 2 and 3 come to on one fold, whichever way the yield was forecast."""
+"""Result of stages 2 and 3 on one fold, for every way to forecast the yield."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ class AsOf(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Forecast:
-    """What one fold came to; forecasts in t/ha of its validation and test rows.
+    """Result of one fold, with forecasts in t/ha of its validation and test rows.
 
-    learnt      rows that the forecaster was fitted on
-    epochs      of the neural heads; 0 without
-    first       the heads as they were before they were fitted on validation rows too: stage 3 starts from them
-    early       one entry per step of `prepared.steps`, and one more where it is completed
-    judges      which rows chose epochs, weights and margins, in words
-    left_out    forecasts of every learner for rows that it did not fit, where there are any
-    members     forecasts of the test rows by each learner alone, t/ha, where there are several
+    fitted_rows rows that the forecaster was fitted on
+    epochs      of the neural heads; 0 without heads
+    first       the heads before they were fitted on validation rows too; stage 3 starts from them
+    early       one entry per step of `prepared.steps`, and one more if it is completed
+    chosen_on   description of the rows on which epochs, weights and margins were chosen
+    left_out    forecasts of every learner for rows that it was not fitted on, if any
+    members     forecasts of the test rows by each learner alone, t/ha, if there are several
     """
 
     prepared: FoldData
     forecaster: Forecaster
-    learnt: Rows
+    fitted_rows: Rows
     epochs: int
     valid: Yields
     test: Yields
     first: YieldEnsemble | None
     early: tuple[AsOf, ...] = ()
-    judges: str = "validation rows"
+    chosen_on: str = "validation rows"
     left_out: pd.DataFrame | None = None
     members: Mapping[str, Tonnes] = field(default_factory=dict)
     interrupted: bool = False
 
 
 def as_of_steps(readings: Sequence[Reading], valid: Sequence[Yields], test: Sequence[Yields]) -> tuple[AsOf, ...]:
-    """The forecasts of the readings in mid-season."""
+    """The forecasts of the mid-season readings."""
     return tuple(
-        AsOf(one.step, one.completed, before, after)
+        AsOf(step=one.step, completed=one.completed, valid=before, test=after)
         for one, before, after in zip(readings, valid, test, strict=True)
         if one.step is not None
     )

@@ -1,4 +1,4 @@
-"""What turns a season into t/ha: a run of stage 2 or 3 keeps one per fold, and predict.py loads it."""
+"""The forecaster of a fold, from a season to t/ha; a run of stage 2 or 3 saves it and predict.py loads it."""
 
 from __future__ import annotations
 
@@ -28,21 +28,23 @@ Tonnes = NDArray[np.float64]  # t/ha
 
 
 class Yields(NamedTuple):
-    """Forecasts [n] in t/ha with their 90 % interval. Never negative: a yield is not."""
+    """Forecasts [n] in t/ha with their 90 % interval, never negative."""
 
     pred: Tonnes
     lo: Tonnes
     hi: Tonnes
 
     def shortfall(self, target: Tonnes) -> Tonnes:
-        """How far each yield [n] lies outside of its interval, t/ha; negative inside."""
+        """Distance of each yield [n] from its interval, t/ha; negative inside."""
         return np.maximum(self.lo - target, target - self.hi)
 
 
 @dataclass(frozen=True, eq=False)
 class Anomalies:
-    """Forecast deviations from the offset, t/ha [n]: the point, and a low and a high quantile (the point itself
-    where a learner has no spread)."""
+    """Forecast deviations from the offset, t/ha [n]: the point, and a low and a high quantile.
+
+    Both quantiles equal the point if a learner has no spread.
+    """
 
     point: Tonnes
     low: Tonnes
@@ -58,7 +60,7 @@ class Anomalies:
 
 
 def combined(offset: Tonnes, members: Mapping[str, Anomalies], weights: Mapping[str, float], margin: float) -> Yields:
-    """The weighted mean of the members above the offset [n], t/ha; what the weights leave to 1 is the offset's.
+    """The weighted mean of the members added to the offset [n], t/ha; the offset gets the rest of the weight.
 
     Quantiles keep their mean distance from the point; `margin` is added on both sides.
     """
@@ -73,10 +75,10 @@ def combined(offset: Tonnes, members: Mapping[str, Anomalies], weights: Mapping[
 
 @dataclass(frozen=True)
 class ReadingFit:
-    """How one reading of the season becomes a forecast: after `step` steps (None: all), completed or left open.
+    """Fitted combination for one reading of the season: after `step` steps (None: all), completed or left open.
 
-    margin   t/ha that the interval grows by on both sides
-    weights  of the members by name; what they leave to 1 is the offset's
+    margin   t/ha added on both sides of the interval
+    weights  of the members by name; the offset gets the rest
     """
 
     step: int | None
@@ -93,8 +95,8 @@ class ReadingFit:
 class Neural:
     """Yield heads on an encoder.
 
-    scale      mean and spread of the training anomalies
-    completer  where the encoder reads the completion's errors beside the season: the stage-1 model that makes them
+    scale      mean and standard deviation of the training anomalies
+    completer  the stage-1 model that computes the completion's errors, if the encoder reads them beside the season
     """
 
     encoder: TimesCLIP
@@ -103,20 +105,20 @@ class Neural:
     completer: TimesCLIP | None = None
 
     def forecast(self, season: SeasonTensors) -> Anomalies:
-        """Of every sample; season: as the completer or the encoder is trained to see it."""
+        """Anomalies of every sample. season: as in the training of the completer or the encoder."""
         if self.completer is not None:
             season = with_errors(self.completer, season, FEATURE_BATCH)
-        seen = encoded(self.encoder, season)
-        rows = YieldRows(seen, season.present.cpu(), torch.zeros(len(seen)), static_of(season))
+        tokens = encoded(self.encoder, season)
+        rows = YieldRows(tokens, season.present.cpu(), torch.zeros(len(tokens)), static_of(season))
         return Anomalies.of(self.scale.inverse(predict(self.heads, rows)))
 
     def modules(self) -> dict[str, TimesCLIP | YieldEnsemble]:
-        """By the names that their weights are kept under."""
+        """The modules by the names under which their weights are saved."""
         modules: dict[str, TimesCLIP | YieldEnsemble] = {"encoder": self.encoder, "head": self.heads}
         return modules if self.completer is None else modules | {"completer": self.completer}
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the weights, for fitted.json."""
+        """Everything except the weights, for fitted.json."""
         return {
             "scale": asdict(self.scale),
             "members": self.heads.members,
@@ -126,37 +128,37 @@ class Neural:
         }
 
     @staticmethod
-    def load(run: RunFolder, fold: str, record: Mapping[str, Any], heads: str) -> Neural:
-        """Of one fold of a run; `heads` names which of the kept ones."""
+    def load(run: RunFolder, fold: str, record: Mapping[str, Any], heads_name: str) -> Neural:
+        """Load the model of one fold of a run. heads_name: which of the saved heads (`head` or `first`)."""
         ensemble = YieldEnsemble(record["members"], HeadShape.from_dict(record["shape"]))
-        ensemble.load_state_dict(run.read_weights(f"{fold}/{heads}."))
+        ensemble.load_state_dict(run.read_weights(f"{fold}/{heads_name}."))
         completer = record["completer"]
         return Neural(
-            load_encoder(run, fold, record["encoder"], "encoder"),
-            ensemble,
-            AnomalyScale(**record["scale"]),
-            None if completer is None else load_encoder(run, fold, completer, "completer"),
+            encoder=load_encoder(run, fold, record["encoder"], "encoder"),
+            heads=ensemble,
+            scale=AnomalyScale(**record["scale"]),
+            completer=None if completer is None else load_encoder(run, fold, completer, "completer"),
         )
 
 
 def encoded(encoder: TimesCLIP, season: SeasonTensors) -> Tensor:
-    """Stage-1 features of every window that a yield is read from, side by side: [n,V,windows * F]."""
+    """Stage-1 features of every window for the yield heads, side by side: [n,V,windows * F]."""
     return torch.cat([features(encoder, window, FEATURE_BATCH) for window in season.windows], dim=-1)
 
 
 def static_of(season: SeasonTensors) -> Tensor | None:
-    """[n,S] on the CPU, or None."""
+    """Static numbers [n,S] on the CPU, or None."""
     return None if season.static is None else season.static.cpu()
 
 
 @dataclass(frozen=True, eq=False)
 class Forecaster:
-    """Offset, fitted learners and how they are weighed; of one fold.
+    """Offset, fitted learners and their weights, of one fold.
 
     neural    encoder and yield heads, if they are a member
-    tabular   learners on features of the season, one per step of `readings` in their order; empty if none is a member
+    tabular   learners on features of the season, one per entry of `readings`; empty if none is a member
     readings  the whole season first, then as known after each step
-    at        which of the readings forecasts now
+    at        index of the reading in use
     """
 
     offset: Offset
@@ -168,18 +170,18 @@ class Forecaster:
 
     @property
     def reading(self) -> ReadingFit:
-        """The one that forecasts now."""
+        """The reading in use."""
         return self.readings[self.at]
 
     def as_of(self, step: int) -> Forecaster:
-        """The same as of the last step, of those it learnt to forecast from, that is not after `step`."""
+        """The same forecaster for the latest step of its readings that is not after `step`."""
         at = max(
             (one.step, number) for number, one in enumerate(self.readings) if one.step is not None and one.step <= step
         )
         return replace(self, at=at[1])
 
     def forecast(self, table: SeasonTable, season: SeasonTensors, index: Rows | None = None) -> Yields:
-        """Of the samples of `index` [n] (all by default); their labels are not read, other samples not encoded.
+        """Forecasts of the samples of `index` [n] (default: all). Their labels are not read, other samples not encoded.
 
         season: of the whole table, as known now.
         """
@@ -188,31 +190,31 @@ class Forecaster:
     def anomalies(
         self, table: SeasonTable, season: SeasonTensors, index: Rows | None = None
     ) -> tuple[Tonnes, dict[str, Anomalies]]:
-        """The offset [n] and what each member forecasts above it, t/ha; arguments as in `forecast`."""
+        """The offset [n] and each member's forecast relative to it, t/ha; arguments as in `forecast`."""
         if index is not None:
             table, season = table.rows(index), season.rows(torch.from_numpy(index))
         base = self.offset.predict(self.known, table.place, table.year, leave_own_year_out=False)
         return base, self._members(table, season, base)
 
     def _members(self, table: SeasonTable, season: SeasonTensors, base: Tonnes) -> dict[str, Anomalies]:
-        """What each member forecasts of every sample above the offset `base` [n], t/ha."""
-        found: dict[str, Anomalies] = {}
+        """Each member's forecast of every sample relative to the offset `base` [n], t/ha."""
+        members: dict[str, Anomalies] = {}
         if self.neural is not None:
-            reading, seen = self.readings[self.at] if self.readings else None, season
+            reading, read_season = self.readings[self.at] if self.readings else None, season
             if reading is not None and reading.completed and reading.step is not None:
-                seen = continued(self.neural.encoder, season, reading.step, FEATURE_BATCH)
-            found[NEURAL] = self.neural.forecast(seen)
+                read_season = continued(self.neural.encoder, season, reading.step, FEATURE_BATCH)
+            members[NEURAL] = self.neural.forecast(read_season)
         if self.tabular:
             tabular = self.tabular[self.at]
             tokens = None
             if tabular.reads_tokens and self.neural is not None:
                 tokens = encoded(self.neural.encoder, season)
             rows = TabularRows(tabular.map.apply(season, tokens), table.place, table.year, base)
-            found |= {name: Anomalies.of(columns) for name, columns in tabular.forecast(rows).items()}
-        return found
+            members |= {name: Anomalies.of(columns) for name, columns in tabular.forecast(rows).items()}
+        return members
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the weights, for fitted.json."""
+        """Everything except the weights, for fitted.json."""
         return {
             "offset": self.offset.to_dict(),
             "known": self.known.to_dict(),
@@ -222,35 +224,35 @@ class Forecaster:
         }
 
     def weights(self) -> dict[str, Tensor]:
-        """By the names that `load` asks for."""
+        """Weights by the names that `load` reads."""
         modules = {} if self.neural is None else self.neural.modules()
-        kept = {
+        neural_weights = {
             f"{name}.{key}": tensor for name, module in modules.items() for key, tensor in module.state_dict().items()
         }
-        return kept | {
+        return neural_weights | {
             f"tabular.{number}.{key}": tensor
             for number, one in enumerate(self.tabular)
             for key, tensor in one.state().items()
         }
 
     @staticmethod
-    def load(run: RunFolder, fold: str, heads: str = "head") -> Forecaster:
-        """The forecaster of one fold of a run; `heads` names which of the kept ones."""
+    def load(run: RunFolder, fold: str, heads_name: str = "head") -> Forecaster:
+        """Load the forecaster of one fold of a run. heads_name: which of the saved heads (`head` or `first`)."""
         record = run.read_json("fitted.json")[fold]["forecaster"]
         return Forecaster(
-            Offset.from_dict(record["offset"]),
-            KnownYields.from_dict(record["known"]),
-            Neural.load(run, fold, record, heads) if "encoder" in record else None,
-            tuple(
+            offset=Offset.from_dict(record["offset"]),
+            known=KnownYields.from_dict(record["known"]),
+            neural=Neural.load(run, fold, record, heads_name) if "encoder" in record else None,
+            tabular=tuple(
                 Tabular.from_state(one, run.read_weights(f"{fold}/tabular.{number}."))
                 for number, one in enumerate(record.get("tabular", ()))
             ),
-            tuple(ReadingFit(**one) for one in record.get("readings") or readings_before(record)),
+            readings=tuple(ReadingFit(**one) for one in record.get("readings") or readings_before(record)),
         )
 
 
 def readings_before(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """`readings` of a run that was made when the heads were the only learner."""
+    """`readings` of a run made by an earlier version, in which the heads were the only learner."""
     every = [(None, record["margin"], record["kept"]), *record["early"]]
     return [
         {
@@ -264,7 +266,7 @@ def readings_before(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def load_encoder(run: RunFolder, fold: str, record: Mapping[str, Any], name: str) -> TimesCLIP:
-    """A model of one fold of a run, frozen."""
+    """A frozen model of one fold of a run."""
     model = TimesCLIP.described(record)
     model.load_state_dict(run.read_weights(f"{fold}/{name}."))
     return model.eval().requires_grad_(False)

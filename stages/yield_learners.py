@@ -1,7 +1,7 @@
-"""Learners of a yield anomaly on one fold: each fits rows, and forecasts rows that it did not fit.
+"""Learners of a yield anomaly on one fold. Each is fitted on some rows and forecasts others.
 
-Neural heads on frozen stage-1 features, and the learners of `model/learners`. Heads and encoder that learn together
-(stage 3, and stage 2 without a frozen encoder) are in `stages/joint_training.py`.
+They are neural heads on frozen stage-1 features, and the learners of `model/learners`. `stages/joint_training.py` has
+heads and encoder that are trained together (stage 3, and stage 2 without a frozen encoder).
 """
 
 from __future__ import annotations
@@ -48,11 +48,18 @@ def head_shape(config: TimesCLIPConfig, season: SeasonTensors, table: SeasonTabl
     """The sizes of yield heads on an encoder's features of a season."""
     levels = QUANTILES if quantiles else ()
     windows, static = len(season.windows), len(table.static_names)
-    return HeadShape(config.feature_dim, config.variates, windows, config.plain_dim, static, levels)
+    return HeadShape(
+        features=config.feature_dim,
+        variates=config.variates,
+        windows=windows,
+        plain=config.plain_dim,
+        static=static,
+        quantiles=levels,
+    )
 
 
 def prior_weights(names: Sequence[str]) -> NDArray[np.float64]:
-    """Equal weights for every kind of learner, shared equally by the learners of a kind: [L], summing to 1."""
+    """Equal weights for every kind of learner, shared equally by the learners of a kind: [L], sum 1."""
     kinds = [KINDS[name] for name in names]
     return np.array([1 / len(set(kinds)) / kinds.count(kind) for kind in kinds])
 
@@ -67,9 +74,9 @@ class LabelledRows:
 
     @staticmethod
     def of(table: SeasonTable, fold: Fold, offset: Offset, rows: Rows, fitted: Rows | None = None) -> LabelledRows:
-        """Training rows, each measured from an offset that does not know its own year.
+        """Training rows, each with an offset that does not use its own year.
 
-        fitted: rows [m] whose yields the offset knows instead, for rows that are left out of a fit.
+        fitted: for rows that are left out of a fit, the rows [m] whose yields the offset uses instead.
         """
         known = known_in(table, fold, rows if fitted is None else fitted)
         base = offset.predict(known, table.place[rows], table.year[rows], leave_own_year_out=fitted is None)
@@ -78,9 +85,9 @@ class LabelledRows:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Rows to fit, and whole groups of rows that are left out; `part` is its number.
+    """Rows to fit, and whole groups of rows that are left out. `part` is its number.
 
-    The offset of the left-out rows knows the yields of the fitted rows alone.
+    The offset of the left-out rows uses the yields of the fitted rows alone.
     """
 
     part: int
@@ -93,18 +100,18 @@ class YieldLearner(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the forecasts that it makes."""
+        """Names of its forecasts."""
         ...
 
     def cross_fit(self, splits: Sequence[Split]) -> list[list[dict[str, Anomalies]]]:
-        """For each split and each reading, by learner: forecasts of the left-out rows, t/ha."""
+        """Forecasts of the left-out rows, t/ha, per split and reading, by learner."""
         ...
 
 
 class NeuralHeads:
-    """Heads on the features of both windows by a stage-1 model that stays as it is.
+    """Yield heads on the features of both windows by a frozen stage-1 model.
 
-    seasons  what is learnt from: as measured, views, then so far; `readings` says which of them are forecast from
+    seasons  training seasons: as measured, views, then so far. `readings` are the numbers of those to forecast from.
     """
 
     names = (NEURAL,)
@@ -129,14 +136,14 @@ class NeuralHeads:
         self.epochs = 0
 
     def cross_fit(self, splits: Sequence[Split]) -> list[list[dict[str, Anomalies]]]:
-        """As `YieldLearner` says; the number of epochs is the one with the least error over all splits."""
+        """See `YieldLearner`. The number of epochs is the one with the least error over all splits."""
         curves, forecasts, scales = [], [], []
         for split in splits:
             scale = AnomalyScale.fit(split.fit.anomaly)
             train = [self.rows_of(number, split.fit, scale) for number in range(len(self.tokens))]
-            judged = YieldRows.joined([self.rows_of(number, split.left_out, scale) for number in self.readings])
+            left_out = YieldRows.joined([self.rows_of(number, split.left_out, scale) for number in self.readings])
             phase = f"{self.fold} without part {split.part}/parts"
-            _, fit = train_head(self.members, self.shape, train, judged, self.trainer, phase, self.weights(split.fit))
+            _, fit = train_head(self.members, self.shape, train, left_out, self.trainer, phase, self.weights(split.fit))
             if fit.interrupted:
                 raise KeyboardInterrupt
             assert fit.forecasts is not None
@@ -144,11 +151,11 @@ class NeuralHeads:
             forecasts.append(fit.forecasts)
             scales.append(scale)
         self.epochs = best_epoch_of_all(curves, np.array([len(split.left_out.rows) for split in splits]))
-        found = []
+        anomalies = []
         for split, forecast, scale in zip(splits, forecasts, scales, strict=True):
             parts = torch.split(forecast[self.epochs], len(split.left_out.rows))
-            found.append([{NEURAL: Anomalies.of(scale.inverse(part))} for part in parts])
-        return found
+            anomalies.append([{NEURAL: Anomalies.of(scale.inverse(part))} for part in parts])
+        return anomalies
 
     def fit(self, rows: LabelledRows, phase: str) -> Neural:
         """Fit the rows for the chosen number of epochs."""
@@ -159,23 +166,23 @@ class NeuralHeads:
         return Neural(self.encoder, heads, scale)
 
     def rows_of(self, number: int, rows: LabelledRows, scale: AnomalyScale) -> YieldRows:
-        """Some rows in one of the seasons, as the heads read them."""
+        """The features of some rows in one of the seasons, the input of the heads."""
         at = torch.from_numpy(rows.rows)
         static = None if self.static is None else self.static[at]
         return YieldRows(self.tokens[number][at], self.present[number][at], scale.apply(rows.anomaly), static)
 
     def weights(self, rows: LabelledRows) -> Tensor | None:
-        """How often each row is drawn, in proportion."""
+        """Sampling weights of the rows, in proportion."""
         return balancing_weights(self.table.target[rows.rows]) if self.balance else None
 
 
 class TabularLearners:
-    """Gaussian processes, trees and ridge on features of the season, fitted for each reading apart.
+    """Gaussian processes, trees and ridge on features of the season, fitted separately for each reading.
 
-    seasons   as measured, then so far; `readings` says for each reading of the season which of them it is
+    seasons   as measured, then so far. `readings` are the indices of the season of each reading.
 
-    Means, spreads and components of the features come from all training rows of the fold, whose labels they do not
-    read. What is learnt from labels is learnt anew in every split.
+    Means, standard deviations and components of the features come from all training rows of the fold, but not from
+    their labels. Everything that depends on labels is fitted anew in every split.
     """
 
     def __init__(
@@ -202,19 +209,19 @@ class TabularLearners:
             self.features.append(self.maps[-1].apply(season, tokens))
 
     def cross_fit(self, splits: Sequence[Split]) -> list[list[dict[str, Anomalies]]]:
-        """As `YieldLearner` says."""
-        found = []
+        """See `YieldLearner`."""
+        anomalies = []
         for split in splits:
             each = [self._left_out(number, split) for number in range(len(self.maps))]
-            found.append([each[number] for number in self.readings])
-        return found
+            anomalies.append([each[number] for number in self.readings])
+        return anomalies
 
     def _left_out(self, number: int, split: Split) -> dict[str, Anomalies]:
         forecasts = self._fit(number, split.fit).forecast(self._rows(number, split.left_out))
         return {name: Anomalies.of(columns) for name, columns in forecasts.items()}
 
     def fit(self, rows: LabelledRows) -> list[Tabular]:
-        """Fit the rows, for each reading."""
+        """Fit the rows, once per reading."""
         each = [self._fit(number, rows) for number in range(len(self.maps))]
         return [each[number] for number in self.readings]
 

@@ -21,7 +21,7 @@ from stages.yield_forecaster import Tonnes, Yields
 def predictions(outcomes: Sequence[Forecast]) -> pd.DataFrame:
     """sample_id, place, year, split, y_true, y_pred, y_lo, y_hi in t/ha, for validation and test rows of every fold.
 
-    yield_group, only where some rows share one yield: the number of the yield.
+    yield_group: the number of the yield, only if some rows share one yield.
     """
     frames = [rows_of(outcome.prepared, outcome.valid, outcome.test) for outcome in outcomes]
     return pd.concat(frames, ignore_index=True)
@@ -53,8 +53,10 @@ def rows_of(prepared: FoldData, valid: Yields, test: Yields) -> pd.DataFrame:
 def scores(
     outcomes: Sequence[Forecast], seed: int
 ) -> tuple[dict[str, float], dict[str, dict[str, float]], pd.DataFrame]:
-    """Metrics of the model and of each baseline, over the test rows of all folds together; and what each baseline says
-    of every test row: sample_id, fold, name, y_pred in t/ha."""
+    """Metrics of the model and of each baseline over the test rows of all folds together, and the baselines' forecasts.
+
+    The forecasts have the columns sample_id, fold, name, y_pred in t/ha, one row per baseline and test row.
+    """
     table = predictions(outcomes)
     test = table[table["split"] == "test"]
     truth, year = test["y_true"].to_numpy(), test["year"].to_numpy()
@@ -69,10 +71,10 @@ def scores(
 def best_baseline(
     predictions: pd.DataFrame, guesses: pd.DataFrame, baselines: Mapping[str, Mapping[str, float]]
 ) -> dict[str, Any]:
-    """By how much the baseline with the lowest RMSE is ahead of the run, t/ha, with its 95 % interval.
+    """The lead in t/ha of the baseline with the lowest RMSE over the run, with its 95 % interval.
 
-    Over years where at least 6 were tested, else over places: fewer groups are too few to draw from. Places that share
-    a yield are one.
+    The interval resamples years if at least 6 were tested, else places: fewer groups are too few. Places that share a
+    yield are one.
     """
     name = min(baselines, key=lambda one: baselines[one]["rmse"])
     rows = predictions[predictions["split"] == "test"].merge(
@@ -100,12 +102,12 @@ def resampled_groups(rows: pd.DataFrame) -> tuple[NDArray[np.generic], str]:
 
 
 def places_of(predictions: pd.DataFrame) -> NDArray[np.str_]:
-    """[n]: the place of each row of `predictions`; places that share a yield have one name."""
+    """[n]: the place of each row of `predictions`; places that share a yield have the same name."""
     place = predictions["place"].to_numpy(dtype=np.str_)
     return joined_places(place, predictions["yield_group"].to_numpy()) if "yield_group" in predictions else place
 
 
-def by_name(outcomes: Sequence[Forecast], said: Sequence[Mapping[str, Tonnes]]) -> pd.DataFrame:
+def by_name(outcomes: Sequence[Forecast], forecasts: Sequence[Mapping[str, Tonnes]]) -> pd.DataFrame:
     """Forecasts of the test rows by several forecasters per fold: sample_id, fold, name, y_pred in t/ha."""
     rows = [
         pd.DataFrame(
@@ -116,14 +118,14 @@ def by_name(outcomes: Sequence[Forecast], said: Sequence[Mapping[str, Tonnes]]) 
                 "y_pred": forecast,
             }
         )
-        for outcome, one in zip(outcomes, said, strict=True)
+        for outcome, one in zip(outcomes, forecasts, strict=True)
         for name, forecast in one.items()
     ]
     return pd.concat(rows, ignore_index=True)
 
 
 def test_metrics(table: pd.DataFrame) -> dict[str, float]:
-    """Metrics over the test rows of a table such as `predictions` makes, and the share that its intervals hold."""
+    """Metrics over the test rows of a table like `predictions`, and the share of yields inside their intervals."""
     test = table[table["split"] == "test"]
     truth = test["y_true"].to_numpy()
     held = (truth >= test["y_lo"]) & (truth <= test["y_hi"])
@@ -133,17 +135,17 @@ def test_metrics(table: pd.DataFrame) -> dict[str, float]:
 
 
 def baselines(outcome: Forecast, seed: int) -> dict[str, NDArray[np.float64]]:
-    """What simpler forecasts say of the same test rows [n], having learnt from the same rows."""
+    """Forecasts of the test rows [n] by simpler models, fitted on the same rows, by name."""
     table, test, forecaster = outcome.prepared.table, outcome.prepared.fold.test, outcome.forecaster
     return yield_baselines(
-        table.values,
-        table.observed,
-        table.target,
-        table.place,
-        table.year,
-        outcome.learnt,
-        test,
-        forecaster.known,
-        forecaster.offset,
-        seed,
+        values=table.values,
+        observed=table.observed,
+        target=table.target,
+        place=table.place,
+        year=table.year,
+        train=outcome.fitted_rows,
+        test=test,
+        known=forecaster.known,
+        offset=forecaster.offset,
+        seed=seed,
     )

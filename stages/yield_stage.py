@@ -1,4 +1,4 @@
-"""Stages 2 and 3 on one fold: what the windows of a season show -> yield anomaly -> t/ha with an interval."""
+"""Stages 2 and 3 on one fold: windows of a season -> yield anomaly -> t/ha with an interval."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from stages.yield_forecaster import FEATURE_BATCH, Forecaster, Yields, readings_
 from stages.yield_learners import head_shape
 from stages.yield_scores import predictions, scores
 
-__all__ = ["predictions", "scores"]  # of a stage, as train.py asks for them
+__all__ = ["predictions", "scores"]  # train.py calls these of each stage
 
 
 def run_stage_2(
     prepared: FoldData, preset: Preset, completer: TimesCLIP | None, setup: ForecastSetup, trainer: Trainer
 ) -> Forecast:
-    """A yield from a stage-1 model by the preset's link: from its frozen features, its errors, or without it."""
+    """Forecast the yield with a stage-1 model by the preset's link: its frozen features, its errors, or nothing."""
     if preset.link == "frozen" and completer is not None:
         return forecast_by_ensemble(prepared, preset, completer, setup, trainer)
     table, seasons = prepared.table, prepared.to_forecast()
@@ -63,12 +63,12 @@ def run_stage_2(
 
 
 def run_stage_3(prepared: FoldData, source: RunFolder, trainer: Trainer, balance: bool) -> Forecast:
-    """Encoder and heads of a stage-2 run learn on together, as they were before validation labels were learnt."""
+    """Train encoder and heads of a stage-2 run further, from the heads before they were fitted on validation rows."""
     before = Forecaster.load(source, prepared.fold.name, "first")
     if before.neural is None:
         raise InputError(
-            f"{source.path} has no neural heads (--learner gp or trees), and stage 3 fine-tunes such heads. Make a run "
-            "that has:\n    python train.py --stage 2 --learner neural"
+            f"{source.path} has no neural heads (--learner gp or trees), but stage 3 fine-tunes such heads. Make a run "
+            "with heads:\n    python train.py --stage 2 --learner neural"
         )
     encoder = before.neural.encoder
     start = SeasonForecaster(encoder, before.neural.heads).requires_grad_(True)
@@ -87,7 +87,7 @@ def run_stage_3(prepared: FoldData, source: RunFolder, trainer: Trainer, balance
 
 
 def error_config(prepared: FoldData, preset: Preset) -> TimesCLIPConfig:
-    """Of an encoder that reads the whole season and, as many channels again, the completion's errors: numbers alone."""
+    """Configuration of an encoder of the whole season, with the completion's errors as V more channels."""
     table = prepared.table
     return replace(
         model_config(prepared, replace(preset, use_vision=False, use_language=True, alignment="none")),
@@ -99,23 +99,23 @@ def error_config(prepared: FoldData, preset: Preset) -> TimesCLIPConfig:
 
 
 def observed_shares(table: SeasonTable) -> NDArray[np.float64]:
-    """The share of (variate, step) pairs that are observed in each half of each season: [N,2]."""
+    """Share of (variate, step) pairs that are observed, in each half of each season: [N,2]."""
     halves = table.observed[:, :, : table.cut], table.observed[:, :, table.cut :]
     return np.stack([half.mean((1, 2)) for half in halves], axis=1)
 
 
 def least_observed(table: SeasonTable, rows: Rows) -> list[float]:
-    """The least of `observed_shares` among some samples: [2]."""
+    """The minimum of `observed_shares` over some samples: [2]."""
     least: list[float] = observed_shares(table)[rows].min(0).tolist()
     return least
 
 
 def fitted(outcome: Forecast) -> dict[str, Any]:
-    """What a prediction needs beside the weights."""
+    """The JSON that a prediction needs in addition to the weights."""
     return {
-        "least_observed": least_observed(outcome.prepared.table, outcome.learnt),
+        "least_observed": least_observed(outcome.prepared.table, outcome.fitted_rows),
         "least_observed_so_far": [
-            [step, least_observed(outcome.prepared.table.as_of(step), outcome.learnt)]
+            [step, least_observed(outcome.prepared.table.as_of(step), outcome.fitted_rows)]
             for step in outcome.prepared.steps
         ],
         **outcome.prepared.scales.to_dict(),
@@ -126,52 +126,52 @@ def fitted(outcome: Forecast) -> dict[str, Any]:
 
 
 def weights(outcomes: Sequence[Forecast]) -> dict[str, Tensor]:
-    """Encoder and heads of every fold, by name; `first` are the heads before the refit."""
+    """Weights of encoder and heads of every fold, by name. `first` are the heads before the refit."""
     named: dict[str, Tensor] = {}
     for outcome in outcomes:
         fold = outcome.prepared.fold.name
         named |= {f"{fold}/{name}": tensor for name, tensor in outcome.forecaster.weights().items()}
-        if outcome.first is not None:  # copies: an interrupted run forecasts by these very heads
+        if outcome.first is not None:  # a copy, because an interrupted run forecasts with these heads
             named |= {f"{fold}/first.{name}": tensor.clone() for name, tensor in outcome.first.state_dict().items()}
     return named
 
 
 def learners(outcomes: Sequence[Forecast]) -> dict[str, float]:
-    """The weight of each learner for the whole season, the mean over folds; `offset` is what they leave to 1."""
+    """The weight of each learner for the whole season, averaged over folds. `offset` has the rest."""
     each = [outcome.forecaster.readings[0].weights for outcome in outcomes]
     means = {name: float(np.mean([one[name] for one in each])) for name in each[0]}
     return {**means, "offset": max(0.0, 1 - sum(means.values()))}
 
 
-def learnt(outcome: Forecast) -> dict[str, Any]:
-    """How one fold's forecast came about, for result.json."""
+def training_record(outcome: Forecast) -> dict[str, Any]:
+    """Epochs, margin, weights and offset of one fold's forecast, for result.json."""
     forecaster = outcome.forecaster
-    found: dict[str, Any] = {
+    record: dict[str, Any] = {
         "epochs": outcome.epochs,
         "margin": forecaster.readings[0].margin,
         "weights": dict(forecaster.readings[0].weights),
         "offset": forecaster.offset.kind,
-        "judges": outcome.judges,
+        "judges": outcome.chosen_on,
     }
     if forecaster.tabular:
         whole = forecaster.tabular[0]
-        found["variance_shares"] = {name: dict(one) for name, one in whole.shares.items()}
-        found["evidence"] = {name: one.evidence for name, one in whole.processes.items()}
-        found["year_spread"] = whole.year_spread()
-    return found
+        record["variance_shares"] = {name: dict(one) for name, one in whole.shares.items()}
+        record["evidence"] = {name: one.evidence for name, one in whole.processes.items()}
+        record["year_spread"] = whole.year_spread()
+    return record
 
 
 def steps_of(record: Mapping[str, Any]) -> list[int]:
-    """The steps that a forecaster of fitted.json can forecast after, beside the whole season."""
+    """The mid-season steps of a forecaster in fitted.json."""
     readings = record.get("readings") or readings_before(record)
     return [one["step"] for one in readings if one["step"] is not None]
 
 
 def step_read(record: Mapping[str, Any], as_of: int) -> int:
-    """Up to which step a forecast after `as_of` steps reads the season.
+    """The step up to which a forecast after `as_of` steps reads the season.
 
-    Heads read all that is known. Learners on features were fitted on seasons that end at a step of `steps_of`, so they
-    read as far as the latest of these.
+    Heads read everything that is known. Learners on features were fitted on seasons that end at one of `steps_of`, so
+    they read up to the latest of these.
     """
     return max(step for step in steps_of(record) if step <= as_of) if record.get("tabular") else as_of
 
@@ -184,14 +184,14 @@ def forecast_new(
     pictures: Pictures | None,
     as_of: int | None = None,
 ) -> Yields:
-    """t/ha [N] with intervals for the samples of a new table, by the model of one fold.
+    """Forecasts in t/ha [N] with intervals for the samples of a new table, by the model of one fold.
 
-    as_of: the number of steps that the table is known for; None for the whole season.
+    as_of: the number of steps for which the table is known; None for the whole season.
     """
-    everything = np.arange(len(table))
-    nothing = everything[:0]
-    where = Fold(fold, nothing, nothing, everything)
-    prepared = assemble(table, where, Scales.from_dict(record), record["framing"], pictures)
+    all_rows = np.arange(len(table))
+    nothing = all_rows[:0]
+    test_fold = Fold(fold, nothing, nothing, all_rows)
+    prepared = assemble(table, test_fold, Scales.from_dict(record), record["framing"], pictures)
     forecaster = Forecaster.load(run, fold)
     forecaster = forecaster if as_of is None else forecaster.as_of(as_of)
     return forecaster.forecast(table, prepared.seasons[0])

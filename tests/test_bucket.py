@@ -139,7 +139,7 @@ def test_bucket_addresses_are_buckets_and_pickle_as_addresses(address):
 @pytest.mark.parametrize("address", ["s3://", "gs:///", "memory:///x", "http://x/y", "file://folder", "zz://a/b"])
 def test_other_addresses_are_bad_input(card, address, capsys):
     assert render(card, address, "--encoder", "none") == 2
-    assert f"{address} is no address of a cache" in capsys.readouterr().err
+    assert f"{address} is not an address of a cache" in capsys.readouterr().err
 
 
 def test_what_is_committed_is_read_back_and_the_folder_has_the_same_digest(cache, tmp_path):

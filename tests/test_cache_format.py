@@ -483,7 +483,7 @@ def test_a_run_that_is_not_what_its_name_says_is_refused(whole):
     path = min(whole.glob("history/*.json"))
     rewrite(path, errors={"none": 1})
     name = path.relative_to(whole).as_posix()
-    with pytest.raises(CacheError, match="not what was written"):
+    with pytest.raises(CacheError, match="content does not match its name"):
         Run.load(open_storage(str(whole)), name)
     with pytest.raises(Refused, match="another digest"):
         read_run(files_of(whole), name)

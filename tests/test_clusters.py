@@ -21,7 +21,7 @@ from tests.jobs import WRITES, job
 from tests.servers import ROOT, dask_cluster, free_port, slow_pid, tiny_card, wait_until
 from tests.test_cache_workers import work as failing_work
 from tests.test_fill import STYLE, block
-from verdict.dask_runner import run_elsewhere
+from verdict.dask_runner import run_on_dask
 from verdict.runner import costs_of
 
 pytest.importorskip("distributed")
@@ -301,13 +301,13 @@ def test_runs_of_a_verdict_are_made_elsewhere_through_failures_and_killed_worker
     good = job(tmp_path / "good", WRITES, WRITES)
     bad = job(tmp_path / "bad", "print('the last line\\n'); raise SystemExit(3)", WRITES)
     deadly = job(tmp_path / "deadly", KILLS_ITS_WORKER_ONCE, WRITES)
-    (failure,) = run_elsewhere([bad, good, deadly], dask.address)
+    (failure,) = run_on_dask([bad, good, deadly], dask.address)
     assert (failure.code, failure.line, failure.job.arm) == (3, "the last line", bad.arm)
     assert good.done
     assert deadly.done
     assert [cost["step"] for cost in costs_of(good)] == ["stage1", "stage2"]
     assert (tmp_path / "deadly" / "killed").exists()
-    assert run_elsewhere([good, deadly], dask.address) == []  # nothing is left to do
+    assert run_on_dask([good, deadly], dask.address) == []  # nothing is left to do
     nowhere = f"tcp://127.0.0.1:{free_port()}"
     with pytest.raises(ConnectionError, match="no Dask scheduler answers"):
-        run_elsewhere([bad], nowhere)
+        run_on_dask([bad], nowhere)

@@ -203,7 +203,7 @@ def test_predict_refuses_numbers_of_another_scale(ask, tmp_path):
     code, said = ask(a_hundred_times)
     assert code == 2
     assert "NIR of" in said
-    assert "the run learnt from" in said
+    assert "the run was trained on" in said
     assert not (tmp_path / "forecast.csv").exists()
 
 
@@ -247,8 +247,8 @@ def test_predict_says_where_the_interval_is_worth_less(ask):
 
     code, said = ask(half_a_season)
     assert code == 0
-    assert "1 samples (such as field3|2022) have fewer observed steps than any season" in said
-    assert "whose yield the run knows" not in said
+    assert "1 samples (such as field3|2022) have fewer observed steps than any training season" in said
+    assert "whose yield was in the run's data" not in said
 
 
 def test_predict_says_that_rows_it_learnt_from_are_no_forecast(ask):
@@ -257,7 +257,7 @@ def test_predict_says_that_rows_it_learnt_from_are_no_forecast(ask):
 
     code, said = ask(another_year)
     assert code == 0
-    assert "12 samples are of a place and year whose yield the run knows" in said
+    assert "12 samples are of a place and year whose yield was in the run's data" in said
 
 
 @pytest.mark.parametrize(
@@ -357,7 +357,7 @@ def test_bad_arguments_exit_2_and_write_nothing(chain, tmp_path, capsys, argumen
 
 
 @pytest.mark.parametrize(
-    ("mine", "said"), [("cache", "is a file"), ("cache/fields.csv", "other things in it (fields.csv)")]
+    ("mine", "said"), [("cache", "is a file"), ("cache/fields.csv", "other files in it (fields.csv)")]
 )
 def test_a_cache_where_other_things_are_is_refused_and_they_stay(chain, tmp_path, capsys, mine, said):
     (tmp_path / mine).parent.mkdir(exist_ok=True)

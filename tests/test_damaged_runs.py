@@ -15,7 +15,7 @@ from pipeline.errors import InputError
 from report import summary
 from report.map import main as draw_map
 from tests.conftest import CARD, small_seasons
-from verdict.runner import refuse_another
+from verdict.runner import require_same_matrix
 
 
 @pytest.fixture(scope="module")
@@ -125,14 +125,14 @@ def test_a_dry_run_refuses_a_folder_that_the_run_would_refuse(tmp_path, copy, ca
     assert ablate.main([*flags, "--out", str(out)]) == 0
     assert not out.exists()
     assert ablate.main([*flags, "--out", str(copy / "card.toml")]) == 2
-    refused(capsys, "is no matrix")
+    refused(capsys, "is not a matrix")
     out.mkdir()
     (out / "matrix.json").write_text(json.dumps({"data": "another 0123"}))
     assert ablate.main([*flags, "--out", str(out)]) == 2
     refused(capsys, "holds a matrix with data another 0123; this one has small")
     (out / "matrix.json").write_text("{")
     with pytest.raises(InputError, match=r"matrix.json cannot be read"):
-        refuse_another(out, {})
+        require_same_matrix(out, {})
 
 
 def test_a_run_of_a_matrix_that_is_cut_short_is_named(tmp_path, copy, capsys):

@@ -171,9 +171,9 @@ def test_a_season_that_is_still_going_on_is_forecast_whether_its_columns_are_emp
         told[name] = (tmp_path / f"{name}.csv").read_bytes()
     assert told["whole"] == told["empty"] == told["short"]
     assert ask(folder, "two", tmp_path / "late.csv", "--as-of", "9", data="short.toml") == 0
-    assert "no sample is observed at step 9; the last that any has is 6" in capsys.readouterr().out
+    assert "no sample is observed at step 9; the last observed step is 6" in capsys.readouterr().out
     assert ask(folder, "two", tmp_path / "none.csv", data="short.toml") == 2
-    assert "has steps 6, the run was trained on 12" in capsys.readouterr().err
+    assert "has steps 6, but the run was trained on 12" in capsys.readouterr().err
 
 
 def test_what_the_test_rows_show_later_changes_no_forecast_before_it(runs):
@@ -279,7 +279,7 @@ def test_what_is_not_there_yet_may_be_completed_and_both_ways_are_shown(runs, tm
     assert "Add --steps" in capsys.readouterr().err
     pictures = ["--stage", "2", "--steps", "6", "--fill", "completed", "--out", str(tmp_path / "x")]
     assert train.main(pictures) == 2
-    assert "pictures would still end at the step" in capsys.readouterr().err
+    assert "Pictures would still end at the step" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("whole_frame", [False, True])

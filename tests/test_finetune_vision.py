@@ -239,7 +239,7 @@ def test_every_kind_of_tower_tells_its_blocks(clip, tmp_path):
 
 
 def test_more_blocks_than_there_are_is_refused_with_their_number(clip):
-    with pytest.raises(EncoderError, match=r"has 3 blocks. Give at most that, or all"):
+    with pytest.raises(EncoderError, match=r"has 3 blocks. Give at most 3 or all"):
         Tower(resolve(clip), RGB, 4)
 
 
@@ -331,7 +331,7 @@ def test_without_the_tuned_vectors_stage_2_names_the_command_that_makes_them(
     monkeypatch.chdir(tmp_path)
     shutil.copytree(folder / "one", tmp_path / "runs" / "one")
     assert run(train.main, *data, "--stage", 2) == 2
-    assert "runs/one, which tuned its own tower, would: --from runs/one" in capsys.readouterr().err
+    assert "runs/one, which fine-tuned its own tower, fits: --from runs/one" in capsys.readouterr().err
     assert not (tmp_path / "two").exists()
 
 
@@ -340,7 +340,7 @@ def test_a_tuned_tower_tests_no_rows_that_it_has_learnt_from(chain, capsys):
     given = [*data, "--stage", 1, "--encoder", f"tuned:{folder / 'one'}", "--split", "leave-year-out"]
     assert run(train.main, *given, "--folds", "2018") == 2
     said = capsys.readouterr().err
-    assert "was tuned on the training rows of fold 2022 of split year" in said
+    assert "was fine-tuned on the training rows of fold 2022 of split year" in said
     assert "--split year --folds 2022" in said
 
 
@@ -396,11 +396,11 @@ def test_two_processes_tune_the_tower_as_one_does(chain, clip, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--stage", 1, "--finetune-vision", 0], "must be a number of blocks from 1 on"),
-        (["--stage", 1, "--finetune-vision", "some"], "must be a number of blocks from 1 on"),
-        (["--stage", 2, "--finetune-vision", 1], "is for stage 1, this is stage 2"),
+        (["--stage", 1, "--finetune-vision", 0], "must be a number of blocks, at least 1"),
+        (["--stage", 1, "--finetune-vision", "some"], "must be a number of blocks, at least 1"),
+        (["--stage", 2, "--finetune-vision", 1], "is for stage 1, but this is stage 2"),
         (["--stage", 1, "--finetune-vision", 1, "--preset", "language-only"], "reads no pictures"),
-        (["--stage", 1, "--finetune-vision", 1, "--split", "forward"], "Take one, as in --folds 2022"),
+        (["--stage", 1, "--finetune-vision", 1, "--split", "forward"], "Choose one, as in --folds 2022"),
         (["--stage", 1, "--finetune-vision", 1, "--control", "noise"], "Leave one of the two out"),
         (["--stage", 1, "--finetune-vision", 9], "has 3 blocks"),
         (["--stage", 1, "--finetune-vision", 1, "--encoder", "tuned:/nowhere"], "holds no tuned tower"),
@@ -436,12 +436,12 @@ def test_a_tuned_tower_without_the_weights_it_was_tuned_from_says_where_to_name_
     vectors = [load(one, "torch").encode(ink, rgb) for one in (mine, spec)]
     assert np.abs(vectors[0] - vectors[1]).max() > 0.1
     where.rename(tmp_path / "elsewhere")
-    with pytest.raises(EncoderError, match=r'which is not to be had.*write so under "base"'):
+    with pytest.raises(EncoderError, match=r'which is not available.*write their new path under "base"'):
         resolve(f"tuned:{tmp_path}")
     shutil.copytree(tmp_path / "elsewhere", where)
     write_clip(tmp_path / "other", seed=2)
     shutil.copy(tmp_path / "other" / "open_clip_model.safetensors", where)
-    with pytest.raises(EncoderError, match=r"with weights .* the weights of that name are"):
+    with pytest.raises(EncoderError, match=r"with weights .* that name now has the weights"):
         resolve(f"tuned:{tmp_path}")
     finetuned.save(tmp_path, spec, {"no.such": torch.zeros(1)}, [])
     shutil.rmtree(where)

@@ -142,7 +142,7 @@ def test_seeds_make_a_run_each_and_a_summary_with_their_spread(small, tmp_path, 
         (["--stage", "1", "--unfreeze-at", "3"], "nothing is frozen"),
         (["--stage", "1", "--freeze", "vision", "--unfreeze-at", "1"], "must be 2 to"),
         (["--stage", "1", "--freeze", "visoin"], "The nearest is vision"),
-        (["--stage", "1", "--batch-size", "4", "--accumulate", "5"], "more parts than it has samples"),
+        (["--stage", "1", "--batch-size", "4", "--accumulate", "5"], "more micro-batches than it has samples"),
         (["--stage", "1", "--batch-size", "400"], "larger than the 60 training samples"),
         (["--stage", "1", "--lr", "0"], "--lr is 0"),
         (["--stage", "1", "--lr", "nan"], "--lr is nan"),
@@ -150,11 +150,11 @@ def test_seeds_make_a_run_each_and_a_summary_with_their_spread(small, tmp_path, 
         (["--stage", "1", "--seed", "99999999999999999999999"], "2^63"),
         (["--stage", "2", "--offset-years", "0"], "--offset-years is 0"),
         (["--stage", "1", "--seeds", "0"], "--seeds is 0"),
-        (["--stage", "1", "--folds", "year", "--split", "place"], "contradicts --split place"),
+        (["--stage", "1", "--folds", "year", "--split", "place"], "conflicts with --split place"),
         (["--stage", "1", "--precision", "fp16"], "fp16 needs a CUDA GPU"),
         (["--stage", "1", "--device", "cuda"], "finds no CUDA GPU"),
         (["--resume", "nowhere"], "config.json"),
-        (["--resume", "a", "--config", "b"], "contradict each other"),
+        (["--resume", "a", "--config", "b"], "--resume and --config conflict"),
     ],
 )
 def test_contradictions_are_one_paragraph_exit_2_and_write_nothing(small, tmp_path, capsys, monkeypatch, flags, says):
@@ -171,7 +171,7 @@ def test_contradictions_are_one_paragraph_exit_2_and_write_nothing(small, tmp_pa
 def test_a_resumed_run_keeps_its_flags(small, tmp_path, capsys):
     (tmp_path / "config.json").write_text((small[0] / "one" / "config.json").read_text())
     assert train.main(["--resume", str(tmp_path), "--lr", "0.5"]) == 2
-    assert "--lr 0.5 contradicts --resume" in capsys.readouterr().err
+    assert "--lr 0.5 conflicts with --resume" in capsys.readouterr().err
 
 
 def test_defaults_live_in_the_dataclasses():

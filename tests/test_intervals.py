@@ -137,7 +137,7 @@ def test_a_run_calibrates_on_every_year_it_learns_from_and_refuses_too_few(tmp_p
     assert train.main(["--stage", "1", *flags, "--out", str(tmp_path / "short")]) == 0
     refused = ["--stage", "2", *flags, "--from", str(tmp_path / "short"), "--out", str(tmp_path / "no")]
     assert train.main([*refused, "--interval", "year"]) == 2
-    assert "fold 2022 learns from 2 years; at least 3" in capsys.readouterr().err
+    assert "fold 2022 has 2 training years; at least 3" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
 
 

@@ -114,6 +114,6 @@ def test_runs_keep_what_baselines_say_and_true_pictures_never_build_on_others(
         metrics = yield_metrics(truth[rows["sample_id"]].to_numpy(), rows["y_pred"].to_numpy())
         assert metrics["rmse"] == pytest.approx(result["baselines"][name]["rmse"])
     assert predict.main(["--run", "two", *data, "--out", "p.csv"]) == 2
-    assert "learnt from shuffled pictures" in capsys.readouterr().err
+    assert "trained on shuffled pictures" in capsys.readouterr().err
     assert train.main(["--stage", "1", *flags, "--preset", "language-only", "--control", "noise"]) == 2
     assert "reads none" in capsys.readouterr().err

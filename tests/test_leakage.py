@@ -175,22 +175,28 @@ def test_test_rows_are_forecast_once_and_after_everything_is_learnt(small_card, 
     flags = ["--data", str(small_card), "--preset", "language-only", "--epochs", "2", "--split", "forward"]
     one = str(tmp_path / "one")
     assert train.main(["--stage", "1", *flags, "--out", one]) == 0
-    assert log == []  # stage 1 asks for no yield
+    assert log == []  # stage 1 reads no yield
+
+    def mark_and_train(args, ready, inputs, trainer):
+        log.append(("fold", set()))
+        return train_fold(args, ready, inputs, trainer)
+
+    train_fold = train.train_fold
+    monkeypatch.setattr(train, "train_fold", mark_and_train)
     assert train.main(["--stage", "2", *flags, "--from", one, "--out", str(tmp_path / "two")]) == 0
     table = read(small_card)
     folds = make_folds(table.year, table.place, table.sample_id, "forward")
     assert any(kind == "label" for kind, _ in log)
-    position = 0
-    for fold in folds:
-        test, years = set(fold.test.tolist()), len(np.unique(table.year[np.concatenate([fold.train, fold.valid])]))
-        first = next(at for at, (kind, rows) in enumerate(log) if at >= position and kind == "forecast" and rows & test)
-        assert log[first] == ("forecast", test)
-        before = log[position:first]
-        # All rows that may be learnt from, each part and what is left without it, and the training rows alone.
-        assert sum(kind == "learn" for kind, _ in before) == 2 + 2 * min(years, 5)
-        assert not set().union(*(rows for _, rows in before)) & test  # nor is its label looked at
-        position = first + 1
-    assert not any(kind == "learn" for kind, _ in log[position:])
+    begins = [at for at, (kind, _) in enumerate(log) if kind == "fold"]
+    for fold, start, stop in zip(folds, [0, *begins[1:]], [*begins[1:], len(log)], strict=True):
+        events, test = log[start:stop], set(fold.test.tolist())
+        (forecast_at,) = (at for at, (kind, rows) in enumerate(events) if kind == "forecast" and rows & test)
+        before, after = events[:forecast_at], events[forecast_at + 1 :]
+        assert events[forecast_at] == ("forecast", test)
+        learnt = set().union(*(rows for kind, rows in before if kind == "learn"))
+        assert learnt == {*fold.train.tolist(), *fold.valid.tolist()}  # all other rows, and all before the forecast
+        assert not set().union(*(rows for _, rows in before)) & test  # no label of a test row is read before it
+        assert not any(kind == "learn" for kind, _ in after)
     # A test year of one fold is validated on and learnt from by the next; the last year's is forecast once in all.
     last = set(folds[-1].test.tolist())
     assert [rows for kind, rows in log if kind == "forecast" and rows & last] == [last]

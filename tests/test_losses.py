@@ -150,7 +150,7 @@ def test_the_hierarchical_alignment_is_seven_parts_of_samples_and_three_of_varia
     expected = 0.7 * across_samples(*sides, T) + 0.3 * within_samples(*sides, T)
     torch.testing.assert_close(alignment_loss("hierarchical", *sides, T), expected)
     torch.testing.assert_close(alignment_loss("flat", *sides, T), info_nce(*sides, T))
-    with pytest.raises(ValueError, match="none is no alignment"):
+    with pytest.raises(ValueError, match="alignment none has no loss"):
         alignment_loss("none", *sides, T)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.table import SeasonTable, Variate
-from stages.new_data_checks import in_the_order_of, refuse_other_numbers, spelled_as_learnt
+from stages.new_data_checks import check_scale, in_the_order_of, spelled_as_in_run
 
 FITTED = {"2022": {"scaler": {"mean": [0.45, 20.0], "std": [0.2, 25.0]}}}
 
@@ -41,20 +41,20 @@ def changed(rows: slice | list[int], times: float) -> SeasonTable:
 
 
 def test_seasons_like_those_of_the_run_are_taken() -> None:
-    refuse_other_numbers(table(), FITTED)
+    check_scale(table(), FITTED)
     with pytest.raises(InputError, match="ndvi"):
-        refuse_other_numbers(changed(slice(0, 10), 10_000), FITTED)
+        check_scale(changed(slice(0, 10), 10_000), FITTED)
 
 
 @pytest.mark.parametrize("rows", [slice(0, 4), [7], slice(0, 10)])
 def test_rows_in_another_scale_are_refused_however_few(rows: slice | list[int]) -> None:
-    with pytest.raises(InputError, match=r"new.* ndvi .*the run learnt from 0\.45 \+- 0\.2"):
-        refuse_other_numbers(changed(rows, 10_000), FITTED)
+    with pytest.raises(InputError, match=r"new.* ndvi .*the run was trained on 0\.45 \+- 0\.2"):
+        check_scale(changed(rows, 10_000), FITTED)
 
 
 def test_the_message_counts_the_rows_and_names_one() -> None:
     with pytest.raises(InputError, match=r"ndvi of 4 of 10 samples is in another unit or scale: sample p0 has"):
-        refuse_other_numbers(changed(slice(0, 4), 10_000), FITTED)
+        check_scale(changed(slice(0, 4), 10_000), FITTED)
 
 
 @pytest.mark.parametrize("mark", [-9999.0, -99.0, 65535.0])
@@ -62,17 +62,17 @@ def test_one_mark_of_missing_data_is_refused(mark: float) -> None:
     values = table().values.copy()
     values[3, 0, 2] = mark
     with pytest.raises(InputError, match=rf"ndvi of sample p3 is {mark:g} at step 2.*`missing = \[{mark:g}\]`"):
-        refuse_other_numbers(table(values), FITTED)
+        check_scale(table(values), FITTED)
 
 
 def test_a_heavy_rain_is_no_mark() -> None:
     values = table().values.copy()
     values[3, 1, 2] = 99
-    refuse_other_numbers(table(values), FITTED)
+    check_scale(table(values), FITTED)
     values = table().values.copy()
     values[3, 1, 2] = -9999
     with pytest.raises(InputError, match="rain of sample p3 is -9999"):
-        refuse_other_numbers(table(values), FITTED)
+        check_scale(table(values), FITTED)
 
 
 def test_bands_in_another_order_are_put_in_that_of_the_run() -> None:
@@ -117,7 +117,7 @@ def test_other_bands_are_left_for_the_refusal() -> None:
 
 def test_places_that_lost_their_zeros_are_those_of_the_run_and_it_is_said() -> None:
     new = replace(table(), place=np.array(["1001", *(f"p{i}" for i in range(1, 10))]))
-    spelled, (found,) = spelled_as_learnt(new, ["01001", "p1"])
+    spelled, (found,) = spelled_as_in_run(new, ["01001", "p1"])
     assert spelled.place[0] == "01001"
     assert "1001 as 01001" in found.sentence
-    assert spelled_as_learnt(table(), ["p0"])[1] == ()
+    assert spelled_as_in_run(table(), ["p0"])[1] == ()

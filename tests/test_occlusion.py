@@ -120,7 +120,7 @@ def test_no_sample_stands_in_for_itself(samples, tested):
     ("more", "said"),
     [
         (["--width", "13"], "--width is 13; it must be 1 to the season's 12"),
-        (["--samples", "nobody"], "no test sample of this run"),
+        (["--samples", "nobody"], "not a test sample of this run"),
         (["--pictures"], "reads no pictures"),
         (["--data", "other.csv"], "not the data of"),
     ],

@@ -106,7 +106,7 @@ def test_what_stops_a_run_names_it(undisturbed, tmp_path):
     command = [sys.executable, "-c", KILLED, "60", str(int(signal.SIGINT)), *stages[2], "--out", str(out)]
     stopped = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert stopped.returncode == 130
-    assert f"`python train.py --resume {out}` goes on" in stopped.stderr
+    assert f"`python train.py --resume {out}` resumes" in stopped.stderr
 
 
 def test_a_folder_that_cannot_be_resumed_says_what_to_do(undisturbed, tmp_path, capsys):

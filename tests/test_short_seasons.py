@@ -18,7 +18,7 @@ def flags(tmp_path):
 
 def test_a_season_too_short_for_a_patch_that_was_asked_for_is_refused_with_the_numbers(flags, tmp_path, capsys):
     assert train.main(["--stage", "1", *flags, "--patch", "6"]) == 2
-    assert "8 steps a season, so 4 in its first-half; a patch needs 6. Use --patch 4" in capsys.readouterr().err
+    assert "8 steps per season, so 4 in its first-half; a patch needs 6. Use --patch 4" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

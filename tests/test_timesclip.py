@@ -277,7 +277,7 @@ def test_the_completion_does_without_hidden_pictures(hidden):
 
 def test_inputs_of_the_wrong_shape_are_refused():
     model, (values, observed, embeddings) = built(SMALL), season(SMALL)
-    with pytest.raises(ValueError, match="completed from 9 steps; got 18"):
+    with pytest.raises(ValueError, match="starts from 9 steps; got 18"):
         model(torch.cat([values, values], -1), torch.cat([observed, observed], -1), embeddings)
     with pytest.raises(ValueError, match="embeddings must be"):
         model(values, observed, None)
@@ -291,7 +291,7 @@ def test_a_window_may_be_shorter_than_the_longest_one_even_shorter_than_a_patch(
         seen = model.features(values[..., :steps], observed[..., :steps], embeddings)
         assert seen.shape == (5, 3, SMALL.feature_dim)
         assert seen.isfinite().all()
-    with pytest.raises(ValueError, match="completed from 9 steps; got 8"):
+    with pytest.raises(ValueError, match="starts from 9 steps; got 8"):
         model(values[..., :8], observed[..., :8], embeddings)
 
 

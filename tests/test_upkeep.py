@@ -293,11 +293,11 @@ def test_a_checksum_that_only_other_readers_look_at_is_checked_too(cards):
     data[offset + size - 1] ^= 1
     path.write_bytes(data)
     assert check(root) == []
-    assert ["checksum does not fit" in one.what for one in check(root, full=True)] == [True]
+    assert ["checksum does not match" in one.what for one in check(root, full=True)] == [True]
 
 
 def test_a_catalogue_entry_under_another_name_is_refused(cards):
     render(cards, "old")
     (path,) = (cards / "cache" / "datasets").glob("*.npz")
     path.rename(path.with_name(path.name.replace(path.name[:4], "0000")))
-    assert ["not what its name says" in one.what for one in check(cards / "cache")] == [True]
+    assert ["content does not match its name" in one.what for one in check(cards / "cache")] == [True]

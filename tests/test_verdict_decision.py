@@ -7,23 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verdict.decision import Judged, judge
+from verdict.decision import AdjustedDifference, decide
 from verdict.statistics import Difference, Interval
 
 
 def difference(value, half, groups=20):
     """RMSE of the arm with pictures minus another's, which has 0.500 t/ha."""
     rmse = Interval(value, value - half, value + half)
-    return Difference(rmse, rmse.turned(), 0.01, groups, 3, 20 * groups, half / 2, 0.5)
+    return Difference(rmse, rmse.negated(), 0.01, groups, 3, 20 * groups, half / 2, 0.5)
 
 
 def judged(value=-0.03, half=0.01, p=0.001, groups=20, name="other"):
-    return Judged(name, difference(value, half, groups), p)
+    return AdjustedDifference(name, difference(value, half, groups), p)
 
 
 def verdict(without=None, controls=None, maps=None, absent=()):
     controls = [judged(name="shuffled"), judged(name="noise")] if controls is None else controls
-    return judge(without or judged(), controls, [judged(name="RBF")] if maps is None else maps, absent, 44.6, "year")
+    return decide(without or judged(), controls, [judged(name="RBF")] if maps is None else maps, absent, 44.6, "year")
 
 
 def test_keep_needs_a_clear_gain_and_every_control_beaten():
@@ -38,10 +38,10 @@ def test_keep_needs_a_clear_gain_and_every_control_beaten():
 @pytest.mark.parametrize("name", ["shuffled", "RBF"])
 @pytest.mark.parametrize("other", [judged(0.0, 0.01), judged(-0.03, 0.04), judged(-0.03, 0.01, p=0.06)])
 def test_a_control_or_map_that_is_not_clearly_beaten_leaves_it_open(name, other):
-    open_ = Judged(name, other.difference, other.holm)
+    open_ = AdjustedDifference(name, other.difference, other.holm)
     found = verdict(controls=[open_] if name == "shuffled" else None, maps=[open_] if name == "RBF" else None)
     assert found.word == "cannot tell"
-    assert f"not that over {name}" in found.because
+    assert f"not the gain over {name}" in found.because
 
 
 def test_a_control_that_was_not_run_leaves_it_open():
@@ -83,13 +83,13 @@ def test_few_groups_cannot_tell_whatever_the_numbers(groups):
     found = verdict(without, maps=[judged(0.3, 0.01, groups=groups)])
     assert found.word == "cannot tell"
     assert f"{groups} year" in found.because
-    assert f"least p is {2.0 ** (1 - groups):.2g}" in found.because
+    assert f"smallest p is {2.0 ** (1 - groups):.2g}" in found.because
     assert ("95 %" in found.sentence) == (groups > 1)
 
 
 def test_one_seed_keeps_nothing():
     once = replace(judged().difference, seeds=1)
-    found = verdict(Judged("language-only", once, 0.001))
+    found = verdict(AdjustedDifference("language-only", once, 0.001))
     assert found.word == "cannot tell"
     assert "one seed" in found.because
 
@@ -101,7 +101,7 @@ def test_models_that_learnt_nothing_cannot_tell():
 
 
 def test_a_price_that_nothing_tells_is_unknown():
-    found = judge(judged(), [judged()], [judged()], (), math.nan, "year")
+    found = decide(judged(), [judged()], [judged()], (), math.nan, "year")
     assert "at an unknown cost" in found.sentence
 
 

@@ -35,7 +35,7 @@ def test_the_sentence_follows_from_the_runs(matrix):
     folder, _, made = matrix
     record = json.loads((folder / "m" / "verdict.json").read_text())
     outcomes = collect(made.jobs, "year")
-    truth, said = outcomes.truth, outcomes.said
+    truth, said = outcomes.truth, outcomes.arms
     gain = rmse(truth, said[WITHOUT].forecasts) - rmse(truth, said[WITH].forecasts)
     assert record["sentence"].startswith(f"Pictures lower the error by {gain:.3f} t/ha (95 %: ")
     (one,) = (c for c in record["comparisons"] if c["arm"] == WITH)
@@ -61,7 +61,7 @@ def test_rows_are_those_of_the_table_whatever_the_order_in_the_runs(matrix):
     np.testing.assert_array_equal(outcomes.sample_id, made.table.sample_id[order])
     np.testing.assert_array_equal(outcomes.truth, made.table.target[order])
     np.testing.assert_array_equal(outcomes.place, made.table.place[order])
-    assert all(said.forecasts.shape == (2, len(made.table)) for said in outcomes.said.values())
+    assert all(said.forecasts.shape == (2, len(made.table)) for said in outcomes.arms.values())
 
 
 @pytest.mark.parametrize(

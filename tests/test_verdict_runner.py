@@ -149,7 +149,7 @@ def test_sigterm_ends_the_processes_and_says_how_to_go_on(tmp_path):
     message = matrix.communicate(timeout=30)[1]
     assert time.monotonic() - began < 20
     assert matrix.returncode == 143
-    assert "The same command goes on" in message
+    assert "The same command resumes" in message
     pid = int((folder / "stage1" / "pid").read_text())
     until = time.monotonic() + 10
     while os.path.exists(f"/proc/{pid}") and time.monotonic() < until:
@@ -164,7 +164,7 @@ def test_another_matrix_refuses_the_folder(tmp_path):
     with pytest.raises(InputError, match="with split place; this one has forward"):
         claim(out, {"data": "a", "split": "forward", "epochs": None})
     (tmp_path / "x").write_text("")
-    with pytest.raises(InputError, match="is no matrix"):
+    with pytest.raises(InputError, match="is not a matrix"):
         claim(tmp_path, {})
 
 

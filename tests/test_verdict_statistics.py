@@ -56,7 +56,7 @@ def test_the_other_way_round_everything_has_the_other_sign_and_p_stays(seed, gro
     assert one.p == two.p
     for a, b in ((one.rmse, two.rmse), (one.r2, two.r2)):
         assert (a.value, a.low, a.high) == pytest.approx((-b.value, -b.high, -b.low))
-    assert one.turned().rmse == one.rmse.turned()
+    assert one.negated().rmse == one.rmse.negated()
 
 
 @given(st.integers(0, 10**6), st.permutations(range(12)))

@@ -1,1 +1,1 @@
-"""Does vision pay? Arms, their matrix of runs, statistics over held-out groups, a sentence by rule, and one page."""
+"""Do pictures pay? Arms, their matrix of runs, statistics over held-out groups, a decision by rule, one page."""

@@ -1,4 +1,4 @@
-"""Every arm of the verdict, as data: what train.py is told, and the question that its comparison answers."""
+"""Every arm of the verdict, as data: its flags for train.py, and the question that its comparison answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ RANDOM_ENCODER = "random:efficientnet-lite0"
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to forecast. `flags` go to both stages of train.py, `second` to stage 2; `against`: compared with."""
+    """One way to forecast.
+
+    `flags` go to both stages, `second` to stage 2 only; `against` is the arm to compare it with.
+    """
 
     name: str
     group: str
@@ -29,13 +32,13 @@ class Arm:
     against: str = WITH
 
     def value(self, flag: str, default: str | None = None) -> str | None:
-        """What its flags say after `flag`."""
+        """The value of `flag` in this arm's flags."""
         return next((after for name, after in pairwise(self.flags) if name == flag), default)
 
 
 @dataclass(frozen=True)
-class Forecast:
-    """An arm that trains nothing here: a baseline that train.py computes beside its model, or a map of controls.py."""
+class BaselineArm:
+    """An arm without training: a baseline that train.py computes beside its model, or a map of kernel_baselines."""
 
     name: str
     group: str
@@ -60,24 +63,24 @@ def _learner(name: str) -> Arm:
 ARMS: tuple[Arm, ...] = (
     Arm(WITH, "presets", "Do pictures help a model that reads the numbers?", against=WITHOUT),
     _preset(WITHOUT, "Does the model learn anything beyond its offset?", against="offset alone"),
-    _preset("vision-only", "What do pictures say alone?", against=WITHOUT),
+    _preset("vision-only", "How good are pictures alone?", against=WITHOUT),
     _preset("no-alignment", "Is aligning pictures and numbers worth it?"),
     _preset("baseline", "Is the full model better than the system before it?"),
     _preset("simple", "Is the full model better than a plain transformer of its own?"),
-    _preset("hierarchical", "Does aligning samples and variates apart help?"),
+    _preset("hierarchical", "Does aligning samples and variates separately help?"),
     _preset("unified", "Does one encoder for every window help?"),
     _preset("optimal", "Do patches of all variates in one sequence help?"),
     _alignment("sample", "Alignment of samples only?"),
     _alignment("variate", "Alignment of variates within a sample only?"),
-    Arm("link error", "stage link", "Do the errors of the completion tell the yield?", second=("--link", "error")),
+    Arm("link error", "stage link", "Do the errors of the completion predict the yield?", second=("--link", "error")),
     Arm("link scratch", "stage link", "Does stage 2 need stage 1 at all?", second=("--link", "scratch")),
     Arm("y-range window", "pictures", "Does the level in the picture matter?", ("--style.y-range", "window")),
-    Arm("views", "augmentation", "Does learning warped, noisy, masked seasons help?", ("--views", "2")),
+    Arm("views", "augmentation", "Does training on warped, noisy, masked seasons help?", ("--views", "2")),
     Arm("mixup", "augmentation", "Does mixing pairs of samples help?", ("--mixup",)),
     Arm("balance", "augmentation", "Does drawing rare yields more often help?", ("--balance",)),
     Arm("shuffled", "controls", "Must lose: the pictures of another sample.", ("--control", "shuffled")),
-    Arm("noise", "controls", "Must lose: noise for pictures, the numbers at equal size.", ("--control", "noise")),
-    Arm("random encoder", "controls", "Must lose: an encoder that learnt nothing.", ("--encoder", RANDOM_ENCODER)),
+    Arm("noise", "controls", "Must lose: noise in place of pictures, at equal size.", ("--control", "noise")),
+    Arm("random encoder", "controls", "Must lose: an untrained encoder.", ("--encoder", RANDOM_ENCODER)),
     Arm(CONVOLUTIONS, "controls", "Decides: do random convolutions of the numbers do as well as their pictures?",
         ("--preset", WITHOUT), ("--blocks", "numbers,convolutions")),
     Arm("more kernels", "controls", "Must lose: a second set of kernels on the same numbers.",
@@ -88,30 +91,30 @@ ARMS: tuple[Arm, ...] = (
 )  # fmt: skip
 CONTROLS = tuple(arm.name for arm in ARMS if arm.group == "controls" and arm.name != CONVOLUTIONS)
 
-# Computed by controls.py on the fold's own anomaly: the same numbers, the same offset, another map.
+# Computed by kernel_baselines.py on the fold's own anomaly: the same numbers and offset, another map.
 RBF, BOOSTING = "RBF kernel ridge", "boosting on the anomaly"
 LINEAR = "linear kernel ridge"
 VECTORS, LINEAR_VECTORS, RBF_VECTORS = "ridge on embeddings", "linear + embeddings", "RBF + embeddings"
-MAPS: tuple[Forecast, ...] = (
-    Forecast(RBF, "maps", "Decides: any other non-linear map of the same numbers?"),
-    Forecast(BOOSTING, "maps", "Decides: any other non-linear map of the same numbers?"),
-    Forecast(LINEAR, "maps", "Is a linear map of the numbers enough?"),
-    Forecast(VECTORS, "maps", "What does ridge on the frozen embeddings alone say?"),
-    Forecast(LINEAR_VECTORS, "maps", "Do embeddings add to a linear map?", against=LINEAR),
-    Forecast(RBF_VECTORS, "maps", "Do embeddings add to a non-linear map?", against=RBF),
+MAPS: tuple[BaselineArm, ...] = (
+    BaselineArm(RBF, "maps", "Decides: any other non-linear map of the same numbers?"),
+    BaselineArm(BOOSTING, "maps", "Decides: any other non-linear map of the same numbers?"),
+    BaselineArm(LINEAR, "maps", "Is a linear map of the numbers enough?"),
+    BaselineArm(VECTORS, "maps", "How good is ridge on the frozen embeddings alone?"),
+    BaselineArm(LINEAR_VECTORS, "maps", "Do embeddings add to a linear map?", against=LINEAR),
+    BaselineArm(RBF_VECTORS, "maps", "Do embeddings add to a non-linear map?", against=RBF),
 )
 DECIDE = (RBF, BOOSTING, CONVOLUTIONS)
 
 
 def encoder_arm(name: str) -> Arm:
-    """An arm with the pictures seen by another encoder."""
-    return Arm(f"encoder {name}", "pictures", "Does another encoder see more?", ("--encoder", name))
+    """An arm whose pictures are embedded by another encoder."""
+    return Arm(f"encoder {name}", "pictures", "Is another encoder better?", ("--encoder", name))
 
 
 def choose(arms: Sequence[Arm], names: Sequence[str]) -> tuple[Arm, ...]:
-    """The arms that `names` lists by name or group, `timesclip` and `language-only` always; no name: all.
+    """The arms that `names` lists by name or group, plus `timesclip` and `language-only`; all if `names` is empty.
 
-    Raises InputError for a name that is neither.
+    Raises InputError for an unknown name.
     """
     known = {arm.name for arm in arms} | {arm.group for arm in arms}
     for name in names:
@@ -119,24 +122,24 @@ def choose(arms: Sequence[Arm], names: Sequence[str]) -> tuple[Arm, ...]:
             names_, groups = (
                 ", ".join(dict.fromkeys(every)) for every in zip(*((a.name, a.group) for a in arms), strict=True)
             )
-            raise InputError(f"--arms names {name!r}; there are {names_}; groups of them are {groups}.")
+            raise InputError(f"--arms names {name!r}; the arms are {names_}; the groups are {groups}.")
     wanted = {*names, WITH, WITHOUT} if names else known
     return tuple(arm for arm in arms if arm.name in wanted or arm.group in wanted)
 
 
 def lacking(arm: Arm, accepts: Callable[[str, str | None], bool]) -> str | None:
-    """The flag of the arm that train.py does not have (yet), or None. `accepts` is train's own parser."""
+    """The flag of the arm that train.py lacks, or None. `accepts` is train.py's own parser."""
     given = (*arm.flags, *arm.second, "--")
     for flag, value in pairwise(given):
         if flag.startswith("--") and flag != "--":
-            told = None if value.startswith("--") else value
-            if not accepts(flag[2:], told):
-                return f"train.py has no {flag} {told or ''}".rstrip()
+            given_value = None if value.startswith("--") else value
+            if not accepts(flag[2:], given_value):
+                return f"train.py has no {flag} {given_value or ''}".rstrip()
     return None
 
 
 def render_flags(arm: Arm, encoder: str) -> Flags:
-    """What render_cache.py is told so that the arm finds its pictures."""
+    """The flags of render_cache.py for the pictures of this arm."""
     flags: Flags = ("--encoder", arm.value("--encoder", encoder) or encoder)
     framing = PRESETS[cast(PresetName, arm.value("--preset", WITH))].framing
     if framing != "halves":

@@ -1,4 +1,4 @@
-"""Jobs of the matrix on the workers of a Dask cluster, which see the same folder under the same name."""
+"""Run jobs of the matrix on the workers of a Dask cluster, which share the folder under the same name."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from cache.dask_workers import connect, drain
 from verdict.runner import Failure, Job, Runner
 
 
-def run_elsewhere(jobs: Sequence[Job], scheduler: str) -> list[Failure]:
-    """As `Runner.run_all`. Raises ConnectionError where no cluster answers, or goes away.
+def run_on_dask(jobs: Sequence[Job], scheduler: str) -> list[Failure]:
+    """Run the jobs, like `Runner.run_all`. Raises ConnectionError if no cluster answers or it goes away.
 
-    Dask starts a job again where its worker died, which waits for what that left running or resumes it; a job that lost
-    several workers is a failure. Ctrl-C leaves what runs there running: the next matrix takes its runs.
+    If a worker dies, Dask starts its job again. The job then waits for a process that is still running, or resumes the
+    run. A job that lost several workers is a failure. After Ctrl-C, running jobs continue, and the next matrix uses
+    their runs.
     """
     from distributed.scheduler import KilledWorker
 
@@ -30,19 +31,19 @@ def run_elsewhere(jobs: Sequence[Job], scheduler: str) -> list[Failure]:
             lost = [job for job, _ in under_way.values()]
             ended += [Failure(job, job.steps[0], 1, "the Dask workers that tried it died") for job in lost]
     failures = [failure for failure in ended if failure is not None]
-    told = {failure.job.folder for failure in failures}
-    unseen = [job for job in waiting if not job.done and job.folder not in told]
-    line = "its run is not in this folder: workers must see it under the same name"
-    return failures + [Failure(job, job.steps[0], 1, line) for job in unseen]
+    failed = {failure.job.folder for failure in failures}
+    missing = [job for job in waiting if not job.done and job.folder not in failed]
+    line = "its run is not in this folder: workers need the folder under the same name"
+    return failures + [Failure(job, job.steps[0], 1, line) for job in missing]
 
 
 def in_full(job: Job) -> Job:
-    """The same job with its folders from the root on: a worker may stand elsewhere."""
+    """The same job with absolute folders, because a worker may run in another folder."""
     steps = tuple(replace(step, folder=step.folder.resolve()) for step in job.steps)
     return replace(job, folder=job.folder.resolve(), steps=steps)
 
 
 def run_here(numbered: tuple[Job, str]) -> Failure | None:
-    """One job, on a worker."""
+    """Run one job on a worker."""
     job, number = numbered
     return Runner().run(job, dict(os.environ), number)

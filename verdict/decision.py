@@ -1,16 +1,16 @@
-"""The sentence at the top: keep, drop or cannot tell, from the numbers by one rule.
+"""Decide by a fixed rule whether to keep or drop pictures, or that the data cannot tell.
 
-The gain is RMSE without pictures minus RMSE with them, t/ha. What matters is MATTERS of the RMSE without. A difference
-is clear where its p, Holm-adjusted over the comparisons that this rule reads, is below LEVEL and its 95 % interval
-leaves zero out. In this order:
+The gain is RMSE without pictures minus RMSE with them, t/ha. A gain matters if it is at least MATTERS times the RMSE
+without pictures. A difference is clear if its p is below LEVEL, Holm-adjusted over the comparisons of this rule, and
+its 95 % interval excludes zero. In this order:
 
-1. cannot tell  fewer than LEAST_GROUPS groups were held out: no difference among them can be clear; or both forecast
-                the same everywhere: neither learnt anything beyond the offset they share
+1. cannot tell  fewer than LEAST_GROUPS groups were held out, so no difference can be clear; or both arms forecast the
+                same everywhere, because neither learnt anything beyond the offset
 2. drop         another map of the same numbers is clearly better than the arm with pictures
-3. drop         the interval of the gain ends below what matters: whatever the truth, it is too little
+3. drop         the interval of the gain ends below the gain that matters
 4. keep         the gain is clear over at least two seeds, and the arm with pictures is clearly better than each control
                 that must lose and than each other map of the same numbers
-5. cannot tell  everything else, saying what is missing
+5. cannot tell  everything else, with the reason
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ Word = Literal["keep", "drop", "cannot tell"]
 
 
 @dataclass(frozen=True)
-class Judged:
-    """The arm with pictures against another: its difference (RMSE below zero: pictures are better) and adjusted p."""
+class AdjustedDifference:
+    """The arm with pictures minus another arm (RMSE below zero: pictures are better), and the adjusted p."""
 
     name: str
     difference: Difference
@@ -43,44 +43,44 @@ class Judged:
 
     @property
     def worse(self) -> bool:
-        """Whether it is clearly worse."""
+        """Whether the arm with pictures is clearly worse."""
         return self.holm < LEVEL and self.difference.rmse.low > 0
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What follows: the word, the sentence, and the numbers that decided, in words."""
+    """The decision: the word, the sentence, and the numbers that led to it."""
 
     word: Word
     sentence: str
     because: str
 
 
-def judge(
-    without: Judged,
-    controls: Sequence[Judged],
-    maps: Sequence[Judged],
+def decide(
+    without: AdjustedDifference,
+    controls: Sequence[AdjustedDifference],
+    maps: Sequence[AdjustedDifference],
     absent: Sequence[str],
     seconds: float,
     held: str,
 ) -> Verdict:
-    """The rule.
+    """Apply the rule of this module.
 
-    without   the arm with pictures against the one that reads the numbers only
-    controls  against arms with pictures that say nothing;  maps  against other maps of the same numbers
+    without   the arm with pictures minus the one that reads the numbers only
+    controls  minus the arms whose pictures carry no information;  maps  minus other maps of the same numbers
     absent    names of controls and maps that the rule needs and that were not run
-    seconds   of rendering and embedding 1,000 samples, NaN where unknown;  held  what a group is: year or place
+    seconds   of rendering and embedding 1,000 samples, NaN if unknown;  held  the kind of group: year or place
     """
-    word, because = _decide(without, controls, maps, absent, held)
+    word, because = _word_and_reason(without, controls, maps, absent, held)
     cost = "at an unknown cost" if math.isnan(seconds) else f"at {seconds:.0f} seconds per 1,000 samples"
     sentence = f"Pictures {_change(without.difference, held)} {cost}: {word}."
-    return Verdict(word, sentence, because)
+    return Verdict(word=word, sentence=sentence, because=because)
 
 
-def _change(found: Difference, held: str) -> str:
-    """What pictures do to the error, with the 95 % interval of that change: `lower the error by 0.014 t/ha (...)`."""
-    change, low, high = found.rmse.value, found.rmse.low, found.rmse.high
-    if found.groups == 1:
+def _change(difference: Difference, held: str) -> str:
+    """The effect of pictures on the error, with its 95 % interval: `lower the error by 0.014 t/ha (...)`."""
+    change, low, high = difference.rmse.value, difference.rmse.low, difference.rmse.high
+    if difference.groups == 1:
         return f"{'lower' if change < 0 else 'raise'} the error by {abs(change):.3f} t/ha"
     if change < 0:
         change, low, high = -change, -high, -low
@@ -90,18 +90,22 @@ def _change(found: Difference, held: str) -> str:
     return f"{verb} the error by {change:.3f} t/ha (95 %: {_tons(low)} to {_tons(high)} over {held}s)"
 
 
-def _decide(
-    without: Judged, controls: Sequence[Judged], maps: Sequence[Judged], absent: Sequence[str], held: str
+def _word_and_reason(
+    without: AdjustedDifference,
+    controls: Sequence[AdjustedDifference],
+    maps: Sequence[AdjustedDifference],
+    absent: Sequence[str],
+    held: str,
 ) -> tuple[Word, str]:
-    found, count = without.difference, without.difference.groups
-    matters = MATTERS * found.rmse_other
-    if not found.trusted:
+    difference, count = without.difference, without.difference.groups
+    matters = MATTERS * difference.rmse_other
+    if not difference.trusted:
         return "cannot tell", (
             f"{count} {held}{'s were' if count > 1 else ' was'} held out. A test over so few cannot reach 5 %, "
-            f"whatever the difference (its least p is {2.0 ** (1 - count):.2g}), and the interval cannot be trusted; "
-            f"{LEAST_GROUPS} are the least, more are better. Use a split that holds out more {held}s or add data."
+            f"whatever the difference (the smallest p is {2.0 ** (1 - count):.2g}), and the interval cannot be "
+            f"trusted; {LEAST_GROUPS} are the minimum. Use a split that holds out more {held}s or add data."
         )
-    if found.rmse.low == found.rmse.high:
+    if difference.rmse.low == difference.rmse.high:
         return "cannot tell", (
             "With and without pictures the forecasts are the same: neither model learnt anything beyond the offset "
             "that they share. Train longer (--epochs), or there is nothing in the series to learn."
@@ -111,32 +115,33 @@ def _decide(
             "drop",
             f"{_listed(ahead)} on the same numbers, without pictures, is clearly better than the model with them.",
         )
-    low, high = -found.rmse.high, -found.rmse.low
+    low, high = -difference.rmse.high, -difference.rmse.low
     span = f"The 95 % interval of the gain is {_tons(low)} to {_tons(high)} t/ha"
     if high < matters:
         return (
             "drop",
-            f"{span}: at best less than the {_tons(matters)} t/ha (1 % of the RMSE without) that would matter.",
+            f"{span}: even at best less than the {_tons(matters)} t/ha (1 % of the RMSE without pictures) that would "
+            "matter.",
         )
     if not without.better:
         if low > 0:
             return "cannot tell", (
-                f"{span}, above zero, but p is {found.p:.2g}, adjusted {without.holm:.2g}: {count} {held}s are too few "
-                "to rule chance out. Hold out more of them."
+                f"{span}, above zero, but p is {difference.p:.2g}, adjusted {without.holm:.2g}: {count} {held}s are "
+                "too few to rule chance out. Hold out more of them."
             )
-        seen = f"{found.groups_needed():.0f} {held}s like these ({found.samples_needed():.0f} samples)"
+        needed = f"{difference.groups_needed():.0f} {held}s like these ({difference.samples_needed():.0f} samples)"
         return "cannot tell", (
-            f"{span} (adjusted p {without.holm:.2g}): no gain and one that matters, {_tons(matters)} t/ha or more, are "
-            f"both possible. Some {seen} would show a difference of 1 % with 80 % power."
+            f"{span} (adjusted p {without.holm:.2g}): both no gain and a gain that matters ({_tons(matters)} t/ha or "
+            f"more) are possible. About {needed} would show a difference of 1 % with 80 % power."
         )
-    if found.seeds < 2:
-        return "cannot tell", "The gain is clear for one seed, which does not show how much runs differ. Use --seeds 5."
+    if difference.seeds < 2:
+        return "cannot tell", "The gain is clear for one seed, which does not show how much runs vary. Use --seeds 5."
     if absent:
         return "cannot tell", f"The gain is clear, but these controls were not run: {_listed(absent)}."
     if open_ := [one.name for one in (*controls, *maps) if not one.better]:
         return "cannot tell", (
-            f"The gain over the model without pictures is clear, but not that over {_listed(open_)}: it need not come "
-            "from what the pictures show."
+            f"The gain over the model without pictures is clear, but not the gain over {_listed(open_)}: it may not "
+            "come from the content of the pictures."
         )
     return (
         "keep",

@@ -1,10 +1,10 @@
-"""Other maps of the same numbers, and linear maps of the embeddings, on the fold and the anomaly that the model learns.
+"""Other maps of the same numbers, and linear maps of the embeddings, on the model's own fold and anomaly.
 
     python -m verdict.kernel_baselines --data CARD --split forward --encoder efficientnet-lite0 --seed 0 --out runs/x
 
-Kernel ridge, where a kernel says which samples are alike: linear or RBF on the standardised numbers, linear on the
-standardised embeddings, and sums of two. Penalty, width of the RBF and share of the embeddings are chosen on learnt
-rows: their years (or places) are dealt into INNER parts and each part is forecast from the others.
+Kernel ridge with these kernels: linear or RBF on the standardised numbers, linear on the standardised embeddings, and
+sums of two. Penalty, width of the RBF and share of the embeddings are chosen on training rows: their years (or places)
+are split into INNER parts, and each part is forecast from the others.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from verdict.arms import BOOSTING, LINEAR, LINEAR_VECTORS, RBF, RBF_VECTORS, VEC
 
 Numbers = NDArray[np.float64]
 
-PENALTIES = np.logspace(-3, 3, 13)  # of kernels whose mean diagonal is 1
+PENALTIES = np.logspace(-3, 3, 13)  # for kernels whose mean diagonal is 1
 WIDTHS = (0.03, 0.1, 0.3, 1.0)  # gamma of exp(-gamma d^2), d^2 being the mean over columns
-SHARES = (0.1, 0.3, 1.0)  # of the embeddings' kernel beside that of the numbers
+SHARES = (0.1, 0.3, 1.0)  # weight of the embeddings' kernel beside that of the numbers
 INNER = 5
-MOST_ROWS = 4000  # learnt rows of a kernel; of more, so many are drawn
+MOST_ROWS = 4000  # largest number of training rows of a kernel; more are sampled
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,15 @@ class Arguments:
     cache: str = "image_cache"
     """The cache that render_cache.py filled."""
     encoder: str | None = None
-    """Whose embeddings to read."""
+    """Encoder of the embeddings."""
     split: SplitName = "year"
     """How rows are held out."""
     folds: str | None = None
-    """Only these folds of the split; `all`: every one."""
+    """Only these folds of the split, or `all`."""
     year: int | None = None
-    """Label year, where a table without a card does not tell it."""
+    """Label year, if a table without a card does not contain it."""
     seed: int = 0
-    """Seed of boosting and of the place split."""
+    """Seed of boosting and of the split by place."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,9 +82,11 @@ def forecast(args: Arguments) -> int:
     run = RunFolder.create(args.out, 2, "maps")
     frames = []
     for fold in folds:
-        for name, said in maps_of(table, fold, pictures.vectors(table, fold_ranges(table, fold)), args.seed).items():
+        for name, forecasts in maps_of(
+            table, fold, pictures.vectors(table, fold_ranges(table, fold)), args.seed
+        ).items():
             rows = {"sample_id": table.sample_id[fold.test], "fold": fold.name, "name": name}
-            frames.append(pd.DataFrame(rows | {"y_pred": said}))
+            frames.append(pd.DataFrame(rows | {"y_pred": forecasts}))
     guesses = pd.concat(frames, ignore_index=True)
     run.write_baselines(guesses)
     truth = pd.Series(table.target, index=table.sample_id)
@@ -103,46 +105,48 @@ def forecast(args: Arguments) -> int:
 
 
 def maps_of(table: SeasonTable, fold: Fold, vectors: NDArray[np.float16], seed: int) -> dict[str, Numbers]:
-    """Forecasts of the test rows [n] in t/ha, never negative, by name; vectors [2,N,V,D]."""
-    learnt, test = np.sort(np.concatenate([fold.train, fold.valid])), fold.test
-    known, offset = known_in(table, fold, learnt), choose_offset(rehearsals(table, fold))
-    anomaly = anomaly_of(table, learnt, offset, known, own=True)
+    """Forecasts of the test rows [n] in t/ha, never negative, by name. vectors [2,N,V,D]."""
+    fitted, test = np.sort(np.concatenate([fold.train, fold.valid])), fold.test
+    known, offset = known_in(table, fold, fitted), choose_offset(rehearsals(table, fold))
+    anomaly = anomaly_of(table, fitted, offset, known, own=True)
     base = offset.predict(known, table.place[test], table.year[test], leave_own_year_out=False)
-    x = filled(table.values, table.observed, learnt)
-    said = {BOOSTING: boosting(seed).fit(x[learnt], anomaly).predict(x[test])}
+    x = filled(table.values, table.observed, fitted)
+    anomalies = {BOOSTING: boosting(seed).fit(x[fitted], anomaly).predict(x[test])}
 
     rng = np.random.default_rng(seed)
-    some = np.sort(rng.permutation(len(learnt))[:MOST_ROWS])
-    rows, target = learnt[some], anomaly[some]
+    some = np.sort(rng.permutation(len(fitted))[:MOST_ROWS])
+    rows, target = fitted[some], anomaly[some]
     parts = inner_parts(table.place[rows] if fold.by_place else table.year[rows].astype(str), rng)
     both = np.concatenate([rows, test])
     numbers = linear_kernel([x[both]], len(rows))
     square = np.maximum(np.diag(numbers)[:, None] + np.diag(numbers)[None, :] - 2 * numbers, 0)
     smooth = {width: np.exp(-width * square) for width in WIDTHS}
-    seen = linear_kernel((vectors[w, both, v] for w, v in np.ndindex(vectors.shape[0], vectors.shape[2])), len(rows))
+    embedded = linear_kernel(
+        (vectors[w, both, v] for w, v in np.ndindex(vectors.shape[0], vectors.shape[2])), len(rows)
+    )
     kernels: Mapping[str, Sequence[Numbers]] = {
         LINEAR: [numbers],
         RBF: list(smooth.values()),
-        VECTORS: [seen],
-        LINEAR_VECTORS: [numbers + share * seen for share in SHARES],
-        RBF_VECTORS: [one + share * seen for one, share in itertools.product(smooth.values(), SHARES)],
+        VECTORS: [embedded],
+        LINEAR_VECTORS: [numbers + share * embedded for share in SHARES],
+        RBF_VECTORS: [one + share * embedded for one, share in itertools.product(smooth.values(), SHARES)],
     }
     for name, candidates in kernels.items():
-        said[name] = kernel_ridge(candidates, target, parts)
-    return {name: np.maximum(base + one, 0.0) for name, one in said.items()}
+        anomalies[name] = kernel_ridge(candidates, target, parts)
+    return {name: np.maximum(base + one, 0.0) for name, one in anomalies.items()}
 
 
-def linear_kernel(blocks: Iterator[NDArray[np.generic]] | Sequence[NDArray[np.generic]], learnt: int) -> Numbers:
-    """Inner products [n,n] of standardised columns, divided by their number; the first `learnt` rows standardise.
+def linear_kernel(blocks: Iterator[NDArray[np.generic]] | Sequence[NDArray[np.generic]], fitted: int) -> Numbers:
+    """Inner products [n,n] of standardised columns, divided by their number. The first `fitted` rows standardise.
 
-    blocks [n,d] of columns; a column without spread in the learnt rows is left out.
+    blocks [n,d] of columns. Columns that are constant in these rows are left out.
     """
     total: Numbers = np.zeros(())
     columns = 0
     for block in blocks:
         x: Numbers = block.astype(np.float64)
-        spread = x[:learnt].std(0)
-        x = (x - x[:learnt].mean(0))[:, spread > 0] / spread[spread > 0]
+        spread = x[:fitted].std(0)
+        x = (x - x[:fitted].mean(0))[:, spread > 0] / spread[spread > 0]
         x = np.clip(x, -5, 5)
         total = total + x @ x.T
         columns += x.shape[1]
@@ -151,7 +155,7 @@ def linear_kernel(blocks: Iterator[NDArray[np.generic]] | Sequence[NDArray[np.ge
 
 
 def inner_parts(group: NDArray[np.str_], rng: np.random.Generator) -> NDArray[np.int64]:
-    """In which of at most INNER parts each row [n] is: whole groups together; rows where there is one group only."""
+    """The part, of at most INNER, of each row [n]. Groups stay whole, unless there is only one."""
     names, index = np.unique(group, return_inverse=True)
     if len(names) < 2:
         return rng.permutation(len(group)) % INNER
@@ -159,17 +163,17 @@ def inner_parts(group: NDArray[np.str_], rng: np.random.Generator) -> NDArray[np
 
 
 def kernel_ridge(kernels: Sequence[Numbers], target: Numbers, parts: NDArray[np.int64]) -> Numbers:
-    """Forecast of the rows after the learnt ones, by the kernel and penalty with the least error on left-out parts.
+    """Forecasts [m] of new rows, by the kernel and penalty with the least error on left-out parts.
 
-    kernels [n+m,n+m] of n learnt rows, whose target and part [n] are given, and m others -> [m].
+    kernels [n+m,n+m]: of n training rows, whose target and part [n] are given, and then of m new rows.
     """
     count, best = len(target), (np.inf, kernels[0], PENALTIES[-1])
     for kernel in kernels:
-        learnt = kernel[:count, :count]
+        fitted = kernel[:count, :count]
         error = np.zeros(len(PENALTIES))
         for part in np.unique(parts):
             out, rest = parts == part, parts != part
-            guesses = ridge_path(learnt[np.ix_(rest, rest)], learnt[np.ix_(out, rest)], target[rest])
+            guesses = ridge_path(fitted[np.ix_(rest, rest)], fitted[np.ix_(out, rest)], target[rest])
             error += ((guesses - target[out]) ** 2).sum(1)
         if error.min() < best[0]:
             best = (float(error.min()), kernel, PENALTIES[int(error.argmin())])
@@ -178,9 +182,9 @@ def kernel_ridge(kernels: Sequence[Numbers], target: Numbers, parts: NDArray[np.
     return forecast
 
 
-def ridge_path(learnt: Numbers, new: Numbers, target: Numbers, penalties: Numbers = PENALTIES) -> Numbers:
-    """Kernel ridge around the target's mean for every penalty: learnt [n,n], new [m,n], target [n] -> [P,m]."""
-    values, vectors = np.linalg.eigh(learnt)
+def ridge_path(fitted: Numbers, new: Numbers, target: Numbers, penalties: Numbers = PENALTIES) -> Numbers:
+    """Kernel ridge around the target's mean, for every penalty: fitted [n,n], new [m,n], target [n] -> [P,m]."""
+    values, vectors = np.linalg.eigh(fitted)
     turned, reach = vectors.T @ (target - target.mean()), new @ vectors
     path: Numbers = target.mean() + (turned / (np.maximum(values, 0) + penalties[:, None])) @ reach.T
     return path

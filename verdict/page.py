@@ -1,4 +1,4 @@
-"""verdict.html: one file that opens offline, with tables that sort on a click and charts that answer to the mouse."""
+"""verdict.html: one file that opens offline, with sortable tables and interactive charts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from verdict.statistics import LEAST_GROUPS, Interval
 
 @dataclass(frozen=True, eq=False)
 class Contents:
-    """Everything that the page says."""
+    """Everything on the page."""
 
     data: str
     split: str
@@ -54,36 +54,36 @@ def page(contents: Contents) -> str:
 
 
 def arms_table(contents: Contents) -> SortedTable:
-    """Every arm and baseline: scores, spread, seconds, memory."""
+    """Table of every arm and baseline: scores, spread, seconds, memory."""
     rows = []
-    for name, said in contents.outcomes.said.items():
-        scores, cost = spread(said, contents.outcomes.truth), contents.costs.get(name)
+    for name, arm_forecasts in contents.outcomes.arms.items():
+        scores, cost = spread(arm_forecasts, contents.outcomes.truth), contents.costs.get(name)
         seconds = "" if cost is None else f"{'≥ ' if cost['resumed'] else ''}{cost['seconds']:.0f}"
         rows.append(
             [
                 Cell(name),
-                Cell(said.arm.group),
+                Cell(arm_forecasts.arm.group),
                 Cell(_with_sd(scores["rmse"], scores["rmse_sd"]), scores["rmse"]),
                 Cell(_with_sd(scores["r2"], scores["r2_sd"]), scores["r2"]),
                 Cell(f"{scores['rmse_sd_folds']:.3f}", scores["rmse_sd_folds"]),
                 Cell(f"{scores['bias']:+.3f}", scores["bias"]),
-                Cell(str(len(said.seeds)), len(said.seeds)),
+                Cell(str(len(arm_forecasts.seeds)), len(arm_forecasts.seeds)),
                 Cell(seconds, None if cost is None else cost["seconds"]),
                 Cell("" if cost is None else f"{cost['peak_mb']:.0f}", None if cost is None else cost["peak_mb"]),
             ]
         )
-    head = ("arm", "group", "RMSE, t/ha", "R2", "RMSE, sd over folds", "bias, t/ha", "seeds", "seconds a run",
+    head = ("arm", "group", "RMSE, t/ha", "R2", "RMSE, sd over folds", "bias, t/ha", "seeds", "seconds per run",
             "peak MB")  # fmt: skip
     rows.sort(key=lambda row: row[2].value or 0.0)
     note = (
-        "Mean and standard deviation over seeds, all test rows of all folds together. Seconds are both stages of one "
-        "run, without rendering and embedding; ≥: the run was resumed, what the stopped process took is not in it."
+        "Mean and standard deviation over seeds, on all test rows of all folds together. Seconds are both stages of "
+        "one run, without rendering and embedding. ≥: the run was resumed; the time of the stopped process is missing."
     )
-    return SortedTable("arms", "Arms", note, head, rows)
+    return SortedTable(id="arms", title="Arms", note=note, head=head, rows=rows)
 
 
 def comparisons_table(contents: Contents) -> SortedTable:
-    """Every difference with its interval, over both kinds of group, and p."""
+    """Table of every difference with its interval over both kinds of group, and p."""
     held = contents.outcomes.held
     other = "year" if held == "place" else "place"
     rows = []
@@ -110,22 +110,22 @@ def comparisons_table(contents: Contents) -> SortedTable:
             "samples for 1 %", "question")  # fmt: skip
     first = contents.comparisons[0].difference
     trust = "" if first.trusted else (
-        f"With {first.groups} held-out {held}s the intervals cannot be trusted, and no p can come below "
-        f"{2.0 ** (1 - first.groups):.2g}: {LEAST_GROUPS} are the least. "
+        f"With {first.groups} held-out {held}s the intervals cannot be trusted, and no p can be below "
+        f"{2.0 ** (1 - first.groups):.2g}: {LEAST_GROUPS} groups are the minimum. "
     )  # fmt: skip
-    runs = f"{first.seeds} seeds" if first.seeds > 1 else "one seed, which does not show how much runs differ"
+    runs = f"{first.seeds} seeds" if first.seeds > 1 else "one seed, which does not show how much runs vary"
     note = (
-        f"{trust}RMSE below zero: the arm is better than what is subtracted. Paired bootstrap over the {first.groups} "
-        f"{held}s that were held out and over {runs}; p from swapping the two arms in whole {held}s, "
-        f"adjusted over all {len(contents.comparisons)} comparisons, and over those that the rule reads. Samples for 1 "
-        f"%: with so many, in {held}s like these, a difference of 1 % of the RMSE would be seen with 80 % power. The "
-        f"interval over {other}s is there to look at; the rule does not use it. docs/verdict.md."
+        f"{trust}RMSE below zero: the arm is better than the one subtracted. Paired bootstrap over the {first.groups} "
+        f"held-out {held}s and over {runs}; p from swapping the two arms in whole {held}s, "
+        f"adjusted over all {len(contents.comparisons)} comparisons, and over those of the rule. Samples for 1 "
+        f"%: with this many, in {held}s like these, a difference of 1 % of the RMSE would be detected with 80 % power. "
+        f"The interval over {other}s is for information; the rule does not use it. docs/verdict.md."
     )
-    return SortedTable("comparisons", "Differences", note, head, rows)
+    return SortedTable(id="comparisons", title="Differences", note=note, head=head, rows=rows)
 
 
 def rendering_tables(contents: Contents) -> list[SortedTable]:
-    """What pictures cost once, and which arms are not there."""
+    """Tables of the one-off cost of pictures, and of the arms that are missing."""
     seconds = [
         [
             Cell(name),
@@ -136,16 +136,18 @@ def rendering_tables(contents: Contents) -> list[SortedTable]:
         for name, one in contents.rendering.items()
     ]
     head = ("pictures of", "pictures", "draw, s", "embed, s", "s per 1,000 samples", "rate measured")
-    note = "Spent once: every arm, seed and fold after it reads the cache. Arms with equal pictures share them."
-    tables = [SortedTable("rendering", "Rendering and embedding", note, head, seconds)]
+    note = "A cost paid once: every later arm, seed and fold reads the cache. Arms with equal pictures share them."
+    tables = [SortedTable(id="rendering", title="Rendering and embedding", note=note, head=head, rows=seconds)]
     if contents.left_out:
         rows = [[Cell(name), Cell(why)] for name, why in contents.left_out.items()]
-        tables.append(SortedTable("left-out", "Arms that are left out", "", ("arm", "why"), rows))
+        tables.append(
+            SortedTable(id="left-out", title="Arms that are left out", note="", head=("arm", "why"), rows=rows)
+        )
     return tables
 
 
 def differences_chart(comparisons: Sequence[Comparison]) -> Chart:
-    """RMSE of each arm minus that of the one it is compared with, and its interval."""
+    """Chart of the RMSE of each arm minus that of its counterpart, with intervals."""
     ordered = sorted(comparisons, key=lambda one: -one.difference.rmse.value)
     rmse = [one.difference.rmse for one in ordered]
     clear = [one.holm < LEVEL and one.difference.trusted for one in ordered]
@@ -169,28 +171,28 @@ def differences_chart(comparisons: Sequence[Comparison]) -> Chart:
         "xaxis": {"title": {"text": "difference of RMSE, t/ha (left: the first is better)"}, "zeroline": True},
         "yaxis": {"automargin": True},
     }
-    note = "Dots with 95 % intervals; blue where Holm's p is below 0.05."
-    return Chart("differences", "Is it better?", note, [trace], layout)
+    note = "Dots with 95 % intervals; blue if Holm's p is below 0.05."
+    return Chart(id="differences", title="Is it better?", note=note, traces=[trace], layout=layout)
 
 
 def seeds_chart(outcomes: MatrixResults) -> Chart:
-    """RMSE of every arm and seed."""
-    x, y, arms = [], [], sorted(outcomes.said.values(), key=lambda s: -spread(s, outcomes.truth)["rmse"])
-    for said in arms:
-        for row in said.forecasts:
+    """Chart of the RMSE of every arm and seed."""
+    x, y, arms = [], [], sorted(outcomes.arms.values(), key=lambda s: -spread(s, outcomes.truth)["rmse"])
+    for arm_forecasts in arms:
+        for row in arm_forecasts.forecasts:
             x.append(float(((row - outcomes.truth) ** 2).mean() ** 0.5))
-            y.append(said.arm.name)
+            y.append(arm_forecasts.arm.name)
     trace = {"type": "scatter", "mode": "markers", "x": x, "y": y, "marker": {"size": 8, "color": BLUE, "opacity": 0.6}}
     layout = {
         "height": 120 + 22 * len(arms),
         "xaxis": {"title": {"text": "RMSE, t/ha"}},
         "yaxis": {"automargin": True},
     }
-    return Chart("seeds", "Every seed of every arm", "A dot a seed.", [trace], layout)
+    return Chart(id="seeds", title="Every seed of every arm", note="One dot per seed.", traces=[trace], layout=layout)
 
 
 def groups_chart(outcomes: MatrixResults) -> Chart:
-    """RMSE with pictures against RMSE without, a dot a held-out group."""
+    """Chart of the RMSE with pictures against the RMSE without, one dot per held-out group."""
     without, with_ = rmse_by_group(outcomes, WITHOUT), rmse_by_group(outcomes, WITH)
     low, high = (f([*without.values(), *with_.values()]) for f in (min, max))
     dots = {
@@ -208,28 +210,30 @@ def groups_chart(outcomes: MatrixResults) -> Chart:
         "xaxis": {"title": {"text": f"{WITHOUT}: RMSE, t/ha"}},
         "yaxis": {"title": {"text": f"{WITH}: RMSE, t/ha"}, "automargin": True},
     }
-    note = f"A dot a held-out {outcomes.held}; below the line pictures helped there."
-    return Chart("groups", f"{outcomes.held.capitalize()} by {outcomes.held}", note, [line, dots], layout)
+    note = f"One dot per held-out {outcomes.held}; below the line, pictures helped."
+    title = f"{outcomes.held.capitalize()} by {outcomes.held}"
+    return Chart(id="groups", title=title, note=note, traces=[line, dots], layout=layout)
 
 
 def cost_chart(contents: Contents) -> Chart:
-    """RMSE against seconds."""
+    """Chart of RMSE against seconds."""
     names = list(contents.costs)
     trace = {
         "type": "scatter",
         "mode": "markers+text",
         "x": [contents.costs[name]["seconds"] for name in names],
-        "y": [spread(contents.outcomes.said[name], contents.outcomes.truth)["rmse"] for name in names],
+        "y": [spread(contents.outcomes.arms[name], contents.outcomes.truth)["rmse"] for name in names],
         "text": names,
         "textposition": "top center",
         "marker": {"size": 9, "color": RED},
         "cliponaxis": False,
     }
     layout = {
-        "xaxis": {"title": {"text": "seconds a run"}},
+        "xaxis": {"title": {"text": "seconds per run"}},
         "yaxis": {"title": {"text": "RMSE, t/ha"}, "automargin": True},
     }
-    return Chart("cost", "What it takes", "Both stages of one run, without rendering and embedding.", [trace], layout)
+    note = "Both stages of one run, without rendering and embedding."
+    return Chart(id="cost", title="What it takes", note=note, traces=[trace], layout=layout)
 
 
 def _with_sd(mean: float, sd: float) -> str:

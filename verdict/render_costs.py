@@ -1,6 +1,6 @@
-"""What pictures cost: once for all arms, seeds and folds, as a rate, since a cache may have been filled before.
+"""Cost of pictures, paid once for all arms, seeds and folds. It is a rate, as the cache may have been filled before.
 
-<out>/rendering.json keeps, for each kind of pictures, what this matrix drew and embedded of it, and in how long.
+<out>/rendering.json holds, for each kind of pictures, how many this matrix drew and embedded, and in how many seconds.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ FILE = "rendering.json"
 
 @dataclass(frozen=True)
 class Rendered:
-    """Of one kind of pictures: how many there are, how many vectors this matrix made, its seconds, and their place."""
+    """One kind of pictures: their number, the embeddings made by this matrix, its seconds, and their namespace."""
 
     pictures: int = 0
     embedded: int = 0
     seconds: float = 0.0
     embeddings: str = ""
 
-    def and_(self, run: Run) -> Rendered:
-        """With what one run of render_cache.py did."""
+    def plus(self, run: Run) -> Rendered:
+        """Add the numbers of one run of render_cache.py."""
         done = run.stages["embed"]
         return Rendered(
-            max(self.pictures, int(done["distinct"])),
-            self.embedded + int(done["written"]),
-            self.seconds + (float(done["seconds"]) if done["written"] else 0.0),
-            run.embeddings,
+            pictures=max(self.pictures, int(done["distinct"])),
+            embedded=self.embedded + int(done["written"]),
+            seconds=self.seconds + (float(done["seconds"]) if done["written"] else 0.0),
+            embeddings=run.embeddings,
         )
 
 
 @dataclass(frozen=True)
 class Price:
-    """Seconds of all pictures of one kind, NaN where nothing tells; `measured`: embedded by this matrix, not before."""
+    """Seconds for all pictures of one kind, NaN if unknown. `measured`: this matrix embedded them itself."""
 
     pictures: int
     draw: float
@@ -55,16 +55,16 @@ class Price:
 
 
 def render(command: Flags, kind: str, cache: str, out: Path) -> int:
-    """One run of render_cache.py; adds what it did to the record. Returns its exit code."""
+    """Run render_cache.py once and add its numbers to the record. Returns its exit code."""
     storage = open_storage(cache)
     before = {one.name for one in run_files(storage)} if storage.exists() else set()
     code = subprocess.run([sys.executable, *command], cwd=ROOT, check=False).returncode
     known, storage = read_record(out), open_storage(cache)
-    mine = known.get(kind, Rendered())
+    rendered = known.get(kind, Rendered())
     for one in run_files(storage) if storage.exists() else ():
         if one.name not in before and "embed" in (run := Run.load(storage, one.name)).stages:
-            mine = mine.and_(run)
-    record = {name: asdict(one) for name, one in (known | {kind: mine}).items()}
+            rendered = rendered.plus(run)
+    record = {name: asdict(one) for name, one in (known | {kind: rendered}).items()}
     write_whole(out / FILE, lambda path: path.write_text(json.dumps(record, indent=1) + "\n"))
     return code
 
@@ -72,21 +72,30 @@ def render(command: Flags, kind: str, cache: str, out: Path) -> int:
 def read_record(out: Path) -> dict[str, Rendered]:
     """What this matrix rendered so far, by kind of pictures."""
     path = out / FILE
-    found: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else {}
-    return {kind: Rendered(**numbers) for kind, numbers in found.items()}
+    record: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else {}
+    return {kind: Rendered(**numbers) for kind, numbers in record.items()}
 
 
 def prices(out: Path, kinds: Mapping[str, str], cache: str, samples: int) -> dict[str, Price]:
-    """The price of each arm's pictures, by their kind; where all was cached before, by the cache's history."""
+    """The price of each arm's pictures, by their kind.
+
+    If all were cached before, rates come from the cache's history.
+    """
     storage = open_storage(cache)
     runs: Sequence[Run] = [Run.load(storage, one.name) for one in run_files(storage)] if storage.exists() else []
     drawn: Mapping[str, float] = totals(runs)["rate"]
     record = read_record(out)
-    found = {}
+    prices_by_arm = {}
     for arm, kind in kinds.items():
         one = record.get(kind, Rendered())
-        before = totals([run for run in runs if run.embeddings == one.embeddings])["rate"]  # by the same encoder
+        before = totals([run for run in runs if run.embeddings == one.embeddings])["rate"]  # with the same encoder
         own = one.embedded / one.seconds if one.seconds else before.get("embed", math.nan)
         draw, embed = one.pictures / drawn.get("draw", math.nan), one.pictures / own
-        found[arm] = Price(one.pictures, draw, embed, 1000 * (draw + embed) / samples, bool(one.seconds))
-    return found
+        prices_by_arm[arm] = Price(
+            pictures=one.pictures,
+            draw=draw,
+            embed=embed,
+            per_thousand=1000 * (draw + embed) / samples,
+            measured=bool(one.seconds),
+        )
+    return prices_by_arm

@@ -1,4 +1,4 @@
-"""What the runs of a matrix said of the same test rows, side by side, and what each of them took."""
+"""Forecasts of all runs of a matrix for the same test rows, side by side, and the cost of each run."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError
 from report.run import RunFolder
 from stages.yield_scores import places_of
-from verdict.arms import ARMS, CONTROLS, DECIDE, MAPS, WITH, WITHOUT, Arm, Forecast
-from verdict.decision import Judged, Verdict, judge
+from verdict.arms import ARMS, CONTROLS, DECIDE, MAPS, WITH, WITHOUT, Arm, BaselineArm
+from verdict.decision import AdjustedDifference, Verdict, decide
 from verdict.runner import Job, costs_of
 from verdict.statistics import Difference, compare, holm
 
@@ -23,9 +23,9 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class ArmForecasts:
-    """One arm's forecasts [S,N] of all test rows, t/ha, a row a seed; folds [S,N] names the fold of each."""
+    """One arm's forecasts [S,N] of all test rows, t/ha, one row per seed; folds [S,N]: the fold of each."""
 
-    arm: Arm | Forecast
+    arm: Arm | BaselineArm
     seeds: tuple[int, ...]
     forecasts: Numbers
     folds: NDArray[np.str_]
@@ -33,9 +33,9 @@ class ArmForecasts:
 
 @dataclass(frozen=True, eq=False)
 class MatrixResults:
-    """Test rows in the order of their names: truth [N] t/ha; place, year [N]; which of these was held out together.
+    """Test rows in the order of their names: truth [N] t/ha; place, year [N]; `held`: which of these was held out.
 
-    Places that share a yield have one name.
+    Places that share a yield have the same name. arms: forecasts by arm. results: result.json of every seed, by arm.
     """
 
     sample_id: NDArray[np.str_]
@@ -43,7 +43,7 @@ class MatrixResults:
     place: NDArray[np.str_]
     year: NDArray[np.str_]
     held: str
-    said: Mapping[str, ArmForecasts]
+    arms: Mapping[str, ArmForecasts]
     results: Mapping[str, Sequence[dict[str, Any]]]
 
     @property
@@ -53,18 +53,18 @@ class MatrixResults:
 
     @property
     def other_group(self) -> NDArray[np.str_]:
-        """What the rows also share: the year where places were held out, the place where years were."""
+        """The other grouping [N]: years if places were held out, places if years were."""
         return self.year if self.held == "place" else self.place
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """An arm minus another, over held-out groups and over the other kind of group.
+    """An arm minus another, over the held-out groups and over the other kind of group.
 
-    holm: p adjusted over all comparisons. rule: p adjusted over those that the rule reads, None for others.
+    holm: p adjusted over all comparisons. rule: p adjusted over the comparisons of the rule, None for others.
     """
 
-    arm: Arm | Forecast
+    arm: Arm | BaselineArm
     against: str
     difference: Difference
     over_other: Difference
@@ -73,8 +73,8 @@ class Comparison:
 
 
 def collect(jobs: Sequence[Job], held: str) -> MatrixResults:
-    """Read every finished job. Raises InputError when no seed of the arm with pictures or the one without is there."""
-    named: tuple[Arm | Forecast, ...] = (*ARMS, *MAPS)
+    """Read every finished job. Raises InputError if the arm with pictures, or the one without, has no finished seed."""
+    named: tuple[Arm | BaselineArm, ...] = (*ARMS, *MAPS)
     known = {arm.name: arm for arm in named}
     tables: dict[str, dict[int, pd.DataFrame]] = {}
     results: dict[str, list[dict[str, Any]]] = {}
@@ -97,40 +97,42 @@ def collect(jobs: Sequence[Job], held: str) -> MatrixResults:
                 tables.setdefault(str(name), {})[job.seed] = rows
     for needed in (WITH, WITHOUT):
         if needed not in tables:
-            raise InputError(f"no run of {needed} is complete, so there is nothing to compare; their log.txt says why.")
+            raise InputError(
+                f"no run of {needed} is complete, so there is nothing to compare; see their log.txt for the reason."
+            )
     assert truth is not None
     rows = truth.sort_values("sample_id")
     names = rows["sample_id"].to_numpy(dtype=np.str_)
-    said = {name: _aligned(known.get(name) or _arm_of(name, jobs), by_seed, names) for name, by_seed in tables.items()}
+    arms = {name: _aligned(known.get(name) or _arm_of(name, jobs), by_seed, names) for name, by_seed in tables.items()}
     return MatrixResults(
-        names,
-        rows["y_true"].to_numpy(dtype=np.float64),
-        places_of(rows),
-        rows["year"].astype(str).to_numpy(dtype=np.str_),
-        held,
-        said,
-        results,
+        sample_id=names,
+        truth=rows["y_true"].to_numpy(dtype=np.float64),
+        place=places_of(rows),
+        year=rows["year"].astype(str).to_numpy(dtype=np.str_),
+        held=held,
+        arms=arms,
+        results=results,
     )
 
 
 def member_name(learner: str, arm: str) -> str:
-    """One learner of the ensemble alone, with or without pictures."""
+    """Name of one learner of the ensemble alone, with or without pictures."""
     return f"{learner} {'with' if arm == WITH else 'without'} pictures"
 
 
-def _arm_of(name: str, jobs: Sequence[Job]) -> Arm | Forecast:
-    """Encoders that were asked for are arms; a member of the ensemble alone; what else has a name is a baseline."""
+def _arm_of(name: str, jobs: Sequence[Job]) -> Arm | BaselineArm:
+    """The arm of a name: a learner of the ensemble alone, a requested encoder, or else a baseline."""
     for ending in (" with pictures", " without pictures"):
         if name.endswith(ending):
             against = name.removesuffix(ending) + " without pictures"
-            return Forecast(name, "members", "Do pictures help this learner alone?", against=against)
+            return BaselineArm(name, "members", "Do pictures help this learner alone?", against=against)
     if any(job.arm == name for job in jobs):
-        return Arm(name, "pictures", "Does another encoder see more?")
-    return Forecast(name, "baselines", "Is the model better than this?")
+        return Arm(name, "pictures", "Is another encoder better?")
+    return BaselineArm(name, "baselines", "Is the model better than this?")
 
 
-def _aligned(arm: Arm | Forecast, by_seed: Mapping[int, pd.DataFrame], names: NDArray[np.str_]) -> ArmForecasts:
-    """The forecasts of every seed in the order of `names`. Raises ValueError where a seed forecast other rows."""
+def _aligned(arm: Arm | BaselineArm, by_seed: Mapping[int, pd.DataFrame], names: NDArray[np.str_]) -> ArmForecasts:
+    """The forecasts of every seed in the order of `names`. Raises ValueError if a seed forecast other rows."""
     forecasts, folds = [], []
     for seed, rows in sorted(by_seed.items()):
         ordered = rows.sort_values("sample_id")
@@ -138,53 +140,63 @@ def _aligned(arm: Arm | Forecast, by_seed: Mapping[int, pd.DataFrame], names: ND
             raise ValueError(f"{arm.name}, seed {seed}, forecast other test rows than the first run of the matrix")
         forecasts.append(ordered["y_pred"].to_numpy(dtype=np.float64))
         folds.append(ordered["fold"].to_numpy(dtype=np.str_))
-    return ArmForecasts(arm, tuple(sorted(by_seed)), np.stack(forecasts), np.stack(folds))
+    return ArmForecasts(arm=arm, seeds=tuple(sorted(by_seed)), forecasts=np.stack(forecasts), folds=np.stack(folds))
 
 
 def compare_all(outcomes: MatrixResults, draws: int) -> list[Comparison]:
-    """Every arm with the one it is compared with, by the seeds that both have.
+    """Compare every arm with its counterpart, over the seeds that both have.
 
-    The comparisons of the rule were fixed before any run, so they are a family of their own: how many other arms a
-    matrix has must not change the verdict.
+    The comparisons of the rule were fixed before any run, so they are adjusted as a family of their own. The number of
+    other arms in a matrix must not change the verdict.
     """
     pairs = []
-    for name, mine in outcomes.said.items():
-        against = mine.arm.against
-        if against not in outcomes.said or against == name:
+    for name, own in outcomes.arms.items():
+        against = own.arm.against
+        if against not in outcomes.arms or against == name:
             continue
-        other = outcomes.said[against]
-        common = sorted(set(mine.seeds) & set(other.seeds))
+        other = outcomes.arms[against]
+        common = sorted(set(own.seeds) & set(other.seeds))
         if not common:
             continue
-        a, b = (said.forecasts[[said.seeds.index(seed) for seed in common]] for said in (mine, other))
-        found, over_other = (
+        a, b = (one.forecasts[[one.seeds.index(seed) for seed in common]] for one in (own, other))
+        difference, over_other = (
             compare(outcomes.truth, group, a, b, draws) for group in (outcomes.group, outcomes.other_group)
         )
-        pairs.append((mine.arm, against, found, over_other))
-    p = {arm.name: found.p for arm, _, found, _ in pairs}
+        pairs.append((own.arm, against, difference, over_other))
+    p = {arm.name: difference.p for arm, _, difference, _ in pairs}
     adjusted, rule = holm(p), holm({name: p[name] for name in (WITH, *CONTROLS, *DECIDE) if name in p})
-    return [Comparison(arm, against, d, o, adjusted[arm.name], rule.get(arm.name)) for arm, against, d, o in pairs]
+    return [
+        Comparison(
+            arm=arm,
+            against=against,
+            difference=difference,
+            over_other=over_other,
+            holm=adjusted[arm.name],
+            rule=rule.get(arm.name),
+        )
+        for arm, against, difference, over_other in pairs
+    ]
 
 
 def verdict_of(comparisons: Sequence[Comparison], seconds: float, held: str) -> Verdict:
-    """The rule of verdict.decision, applied."""
-    found = {one.arm.name: one for one in comparisons if one.rule is not None}
+    """The decision by the rule of verdict.decision."""
+    ruled = {one.arm.name: one for one in comparisons if one.rule is not None}
     needed = (*CONTROLS, *DECIDE)
-    turned = {name: _turned(found[name]) for name in needed if name in found}
-    without = Judged(WITHOUT, found[WITH].difference, _rule(found[WITH]))
-    return judge(
-        without,
-        [turned[name] for name in CONTROLS if name in turned],
-        [turned[name] for name in DECIDE if name in turned],
-        [name for name in needed if name not in found],
-        seconds,
-        held,
+    negated = {name: _negated(ruled[name]) for name in needed if name in ruled}
+    without = AdjustedDifference(WITHOUT, ruled[WITH].difference, _rule(ruled[WITH]))
+    return decide(
+        without=without,
+        controls=[negated[name] for name in CONTROLS if name in negated],
+        maps=[negated[name] for name in DECIDE if name in negated],
+        absent=[name for name in needed if name not in ruled],
+        seconds=seconds,
+        held=held,
     )
 
 
-def _turned(one: Comparison) -> Judged:
-    """An arm minus the one with pictures, seen from the latter."""
-    return Judged(one.arm.name, one.difference.turned(), _rule(one))
+def _negated(one: Comparison) -> AdjustedDifference:
+    """The arm with pictures minus another arm, from the other arm's comparison."""
+    return AdjustedDifference(one.arm.name, one.difference.negated(), _rule(one))
 
 
 def _rule(one: Comparison) -> float:
@@ -193,30 +205,30 @@ def _rule(one: Comparison) -> float:
 
 
 def evidence(outcomes: MatrixResults) -> dict[str, float]:
-    """What the Gaussian process with a year effect says of its pictures: means over folds and seeds.
+    """Log evidence and variance share of pictures in the Gaussian process with a year effect, over folds and seeds.
 
-    gain: log evidence with the pictures' kernels minus without; share: of the anomaly's variance that they have. Empty
-    where no run has such a process.
+    gain: mean log evidence with the pictures' kernels minus without. share: of the anomaly's variance that they
+    explain. Empty if no run has such a process.
     """
-    found = {}
+    folds_by_arm = {}
     for arm in (WITH, WITHOUT):
         folds = [fold for result in outcomes.results[arm] for fold in result.get("learnt", {}).values()]
-        found[arm] = [fold for fold in folds if "gp" in fold.get("evidence", {})]
-    if not found[WITH] or not found[WITHOUT]:
+        folds_by_arm[arm] = [fold for fold in folds if "gp" in fold.get("evidence", {})]
+    if not folds_by_arm[WITH] or not folds_by_arm[WITHOUT]:
         return {}
-    logs = {arm: float(np.mean([fold["evidence"]["gp"] for fold in folds])) for arm, folds in found.items()}
-    share = np.mean([fold["variance_shares"]["gp"].get("pictures", 0.0) for fold in found[WITH]])
+    logs = {arm: float(np.mean([fold["evidence"]["gp"] for fold in folds])) for arm, folds in folds_by_arm.items()}
+    share = np.mean([fold["variance_shares"]["gp"].get("pictures", 0.0) for fold in folds_by_arm[WITH]])
     return {"gain": logs[WITH] - logs[WITHOUT], "share": float(share)}
 
 
-def spread(said: ArmForecasts, truth: Numbers) -> dict[str, float]:
-    """RMSE and R2, their mean over seeds, standard deviation over seeds and, of the RMSE, over folds; MAE and bias."""
-    error = said.forecasts - truth
+def spread(arm_forecasts: ArmForecasts, truth: Numbers) -> dict[str, float]:
+    """RMSE, R2, MAE and bias averaged over seeds; standard deviations over seeds and, of the RMSE, over folds."""
+    error = arm_forecasts.forecasts - truth
     rmse = np.sqrt((error**2).mean(1))
     r2 = 1 - (error**2).sum(1) / ((truth - truth.mean()) ** 2).sum()
     of_folds = [
         np.std([np.sqrt((row[folds == fold] ** 2).mean()) for fold in np.unique(folds)])
-        for row, folds in zip(error, said.folds, strict=True)
+        for row, folds in zip(error, arm_forecasts.folds, strict=True)
     ]
     return {
         "rmse": float(rmse.mean()),
@@ -230,9 +242,10 @@ def spread(said: ArmForecasts, truth: Numbers) -> dict[str, float]:
 
 
 def record_of(outcomes: MatrixResults, name: str) -> dict[str, Any]:
-    """What verdict.json says of one arm: its group, seeds and scores, and what its 90 % intervals hold where it has."""
-    said = outcomes.said[name]
-    record: dict[str, Any] = {"group": said.arm.group, "seeds": len(said.seeds), **spread(said, outcomes.truth)}
+    """The record of one arm for verdict.json: group, seeds, scores, and coverage of its intervals if it has any."""
+    arm_forecasts = outcomes.arms[name]
+    record: dict[str, Any] = {"group": arm_forecasts.arm.group, "seeds": len(arm_forecasts.seeds)}
+    record |= spread(arm_forecasts, outcomes.truth)
     if held := [result["metrics"]["coverage_90"] for result in outcomes.results.get(name, ())]:
         record["coverage_90"] = float(np.mean(held))
     return record
@@ -240,12 +253,12 @@ def record_of(outcomes: MatrixResults, name: str) -> dict[str, Any]:
 
 def rmse_by_group(outcomes: MatrixResults, name: str) -> dict[str, float]:
     """RMSE of one arm in each held-out group, t/ha, squared errors averaged over seeds."""
-    squared = ((outcomes.said[name].forecasts - outcomes.truth) ** 2).mean(0)
+    squared = ((outcomes.arms[name].forecasts - outcomes.truth) ** 2).mean(0)
     return {str(g): float(np.sqrt(squared[outcomes.group == g].mean())) for g in np.unique(outcomes.group)}
 
 
 def cost(jobs: Sequence[Job], arm: str) -> dict[str, float | bool]:
-    """Of one arm: seconds a run (both stages, mean over seeds), peak memory in MB, whether some time was lost."""
+    """Cost of one arm: seconds per run (both stages, mean over seeds), peak memory in MB, whether time was lost."""
     spent = [costs_of(job) for job in jobs if job.arm == arm and job.done]
     every = [one for costs in spent for one in costs]
     return {
@@ -256,7 +269,7 @@ def cost(jobs: Sequence[Job], arm: str) -> dict[str, float | bool]:
 
 
 def as_record(comparison: Comparison) -> dict[str, Any]:
-    """For verdict.json; what is not finite is null."""
+    """For verdict.json; numbers that are not finite become null."""
     record = {
         "arm": comparison.arm.name,
         "against": comparison.against,
@@ -273,7 +286,7 @@ def as_record(comparison: Comparison) -> dict[str, Any]:
 
 
 def finite(value: Any) -> Any:
-    """The same with None for every number that JSON cannot hold."""
+    """The same with None for every number that JSON cannot represent."""
     if isinstance(value, dict):
         return {name: finite(one) for name, one in value.items()}
     if isinstance(value, float) and not np.isfinite(value):

@@ -1,11 +1,11 @@
-"""Which runs the verdict needs, and running them: each is a command that a user could type, in a process of its own.
+"""Plan and run the jobs of the verdict. Each is a command that a user could type, in a process of its own.
 
-    <out>/matrix.json                          what all runs share; another matrix refuses the folder
+    <out>/matrix.json                          settings that all runs share; another matrix rejects the folder
     <out>/<arm>/seed<k>/stage1, stage2         run folders of train.py;  <out>/maps/seed<k>: of verdict.kernel_baselines
-    <out>/<arm>/seed<k>/log.txt, costs.jsonl   what it printed; seconds and peak memory of every process
+    <out>/<arm>/seed<k>/log.txt, costs.jsonl   its output; seconds and peak memory of every process
 
-A finished run is taken, one that was stopped is resumed, one that never began is begun. Whoever works on a job holds a
-lock that its process inherits: where the matrix is killed and its process lives on, the next matrix waits for it.
+A finished run is used, a stopped one is resumed, a new one is started. A worker holds a lock on its job, which the
+job's process inherits. If the matrix is killed and the process lives on, the next matrix waits for it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MAPS = "maps"
 
 @dataclass(frozen=True)
 class Step:
-    """One process: its name, its run folder, and the command (after `python`) that makes it."""
+    """One process: its name, its run folder, and the command (after `python`) that creates the folder."""
 
     name: str
     folder: Path
@@ -53,7 +53,7 @@ class Step:
 
     @property
     def to_run(self) -> Flags:
-        """The command now: from the beginning, or from where it was stopped."""
+        """The command to run now: from the beginning, or from the last checkpoint."""
         if self.resumable and (self.folder / "checkpoints" / "started.json").is_file():
             return ("train.py", "--resume", str(self.folder))
         return self.command
@@ -70,13 +70,13 @@ class Job:
 
     @property
     def done(self) -> bool:
-        """Whether all steps are."""
+        """Whether all steps are done."""
         return all(step.done for step in self.steps)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A step that ended with another code than 0, and the last line that it printed."""
+    """A step with an exit code other than 0, and the last line of its output."""
 
     job: Job
     step: Step
@@ -86,13 +86,13 @@ class Failure:
 
 @dataclass
 class Runner:
-    """Runs jobs side by side; `stop` ends what is running and begins nothing more."""
+    """Runs jobs side by side. `stop` ends running jobs and starts no more."""
 
     stopped: bool = False
     running: set[int] = field(default_factory=set)
 
     def run_all(self, jobs: Sequence[Job], workers: int) -> list[Failure]:
-        """Run what is not done yet, and say of each how it ended."""
+        """Run the jobs that are not done, and return the failures."""
         waiting = [job for job in jobs if not job.done]
         threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // workers))} if workers > 1 else {}
         environment = threads | os.environ
@@ -104,7 +104,7 @@ class Runner:
 
     @contextlib.contextmanager
     def _ending(self) -> Iterator[None]:
-        """Whatever ends the block early ends the processes, too."""
+        """Ends the processes if anything ends the block early."""
         try:
             yield
         except BaseException:
@@ -112,20 +112,20 @@ class Runner:
             raise
 
     def stop(self) -> None:
-        """SIGTERM to every process: it ends at once, its checkpoints stay."""
+        """Send SIGTERM to every process. It ends at once and keeps its checkpoints."""
         self.stopped = True
         for pid in list(self.running):
-            with contextlib.suppress(ProcessLookupError):  # it ended a moment ago
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
                 os.kill(pid, signal.SIGTERM)
 
     def run(self, job: Job, environment: Mapping[str, str], number: str) -> Failure | None:
-        """One job; its first step that fails ends it."""
+        """Run one job. The first step that fails ends it."""
         job.folder.mkdir(parents=True, exist_ok=True)
         with (job.folder / "lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                print(f"{number} {job.arm}, seed {job.seed}: waiting for another matrix, or what one left running")
+                print(f"{number} {job.arm}, seed {job.seed}: waiting for another matrix or a process it left running")
                 fcntl.flock(lock, fcntl.LOCK_EX)
             for step in job.steps:
                 if step.done or self.stopped:
@@ -135,14 +135,14 @@ class Runner:
                 print(f"{number} {job.arm}, seed {job.seed}, {step.name}: "
                       f"{'done' if code == 0 else f'exit {code}'} in {time.perf_counter() - began:.0f} s")  # fmt: skip
                 if code:
-                    return Failure(job, step, code, last_line(job.folder / "log.txt"))
+                    return Failure(job=job, step=step, code=code, line=last_line(job.folder / "log.txt"))
         return None
 
     def run_step(self, job: Job, step: Step, environment: Mapping[str, str], lock: int) -> int:
-        """One process; writes down its seconds and peak memory, returns its exit code."""
+        """Run one process. Records its seconds and peak memory, and returns its exit code."""
         command = step.to_run
         if command == step.command and step.folder.exists():
-            shutil.rmtree(step.folder)  # it never got as far as its first checkpoint
+            shutil.rmtree(step.folder)  # it never reached its first checkpoint
         began = time.perf_counter()
         with (job.folder / "log.txt").open("ab") as log:
             log.write(f"$ python {shlex.join(command)}\n".encode())
@@ -154,7 +154,7 @@ class Runner:
                 stdout=log,
                 stderr=log,
                 pass_fds=(lock,),
-                start_new_session=True,  # Ctrl-C is for the matrix, which then ends its processes
+                start_new_session=True,  # Ctrl-C reaches the matrix, which then ends its processes
             )
             self.running.add(process.pid)
             _, status, used = os.wait4(process.pid, 0)
@@ -173,7 +173,7 @@ class Runner:
 
 
 def plan(out: Path, arms: Sequence[Arm], seeds: Sequence[int], common: Flags, encoder: str) -> list[Job]:
-    """All jobs, one seed after the other, so that a matrix that is cut short can compare what it has."""
+    """All jobs, one seed after another, so that a matrix that ends early can compare the finished seeds."""
     jobs = []
     for seed in seeds:
         for arm in arms:
@@ -183,12 +183,16 @@ def plan(out: Path, arms: Sequence[Arm], seeds: Sequence[int], common: Flags, en
             one, two = folder / "stage1", folder / "stage2"
             first = ("train.py", "--stage", "1", *flags, "--out", str(one))
             second = ("train.py", "--stage", "2", *flags, *arm.second, "--from", str(one), "--out", str(two))
-            jobs.append(Job(arm.name, seed, folder, (Step("stage1", one, first), Step("stage2", two, second))))
+            steps = (
+                Step(name="stage1", folder=one, command=first),
+                Step(name="stage2", folder=two, command=second),
+            )
+            jobs.append(Job(arm=arm.name, seed=seed, folder=folder, steps=steps))
     return jobs
 
 
 def maps_plan(out: Path, seeds: Sequence[int], common: Flags, encoder: str) -> list[Job]:
-    """The jobs of verdict.kernel_baselines: all its maps at once, a job a seed."""
+    """The jobs of verdict.kernel_baselines: all its maps at once, one job per seed."""
     jobs = []
     for seed in seeds:
         folder = out / MAPS / f"seed{seed}"
@@ -204,26 +208,27 @@ def maps_plan(out: Path, seeds: Sequence[int], common: Flags, encoder: str) -> l
             "--out",
             str(run),
         )
-        jobs.append(Job(MAPS, seed, folder, (Step("maps", run, command, resumable=False),)))
+        step = Step(name="maps", folder=run, command=command, resumable=False)
+        jobs.append(Job(arm=MAPS, seed=seed, folder=folder, steps=(step,)))
     return jobs
 
 
-def refuse_another(out: Path, shared: Mapping[str, Any]) -> None:
-    """Raises InputError where the folder holds something else, or a matrix whose runs were made with something else."""
+def require_same_matrix(out: Path, shared: Mapping[str, Any]) -> None:
+    """Raise InputError if the folder holds other files, or a matrix with other settings."""
     if (out / "matrix.json").is_file():
         for name, before in RunFolder(out).read_json("matrix.json").items():
             if before != shared.get(name):
                 raise InputError(
-                    f"--out {out} holds a matrix with {name} {before}; this one has {shared.get(name)}. Runs of both "
-                    "cannot be compared: name another --out, or give the same."
+                    f"--out {out} holds a matrix with {name} {before}, but this one has {shared.get(name)}. Their runs "
+                    "cannot be compared. Name another --out, or use the same setting."
                 )
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"--out {out} exists, is not empty and is no matrix (no matrix.json); name another folder.")
+        raise InputError(f"--out {out} exists, is not empty and is not a matrix (no matrix.json); name another folder.")
 
 
 def claim(out: Path, shared: Mapping[str, Any]) -> None:
-    """Make the matrix folder, or go on with it. Raises InputError as `refuse_another` does."""
-    refuse_another(out, shared)
+    """Create the matrix folder, or continue it. Raises InputError as `require_same_matrix` does."""
+    require_same_matrix(out, shared)
     path = out / "matrix.json"
     if path.is_file():
         return
@@ -234,7 +239,7 @@ def claim(out: Path, shared: Mapping[str, Any]) -> None:
 
 
 def costs_of(job: Job) -> list[dict[str, Any]]:
-    """Every process of the job, in order."""
+    """The cost of every process of the job, in order."""
     path = job.folder / "costs.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
@@ -246,5 +251,5 @@ def last_line(path: Path) -> str:
 
 
 def slug(name: str) -> str:
-    """A folder name."""
+    """A folder name for an arm."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-")

@@ -1,19 +1,20 @@
-"""Is one arm better than another? Paired, over the groups (years or places) that were held out together.
+"""Test whether one arm is better than another, paired, over the groups (years or places) that were held out together.
 
-Rows of a held-out year share its weather and the one model that had not seen it, so their errors are not independent:
-a bootstrap over rows finds differences that are not there. What is drawn again is therefore whole groups, and with them
-the seeds, since an arm means "train it once more" and every seed forecasts every group. Both are resampled
-independently, both arms keep their pairs: the pigeonhole bootstrap of Owen (2007, Ann. Appl. Stat. 1, 386-411), right
-for effects of groups and of seeds, and too wide rather than too narrow for what is left. That seeds belong into it is
-shown by Bouthillier et al. (2021, MLSys). Averaging the seeds' forecasts first would judge an ensemble that nobody ran:
-squared errors are averaged instead.
+Rows of a held-out year share its weather and the one model that was not trained on it, so their errors are not
+independent. A bootstrap over rows finds differences that do not exist. Therefore whole groups are resampled. Seeds are
+resampled too, because an arm means "train it once more", and every seed forecasts every group. Groups and seeds are
+resampled independently, and both arms stay paired: the pigeonhole bootstrap of Owen (2007, Ann. Appl. Stat. 1,
+386-411). It is correct for effects of groups and of seeds, and conservative for the remaining variance. Bouthillier et
+al. (2021, MLSys) show why seeds must be included. Squared errors are averaged over seeds, because averaging the seeds'
+forecasts first would evaluate an ensemble that nobody ran.
 
-Few groups make percentile intervals too narrow. They are expanded as Hesterberg (2015, Am. Stat. 69(4), 371-386) does:
-the normal quantile becomes that of t with G - 1 degrees of freedom, the spread grows by sqrt(G / (G - 1)).
+With few groups, percentile intervals are too narrow. They are expanded as in Hesterberg (2015, Am. Stat. 69(4),
+371-386): the normal quantile becomes that of t with G - 1 degrees of freedom, and the spread grows by
+sqrt(G / (G - 1)).
 
-p comes from swapping the arms in whole groups: where the arms do not differ every swap is as likely, whatever the
-number of groups (sign changes of clusters: Canay, Romano and Shaikh 2017, Econometrica 85(3), 1013-1030). Its least
-value is 2^(1 - G), so that below LEAST_GROUPS groups no difference whatever can reach 5 %.
+p comes from swapping the arms in whole groups. If the arms do not differ, every swap is equally likely, for any number
+of groups (sign changes of clusters: Canay, Romano and Shaikh 2017, Econometrica 85(3), 1013-1030). The smallest
+possible p is 2^(1 - G), so below LEAST_GROUPS groups no difference can reach 5 %.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ Numbers = NDArray[np.float64]
 DRAWS = 10_000
 LEVEL = 0.95
 POWER = 0.8
-LEAST_GROUPS = 6  # 2^(1 - 6) is the first below 0.05
-ALL_SWAPS = 12  # groups: up to 4,096 swaps are all tried, more are drawn
-CHUNK = 1_000_000  # weights held at a time
+LEAST_GROUPS = 6  # the smallest G with 2^(1 - G) below 0.05
+ALL_SWAPS = 12  # groups: up to 4,096 swaps are all tried, more are sampled
+CHUNK = 1_000_000  # weights in memory at a time
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A value and its 95 % interval; NaN at both ends where there is one group."""
+    """A value and its 95 % interval. Both ends are NaN if there is one group."""
 
     value: float
     low: float
@@ -46,20 +47,20 @@ class Interval:
 
     @property
     def half(self) -> float:
-        """Half of its width."""
+        """Half of the interval's width."""
         return (self.high - self.low) / 2
 
-    def turned(self) -> Interval:
-        """Of the difference the other way round."""
+    def negated(self) -> Interval:
+        """The interval of the negated difference."""
         return Interval(-self.value, -self.high, -self.low)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One arm minus another on the same rows; RMSE below zero and R2 above it speak for the first.
+    """One arm minus another on the same rows. RMSE below zero and R2 above zero favour the first arm.
 
-    error: standard error of the RMSE's difference, t/ha. rmse_other: t/ha. rows: N. p: of both, as R2 is a
-    falling function of RMSE on the same rows.
+    error: standard error of the RMSE's difference, t/ha. rmse_other: t/ha. rows: N. p: the same for both scores,
+    because R2 is a decreasing function of RMSE on the same rows.
     """
 
     rmse: Interval
@@ -73,18 +74,18 @@ class Difference:
 
     @property
     def trusted(self) -> bool:
-        """Whether there are enough groups for interval and p to mean anything."""
+        """Whether there are enough groups for a meaningful interval and p."""
         return self.groups >= LEAST_GROUPS
 
-    def turned(self) -> Difference:
-        """The other arm minus this one; what is needed to see it stays relative to the same RMSE."""
-        return replace(self, rmse=self.rmse.turned(), r2=self.r2.turned())
+    def negated(self) -> Difference:
+        """The other arm minus this one. `rmse_other`, the reference of `groups_needed`, stays the same."""
+        return replace(self, rmse=self.rmse.negated(), r2=self.r2.negated())
 
     def groups_needed(self, share: float = 0.01) -> float:
-        """Groups like these at which a difference of `share` of the other's RMSE is seen with 80 % power at 5 %.
+        """Number of such groups that show a difference of `share` of the other's RMSE with 80 % power at 5 %.
 
-        The error falls with the root of the number of groups; (z_0.975 + z_0.8) errors must fit into the difference.
-        Infinite where one group tells no error.
+        The error falls with the root of the number of groups. (z_0.975 + z_0.8) errors must fit into the difference.
+        Infinite if there is one group, whose error is unknown.
         """
         if math.isnan(self.error):
             return math.inf
@@ -92,18 +93,18 @@ class Difference:
         return float(max(2.0, math.ceil(self.groups * (self.error / wanted) ** 2)))
 
     def samples_needed(self, share: float = 0.01) -> float:
-        """The same in samples, with as many a group as here."""
+        """The same in samples, with as many samples per group as here."""
         return self.groups_needed(share) * self.rows / self.groups
 
 
 def compare(
-    truth: Numbers, group: NDArray[np.str_], mine: Numbers, other: Numbers, draws: int = DRAWS, seed: int = 0
+    truth: Numbers, group: NDArray[np.str_], first: Numbers, other: Numbers, draws: int = DRAWS, seed: int = 0
 ) -> Difference:
-    """Forecasts of two arms, mine and other [S,N], of the same N rows by the same S seeds; truth, group [N]."""
-    if mine.shape != other.shape or mine.ndim != 2 or mine.shape[1:] != truth.shape or truth.shape != group.shape:
-        raise ValueError(f"shapes differ: truth {truth.shape}, group {group.shape}, arms {mine.shape}, {other.shape}")
+    """The difference of two arms, first and other [S,N], on the same N rows with the same S seeds; truth, group [N]."""
+    if first.shape != other.shape or first.ndim != 2 or first.shape[1:] != truth.shape or truth.shape != group.shape:
+        raise ValueError(f"shapes differ: truth {truth.shape}, group {group.shape}, arms {first.shape}, {other.shape}")
     sums = Sums.of(truth, group)
-    a, b = sums.squared(mine - truth), sums.squared(other - truth)
+    a, b = sums.squared(first - truth), sums.squared(other - truth)
     rng = np.random.default_rng(seed)
     rmse, r2 = [], []
     for seeds, groups in _weights(len(a), len(sums.count), draws, rng):
@@ -127,7 +128,7 @@ def compare(
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """What RMSE and R2 of groups are made of: rows, sum and squares of the truth [G]; index [N]: the group of a row."""
+    """Sums per group for RMSE and R2: rows, sum and squares of the truth [G]; index [N]: the group of each row."""
 
     index: NDArray[np.int64]
     count: Numbers
@@ -136,7 +137,7 @@ class Sums:
 
     @staticmethod
     def of(truth: Numbers, group: NDArray[np.str_]) -> Sums:
-        """From truth and group [N]; the mean is taken out of the truth, for the sake of rounding."""
+        """From truth and group [N]. The truth is centred, for numerical precision."""
         names, index = np.unique(group, return_inverse=True)
         centred = truth - truth.mean()
         return Sums(index, *(_by_group(index, len(names), x) for x in (np.ones(len(truth)), centred, centred**2)))
@@ -146,26 +147,26 @@ class Sums:
         return np.stack([_by_group(self.index, len(self.count), row**2) for row in error])
 
     def around(self, groups: Numbers) -> Numbers:
-        """Sum of squares of the truth around its own mean, groups counted [...,G] times -> [...]."""
+        """Sum of squares of the truth around its own mean, with groups counted [...,G] times -> [...]."""
         around: Numbers = groups @ self.squares - (groups @ self.total) ** 2 / (groups @ self.count)
         return around
 
 
 def swap_test(a: Numbers, b: Numbers, draws: int, rng: np.random.Generator) -> float:
-    """p of |RMSE a - RMSE b| among all swaps of the arms in whole groups; a, b [G] are sums of squared errors."""
+    """p of |RMSE a - RMSE b| among all swaps of the arms in whole groups. a, b [G]: sums of squared errors."""
     count = len(a)
     if count <= ALL_SWAPS:
         swaps: NDArray[np.bool_] = (np.arange(2**count)[:, None] >> np.arange(count)) % 2 == 1
     else:
         swaps = rng.random((draws, count)) < 0.5
-        swaps[0] = False  # as it was: p is never zero
+        swaps[0] = False  # the arms as they are, so that p is never zero
     moved = np.where(swaps, b - a, 0.0).sum(1)
-    found = np.abs(np.sqrt(a.sum() + moved) - np.sqrt(np.maximum(b.sum() - moved, 0)))
-    return float(np.mean(found >= found[0] * (1 - 1e-9)))
+    differences = np.abs(np.sqrt(a.sum() + moved) - np.sqrt(np.maximum(b.sum() - moved, 0)))
+    return float(np.mean(differences >= differences[0] * (1 - 1e-9)))
 
 
 def holm(p: Mapping[str, float]) -> dict[str, float]:
-    """Adjusted p of each of m comparisons: ((m - rank) p), made monotone, at most 1 (Holm 1979, Scand. J. Stat. 6)."""
+    """Adjusted p of each of m comparisons: (m - rank) p, made monotone, at most 1 (Holm 1979, Scand. J. Stat. 6)."""
     ordered = sorted(p, key=lambda name: p[name])
     adjusted, largest = {}, 0.0
     for rank, name in enumerate(ordered):
@@ -181,7 +182,7 @@ def _by_group(index: NDArray[np.int64], size: int, values: Numbers) -> Numbers:
 
 
 def _weights(seeds: int, groups: int, draws: int, rng: np.random.Generator) -> Iterator[tuple[Numbers, Numbers]]:
-    """How often each seed (as a share) and each group is drawn: [b,S], [b,G], some draws at a time."""
+    """How often each seed (as a share) and each group is drawn: [b,S], [b,G], in blocks of draws."""
     size = max(1, CHUNK // groups)
     for start in range(0, draws, size):
         some = min(size, draws - start)
@@ -197,7 +198,7 @@ def _rmse_difference(a: Numbers, b: Numbers, count: Numbers) -> Numbers:
 
 
 def _r2_difference(a: Numbers, b: Numbers, around: Numbers) -> Numbers:
-    """(1 - a / around) - (1 - b / around); NaN where all yields that were drawn are equal."""
+    """(1 - a / around) - (1 - b / around); NaN if all drawn yields are equal."""
     known = around > 0
     return np.where(known, (b - a) / np.where(known, around, 1), np.nan)
 

@@ -1,12 +1,12 @@
-"""Language backbones, named by a string: what mixes the tokens of a sequence. See `Backbone` for what each promises.
+"""Language backbones, named by a string: sequence models that mix the tokens. `Backbone` is their interface.
 
-    transformer                                  our own small one, from scratch
+transformer                                  small, trained from scratch
     clip-text:<arch>/<tag, file or folder>       the text tower of a CLIP of open_clip
     clip-text:<folder>                           the same, described by its open_clip_config.json
     bert:minilm                                  MiniLM, from a package
     bert:<folder or hub id>                      any text encoder of the transformers library
 
-A pretrained one keeps its own widths, heads and layers: its parameters are those below `tower.`.
+A pretrained backbone keeps its own widths, heads and layers; its parameters are those below `tower.`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ NAMES = ("transformer", "clip-text:<arch>/<tag, file or folder>", "clip-text:<fo
 
 
 def build(spec: str, width: int, heads: int, layers: int, dropout: float) -> Backbone:
-    """The backbone that `spec` names, for tokens of `width`; heads and layers are those of `transformer`.
+    """The backbone that `spec` names, for tokens of `width`; `transformer` gets the heads and layers.
 
-    Raises EncoderError when the name is unknown, its weights cannot be had, or they do not fit. Nothing substitutes.
+    Raises EncoderError if the name is unknown, or its weights are unavailable or do not fit. There is no substitute.
     """
     kind, _, where = spec.partition(":")
     if kind == "transformer" and not where:
@@ -56,7 +56,7 @@ def rebuild(architecture: Mapping[str, Any]) -> Backbone:
 
 
 def _pretrained(kind: str) -> Any:
-    """The module of a pretrained kind, imported when it is asked for."""
+    """The module of a pretrained kind, imported only when needed."""
     if kind == "clip-text":
         from model.backbones import clip_text
 

@@ -1,4 +1,4 @@
-"""What every language backbone promises."""
+"""The interface of language backbones."""
 
 from __future__ import annotations
 
@@ -12,34 +12,33 @@ from model.dropout import Dropout
 
 
 class Backbone(nn.Module, ABC):
-    """Mixes the tokens of each sequence: n sequences of L tokens in, as many out, none of which knows another sequence.
+    """Mixes the tokens within each sequence: n sequences of L tokens in and out; sequences do not interact.
 
-    A sequence is a set: tokens say themselves where they stand. So one backbone reads both the patches of a series,
-    which carry positions, and the variates of a sample, whose order means nothing.
+    A sequence is a set; tokens carry their own positions. So one backbone reads both the patches of a series, which
+    carry positions, and the variates of a sample, which have no order.
     """
 
     architecture: Mapping[str, Any]
-    """What `rebuild` needs to make the module again, with random weights: JSON, without a path of this machine."""
+    """JSON from which `rebuild` makes the module again, with random weights. It holds no path of this machine."""
     pretrained: bool = False
-    """Whether the parameters below `tower.` were trained before."""
+    """Whether the parameters below `tower.` are pretrained."""
 
     @abstractmethod
     def forward(self, tokens: Tensor, empty: Tensor | None = None) -> Tensor:
         """tokens [n,L,E], empty [n,L] bool or None -> [n,L,E].
 
-        No token attends to an empty one: whatever (finite) stands there changes nothing in the others, bit for bit.
-        Every sequence needs a token that is not empty; attention over nothing is NaN.
+        No token attends to an empty one: its (finite) value changes no bit of the others. Every sequence needs a token
+        that is not empty, because attention without keys is NaN.
         """
 
 
 class Adapted(Backbone):
-    """A pretrained tower of its own widths between two linear layers: E -> R, the tower, W -> E and a layer norm.
+    """A pretrained tower with its own widths between two linear layers: E -> R, the tower, W -> E and a layer norm.
 
     tower         tokens [n,L,R], empty -> [n,L,W]
-    reads, tells  R and W
-    scale         what tokens are multiplied by before the tower, so that they enter at about the spread of the words
-                  that it was trained on
-    dropout       between tower and last layer; the tower itself keeps the dropout that it was trained with
+    reads, writes  R and W
+    scale         factor on tokens before the tower, so that their spread is about that of the words of its pretraining
+    dropout       between tower and last layer; the tower keeps the dropout of its pretraining
     """
 
     pretrained = True
@@ -48,7 +47,7 @@ class Adapted(Backbone):
         self,
         tower: nn.Module,
         reads: int,
-        tells: int,
+        writes: int,
         width: int,
         dropout: float,
         scale: float,
@@ -57,7 +56,7 @@ class Adapted(Backbone):
         super().__init__()
         self.into = nn.Linear(width, reads)
         self.tower = tower
-        self.out = nn.Sequential(Dropout(dropout), nn.Linear(tells, width), nn.LayerNorm(width))
+        self.out = nn.Sequential(Dropout(dropout), nn.Linear(writes, width), nn.LayerNorm(width))
         self.scale, self.architecture = scale, architecture
 
     def forward(self, tokens: Tensor, empty: Tensor | None = None) -> Tensor:

@@ -1,9 +1,9 @@
 """Text encoders of the transformers library (BERT, RoBERTa, ELECTRA, ALBERT, DistilBERT, ...) on continuous tokens.
 
-Tokens enter in place of word embeddings, which are dropped, as is the pooler. **Positions are switched off**: every
-token is told to stand at the first position, so that the model's own position embedding is one constant for all, and
-rotary ones turn by nothing; our tokens carry positions of their own. A model in which order matters all the same
-(causal masks, relative biases) is refused, by trying it once.
+Tokens replace the word embeddings, which are dropped, as is the pooler. **Positions are switched off**: every token
+gets position 0. The model's own position embedding is then the same constant for all, and rotary ones do not rotate.
+Our tokens carry their own positions. One trial run rejects models in which order matters nevertheless (causal masks,
+relative biases).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ INPUTS = ("inputs_embeds", "attention_mask", "position_ids")
 def build(spec: str, width: int, dropout: float) -> Adapted:
     """`bert:minilm` (from its package), `bert:<folder>` or `bert:<hub id>`.
 
-    Raises EncoderError where the weights cannot be had, are incomplete, or belong to no such encoder.
+    Raises EncoderError if the weights are unavailable or incomplete, or belong to another kind of model.
     """
     import transformers
 
@@ -47,7 +47,7 @@ def build(spec: str, width: int, dropout: float) -> Adapted:
             f"Encoder {spec}: the weights at {folder} lack {len(lacking)} parameters of the model that config.json "
             f"describes, the first {lacking[0]}. Give a folder written by save_pretrained."
         )
-    _refuse_unless_it_reads_sets(spec, model)
+    _require_order_invariance(spec, model)
     config = {name: value for name, value in model.config.to_dict().items() if name != "_name_or_path"}
     return _adapted(
         {"kind": KIND, "width": width, "dropout": dropout, "config": config, "weights_digest": folder_digest(files)},
@@ -70,7 +70,7 @@ class TextEncoder(nn.Module):
         super().__init__()
         model.set_input_embeddings(nn.Identity())
         model.pooler = None
-        self.model = model.train()  # as every new module is
+        self.model = model.train()  # the mode of every new module
 
     def forward(self, tokens: Tensor, empty: Tensor | None = None) -> Tensor:
         """tokens [n,L,R], empty [n,L] bool or None -> [n,L,W]."""
@@ -78,7 +78,7 @@ class TextEncoder(nn.Module):
 
 
 def encode(model: Any, tokens: Tensor, empty: Tensor | None) -> Tensor:
-    """tokens [n,L,R], empty [n,L] bool or None -> last hidden state [n,L,W], every token at the first position."""
+    """tokens [n,L,R], empty [n,L] bool or None -> last hidden state [n,L,W], with every token at position 0."""
     first = torch.zeros(tokens.shape[:2], dtype=torch.long, device=tokens.device)
     mask = None if empty is None else (~empty).long()
     hidden: Tensor = model(inputs_embeds=tokens, attention_mask=mask, position_ids=first).last_hidden_state
@@ -86,8 +86,8 @@ def encode(model: Any, tokens: Tensor, empty: Tensor | None) -> Tensor:
 
 
 def _adapted(architecture: Mapping[str, Any], model: Any) -> Adapted:
-    reads = model.get_input_embeddings().embedding_dim  # of ALBERT and ELECTRA less than the hidden size
-    # A layer norm or a projection of the model's own follows, so that tokens need no scale.
+    reads = model.get_input_embeddings().embedding_dim  # less than the hidden size in ALBERT and ELECTRA
+    # The model's own layer norm or projection follows, so tokens need no scale.
     return Adapted(
         TextEncoder(model), reads, model.config.hidden_size, architecture["width"], architecture["dropout"], 1.0,
         architecture,
@@ -105,8 +105,8 @@ def _packaged() -> Path:
 
 
 @torch.no_grad()
-def _refuse_unless_it_reads_sets(spec: str, model: Any) -> None:
-    """Tries the model on three tokens and on the same backwards."""
+def _require_order_invariance(spec: str, model: Any) -> None:
+    """Compare the model's output for three tokens with that for the same tokens in reverse order."""
     takes = inspect.signature(model.forward).parameters
     missing = [name for name in INPUTS if name not in takes]
     kind = model.config.model_type

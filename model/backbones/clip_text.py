@@ -2,13 +2,13 @@
 
 Its blocks are pre-norm transformer layers, so their weights go into `Transformer`: a checkpoint needs no open_clip.
 
-* **Causal mask: dropped.** CLIP's text token is the last one, which sees all words before it. Here the first output is
-  the text class token (as the paper takes it), which under that mask would see itself alone; and the variates of a
-  sample come in no order that a mask could follow. Fine-tuning has to make up for attention that now looks both ways.
-* **Positions: dropped**, as are the vocabulary and the projection. Our tokens carry positions of their own, CLIP's
-  count words of a sentence; so a sequence may also be longer than CLIP's 77.
-* **Scale.** Nothing normalises what enters the first residual stream, so tokens are multiplied by the spread that
-  CLIP's word and position embeddings have together.
+* **Causal mask: dropped.** CLIP's text token is the last one, which attends to all words before it. Here, as in the
+  paper, the first output is the text class token; under that mask it would attend to itself alone. The variates of a
+  sample also have no order that a mask could follow. Fine-tuning has to adapt the weights to bidirectional attention.
+* **Positions: dropped**, as are the vocabulary and the projection. Our tokens carry their own positions, while CLIP's
+  count words of a sentence. A sequence may therefore be longer than CLIP's 77 tokens.
+* **Scale.** Nothing normalises the input of the first residual stream, so tokens are multiplied by the joint standard
+  deviation of CLIP's word and position embeddings.
 """
 
 from __future__ import annotations
@@ -30,22 +30,24 @@ PARTS = {"ln_1": "norm1", "attn": "self_attn", "ln_2": "norm2", "mlp.c_fc": "lin
 def build(spec: str, width: int, dropout: float) -> Adapted:
     """`clip-text:<arch>/<tag, file or folder>` or `clip-text:<folder with open_clip_config.json>`.
 
-    Raises EncoderError where the weights cannot be had, or are no plain CLIP text tower.
+    Raises EncoderError if the weights are unavailable, or are not a plain CLIP text tower.
     """
     where = spec.partition(":")[2]
-    found = openclip.resolve(f"{KIND}:folder/{where}" if where and Path(where).expanduser().is_dir() else spec)
-    model = openclip.model(found)
-    text = getattr(model, "text", model)  # CLIP itself keeps the parts of its text tower; the other classes name it
+    resolved = openclip.resolve(f"{KIND}:folder/{where}" if where and Path(where).expanduser().is_dir() else spec)
+    model = openclip.model(resolved)
+    text = getattr(
+        model, "text", model
+    )  # CLIP holds the parts of its text tower itself; other classes hold it as `text`
     tower = _transformer(spec, text)
     spread = sum(float(table.detach().var()) for table in (text.token_embedding.weight, text.positional_embedding))
     return rebuild(
         {"kind": KIND, "width": width, "dropout": dropout, "scale": round(spread**0.5, 6),
-         "tower": tower.architecture, "weights_digest": found.weights_digest}, tower
+         "tower": tower.architecture, "weights_digest": resolved.weights_digest}, tower
     )  # fmt: skip
 
 
 def rebuild(architecture: Mapping[str, Any], tower: Transformer | None = None) -> Adapted:
-    """The backbone of an architecture, around `tower` or one with random weights."""
+    """The backbone of an architecture, around `tower` or a new one with random weights."""
     sizes = {name: value for name, value in architecture["tower"].items() if name != "kind"}
     inner = sizes["width"]
     return Adapted(
@@ -67,8 +69,8 @@ def _transformer(spec: str, text: nn.Module) -> Transformer:
         activation=_activation(first.mlp.gelu), norm_eps=first.ln_1.eps,
     )  # fmt: skip
     for block, layer in zip(blocks, tower.layers, strict=True):
-        for theirs, ours in PARTS.items():
-            layer.get_submodule(ours).load_state_dict(block.get_submodule(theirs).state_dict())
+        for clip_name, name in PARTS.items():
+            layer.get_submodule(name).load_state_dict(block.get_submodule(clip_name).state_dict())
     tower.norm.load_state_dict(text.get_submodule("ln_final").state_dict())
     return tower
 

@@ -1,4 +1,4 @@
-"""Pre-norm transformer layers: our own small backbone, and the tower that CLIP's text weights are put into."""
+"""Pre-norm transformer layers: the small backbone trained from scratch, and the tower for CLIP's text weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from model.dropout import Dropout
 
 
 def quick_gelu(x: Tensor) -> Tensor:
-    """x sigmoid(1.702 x), which OpenAI's CLIP was trained with."""
+    """x sigmoid(1.702 x), the activation of OpenAI's CLIP."""
     return x * torch.sigmoid(1.702 * x)
 
 
@@ -29,7 +29,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class Transformer(Backbone):
     """`layers` times x + attention(norm(x)), x + feed-forward(norm(x)), then a layer norm.
 
-    The same numbers and parameter names as torch's TransformerEncoder(norm_first=True), for which this can stand in.
+    Numbers and parameter names are those of torch's TransformerEncoder(norm_first=True), which this class can replace.
     """
 
     def __init__(

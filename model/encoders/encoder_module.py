@@ -1,4 +1,4 @@
-"""From ink and a colour to features, as one torch module: what torch runs, and what OpenVINO is given to convert."""
+"""The encoder as one torch module, from ink and a colour to features: run by torch, or converted for OpenVINO."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ FAMILIES = {"open_clip": openclip, "transformers": huggingface, "timm": timm_mod
 
 
 class EncoderModule(torch.nn.Module):
-    """`tower` maps normalised images [n,3,S,S] to features [n,D]; both statistics are the encoder's own."""
+    """Colours the ink, normalises the images and runs `tower`: normalised images [n,3,S,S] -> features [n,D]."""
 
-    white: torch.Tensor  # [3], a pixel without ink
-    scale: torch.Tensor  # [3], of ink times what the line's colour lacks to 255
+    white: torch.Tensor  # [3], a pixel without ink, normalised
+    scale: torch.Tensor  # [3], divides ink * (rgb - 255)
 
     def __init__(self, spec: EncoderSpec, tower: torch.nn.Module) -> None:
         super().__init__()
@@ -27,10 +27,10 @@ class EncoderModule(torch.nn.Module):
     def images(self, plane: torch.Tensor, rgb: torch.Tensor) -> torch.Tensor:
         """Coloured ink on white, normalised for the tower: [n,S,S] and [n,3] float32 -> [n,3,S,S].
 
-        pixel = (255 - ink * (255 - rgb) / 255) / 255, then (pixel - mean) / std: one multiply-add a channel.
+        pixel = (255 - ink * (255 - rgb) / 255) / 255, then (pixel - mean) / std: one multiply-add per channel.
         """
         slope = (rgb - 255) / self.scale
-        # [n,S,S,3] seen as [n,3,S,S] is channels_last without a copy.
+        # A [n,S,S,3] array viewed as [n,3,S,S] is channels_last without a copy.
         return torch.addcmul(self.white, plane[..., None], slope[:, None, None, :]).permute(0, 3, 1, 2)
 
     def forward(self, plane: torch.Tensor, rgb: torch.Tensor) -> torch.Tensor:
@@ -40,7 +40,7 @@ class EncoderModule(torch.nn.Module):
 
 
 def sight(spec: EncoderSpec) -> EncoderModule:
-    """The module of a resolved spec, in float32, frozen. Raises EncoderError where its weights do not fit."""
+    """The module of a resolved spec, in float32, frozen. Raises EncoderError if its weights do not fit."""
     return EncoderModule(spec, tower(spec)).eval()
 
 
@@ -53,9 +53,9 @@ def tower(spec: EncoderSpec) -> torch.nn.Module:
 
 
 def resized(plane: torch.Tensor, side: int) -> torch.Tensor:
-    """Ink [n,H,W] float32 -> [n,side,side], bicubic and anti-aliased; as it is where it has this size.
+    """Ink [n,H,W] float32 -> [n,side,side], bicubic and anti-aliased; unchanged if it has this size.
 
-    Ink and pixel are affine to each other, so one plane is resized instead of three.
+    A pixel is an affine function of ink, so one plane is resized instead of three.
     """
     if plane.shape[1:] == (side, side):
         return plane

@@ -1,9 +1,9 @@
-"""A tower that `train.py --finetune-vision` has tuned: an encoder of its own, named by the run that holds it.
+"""A tower fine-tuned by `train.py --finetune-vision`: an encoder of its own, named by the run that holds it.
 
-    <run>/tower/tower.json          the encoder that it was (name and namespace record), and the rows it has learnt from
+    <run>/tower/tower.json          the encoder before fine-tuning (name and namespace record), and its training rows
     <run>/tower/moved.safetensors   every tensor in which it differs from that encoder
 
-Its digest is made of both weights, so its embeddings have a namespace of their own and never mix with the others.
+The digest covers both weights, so its embeddings have their own namespace and never mix with others.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ FOLDER, RECORD, WEIGHTS = "tower", "tower.json", "moved.safetensors"
 
 
 def resolve(name: str, resolve_base: Callable[[str], EncoderSpec]) -> EncoderSpec:
-    """`tuned:<run folder>`. Raises EncoderError, also where the encoder that it was is not to be had any more."""
+    """`tuned:<run folder>`. Raises EncoderError, also if the encoder before fine-tuning is no longer available."""
     folder = Path(name.removeprefix(PREFIX)).expanduser() / FOLDER
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        was, known = str(record["base"]), record["encoder"]
+        base_name, base_record = str(record["base"]), record["encoder"]
         tuned_on = tuple(TunedOn(**one) for one in record["tuned_on"])
         digest = file_digest(folder / WEIGHTS)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -38,15 +38,17 @@ def resolve(name: str, resolve_base: Callable[[str], EncoderSpec]) -> EncoderSpe
             f"Encoder {name}: {folder} holds no tuned tower ({error}). Name the folder of a run that has one; "
             "`python train.py --stage 1 --finetune-vision 2` makes one."
         ) from error
-    here = f'Where its weights have moved to, write so under "base" in {folder / RECORD}.'
+    here = f'If its weights have moved, write their new path under "base" in {folder / RECORD}.'
     try:
-        base = resolve_base(was)
+        base = resolve_base(base_name)
     except EncoderError as error:
-        raise EncoderError(f"Encoder {name} was tuned from {was}, which is not to be had: {error} {here}") from error
-    if base.to_dict() != known:
         raise EncoderError(
-            f"Encoder {name} was tuned from {was} with weights {known['weights_digest']}; the weights of that name "
-            f"are {base.weights_digest} now. {here}"
+            f"Encoder {name} was fine-tuned from {base_name}, which is not available: {error} {here}"
+        ) from error
+    if base.to_dict() != base_record:
+        raise EncoderError(
+            f"Encoder {name} was fine-tuned from {base_name} with weights {base_record['weights_digest']}; that name "
+            f"now has the weights {base.weights_digest}. {here}"
         )
     return replace(
         base,
@@ -61,7 +63,7 @@ def resolve(name: str, resolve_base: Callable[[str], EncoderSpec]) -> EncoderSpe
 
 
 def put_into(net: nn.Module, spec: EncoderSpec) -> nn.Module:
-    """The tower of the encoder that it was, with the tuned weights."""
+    """Load the fine-tuned weights into the tower of the encoder before fine-tuning."""
     from safetensors.torch import load_file
 
     with weights_of(spec.name, spec.location):
@@ -72,7 +74,7 @@ def put_into(net: nn.Module, spec: EncoderSpec) -> nn.Module:
 
 
 def save(run: Path, base: EncoderSpec, moved: Mapping[str, Tensor], tuned_on: Sequence[TunedOn]) -> None:
-    """Keep in a run folder what learning moved in the tower of `base`, an encoder that is not tuned itself."""
+    """Save the tensors that fine-tuning changed in the tower of `base` to a run folder. `base` is not tuned itself."""
     from safetensors.torch import save_file
 
     folder = run / FOLDER

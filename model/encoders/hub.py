@@ -1,4 +1,4 @@
-"""Weights on the model hub: the local cache first, then the network, and never a long wait on a closed one."""
+"""Weights on the model hub: from the local cache first, then from the network, with a short time-out."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from model.encoders.spec import EncoderError
 
-# On a closed network the hub's client retries for 46 s. One try gets 2.5 s; name look-up, which no socket
-# time-out covers, is cut off by leaving the daemon thread behind.
+# On a closed network the hub's client retries for 46 s. This probe takes 2.5 s at most. Socket time-outs do not cover
+# the name look-up, so the probe runs in a daemon thread that is left behind.
 PROBE_SECONDS = 2.5
 
 
 class NotFetched(EncoderError):
-    """The hub does not give a file. Whoever asked may know what else to take."""
+    """The hub does not provide a file. The caller may know an alternative."""
 
 
 def cached(repo: str, filenames: Sequence[str]) -> Path | None:
@@ -29,7 +29,7 @@ def cached(repo: str, filenames: Sequence[str]) -> Path | None:
 
 
 def obstacle(repo: str, filename: str) -> Exception | None:
-    """None when the hub offers this file, otherwise why not. Answers within PROBE_SECONDS, proxies honoured."""
+    """None if the hub offers this file, otherwise the reason. Returns within PROBE_SECONDS and honours proxies."""
     from httpx2 import HTTPError, InvalidURL
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
 
@@ -53,10 +53,10 @@ def obstacle(repo: str, filename: str) -> Exception | None:
 
 
 def in_words(error: Exception) -> str:
-    """One line naming the hub and what it said."""
+    """One line with the hub's address and its answer."""
     from huggingface_hub import constants
 
-    return f"{constants.ENDPOINT} does not give it ({type(error).__name__}: {' '.join(str(error).split())})"
+    return f"{constants.ENDPOINT} does not provide it ({type(error).__name__}: {' '.join(str(error).split())})"
 
 
 def fetch(encoder: str, repo: str, filenames: Sequence[str]) -> Path:
@@ -73,7 +73,7 @@ def fetch(encoder: str, repo: str, filenames: Sequence[str]) -> Path:
             break
     raise NotFetched(
         f"Encoder {encoder} needs {' or '.join(filenames)} of {repo}: the local hub cache has no such file, and "
-        f"{in_words(error or FileNotFoundError())}. Fetch it once where the hub can be reached and copy the cache "
+        f"{in_words(error or FileNotFoundError())}. Fetch it once on a machine that reaches the hub and copy the cache "
         "(HF_HOME), or give the weights by path."
     )
 

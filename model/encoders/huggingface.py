@@ -36,8 +36,8 @@ USUAL = {
 def resolve(name: str) -> EncoderSpec:
     """`transformers:<folder>` or `transformers:<hub id>`. Raises EncoderError.
 
-    Feature: for CLIP the projected image embedding, not normalised; for a CLIP vision tower saved without
-    its projection the pooled output; for ViT and DINOv2 the class token after the last layer norm.
+    Feature: for CLIP the projected image embedding, not normalised; for a CLIP vision tower saved without its
+    projection the pooled output; for ViT and DINOv2 the class token after the last layer norm.
     """
     folder = folder_of(name)
     config = _read(name, folder / "config.json")
@@ -65,7 +65,10 @@ def resolve(name: str) -> EncoderSpec:
 
 
 def folder_of(name: str) -> Path:
-    """Where the model of `<kind>:<folder or hub id>` is on this machine, downloaded if need be. Raises EncoderError."""
+    """The folder on this machine with the model of `<kind>:<folder or hub id>`; downloads it if needed.
+
+    Raises EncoderError.
+    """
     where = name.partition(":")[2]
     if not where:
         raise EncoderError(f"Encoder {name!r} is incomplete: write a folder or a hub id after the colon.")
@@ -96,10 +99,10 @@ def _read(name: str, path: Path) -> dict[str, Any]:
 
 def weights_in(name: str, folder: Path) -> list[Path]:
     """The weight files of a folder that save_pretrained wrote. Raises EncoderError."""
-    found = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
-    if not found:
+    files = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+    if not files:
         raise EncoderError(f"Encoder {name}: {folder} holds neither model.safetensors nor pytorch_model.bin.")
-    return found
+    return files
 
 
 def _projected(config: dict[str, Any]) -> bool:
@@ -121,7 +124,7 @@ def tower(spec: EncoderSpec) -> torch.nn.Module:
     kind = config["model_type"]
 
     class ImageFeatures(torch.nn.Module):
-        """The one vector of the model's output that is the picture's embedding."""
+        """The vector of the model's output that is the picture's embedding."""
 
         def __init__(self, model: torch.nn.Module) -> None:
             super().__init__()
@@ -134,7 +137,7 @@ def tower(spec: EncoderSpec) -> torch.nn.Module:
             output = self.model(pixel_values=images)
             if _projected(config):
                 return torch.as_tensor(output.image_embeds)
-            # A ViT saved without pooler would get a random one; its class token is what was trained.
+            # transformers would give a ViT saved without pooler a random one, so the class token is used.
             token = output.pooler_output if kind == "clip_vision_model" else output.last_hidden_state[:, 0]
             return torch.as_tensor(token)
 

@@ -22,7 +22,7 @@ from model.encoders.spec import (
 if TYPE_CHECKING:
     import torch
 
-# The default CLIP, written down so that resolving it from the local cache needs neither open_clip nor torch.
+# The default CLIP, spelled out so that resolving it from the local cache needs neither open_clip nor torch.
 DEFAULT = "open_clip:ViT-B-32/laion2b_s34b_b79k"
 DEFAULT_REPO = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -35,8 +35,8 @@ FOLDER_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetens
 def resolve(name: str) -> EncoderSpec:
     """`open_clip:<arch>/<tag>`, `open_clip:<arch>/<file>` or `open_clip:<arch>/<folder>`.
 
-    A folder with open_clip_config.json describes itself when open_clip does not know <arch>; any name will do
-    there. Feature: the projected image embedding, not normalised. Raises EncoderError.
+    A folder with open_clip_config.json describes its own architecture, so <arch> may be a name that open_clip does not
+    know. Feature: the projected image embedding, not normalised. Raises EncoderError.
     """
     arch, _, where = name.partition(":")[2].partition("/")
     if not arch or not where:
@@ -82,8 +82,8 @@ def _from_folder(name: str, arch: str, folder: Path) -> EncoderSpec:
         return _spec(name, arch, _known(name, arch), preprocessing, weights)
     if "model_cfg" not in config:
         raise EncoderError(
-            f"Encoder {name}: open_clip knows no architecture {arch!r}, and {config_file} with a `model_cfg` is "
-            "not there to describe one. Name an architecture of open_clip.list_models() or add the file."
+            f"Encoder {name}: open_clip knows no architecture {arch!r}, and no {config_file} with a `model_cfg` "
+            "describes one. Name an architecture of open_clip.list_models() or add the file."
         )
     spec = _spec(name, arch, config["model_cfg"], config.get("preprocess_cfg", {}), weights)
     located: dict[str, Any] = {"location": str(folder), "weights_digest": folder_digest([config_file, weights])}
@@ -94,13 +94,13 @@ def _weights_in(name: str, folder: Path) -> Path:
     for filename in FOLDER_FILES:
         if (folder / filename).is_file():
             return folder / filename
-    found = [p for p in sorted(folder.iterdir()) if p.suffix in (".safetensors", ".bin", ".pth", ".pt")]
-    if len(found) != 1:
+    files = [p for p in sorted(folder.iterdir()) if p.suffix in (".safetensors", ".bin", ".pth", ".pt")]
+    if len(files) != 1:
         raise EncoderError(
             f"Encoder {name}: {folder} must hold exactly one weight file (or one called {FOLDER_FILES[0]}); "
-            f"found {[p.name for p in found] or 'none'}. Name the file itself."
+            f"found {[p.name for p in files] or 'none'}. Name the file itself."
         )
-    return found[0]
+    return files[0]
 
 
 def _known(name: str, arch: str) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def _known(name: str, arch: str) -> dict[str, Any]:
 
 
 def _usual_preprocessing(arch: str) -> dict[str, Any]:
-    """What all published weights of this architecture share; a bare file says nothing about its mean and std."""
+    """Mean and std that all published weights of this architecture share; a bare file does not hold them."""
     import open_clip
 
     tags = open_clip.list_pretrained_tags_by_model(arch)
@@ -155,14 +155,14 @@ def tower(spec: EncoderSpec) -> torch.nn.Module:
 
 
 def model(spec: EncoderSpec) -> Any:
-    """The whole CLIP of a resolved spec, both towers. Raises EncoderError where weights and architecture differ."""
+    """The whole CLIP of a resolved spec, both towers. Raises EncoderError if weights and architecture differ."""
     import open_clip
 
     arch, _, tag = spec.name.partition(":")[2].partition("/")
     with weights_of(spec.name, spec.location):
         if Path(spec.location).is_dir():
             return open_clip.create_model(f"local-dir:{spec.location}", require_pretrained=True)
-        # OpenAI's and a few other weights were trained with QuickGELU; the tag says so, the architecture may not, and
-        # open_clip only warns.
+        # OpenAI's and a few other weights were trained with QuickGELU. The tag records it, the architecture may not,
+        # and open_clip only warns.
         quick_gelu = bool(open_clip.get_pretrained_cfg(arch, tag).get("quick_gelu", False))
         return open_clip.create_model(arch, spec.location, force_quick_gelu=quick_gelu)

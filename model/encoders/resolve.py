@@ -1,4 +1,4 @@
-"""From an encoder's name to its spec. Cheap: no tower is built, and the packaged encoder needs no torch."""
+"""Resolve an encoder's name to its spec. Cheap: builds no tower, and the packaged encoder needs no torch."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ NAMES = (
 
 
 def resolve(name: str) -> EncoderSpec:
-    """The spec that `name` stands for. Weights are found (or downloaded) and digested, nothing is loaded.
+    """The spec of the encoder called `name`. Finds (or downloads) and digests the weights, but does not load them.
 
-    Raises EncoderError when the name is unknown or its weights cannot be had; only `auto` ever substitutes.
+    Raises EncoderError if the name is unknown or its weights are unavailable. Only `auto` substitutes another encoder.
     """
     try:
         return _resolve(name)
@@ -30,8 +30,8 @@ def resolve(name: str) -> EncoderSpec:
 def _resolve(name: str) -> EncoderSpec:
     if BY_PATH in name:
         raise EncoderError(
-            f"Encoder {name!r} is what a cache or run calls weights that were given by path. Name them by their path "
-            "on this machine: --encoder with the path in place of <path>; equal weights give the same namespace."
+            f"Encoder {name!r} is how a cache or run records weights that were given by path. Give their path on this "
+            "machine in place of <path> in --encoder; equal weights have the same namespace."
         )
     if name == "auto":
         return _auto()
@@ -55,7 +55,7 @@ def _resolve(name: str) -> EncoderSpec:
 
 
 def is_by_path(name: str) -> bool:
-    """Whether a name says where weights are on this machine, so that a cache knows the encoder by another name."""
+    """Whether a name holds a path on this machine; a cache then records the encoder under another name."""
     kind, _, where = name.partition(":")
     if kind in ("open_clip", "timm"):
         where = where.partition("/")[2]
@@ -63,7 +63,7 @@ def is_by_path(name: str) -> bool:
 
 
 def _auto() -> EncoderSpec:
-    """CLIP ViT-B/32 when it is here or can be had, otherwise the packaged encoder; within 3 s when it cannot."""
+    """CLIP ViT-B/32 if it is in the local cache or on the hub, otherwise the packaged encoder, after 3 s at most."""
     repo, files = openclip.DEFAULT_REPO, openclip.HUB_FILES
     if hub.cached(repo, files):
         return _taken(openclip.resolve(openclip.DEFAULT), "its weights are in the local hub cache")

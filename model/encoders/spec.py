@@ -1,4 +1,4 @@
-"""What names a frozen encoder, and the one error its user sees."""
+"""The identity of a frozen encoder, and the error that users see."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from pathlib import Path
 
 import xxhash
 
-# Raise this when the way from ink to input tensor changes: old embeddings then live in another namespace.
+# Raise this when the computation from ink to input tensor changes. Old embeddings then stay in another namespace.
 PREPROCESSING_VERSION = 1
 
 OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
 
-# Stands in a label for a path of the machine that made the embeddings.
+# Replaces a path of the machine that made the embeddings in a label.
 BY_PATH = "<path>"
 
 Channels = tuple[float, float, float]
 
 
 class EncoderError(Exception):
-    """An encoder cannot be had as named. The message is one complete paragraph; entry points exit 2 with it."""
+    """An encoder is not available as named. The message is one complete paragraph; entry points exit 2 with it."""
 
 
 @dataclass(frozen=True)
 class TunedOn:
-    """The rows that a tower has learnt from: the training rows of one fold of a table of this fingerprint."""
+    """Rows that a tower was trained on: the training rows of one fold, in a table with this fingerprint."""
 
     data: str
     split: str
@@ -41,16 +41,16 @@ class TunedOn:
 class EncoderSpec:
     """A frozen image encoder, fixed down to the bytes of its weights.
 
-    name            what to give `resolve` to get this encoder again ("auto" is replaced by what it took)
-    label           the name without any folder of this machine; the digest tells equal labels apart
+    name            the argument of `resolve` for this encoder ("auto" is replaced by the encoder it chose)
+    label           the name without any folder of this machine; the digest distinguishes equal labels
     dim             D, the length of one embedding
     size            side in pixels of the tower's input; ink of another size is resized (bicubic, anti-aliased)
     mean, std       the encoder's own channel statistics, for pixels in 0..1
     weights_digest  xxh3-128, hex, of the weight file (for a folder: of its weight files and configuration)
-    location        where the weights are on this machine
-    reason          one plain line: why this encoder was taken
-    tuned_on        what its tower has learnt from in runs of this project, in order
-    base            of a tuned tower: the encoder that it was, whose weights its own replace in part
+    location        path of the weights on this machine
+    reason          one line: why this encoder was chosen
+    tuned_on        training rows of its tower in runs of this project, in order
+    base            for a fine-tuned tower: the encoder before, whose weights are replaced in part
     """
 
     name: str
@@ -67,7 +67,7 @@ class EncoderSpec:
     base: EncoderSpec | None = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, object]:
-        """The cache namespace: equal on every machine for equal embeddings. No path and no reason in it."""
+        """The cache namespace: equal on every machine for equal embeddings. Holds neither path nor reason."""
         record: dict[str, object] = {
             "name": self.label,
             "dim": self.dim,
@@ -82,7 +82,7 @@ class EncoderSpec:
 
 
 def channels(values: Sequence[float]) -> Channels:
-    """Three numbers as a tuple, from any library's list."""
+    """Three numbers as a tuple, from the list of any library."""
     red, green, blue = (float(v) for v in values)
     return red, green, blue
 
@@ -97,14 +97,14 @@ def file_digest(path: Path) -> str:
 
 
 def folder_digest(files: Sequence[Path]) -> str:
-    """xxh3-128 over name and bytes of the files, in name order. A configuration counts: it picks activations."""
+    """xxh3-128 over name and bytes of the files, in name order. It covers the configuration, which sets activations."""
     lines = sorted(f"{path.name} {file_digest(path)}\n" for path in files)
     return xxhash.xxh3_128_hexdigest("".join(lines).encode())
 
 
 @contextmanager
 def weights_of(name: str, location: str) -> Iterator[None]:
-    """Turns what libraries raise on weights that do not fit into one EncoderError."""
+    """Raise one EncoderError in place of the exceptions of libraries for weights that do not fit."""
     from safetensors import SafetensorError
 
     try:

@@ -57,7 +57,7 @@ def tower(spec: EncoderSpec) -> torch.nn.Module:
 
     model_name = spec.name.removeprefix("timm:").partition("/")[0]
     with weights_of(spec.name, spec.location):
-        # timm drops the classifier and converts foreign layouts itself when it is told the file this way.
+        # Given the file this way, timm drops the classifier and converts foreign layouts itself.
         net: torch.nn.Module = timm.create_model(
             model_name, pretrained=True, num_classes=0, pretrained_cfg_overlay={"file": spec.location}
         )

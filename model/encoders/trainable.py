@@ -1,4 +1,4 @@
-"""A tower that learns: ink in, vectors with gradients out, in its last blocks or as a whole."""
+"""A trainable tower: ink in, embeddings with gradients out. The last blocks are trained, or the whole tower."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from model.encoders.encoder import GPU_BATCH
 from model.encoders.encoder_module import resized, sight, tower
 from model.encoders.spec import EncoderError, EncoderSpec
 
-# Where the libraries keep the blocks of a tower, in order of depth.
+# Module names under which the libraries hold the blocks of a tower, in order of depth.
 BLOCKS = (
     "blocks",  # timm: a ViT's blocks, or stages of blocks (EfficientNet)
-    "stages",  # timm: ConvNeXt, a stage counts as one block
+    "stages",  # timm: ConvNeXt; a stage counts as one block
     "transformer.resblocks",  # open_clip's ViT
     "trunk.blocks",  # open_clip's towers from timm
     "model.vision_model.encoder.layers",  # transformers: CLIP
@@ -28,9 +28,9 @@ BLOCKS = (
 class Tower(nn.Module):
     """ink [b,V,H,W] uint8, variate v in the colour rgb[v] -> embeddings [b,V,D].
 
-    The last `blocks` blocks learn (None: the whole tower), nothing before or after them. It always computes as it
-    does in use, without dropout and with batch norms as they were: a vector depends on its own picture alone.
-    Raises EncoderError where the tower has not so many blocks.
+    Only the last `blocks` blocks are trained (None: the whole tower). The tower always runs in eval mode, without
+    dropout and with fixed batch norms, so an embedding depends on its own picture alone. Raises EncoderError if the
+    tower has fewer blocks.
     """
 
     rgb: Tensor
@@ -50,11 +50,11 @@ class Tower(nn.Module):
         return self.sight.tower
 
     def train(self, mode: bool = True) -> Tower:
-        """Nothing: see above."""
+        """Stays in eval mode, see the class."""
         return super().train(False)
 
     def forward(self, ink: Tensor) -> Tensor:
-        """In pieces, so that the activations of what is frozen are those of a few pictures at a time."""
+        """Embed in batches, so that the activations of frozen layers are those of a few pictures at a time."""
         pictures, rgb = ink.flatten(0, 1), self.rgb.float().repeat(len(ink), 1)
         size = CPU_BATCH if ink.device.type == "cpu" else GPU_BATCH
         pieces = zip(torch.split(pictures, size), torch.split(rgb, size), strict=True)
@@ -62,25 +62,26 @@ class Tower(nn.Module):
         return vectors.view(*ink.shape[:2], -1)
 
     def moved(self, since: EncoderSpec) -> dict[str, Tensor]:
-        """Every tensor of the tower in which it differs from that of `since`, on the CPU."""
+        """Every tensor in which the tower differs from that of `since`, on the CPU."""
         before = tower(since).state_dict()
         now = {name: tensor.detach().cpu() for name, tensor in self.net.state_dict().items()}
         return {name: t.clone().contiguous() for name, t in now.items() if not torch.equal(t, before[name])}
 
 
 def blocks_of(net: nn.Module) -> list[nn.Module]:
-    """The blocks of a tower in order of depth; none where its library has no such thing (a ResNet)."""
+    """The blocks of a tower in order of depth; empty if its library has no blocks (a ResNet)."""
     modules = dict(net.named_modules())
-    found = next((modules[place] for place in BLOCKS if isinstance(modules.get(place), (nn.Sequential, nn.ModuleList))),
+    container = next((modules[place] for place in BLOCKS if isinstance(modules.get(place), (nn.Sequential,
+    nn.ModuleList))),
                  nn.ModuleList())  # fmt: skip
-    parts = list(found.children())
+    parts = list(container.children())
     if all(isinstance(part, nn.Sequential) for part in parts):  # stages of blocks
         return [block for stage in parts for block in stage.children()]
     return parts
 
 
 def last_blocks(net: nn.Module, spec: EncoderSpec, count: int) -> Sequence[nn.Module]:
-    """Raises EncoderError where there are fewer."""
+    """The last `count` blocks. Raises EncoderError if the tower has fewer."""
     blocks = blocks_of(net)
     if not blocks:
         raise EncoderError(
@@ -89,6 +90,7 @@ def last_blocks(net: nn.Module, spec: EncoderSpec, count: int) -> Sequence[nn.Mo
         )
     if count > len(blocks):
         raise EncoderError(
-            f"--finetune-vision {count}: the tower of {spec.name} has {len(blocks)} blocks. Give at most that, or all."
+            f"--finetune-vision {count}: the tower of {spec.name} has {len(blocks)} blocks. Give at most {len(blocks)} "
+            "or all."
         )
     return blocks[-count:]

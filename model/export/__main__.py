@@ -1,9 +1,9 @@
-"""A trained run as a folder that others can use: weights, config, scaler, scores, a model card, and ONNX.
+"""Export a trained run as a folder that others can use: weights, config, scaler, scores, a model card, and ONNX.
 
     python -m model.export --run runs/x                     into runs/x/export
     python -m model.export --run runs/x --out my-model --no-onnx
 
-The folder is a run: `predict.py --run my-model` reads it anywhere, `train.py --from my-model` builds on it.
+The folder is a run: `predict.py --run my-model` forecasts with it, `train.py --from my-model` continues from it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import tyro
 
 from model.encoders import finetuned
 from model.export.card import model_card
-from model.export.onnx import Completion, Forecasting, refuse_unless_installed, write_onnx
+from model.export.onnx import Completion, Forecasting, require_packages, write_onnx
 from model.joint_finetuning import SeasonForecaster
 from model.training.errors import Refused
 from pipeline.program import run_program
@@ -37,9 +37,9 @@ class Arguments:
     run: Path
     """A complete run folder, of any stage."""
     out: Path | None = None
-    """The folder to make; `export` in the run folder by default. Refuses one that holds anything."""
+    """The folder to create; by default `export` in the run folder. A folder that is not empty is an error."""
     onnx: bool = True
-    """Also write the part after the embeddings of each fold as ONNX, checked against torch to 1e-5."""
+    """Also write each fold's model after the embeddings as ONNX, checked against torch to 1e-5."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,10 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def export(args: Arguments) -> int:
-    """Open the run, copy its files, write ONNX and the card; result.json comes last and makes the folder a run."""
+    """Copy the run's files, then write ONNX and the card. result.json comes last and marks the folder as complete."""
     run = RunFolder.open(args.run)
     if args.onnx:
-        refuse_unless_installed()
+        require_packages()
     result, fitted, _ = (run.read_json(name) for name in ("result.json", "fitted.json", "config.json"))
     target = RunFolder.create(args.out or args.run / "export", 0, "export")
     for name in FILES:
@@ -71,19 +71,19 @@ def export(args: Arguments) -> int:
 
 
 def load_part(run: RunFolder, fold: str, stage: int) -> Forecasting | Completion:
-    """What comes after the embeddings in one fold's model."""
+    """One fold's model after the embeddings, for ONNX."""
     if stage == 1:
         return Completion(load_model(run, fold))
     neural = Forecaster.load(run, fold).neural
     if neural is None:
         raise Refused(
-            f"{run.path} has no neural heads, and Gaussian processes and trees are not exported as ONNX; leave it out "
-            "with --no-onnx: predict.py reads the folder."
+            f"{run.path} has no neural heads, and Gaussian processes and trees are not exported as ONNX. Leave ONNX "
+            "out with --no-onnx; predict.py reads the folder without it."
         )
     if neural.completer is not None:
         raise Refused(
-            f"{run.path} reads the errors of a completion (--link error), which are made outside of the part that can "
-            "be exported; leave ONNX out with --no-onnx."
+            f"{run.path} reads the errors of a completion (--link error), which are computed outside the part that can "
+            "be exported. Leave ONNX out with --no-onnx."
         )
     return Forecasting(SeasonForecaster(neural.encoder, neural.heads))
 

@@ -1,4 +1,4 @@
-"""The model card of an exported run: what it learnt from, how good it is, and what it is not for."""
+"""The model card of an exported run: training data, scores, and limits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ TITLES = {1: "completes the second half of a season", 2: "forecasts yield in t/h
 
 
 def model_card(result: Mapping[str, Any], onnx: Mapping[str, float]) -> str:
-    """Markdown from a run's result.json; onnx: files and their largest difference from torch."""
+    """Markdown from a run's result.json. onnx: file name -> largest difference from torch."""
     stage, seasons = result["stage"], result["seasons"]
     sizes = f"{result['n_train']} training, {result['n_valid']} validation, {result['n_test']} test samples"
     lines = [
@@ -21,7 +21,7 @@ def model_card(result: Mapping[str, Any], onnx: Mapping[str, float]) -> str:
         f"* Split `{result['split']}`, folds {', '.join(result['folds'])}, seed {result['seed']}. {result['counts']}",
         f"* Seasons of {seasons['steps']} steps of {seasons['step_days']} days from {seasons['season_start']}; "
         f"variates {', '.join(seasons['variates'])}.",
-        f"* Pictures seen by {result['encoder'] or 'nothing'}"
+        f"* Pictures embedded by {result['encoder'] or 'nothing'}"
         + (f" (namespace `{result['cache_spec']}`)." if result["encoder"] else "."),
         "* Licence of the data: **to be filled in by whoever publishes this.**",
         "",
@@ -44,7 +44,8 @@ def model_card(result: Mapping[str, Any], onnx: Mapping[str, float]) -> str:
         "",
         "## Licence of the weights",
         "",
-        "**To be filled in by whoever publishes this.** The code is Apache-2.0; the data may ask more of weights.",
+        "**To be filled in by whoever publishes this.** The code is Apache-2.0; the licence of the data may restrict "
+        "the weights further.",
         "",
         f"Made by `{result['command']}` at commit `{result['commit']}`.",
     ]
@@ -63,15 +64,15 @@ def _scores(result: Mapping[str, Any]) -> list[str]:
 
 def _limits(result: Mapping[str, Any]) -> list[str]:
     lines = [
-        f"* It knows seasons like those above: same variates, units and steps. `{result['split']}` says how rows were "
-        "held out, and scores hold for that question only.",
+        f"* It was trained on seasons like those above: same variates, units and steps. `{result['split']}` is the way "
+        "rows were held out, and the scores hold for that case only.",
     ]
     if result["stage"] > 1:
         covered = result["metrics"].get("coverage_90")
         lines += [
             "* The 90 % interval has one width for all samples"
             + (f"; it held for {covered:.0%} of the test rows." if covered is not None else "."),
-            "* Places it never saw start from the mean of all places.",
+            "* For places without training rows the forecast starts from the mean of all places.",
         ]
         better = [name for name, row in result["baselines"].items() if row["rmse"] < result["metrics"]["rmse"]]
         lines.append(

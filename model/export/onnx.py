@@ -1,4 +1,4 @@
-"""The part of a model after the embeddings as ONNX, checked against torch before it is kept."""
+"""Export the part of a model after the embeddings as ONNX, checked against torch before the file is kept."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WINDOWS = ("first", "second")
 
 
 class Forecasting(nn.Module):
-    """What a yield is read from -> the standardised anomaly [B], or [B,O] with quantiles: the mean over the heads."""
+    """Windows of a season -> the standardised anomaly [B], or [B,O] with quantiles: the mean over the heads."""
 
     def __init__(self, forecaster: SeasonForecaster) -> None:
         super().__init__()
@@ -36,16 +36,17 @@ class Forecasting(nn.Module):
         self.windows = WINDOWS[-self.shape.windows :]
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """values, observed [B,V,W] and, where they are read, embeddings [B,V,D] and drivers [B,R,2T] of each window.
+        """Per window: values, observed [B,V,W] and, if the model reads them, embeddings [B,V,D], drivers [B,R,2T].
 
         Then static [B,S], if there is any.
         """
         static = inputs[-1] if self.shape.static else None
         size = len(_names(self.config))
-        seen = [
-            _seen(self.config, inputs[at * size : (at + 1) * size], self._start(at)) for at in range(len(self.windows))
+        windows = [
+            _window(self.config, inputs[at * size : (at + 1) * size], self._start(at))
+            for at in range(len(self.windows))
         ]
-        season = SeasonTensors(seen[0], seen[-1], None if len(seen) == 2 else self.config.steps, static)
+        season = SeasonTensors(windows[0], windows[-1], None if len(windows) == 2 else self.config.steps, static)
         mean: Tensor = self.forecaster(season).mean(0)
         return mean if self.shape.outputs > 1 else mean[:, 0]
 
@@ -58,7 +59,7 @@ class Forecasting(nn.Module):
 
 
 class Completion(nn.Module):
-    """What stage 1 sees -> the standardised rest of the season [B,V,H]."""
+    """The first window of a season -> the standardised rest of the season [B,V,H]."""
 
     windows = WINDOWS[:1]
 
@@ -67,8 +68,8 @@ class Completion(nn.Module):
         self.encoder, self.config = encoder, encoder.config
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """values, observed [B,V,W] and, where they are read, embeddings [B,V,D] and drivers [B,R,2T]."""
-        completion: Tensor = self.encoder(*_seen(self.config, inputs, 0).inputs()).completion
+        """values, observed [B,V,W] and, if the model reads them, embeddings [B,V,D] and drivers [B,R,2T]."""
+        completion: Tensor = self.encoder(*_window(self.config, inputs, 0).inputs()).completion
         return completion
 
     def lengths(self) -> tuple[int, ...]:
@@ -76,8 +77,8 @@ class Completion(nn.Module):
         return (self.config.first,)
 
 
-def refuse_unless_installed() -> None:
-    """Raises Refused, with the command that installs them, where a package is missing."""
+def require_packages() -> None:
+    """Raise Refused, with the command that installs them, if packages are missing."""
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise Refused(
@@ -87,9 +88,9 @@ def refuse_unless_installed() -> None:
 
 
 def write_onnx(part: Forecasting | Completion, path: Path) -> float:
-    """Write the part, run it by onnxruntime on seasons of 1 and 7 samples; returns the largest difference from torch.
+    """Write the part and run it by onnxruntime on 1 and 7 samples. Returns the largest difference from torch.
 
-    Raises Refused, and keeps no file, when that is above 1e-5.
+    If that is above 1e-5, deletes the file and raises Refused.
     """
     part = _without_checks(part).eval()
     names = [f"{window}_{name}" for window in part.windows for name in _names(part.config)]
@@ -116,25 +117,25 @@ def write_onnx(part: Forecasting | Completion, path: Path) -> float:
 
 
 def difference(part: Forecasting | Completion, path: Path, samples: int) -> float:
-    """Largest absolute difference between onnxruntime and torch on made seasons."""
+    """Largest absolute difference between onnxruntime and torch on synthetic seasons."""
     import onnxruntime
 
     inputs = _inputs(part, samples, seed=samples)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = [found.name for found in session.get_inputs()]
-    (found,) = session.run(None, {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)})
+    names = [each.name for each in session.get_inputs()]
+    (output,) = session.run(None, {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)})
     with torch.no_grad():
-        return float(np.abs(found - part(*inputs).numpy()).max())
+        return float(np.abs(output - part(*inputs).numpy()).max())
 
 
 def _names(config: TimesCLIPConfig) -> tuple[str, ...]:
-    """The tensors of one window."""
+    """Names of the tensors of one window."""
     pictures = ("embeddings",) if config.use_vision else ()
     return ("values", "observed", *pictures, *(("drivers",) if config.drivers else ()))
 
 
 def _inputs(part: Forecasting | Completion, samples: int, seed: int) -> tuple[Tensor, ...]:
-    """Made seasons with gaps, as the part takes them."""
+    """Synthetic seasons with gaps, as the inputs of the part."""
     rng, config = torch.Generator().manual_seed(seed), part.config
     inputs: list[Tensor] = []
     for steps in part.lengths():
@@ -151,14 +152,14 @@ def _inputs(part: Forecasting | Completion, samples: int, seed: int) -> tuple[Te
     return tuple(inputs)
 
 
-def _seen(config: TimesCLIPConfig, inputs: Sequence[Tensor], start: int) -> WindowTensors:
+def _window(config: TimesCLIPConfig, inputs: Sequence[Tensor], start: int) -> WindowTensors:
     """One window from its tensors."""
     named = dict(zip(_names(config), inputs, strict=True))
     return WindowTensors(named["values"], named["observed"], named.get("embeddings"), named.get("drivers"), start)
 
 
 def _without_checks(part: Forecasting | Completion) -> Forecasting | Completion:
-    """A copy whose norms do not ask whether they were fitted: a graph cannot raise."""
+    """A copy whose norms do not check that they are fitted, because a graph cannot raise."""
     part = copy.deepcopy(part)
     for norm in part.modules():
         if isinstance(norm, FeatureNorm):

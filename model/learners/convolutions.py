@@ -1,8 +1,8 @@
-"""Random convolution features of a season: the strongest cheap map of a series that draws no picture.
+"""Random convolution features of a season: the strongest cheap feature map of a series that uses no picture.
 
-After ROCKET (Dempster, Petitjean & Webb 2020, Data Min. Knowl. Discov. 34, 1454-1495): kernels of random length,
-weights, dilation and subset of variates; of each response the share above a threshold (PPV) and the maximum. Values are
-standardised per step by training rows, so that an unobserved step is the usual one.
+After ROCKET (Dempster, Petitjean & Webb 2020, Data Min. Knowl. Discov. 34, 1454-1495). Kernels have random length,
+weights, dilation and subset of variates. Each response gives two features: the share above a threshold (PPV) and the
+maximum. Values are standardised per step by training rows, so an unobserved step counts as the mean.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.nn import functional
 
 KERNELS = 1500
 LENGTHS = (3, 5, 7)
-BATCH = 1024  # samples convolved at a time
+BATCH = 1024  # samples per convolution
 
 Series = tuple[Tensor, Tensor]  # values, observed [N,V,T]
 
@@ -27,8 +27,8 @@ class Convolutions:
 
     weight     [K,V,L] float64, L the longest length; shorter kernels end in zeros, unused variates are zero
     shape      [K,3] int64: length, dilation, whether the series is padded
-    threshold  [K] of the PPV
-    mean, scale [V,T] of each step
+    threshold  [K] for the PPV
+    mean, scale [V,T] per step
     """
 
     weight: Tensor
@@ -39,12 +39,12 @@ class Convolutions:
 
     @staticmethod
     def fit(series: Series, rows: Tensor, seed: int = 0, kernels: int = KERNELS) -> Convolutions:
-        """Draw kernels by the seed; thresholds and standardisation come from the training rows [n]."""
+        """Draw kernels from the seed. Thresholds and standardisation come from the training rows [n]."""
         values, observed = (one[rows] for one in series)
         count = observed.sum(0).clamp(min=1)
         mean = torch.where(observed, values, 0).sum(0) / count
         spread = (torch.where(observed, values - mean, 0).square().sum(0) / count).sqrt()
-        scale = torch.where(spread > 1e-9, spread, torch.inf)  # a step that never moves is 0
+        scale = torch.where(spread > 1e-9, spread, torch.inf)  # a constant step becomes 0
         drawn = torch.Generator().manual_seed(seed)
         weight, shape = _draw(drawn, kernels, *mean.shape)
         threshold = torch.zeros(kernels, dtype=torch.float64)
@@ -58,7 +58,7 @@ class Convolutions:
         return fitted
 
     def apply(self, series: Series) -> Tensor:
-        """values, observed [N,V,T] -> [N,2K]: PPV of every kernel, then its maximum."""
+        """values, observed [N,V,T] -> [N,2K]: the PPV of every kernel, then its maximum."""
         z = self._standardised(series)
         return torch.cat([self._features(part) for part in torch.split(z, BATCH)])
 
@@ -83,13 +83,13 @@ class Convolutions:
         return torch.cat([share, most], 1)
 
     def _responses(self, z: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Kernels of one shape [k] and their responses [n,k,W], shape by shape."""
+        """Indices of the kernels of one shape [k] and their responses [n,k,W], one shape after another."""
         for shape in torch.unique(self.shape, dim=0):
             at = (self.shape == shape).all(1).nonzero()[:, 0]
             yield at, self._response(z, at)
 
     def _response(self, z: Tensor, at: Tensor) -> Tensor:
-        """Of the kernels `at` [k], which have one shape: z [n,V,T] -> [n,k,W]."""
+        """Responses of the kernels `at` [k], which have one shape: z [n,V,T] -> [n,k,W]."""
         length, dilation, padded = self.shape[at[0]].tolist()
         padding = dilation * (length - 1) // 2 if padded else 0
         return functional.conv1d(z, self.weight[at][:, :, :length], padding=padding, dilation=dilation)

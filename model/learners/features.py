@@ -1,6 +1,6 @@
 """Features of a season for learners that need no gradient: numbers, pictures, stage-1 tokens, random convolutions.
 
-Means, spreads, picture components and convolution thresholds come from training rows only.
+Means, standard deviations, picture components and convolution thresholds come from training rows only.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from model.learners.convolutions import Convolutions
 from model.season_tensors import SeasonTensors
 
 BlockName = Literal["numbers", "pictures", "tokens", "convolutions", "numbers-again"]
-CLIP = 5.0  # standardised values beyond are cut off
-PICTURE_COMPONENTS = 64  # kept of each picture's vector
-TREE_COMPONENTS = 8  # kept of all pictures of a season together, for trees
-MOST_SAMPLES = 2000  # training samples whose pictures give means, spreads and components
-BLOCK_SAMPLES = 512  # samples whose pictures are held at a time
-FLOOR = 0.1  # of the median spread: channels that hardly move are not blown up (docs/log.md)
+CLIP = 5.0  # standardised values are clipped to this range
+PICTURE_COMPONENTS = 64  # per picture
+TREE_COMPONENTS = 8  # per season, over all its pictures, for trees
+MOST_SAMPLES = 2000  # training samples whose pictures determine means, spreads and components
+BLOCK_SAMPLES = 512  # samples whose pictures are in memory at a time
+FLOOR = 0.1  # of the median spread, so that channels that hardly vary are not amplified (docs/log.md)
 
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """What learners read of n samples.
+    """Features of n samples, the input of the learners.
 
     blocks   by name [n,d] float32, scaled so that the mean squared length of training rows is about 1
-    columns  [n,C] float64 for trees: numbers, drivers, static numbers, picture components; NaN where not observed
+    columns  [n,C] float64 for trees: numbers, drivers, static numbers, picture components; NaN if not observed
     """
 
     blocks: Mapping[str, Tensor]
@@ -49,7 +49,7 @@ class Features:
 
 @dataclass(frozen=True, eq=False)
 class FeatureMap:
-    """Turns seasons into `Features`; `fit` reads training rows, `state` and `from_state` keep it with a run."""
+    """Computes `Features` of seasons. `fit` reads training rows; `state` and `from_state` save and load it."""
 
     names: tuple[str, ...]
     tensors: Mapping[str, Tensor]
@@ -63,15 +63,15 @@ class FeatureMap:
         tokens: Tensor | None = None,
         seed: int = 0,
     ) -> FeatureMap:
-        """Fit on the training rows [n] of a season of N samples. tokens [N,V,F]: stage-1 features, if they are read.
+        """Fit on the training rows [n] of a season of N samples. tokens [N,V,F]: stage-1 features, if in use.
 
-        Blocks that the season does not have are left out.
+        Blocks that the season lacks are left out.
         """
         at = torch.from_numpy(rows)
-        kept = tuple(name for name in names if _has(season, name, tokens))
+        present = tuple(name for name in names if _has(season, name, tokens))
         tensors: dict[str, Tensor] = {}
-        convolutions = Convolutions.fit(_series(season), at, seed) if "convolutions" in kept else None
-        for name in kept:
+        convolutions = Convolutions.fit(_series(season), at, seed) if "convolutions" in present else None
+        for name in present:
             if name == "pictures":
                 drawn = torch.Generator().manual_seed(seed)
                 some = at[torch.randperm(len(at), generator=drawn)[:MOST_SAMPLES].sort().values]
@@ -79,7 +79,7 @@ class FeatureMap:
             else:
                 mean, scale = _spread(_plain(name, season, tokens, convolutions)[at])
                 tensors |= {f"{name}.mean": mean, f"{name}.scale": scale}
-        return FeatureMap(kept, tensors, convolutions)
+        return FeatureMap(present, tensors, convolutions)
 
     def apply(self, season: SeasonTensors, tokens: Tensor | None = None) -> Features:
         """The features of all samples of a season; tokens as in `fit`."""
@@ -114,11 +114,11 @@ class FeatureMap:
         return FeatureMap(tuple(record["blocks"]), tensors, Convolutions.from_state(kernels) if kernels else None)
 
     def _standardised(self, name: str, values: Tensor) -> Tensor:
-        """[n,C] -> [n,d], columns without spread left out; 0 where not observed."""
+        """[n,C] -> [n,d], without columns of zero spread; 0 if not observed."""
         mean, scale = self.tensors[f"{name}.mean"], self.tensors[f"{name}.scale"]
-        moves = scale > 0
-        z = (values[:, moves] - mean[moves]) / scale[moves]
-        scaled: Tensor = z.nan_to_num(0.0).clamp(-CLIP, CLIP) / math.sqrt(max(1, int(moves.sum())))
+        varies = scale > 0
+        z = (values[:, varies] - mean[varies]) / scale[varies]
+        scaled: Tensor = z.nan_to_num(0.0).clamp(-CLIP, CLIP) / math.sqrt(max(1, int(varies.sum())))
         return scaled.float()
 
 
@@ -129,9 +129,9 @@ def _has(season: SeasonTensors, name: str, tokens: Tensor | None) -> bool:
 
 
 def _plain(name: str, season: SeasonTensors, tokens: Tensor | None, convolutions: Convolutions | None) -> Tensor:
-    """The columns of a block that is not of pictures, as they are: [N,C] float64; NaN where not observed.
+    """The raw columns of a block other than pictures: [N,C] float64; NaN if not observed.
 
-    `numbers-again` is a control of the verdict: kernels of their own on the same numbers.
+    `numbers-again` is a control of the verdict: the numbers a second time, with kernels of their own.
     """
     if name == "tokens":
         assert tokens is not None
@@ -143,7 +143,7 @@ def _plain(name: str, season: SeasonTensors, tokens: Tensor | None, convolutions
 
 
 def _fit_pictures(vectors: Tensor) -> dict[str, Tensor]:
-    """Means, spreads and components of training vectors [n,2,V,D]."""
+    """Means, spreads and components of training embeddings [n,2,V,D]."""
     mean, scale = _spread_of_vectors(vectors)
     basis = _components(((vectors - mean) / scale).clamp(-CLIP, CLIP).flatten(0, 2), PICTURE_COMPONENTS)
     tensors = {"pictures.mean": mean, "pictures.scale": scale, "pictures.basis": basis}
@@ -159,7 +159,7 @@ def _series(season: SeasonTensors) -> tuple[Tensor, Tensor]:
 
 
 def _numbers(season: SeasonTensors) -> Tensor:
-    """[N, V*T + R*T + S] float64 of series, drivers and static numbers; NaN where not observed."""
+    """[N, V*T + R*T + S] float64 of series, drivers and static numbers; NaN if not observed."""
     values, observed = _series(season)
     parts = [torch.where(observed, values, torch.nan).flatten(1)]
     if season.second.drivers is not None:
@@ -172,7 +172,7 @@ def _numbers(season: SeasonTensors) -> Tensor:
 
 
 def _pictures(season: SeasonTensors, at: Tensor) -> Tensor:
-    """[n,2,V,D] float32 of some samples; zero where a window shows nothing of a variate."""
+    """Embeddings [n,2,V,D] float32 of some samples; zero if a window has no observation of a variate."""
     halves = []
     for window in (season.first, season.second):
         assert window.embeddings is not None
@@ -182,7 +182,7 @@ def _pictures(season: SeasonTensors, at: Tensor) -> Tensor:
 
 
 def _scores(vectors: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
-    """[n,2,V,D] -> [n,2*V*r] float32: components of each picture, scaled by the number of channels."""
+    """[n,2,V,D] -> [n,2*V*r] float32: components of each picture, divided by the root of the number of channels."""
     mean, scale, basis = (tensors[f"pictures.{name}"] for name in ("mean", "scale", "basis"))
     z = ((vectors - mean) / scale).clamp(-CLIP, CLIP)
     z = torch.where(vectors.any(-1, keepdim=True), z, 0)
@@ -191,7 +191,7 @@ def _scores(vectors: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
 
 
 def _spread(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each column [n,C] -> [C], [C]; a column that does not move has scale 0."""
+    """Mean and standard deviation of each column [n,C] -> [C], [C]; a constant column has scale 0."""
     known = ~values.isnan()
     count = known.sum(0).clamp(min=1)
     mean = values.nan_to_num(0.0).sum(0) / count
@@ -208,7 +208,7 @@ def _spread_of_vectors(vectors: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _components(rows: Tensor, count: int) -> Tensor:
-    """The leading principal directions of rows [n,D] -> [D,count]; their signs are fixed."""
+    """The leading principal directions of rows [n,D] -> [D,count], with fixed signs."""
     rows = rows.double()
     _, vectors = torch.linalg.eigh(rows.T @ rows)
     leading = vectors.flip(1)[:, : min(count, *rows.shape)]

@@ -1,11 +1,11 @@
-"""A Gaussian process on yield anomalies: additive kernels over blocks of features, year and place as random effects.
+"""A Gaussian process on yield anomalies: additive kernels over feature blocks, year and place as random effects.
 
     k = sum over blocks of  a * x.x' + b * exp(-|x - x'|^2 / (2 l^2)),  plus  c * [same year] + d * [same place] + noise
 
-The shock that all places of a year share is an effect of its own, so slopes are learnt within years. Variances and
-lengths have the highest posterior density given the training rows (Rasmussen & Williams 2006, section 5.4), under
-log-normal priors. Up to MOST_EXACT rows the posterior is exact; beyond, it is the projected process on INDUCING rows
-(Seeger, Williams & Lawrence 2003; Quinonero-Candela & Rasmussen 2005), whose cost grows linearly with the rows.
+The shock that all places share in a year is a separate effect, so slopes are estimated within years. Variances and
+lengths are those of the highest posterior density given the training rows (Rasmussen & Williams 2006, section 5.4),
+under log-normal priors. Up to MOST_EXACT rows the posterior is exact. With more rows it is the projected process on
+INDUCING rows (Seeger, Williams & Lawrence 2003; Quinonero-Candela & Rasmussen 2005), whose cost is linear in the rows.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
-MOST_FITTED = 1000  # rows that the variances are estimated from; a larger set is sampled
+MOST_FITTED = 1000  # rows that the variances are estimated from; more rows are sampled
 MOST_EXACT = 3000
 INDUCING = 1500
-BLOCK_ROWS = 4096  # rows whose covariances are held at a time
-VARIANCE, LENGTH, NOISE = (-2.0, 3.0), (0.0, 1.0), (-1.0, 2.0)  # priors: mean and spread of the logarithm
+BLOCK_ROWS = 4096  # rows per block of covariances
+VARIANCE, LENGTH, NOISE = (-2.0, 3.0), (0.0, 1.0), (-1.0, 2.0)  # priors: mean and standard deviation of the logarithm
 BOUNDS = (-12.0, 6.0)
 JITTER = 1e-6
 
@@ -70,8 +70,8 @@ class GPRows:
 class Kernel:
     """The covariance: logarithms of variance and length of each block, and of each random effect.
 
-    linear, smooth, length: by block; effects: `year` and `place`, those in use; all logarithms, in units of the
-    training anomalies' variance.
+    linear, smooth, length: by block. effects: `year` and `place`, if in use. All are logarithms, in units of the
+    variance of the training anomalies.
     """
 
     linear: Mapping[str, float]
@@ -82,26 +82,26 @@ class Kernel:
 
     @staticmethod
     def start(blocks: Mapping[str, Tensor], effects: tuple[str, ...]) -> Kernel:
-        """Before anything is learnt."""
+        """The initial values of the optimisation."""
         names = list(blocks)
         return Kernel(
-            dict.fromkeys(names, -2.0), dict.fromkeys(names, -2.0), dict.fromkeys(names, 0.0),
-            dict.fromkeys(effects, -2.0), -1.0,
+            linear=dict.fromkeys(names, -2.0), smooth=dict.fromkeys(names, -2.0), length=dict.fromkeys(names, 0.0),
+            effects=dict.fromkeys(effects, -2.0), noise=-1.0,
         )  # fmt: skip
 
     def covariance(self, a: GPRows, b: GPRows) -> Tensor:
-        """[n,m] of the true anomalies, without noise."""
-        found = torch.zeros(len(a), len(b), dtype=torch.float64, device=a.year.device)
+        """Covariance [n,m] of the true anomalies, without noise."""
+        total = torch.zeros(len(a), len(b), dtype=torch.float64, device=a.year.device)
         for name, block in a.blocks.items():
             inner, apart = _products(block, b.blocks[name])
-            found += math.exp(self.linear[name]) * inner
-            found += math.exp(self.smooth[name]) * torch.exp(apart * (-0.5 * math.exp(-2 * self.length[name])))
+            total += math.exp(self.linear[name]) * inner
+            total += math.exp(self.smooth[name]) * torch.exp(apart * (-0.5 * math.exp(-2 * self.length[name])))
         for name, log in self.effects.items():
-            found += math.exp(log) * (getattr(a, name)[:, None] == getattr(b, name)[None, :]).double()
-        return found
+            total += math.exp(log) * (getattr(a, name)[:, None] == getattr(b, name)[None, :]).double()
+        return total
 
     def variances(self, rows: GPRows) -> Tensor:
-        """[n]: the diagonal of `covariance` of rows with themselves."""
+        """[n]: the diagonal of the covariance of `rows` with themselves."""
         total = torch.full((len(rows),), sum(math.exp(log) for log in self.effects.values()), dtype=torch.float64)
         total = total.to(rows.year.device)
         for name, block in rows.blocks.items():
@@ -109,7 +109,7 @@ class Kernel:
         return total
 
     def shares(self, rows: GPRows) -> dict[str, float]:
-        """The share of the variance of an anomaly that each block, effect and the noise has, over some rows."""
+        """Share of the variance of an anomaly per block and effect, and of the noise, averaged over `rows`."""
         parts = {
             name: math.exp(self.linear[name]) * float(block.double().square().sum(1).mean())
             + math.exp(self.smooth[name])
@@ -125,26 +125,26 @@ class Kernel:
         return {**named, "noise": self.noise}
 
     def to_vector(self) -> Numbers:
-        """All logarithms in one order."""
+        """All logarithms in a fixed order."""
         parts = (self.linear, self.smooth, self.length, self.effects)
         return np.array([*(log for part in parts for log in part.values()), self.noise])
 
     def with_vector(self, vector: Numbers) -> Kernel:
-        """The same parts with other logarithms."""
+        """The same kernel with other logarithms."""
         values = iter(vector.tolist())
         linear, smooth, length, effects = (
             {name: next(values) for name in part} for part in (self.linear, self.smooth, self.length, self.effects)
         )
-        return Kernel(linear, smooth, length, effects, next(values))
+        return Kernel(linear=linear, smooth=smooth, length=length, effects=effects, noise=next(values))
 
 
 @dataclass(frozen=True, eq=False)
 class GaussianProcess:
     """The posterior given training rows.
 
-    base      rows [m] that a forecast is measured against: all training rows, or the inducing ones
-    weights   [m] of the mean: a forecast is its covariance with the base rows times these
-    inner     [m,m] Cholesky factor of the projected process; None where the posterior is exact
+    base      rows [m] that new rows are compared with: all training rows, or the inducing ones
+    weights   [m] of the mean: a forecast is its covariance with the base rows times these weights
+    inner     [m,m] Cholesky factor of the projected process; None if the posterior is exact
     evidence  log marginal likelihood of the rows that the kernel was estimated from
     """
 
@@ -171,7 +171,7 @@ class GaussianProcess:
         drawn = torch.Generator().manual_seed(seed)
         some = torch.randperm(len(rows), generator=drawn)[:MOST_FITTED].sort().values.to(anomaly.device)
         likelihood = _Likelihood(rows.rows(some), anomaly[some], kernel)
-        found = minimize(
+        optimum = minimize(
             likelihood,
             kernel.to_vector(),
             jac=True,
@@ -179,18 +179,18 @@ class GaussianProcess:
             bounds=[BOUNDS] * len(kernel.to_vector()),
             options={"maxiter": steps},
         )
-        kernel = kernel.with_vector(found.x)
-        evidence = -likelihood.negative(found.x)
+        kernel = kernel.with_vector(optimum.x)
+        evidence = -likelihood.negative(optimum.x)
         if len(rows) <= MOST_EXACT:
             weights = torch.cholesky_solve(anomaly[:, None], _factor(kernel, rows, noise=True))[:, 0]
-            return GaussianProcess(kernel, rows, weights, None, evidence)
+            return GaussianProcess(kernel=kernel, base=rows, weights=weights, inner=None, evidence=evidence)
         some = torch.randperm(len(rows), generator=drawn)[:INDUCING].sort().values.to(anomaly.device)
         base = rows.rows(some)
         weights, inner = _projected(kernel, base, rows, anomaly)
-        return GaussianProcess(kernel, base, weights, inner, evidence)
+        return GaussianProcess(kernel=kernel, base=base, weights=weights, inner=inner, evidence=evidence)
 
     def predict(self, new: GPRows) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of a new observation (noise included) of m rows, standardised: [m], [m]."""
+        """Mean and standard deviation of new observations (noise included) at m rows, standardised: [m], [m]."""
         parts = [self._predict(new.rows(at)) for at in torch.split(torch.arange(len(new)), BLOCK_ROWS)]
         mean, spread = (torch.cat(one) for one in zip(*parts, strict=True))
         return mean, spread
@@ -207,11 +207,11 @@ class GaussianProcess:
 
     @cached_property
     def _lower(self) -> Tensor:
-        """Cholesky factor of the covariance of the base rows, with noise where the posterior is exact."""
+        """Cholesky factor of the covariance of the base rows, with noise if the posterior is exact."""
         return _factor(self.kernel, self.base, noise=self.inner is None)
 
     def state(self) -> dict[str, Tensor]:
-        """For safetensors; the base rows are kept apart, as processes share them."""
+        """For safetensors. The base rows are saved separately, because processes share them."""
         state = {"weights": self.weights}
         return state if self.inner is None else state | {"inner": self.inner}
 
@@ -223,7 +223,8 @@ class GaussianProcess:
     def from_state(record: Mapping[str, Any], state: Mapping[str, Tensor], base: GPRows) -> GaussianProcess:
         """Inverse of `state` and `record`."""
         kernel = Kernel(**record["kernel"])
-        return GaussianProcess(kernel, base, state["weights"], state.get("inner"), record["evidence"])
+        weights, inner = state["weights"], state.get("inner")
+        return GaussianProcess(kernel=kernel, base=base, weights=weights, inner=inner, evidence=record["evidence"])
 
 
 def _factor(kernel: Kernel, rows: GPRows, noise: bool) -> Tensor:
@@ -235,7 +236,7 @@ def _factor(kernel: Kernel, rows: GPRows, noise: bool) -> Tensor:
 
 
 def _projected(kernel: Kernel, base: GPRows, rows: GPRows, anomaly: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights [m] and factor [m,m] of the projected process: all n rows, seen through the m base rows."""
+    """Weights [m] and factor [m,m] of the projected process: all n rows, projected on the m base rows."""
     noise = math.exp(kernel.noise)
     total = kernel.covariance(base, base)
     total.diagonal().add_(JITTER)
@@ -278,7 +279,7 @@ class _Likelihood:
         return data + 0.5 * float(away @ away), np.array(gradient) + away / self.spread
 
     def parts(self, vector: Numbers) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Each term of the covariance, and its derivative by the logarithm of its length where it has one."""
+        """Each term of the covariance, and its derivative by the logarithm of its length, if it has one."""
         kernel = self.kernel.with_vector(vector)
         for name, (inner, _) in self.products.items():
             yield math.exp(kernel.linear[name]) * inner, None

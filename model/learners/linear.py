@@ -1,7 +1,7 @@
 """Ridge regression of a yield anomaly on random convolutions of the season's series.
 
 After ROCKET (Dempster, Petitjean & Webb 2020), whose classifier is linear in the same features. The penalty is the one
-with the lowest error on training years that are left out (`model/grouped_ridge.py`).
+with the lowest error on left-out training years (`model/grouped_ridge.py`).
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class LinearMap:
-    """weights [p] and intercept of columns as they are, not standardised."""
+    """Weights [p] and intercept for columns that are not standardised."""
 
     weights: Numbers
     intercept: float
 
     @staticmethod
     def fit(columns: Numbers, anomaly: Numbers, year: NDArray[np.int64]) -> LinearMap:
-        """columns [n,p], anomaly [n] in any unit, which is that of the forecast; year [n]."""
-        found = ridge_by_year(columns, anomaly, year, "once")
-        weights = found.coefficients / found.scaler.scale_
-        return LinearMap(weights, found.intercept - float(found.scaler.mean_ @ weights))
+        """columns [n,p], anomaly [n] in any unit, year [n]. Forecasts have the anomaly's unit."""
+        fit = ridge_by_year(columns, anomaly, year, "once")
+        weights = fit.coefficients / fit.scaler.scale_
+        return LinearMap(weights, fit.intercept - float(fit.scaler.mean_ @ weights))
 
     def predict(self, columns: Numbers) -> Numbers:
         """[m,p] -> [m]."""

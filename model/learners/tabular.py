@@ -1,4 +1,4 @@
-"""Learners on features of the season: Gaussian processes, trees and ridge, fitted and kept together for one reading."""
+"""Learners on features of the season: Gaussian processes, trees and ridge, fitted and saved as one set."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ EFFECTS: Mapping[str, tuple[str, ...]] = {GP: ("year",), GP_NO_YEAR: ()}
 FORESTS: Mapping[str, ForestName] = {EXTRA_TREES: "extra-trees", BOOSTING: "boosting"}
 NORMAL_90 = 1.6448536  # standard deviations to the 5 and 95 % quantiles
 STEPS = 15  # L-BFGS iterations
-NEW = -1  # code of a place or year that was not learnt from
+NEW = -1  # code of a place or year without training rows
 
 Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class TabularRows:
-    """n samples as these learners read them: features, place, year [n], offset [n] in t/ha.
+    """n samples for these learners: features, place, year [n], offset [n] in t/ha.
 
-    The offset of a training row does not know its own label.
+    The offset of a training row does not use the row's own label.
     """
 
     features: Features
@@ -50,23 +50,23 @@ class TabularRows:
 
     def convolved(self) -> Numbers:
         """[n,p] for ridge: random convolutions of the series."""
-        found: Numbers = self.features.blocks["convolutions"].double().numpy()
-        return found
+        columns: Numbers = self.features.blocks["convolutions"].double().numpy()
+        return columns
 
     def processes(self, blocks: Sequence[str], places: Mapping[str, int]) -> GPRows:
-        """For Gaussian processes that read `blocks`; places: codes of the places that were learnt from."""
+        """For Gaussian processes that read `blocks`. places: codes of the places with training rows."""
         codes = np.array([places.get(name, NEW) for name in self.place.tolist()], np.int64)
-        read = {name: self.features.blocks[name] for name in blocks}
-        return GPRows(read, torch.from_numpy(self.year.copy()), torch.from_numpy(codes))
+        chosen = {name: self.features.blocks[name] for name in blocks}
+        return GPRows(chosen, torch.from_numpy(self.year.copy()), torch.from_numpy(codes))
 
 
 @dataclass(frozen=True, eq=False)
 class Tabular:
     """Fitted learners by name, with the feature map that they share.
 
-    mean, spread  of the training anomalies, t/ha: the unit of the Gaussian processes
-    blocks        of features that the Gaussian processes read
-    places        codes of the places that were learnt from
+    mean, spread  mean and standard deviation of the training anomalies, t/ha: the unit of the Gaussian processes
+    blocks        feature blocks that the Gaussian processes read
+    places        codes of the places with training rows
     quantiles     whether forecasts have a 5 and a 95 % quantile
     """
 
@@ -83,7 +83,7 @@ class Tabular:
 
     @property
     def reads_tokens(self) -> bool:
-        """Whether stage-1 features are read."""
+        """Whether the learners read stage-1 features."""
         return "tokens" in self.map.names
 
     @staticmethod
@@ -99,45 +99,56 @@ class Tabular:
     ) -> Tabular:
         """Fit the learners of `names` to the anomalies [n] of training rows, t/ha.
 
-        blocks: of the map, those that Gaussian processes read; all by default.
+        blocks: the blocks of the map that Gaussian processes read; all by default.
         """
         read_blocks = tuple(name for name in map.names if blocks is None or name in blocks)
         mean, spread = float(anomaly.mean()), float(anomaly.std())
         spread = spread if spread > 1e-9 else 1.0
         places = {name: code for code, name in enumerate(np.unique(rows.place).tolist())}
         device = device or torch.device("cpu")
-        read, target = (
+        gp_rows, target = (
             rows.processes(read_blocks, places).to(device),
             torch.from_numpy((anomaly - mean) / spread).to(device),
         )
         processes = {
-            name: GaussianProcess.fit(read, target, EFFECTS[name], STEPS, seed) for name in names if name in EFFECTS
+            name: GaussianProcess.fit(gp_rows, target, EFFECTS[name], STEPS, seed) for name in names if name in EFFECTS
         }
         forests = {name: Forest.fit(FORESTS[name], rows.columns(), anomaly, seed) for name in names if name in FORESTS}
         ridges = {name: LinearMap.fit(rows.convolved(), anomaly, rows.year) for name in names if name == RIDGE}
-        shares = {name: one.kernel.shares(read) for name, one in processes.items()}
-        return Tabular(map, read_blocks, processes, forests, ridges, mean, spread, places, quantiles, shares)
+        shares = {name: one.kernel.shares(gp_rows) for name, one in processes.items()}
+        return Tabular(
+            map=map,
+            blocks=read_blocks,
+            processes=processes,
+            forests=forests,
+            ridges=ridges,
+            mean=mean,
+            spread=spread,
+            places=places,
+            quantiles=quantiles,
+            shares=shares,
+        )
 
     def forecast(self, rows: TabularRows) -> dict[str, Numbers]:
-        """By learner [n,1], or [n,3] with quantiles: anomalies in t/ha; features are those of `map`."""
-        read, found = rows.processes(self.blocks, self.places), {}
+        """Anomalies in t/ha by learner, [n,1] or [n,3] with quantiles. The features are those of `map`."""
+        gp_rows, forecasts = rows.processes(self.blocks, self.places), {}
         for name, process in self.processes.items():
-            point, deviation = (one.numpy() * self.spread for one in process.predict(read))
+            point, deviation = (one.numpy() * self.spread for one in process.predict(gp_rows))
             point = point + self.mean
             quantiles = [point - NORMAL_90 * deviation, point + NORMAL_90 * deviation] if self.quantiles else []
-            found[name] = np.column_stack([point, *quantiles])
-        found |= {name: forest.predict(rows.columns())[:, None] for name, forest in self.forests.items()}
-        return found | {name: ridge.predict(rows.convolved())[:, None] for name, ridge in self.ridges.items()}
+            forecasts[name] = np.column_stack([point, *quantiles])
+        forecasts |= {name: forest.predict(rows.columns())[:, None] for name, forest in self.forests.items()}
+        return forecasts | {name: ridge.predict(rows.convolved())[:, None] for name, ridge in self.ridges.items()}
 
     def year_spread(self) -> float | None:
-        """Standard deviation of the shock that all places of a year share, t/ha; None without a year effect."""
+        """Standard deviation of the shock that all places share in a year, t/ha; None without a year effect."""
         process = self.processes.get(GP)
         return None if process is None else self.spread * float(np.exp(0.5 * process.kernel.effects["year"]))
 
     def state(self) -> dict[str, Tensor]:
         """For safetensors."""
         parts = {"map": self.map.state()}
-        if self.processes:  # they were fitted on the same rows
+        if self.processes:  # all have the same base rows
             parts["base"] = next(iter(self.processes.values())).base.state()
         parts |= {f"gp.{name}": one.state() for name, one in self.processes.items()}
         parts |= {f"forest.{name}": one.state() for name, one in self.forests.items()}
@@ -168,17 +179,17 @@ class Tabular:
 
         base = GPRows.from_state(part("base")) if record["processes"] else GPRows({}, torch.empty(0), torch.empty(0))
         return Tabular(
-            FeatureMap.from_state(record["map"], part("map")),
-            tuple(record["blocks"]),
-            {
+            map=FeatureMap.from_state(record["map"], part("map")),
+            blocks=tuple(record["blocks"]),
+            processes={
                 name: GaussianProcess.from_state(one, part(f"gp.{name}"), base)
                 for name, one in record["processes"].items()
             },
-            {name: Forest.from_state(part(f"forest.{name}")) for name in record["forests"]},
-            {name: LinearMap.from_state(part(f"ridge.{name}")) for name in record["ridges"]},
-            record["mean"],
-            record["spread"],
-            record["places"],
-            record["quantiles"],
-            record["shares"],
+            forests={name: Forest.from_state(part(f"forest.{name}")) for name in record["forests"]},
+            ridges={name: LinearMap.from_state(part(f"ridge.{name}")) for name in record["ridges"]},
+            mean=record["mean"],
+            spread=record["spread"],
+            places=record["places"],
+            quantiles=record["quantiles"],
+            shares=record["shares"],
         )

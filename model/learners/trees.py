@@ -1,7 +1,7 @@
-"""Trees on a yield anomaly: extremely randomized and boosted ones, by scikit-learn, kept as plain arrays.
+"""Trees on a yield anomaly: extremely randomized and boosted trees by scikit-learn, saved as plain arrays.
 
-A missing number is a branch of its own (`missing` goes left or right, as learnt), so nothing is filled. A fitted forest
-is six arrays: it needs no pickle, and forecasts are the same before and after it is saved.
+A missing number takes its own branch (`missing_left` is learnt), so no value is filled in. A fitted forest is a few
+arrays. It needs no pickle, and its forecasts are the same before and after saving.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 ForestName = Literal["extra-trees", "boosting"]
 TREES, FEATURE_SHARE, LEAST_LEAF = 300, 0.33, 3
-MOST_LEAVES = 1000  # of a tree, about: a leaf holds at least n / MOST_LEAVES rows
+MOST_LEAVES = 1000  # per tree, approximately: a leaf holds at least n / MOST_LEAVES rows
 ROUNDS, RATE, LEAVES = 200, 0.05, 15  # of boosting
 BLOCK_ROWS = 2048
 
@@ -27,10 +27,10 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Forest:
-    """Trees whose mean, or whose sum, is the forecast. K nodes of all trees together.
+    """Trees whose mean or sum is the forecast. K is the number of nodes of all trees together.
 
-    feature [K] (-1: a leaf), threshold [K], missing_left [K], left, right [K] node numbers, value [K]; root [R];
-    scale: what the sum of the trees is multiplied by; base: what is added to it
+    feature [K] (-1: a leaf), threshold [K], missing_left [K], left, right [K] node numbers, value [K]; root [R].
+    The forecast is base + scale * the sum over trees.
     """
 
     feature: NDArray[np.int32]
@@ -45,8 +45,8 @@ class Forest:
 
     @staticmethod
     def fit(name: ForestName, columns: Numbers, anomaly: Numbers, seed: int) -> Forest:
-        """columns [n,C], NaN where not observed; anomaly [n] in any unit, which is that of the forecast."""
-        columns = np.where(np.isnan(columns).all(0), 0.0, columns)  # a column that is never observed splits nothing
+        """columns [n,C], NaN if not observed; anomaly [n] in any unit. Forecasts have the anomaly's unit."""
+        columns = np.where(np.isnan(columns).all(0), 0.0, columns)  # a column without observations makes no split
         if name == "boosting":
             boosted = HistGradientBoostingRegressor(
                 learning_rate=RATE, max_iter=ROUNDS, max_leaf_nodes=LEAVES, max_features=0.3, random_state=seed
@@ -92,27 +92,27 @@ class Forest:
         )
         leaf = feature < 0
         return Forest(
-            feature.astype(np.int32),
-            np.where(leaf, 0.0, threshold).astype(np.float64),
-            missing & ~leaf,
-            np.where(leaf, 0, left + shift).astype(np.int32),
-            np.where(leaf, 0, right + shift).astype(np.int32),
-            value.astype(np.float64),
-            start,
-            scale,
-            base,
+            feature=feature.astype(np.int32),
+            threshold=np.where(leaf, 0.0, threshold).astype(np.float64),
+            missing_left=missing & ~leaf,
+            left=np.where(leaf, 0, left + shift).astype(np.int32),
+            right=np.where(leaf, 0, right + shift).astype(np.int32),
+            value=value.astype(np.float64),
+            root=start,
+            scale=scale,
+            base=base,
         )
 
     def predict(self, columns: Numbers) -> Numbers:
-        """[n,C] -> [n], the anomaly's unit."""
-        # scikit-learn's extra trees compare single precision; so do these
+        """[n,C] -> [n], in the anomaly's unit."""
+        # scikit-learn's extra trees compare in single precision, and so does this
         x = columns.astype(np.float32).astype(np.float64) if self.scale != 1.0 else columns
         blocks = [self._sum(x[at : at + BLOCK_ROWS]) for at in range(0, len(x), BLOCK_ROWS)]
         total = np.concatenate(blocks) if blocks else np.empty(0)
         return self.base + self.scale * total
 
     def _sum(self, x: Numbers) -> Numbers:
-        """The sum over trees for some rows: all trees and rows go down one level at a time."""
+        """The sum over trees for some rows. All trees and rows descend one level at a time."""
         node = np.repeat(self.root[:, None], len(x), 1).ravel()
         row = np.tile(np.arange(len(x)), len(self.root))
         active = np.flatnonzero(self.feature[node] >= 0)

@@ -1,1 +1,1 @@
-"""Training: what is trained is a `Task` (task.py), how it is trained is a `Trainer` (loop.py). No file is touched."""
+"""Training: a `Task` (task.py) is trained by a `Trainer` (trainer.py). No file is read or written."""

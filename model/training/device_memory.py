@@ -1,4 +1,4 @@
-"""The tables that training reads, on its device: all of them, or an answer before the first is moved."""
+"""Move the tables of training rows to the training device, or fail before the first one is moved."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Movable(Protocol):
     """A dataclass of tensors."""
 
     def to(self, device: torch.device) -> Any:
-        """The same on a device."""
+        """The same data on a device."""
         ...
 
 
@@ -27,24 +27,24 @@ Table = TypeVar("Table", bound=Movable)
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """What is free on a GPU; None on a CPU, where the tables are already."""
+    """Free bytes on a GPU; None on a CPU, where the tables already are."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
 def move_to_device(
     tables: Sequence[Table], device: torch.device, free: Callable[[torch.device], int | None] = free_bytes
 ) -> list[Table]:
-    """The tables (as measured, then a view each) on the device. Raises Refused where they do not fit into what is free.
+    """Move the tables (as measured, then one per view) to the device. Raises Refused if they do not fit.
 
-    Batches are gathered there, so all of them must; GPUs do not swap.
+    Batches are gathered on the device, so all tables must fit. GPUs do not swap.
     """
-    needed, there = sum(tensor.nbytes for table in tables for tensor in tensors_of(table)), free(device)
-    if there is not None and needed + ROOM_TO_WORK > there:
+    needed, available = sum(tensor.nbytes for table in tables for tensor in tensors_of(table)), free(device)
+    if available is not None and needed + ROOM_TO_WORK > available:
         raise Refused(
             f"the numbers and vectors of all samples{f' in {len(tables)} views' if len(tables) > 1 else ''} take "
-            f"{needed / 1e9:.1f} GB, and {device} ({describe(device)}) has {there / 1e9:.1f} GB free, of which "
-            f"{ROOM_TO_WORK / 1e9:.1f} GB are for training itself. Free it, train with --device cpu, "
-            "or take fewer --views or an encoder with shorter vectors."
+            f"{needed / 1e9:.1f} GB, and {device} ({describe(device)}) has {available / 1e9:.1f} GB free, of which "
+            f"training needs {ROOM_TO_WORK / 1e9:.1f} GB. Free memory on it, train with --device cpu, "
+            "or take fewer --views or an encoder with shorter embeddings."
         )
     return [table.to(device) for table in tables]
 

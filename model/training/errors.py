@@ -1,13 +1,13 @@
-"""What can go wrong in training."""
+"""Errors of training."""
 
 
 class Refused(Exception):
-    """Something that a person asked for and that cannot be: one paragraph with the value, the limit and the way out."""
+    """A request that cannot be fulfilled. The message is one paragraph with the value, the limit and the way out."""
 
 
 class ProcessLost(Exception):
-    """Another process of this training ended or does not answer; its own message says why."""
+    """Another process of this training stopped or does not answer; its own message gives the reason."""
 
 
 class Diverged(Exception):
-    """A loss that is not finite; the message names epoch and step."""
+    """A loss is not finite; the message names epoch and step."""

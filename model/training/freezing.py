@@ -1,4 +1,4 @@
-"""Parts that keep their weights, for all of the training or its first epochs."""
+"""Freeze parts of a module, for the whole training or its first epochs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DEEP = {"tower": "language.backbone.tower"}  # parts that are not children of th
 
 @dataclass(frozen=True)
 class Freeze:
-    """Which parts of the module (by name) are frozen, and up to which epoch; None: always."""
+    """Names of the frozen parts of the module, and the last epoch in which they are frozen (None: always)."""
 
     parts: tuple[str, ...] = ()
     until: int | None = None
@@ -22,12 +22,12 @@ class Freeze:
         return bool(self.parts) and (self.until is None or epoch <= self.until)
 
     def apply(self, module: nn.Module, epoch: int) -> None:
-        """Switch the gradients of the parts off or on."""
+        """Switch the gradients of the parts off or on for an epoch."""
         for part in self._modules(module):
             part.requires_grad_(not self.is_on(epoch))
 
     def still(self, module: nn.Module, epoch: int) -> None:
-        """No dropout in frozen parts: they compute what they computed when they were trained."""
+        """Switch dropout off in frozen parts, so that they compute the same as after their own training."""
         if self.is_on(epoch):
             for part in self._modules(module):
                 part.eval()

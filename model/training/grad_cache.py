@@ -1,10 +1,10 @@
-"""The gradient of one step over one batch, however many micro-batches and processes it is computed in.
+"""The gradient of one step over one batch, independent of the number of micro-batches and processes.
 
-A contrastive loss compares every sample of the batch with every other, so adding up the losses of micro-batches would
-be another loss. The gradient is cached at the outputs instead (GradCache: Gao et al. 2021, arXiv 2101.06983): all
-micro-batches go forward without a graph, the loss on all outputs gives their gradient, and each micro-batch goes
-forward again, with the same dropout, to take its part of that gradient to the weights. Memory: one micro-batch's graph
-and the outputs; time: one forward pass more.
+A contrastive loss compares every sample of the batch with every other, so the sum of the losses of micro-batches is a
+different loss. Instead, the gradient is cached at the outputs (GradCache: Gao et al. 2021, arXiv 2101.06983). First
+all micro-batches go forward without a graph. The loss on all outputs then gives the gradient of each output. Last, each
+micro-batch goes forward again, with the same dropout, and passes its part of that gradient back to the weights. Memory:
+the outputs and the graph of one micro-batch. Time: one more forward pass.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from model.training.timer import Clock
 
 @dataclass(frozen=True)
 class Share:
-    """This process's samples of a step: the first `rows` of `batch` count, of `total` over all processes."""
+    """This process's samples of a step: the first `rows` of `batch` count, out of `total` over all processes."""
 
     batch: Any
     rows: int
@@ -36,12 +36,12 @@ class Share:
 def add_gradients(
     task: Task, share: Share, micro_batches: int, precision: Precision, processes: Processes, clock: Clock
 ) -> Terms:
-    """Add this process's share of the gradient of the step to the parameters; returns its share of the terms."""
+    """Add this process's share of the step's gradient to the parameters. Returns its share of the loss terms."""
     batch, total = share.batch, share.total
     bounds = _bounds(share.rows, micro_batches)
     if len(bounds) == 1:
         with clock("forward"):
-            # Without a row of its own a process still takes part in what all do, with zeros.
+            # A process without rows still takes part in collective operations, with zeros.
             own = {name: out[: share.rows] for name, out in _forward(task, batch, precision).items()}
             terms = task.loss(own, batch.part(0, share.rows), total, processes)
         with clock("backward"):
@@ -78,7 +78,7 @@ def sum_gradients(parameters: list[nn.Parameter], processes: Processes) -> None:
 
 
 def rng_state(device: torch.device) -> Tensor:
-    """What dropout draws from on a device, as bytes."""
+    """The state of the random generator of a device, which dropout draws from, as bytes."""
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 
@@ -92,7 +92,7 @@ def set_rng_state(state: Tensor, device: torch.device) -> None:
 
 @contextmanager
 def replayed(state: Tensor, device: torch.device) -> Iterator[None]:
-    """Random numbers as from `state` inside, and as if nothing had been drawn afterwards."""
+    """Inside, random numbers start from `state`. Afterwards the generator is as if nothing had been drawn."""
     after = rng_state(device)
     set_rng_state(state, device)
     yield
@@ -102,12 +102,12 @@ def replayed(state: Tensor, device: torch.device) -> Iterator[None]:
 def _forward(task: Task, batch: Any, precision: Precision) -> Outputs:
     with precision.autocast():
         outputs = task.forward(batch)
-    low = (torch.bfloat16, torch.float16)  # the loss is taken in fp32 at least
+    low = (torch.bfloat16, torch.float16)  # the loss is computed in fp32 or higher
     return {name: output.float() if output.dtype in low else output for name, output in outputs.items()}
 
 
 def _bounds(rows: int, parts: int) -> list[tuple[int, int]]:
-    """`rows` in at most `parts` slices of nearly equal size, none empty; one empty slice where there is no row."""
+    """`rows` in at most `parts` slices of nearly equal size, none empty; with no rows, one empty slice."""
     parts = max(1, min(parts, rows))
     ends = [rows * part // parts for part in range(parts + 1)]
     return list(pairwise(ends))

@@ -1,4 +1,4 @@
-"""fp32, bf16 or fp16 with a scaler: what the forward pass computes in. Weights, loss and optimizer stay fp32."""
+"""Precision of the forward pass: fp32, bf16, or fp16 with a scaler. Weights, loss and optimizer stay in fp32."""
 
 from __future__ import annotations
 
@@ -22,17 +22,20 @@ class Precision:
         self.scaler = torch.amp.GradScaler(device.type, init_scale=start_scale, enabled=name == "fp16")
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Around a forward pass."""
+        """Context of a forward pass."""
         if self.name == "fp32":
             return nullcontext()
         return torch.autocast(self.device.type, DTYPES[self.name])
 
     def backward(self, loss: Tensor) -> None:
-        """Add the (scaled) gradient of the loss."""
+        """Add the gradient of the loss, scaled for fp16."""
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def step(self, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], clip: float) -> bool:
-        """Unscale, clip, step; whether a step was taken: a scaled gradient that overflowed is left out."""
+        """Unscale, clip, step.
+
+        Returns whether a step was taken: after an overflow of scaled gradients it is skipped.
+        """
         self.scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(parameters, clip)
         before = self.scaler.get_scale()
@@ -42,17 +45,17 @@ class Precision:
 
 
 def choose(name: PrecisionName, device: torch.device) -> Precision:
-    """The precision that was asked for, or for `auto` what the device does well.
+    """The requested precision, or for `auto` the fastest suitable one of the device.
 
-    auto: bf16 on GPUs with bf16 units (compute capability 8), fp16 on those with fp16 units (7), else fp32. On a CPU
-    always fp32: AVX512-BF16 saves about a tenth of a step at the width of these models, and results would depend on
-    the kind of CPU. Raises Refused where the device has no instructions for what was asked.
+    auto: bf16 on GPUs with bf16 units (compute capability 8), fp16 on those with fp16 units (7), else fp32. On a CPU it
+    is always fp32: AVX512-BF16 saves about a tenth of a step at the width of these models, and results would depend on
+    the kind of CPU. Raises Refused if the device has no instructions for the requested precision.
     """
     if name == "auto":
         return Precision(_best(device), device)
     if name == "fp16" and device.type != "cuda":
         raise Refused(
-            "--precision fp16 needs a CUDA GPU, this run is on the CPU. Use --precision fp32, or leave it out."
+            "--precision fp16 needs a CUDA GPU, but this run is on the CPU. Use --precision fp32, or leave it out."
         )
     if name == "bf16" and not does_bf16(device):
         raise Refused(

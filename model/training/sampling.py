@@ -1,4 +1,4 @@
-"""Which training rows make up each step of an epoch: shuffled, balanced by yield, in views, mixed."""
+"""The training rows of each step of an epoch: shuffled, or weighted by yield, in views, mixed."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from torch import Tensor
 from model.training.task import Draw, Task
 
 MIXUP_WEIGHTS = (0.3, 0.7)
-MOST_WEIGHT = 10.0  # times the median: a lone extreme yield is not drawn in every batch
+MOST_WEIGHT = 10.0  # times the median: so that a single extreme yield is not drawn in every batch
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """What an epoch is made of beside a shuffle."""
+    """Sampling options of an epoch beyond shuffling."""
 
     mixup: bool = False
 
 
 def epoch_draws(task: Task, batch_size: int, sampling: Sampling, generator: torch.Generator) -> Iterator[Draw]:
-    """The steps of one epoch over all processes. With weights, rows are drawn with replacement, as many as there are.
+    """The steps of one epoch over all processes. With weights, as many rows as there are, drawn with replacement.
 
-    All random numbers of the epoch come from `generator` before the first step, the same in every process.
+    All random numbers of the epoch come from `generator` before the first step, and are the same in every process.
     """
     if task.weights is None:
         order = torch.randperm(task.samples, generator=generator)
@@ -43,14 +43,22 @@ def epoch_draws(task: Task, batch_size: int, sampling: Sampling, generator: torc
     weights = low + (high - low) * torch.rand(len(steps), generator=generator, dtype=torch.float64)
     partners = [torch.randperm(len(rows), generator=generator) for rows, _ in steps]
     for (rows, view), weight, other in zip(steps, weights.tolist(), partners, strict=True):
-        yield Draw(rows, len(rows), view, rows[other], None if view is None else view[other], weight)
+        yield Draw(
+            rows=rows,
+            total=len(rows),
+            views=view,
+            partner=rows[other],
+            partner_views=None if view is None else view[other],
+            weight=weight,
+        )
 
 
 def balancing_weights(target: NDArray[np.float64]) -> Tensor:
-    """[n] how often each training row is drawn, in proportion: the inverse of the density of its target [n] in t/ha.
+    """[n] sampling weights of training rows: the inverse of the density of their targets [n] in t/ha.
 
-    The density is a Gaussian kernel estimate with Scott's bandwidth (Scott 1992), read off a grid of 256 points so
-    that it costs n; weights end at ten times their median. Equal targets weigh the same.
+    The density is a Gaussian kernel estimate with Scott's bandwidth (Scott 1992), interpolated from a grid of 256
+    points so that the cost is linear in n. Weights are capped at ten times their median. Equal targets have equal
+    weights.
     """
     spread = float(target.std())
     if spread == 0:

@@ -1,4 +1,4 @@
-"""What a stopped run needs to go on: tensors and numbers, no objects. Who keeps them is up to the `StateStore`."""
+"""The state from which a stopped training resumes: tensors and numbers, no objects. A `StateStore` saves it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from model.training.grad_cache import rng_state, set_rng_state
 
 @dataclass(frozen=True, eq=False)
 class TrainingState:
-    """One state of one phase (such as the training of one fold).
+    """One state of one phase, such as the training of one fold.
 
     weights    of the module now
     best       of the module at its best epoch
-    optimizer  AdamW's moments by parameter, random number generators, and the terms of the epoch so far
-    numbers    everything else, fit for JSON
-    finished   whether the phase is over; then only `best`, `forecasts` and `numbers` are kept
-    forecasts  of the rows that judge, before the first epoch and after each, where the task has any: [1 + epochs, ...]
+    optimizer  AdamW's moments by parameter, random number generators, and the loss terms of the epoch so far
+    numbers    everything else, as JSON
+    finished   whether the phase is over; then only `best`, `forecasts` and `numbers` are saved
+    forecasts  of the validation rows, before the first epoch and after each, if the task has any: [1 + epochs, ...]
     """
 
     weights: Mapping[str, Tensor]
@@ -34,31 +34,31 @@ class TrainingState:
 
 
 class StateStore(Protocol):
-    """Where states are kept."""
+    """Saves and loads states."""
 
     steps: int
-    """Optimizer steps after which a state is kept in mid-epoch."""
+    """Optimizer steps between two states within an epoch."""
 
     def load(self, phase: str) -> TrainingState | None:
-        """The newest state of a phase."""
+        """The newest state of a phase, or None."""
         ...
 
     def due(self) -> bool:
-        """Whether it is time to keep a state at the end of an epoch; asked in the main process."""
+        """Whether to save a state at the end of this epoch; called in the main process."""
         ...
 
     def save(self, phase: str, saved: TrainingState) -> None:
-        """Keep a state; called in the main process."""
+        """Save a state; called in the main process."""
         ...
 
 
 class NoStateStore:
-    """Keeps nothing."""
+    """Saves nothing."""
 
     steps = 2**62
 
     def load(self, phase: str) -> TrainingState | None:
-        """Nothing."""
+        """None."""
         return None
 
     def due(self) -> bool:
@@ -66,11 +66,11 @@ class NoStateStore:
         return False
 
     def save(self, phase: str, saved: TrainingState) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def optimizer_tensors(optimizer: Optimizer, names: Mapping[int, str]) -> dict[str, Tensor]:
-    """AdamW's state as `<parameter>/<moment>`; names: of the parameters, by their `id`."""
+    """AdamW's state as `<parameter>/<moment>`. names: parameter names by `id`."""
     return {
         f"{names[id(parameter)]}/{key}": value
         for parameter, state in optimizer.state.items()
@@ -84,14 +84,14 @@ def restore_optimizer(optimizer: Optimizer, names: Mapping[int, str], tensors: M
         for parameter in group["params"]:
             start = f"{names[id(parameter)]}/"
             state = {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
-            if state:  # the count of steps stays on the CPU, where AdamW keeps it
+            if state:  # AdamW holds the step count on the CPU
                 optimizer.state[parameter] = {
                     key: value.clone() if key == "step" else value.to(parameter) for key, value in state.items()
                 }
 
 
 def random_states(processes: Processes) -> Tensor:
-    """What dropout draws from in every process, [size, bytes]; called in all of them."""
+    """The state of dropout's random generator in every process, [size, bytes]; called in all of them."""
     return processes.stack(rng_state(processes.device).to(processes.device)).cpu()
 
 

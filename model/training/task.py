@@ -1,4 +1,4 @@
-"""What the loop asks of a thing that can be trained, and what it hands to it."""
+"""The interface between the trainer and a task: module, training rows, loss and validation."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor, nn
 
 from model.training.distributed import Processes
 
-Outputs = Mapping[str, Tensor]  # what the loss reads of a forward pass, each [b, ...]
-Terms = dict[str, Tensor]  # "loss" is what is minimised
+Outputs = Mapping[str, Tensor]  # outputs of a forward pass that the loss reads, each [b, ...]
+Terms = dict[str, Tensor]  # "loss" is minimised, the others are logged
 
 
 @dataclass(frozen=True, eq=False)
 class Draw:
     """The training positions of one optimizer step.
 
-    rows    [b] among the training rows
+    rows    [b] positions among the training rows
     total   rows of the whole step, over all processes
-    views   [b] which view of each row (0: the series as it was measured), or None
-    partner [b] the row that each is mixed with, its view, and the share `weight` of the row itself, or None
+    views   [b] the view of each row (0: the series as measured), or None
+    partner [b] the row that each row is mixed with, or None; `partner_views` its view, `weight` the row's own share
     """
 
     rows: Tensor
@@ -44,11 +44,18 @@ class Draw:
         views, partner, partner_views = (
             None if rows is None else change(rows) for rows in (self.views, self.partner, self.partner_views)
         )
-        return Draw(change(self.rows), self.total, views, partner, partner_views, self.weight)
+        return Draw(
+            rows=change(self.rows),
+            total=self.total,
+            views=views,
+            partner=partner,
+            partner_views=partner_views,
+            weight=self.weight,
+        )
 
 
 class Batch(Protocol):
-    """Some samples, gathered."""
+    """Gathered samples."""
 
     def __len__(self) -> int: ...
 
@@ -58,11 +65,11 @@ class Batch(Protocol):
 
 
 class Task(Protocol):
-    """A module, the rows it learns from and the rows that choose its epoch."""
+    """A module, its training rows, and the validation rows that select its epoch."""
 
     @property
     def module(self) -> nn.Module:
-        """What is trained, already on the device of the processes."""
+        """The module to train, already on the device of the processes."""
         ...
 
     @property
@@ -72,22 +79,22 @@ class Task(Protocol):
 
     @property
     def weights(self) -> Tensor | None:
-        """[samples] how often each row is drawn, in proportion; None: each once an epoch."""
+        """[samples] sampling weights, in proportion; None: each row once per epoch."""
         ...
 
     @property
     def views(self) -> int:
-        """How many views there are beside the series as measured."""
+        """Number of views in addition to the series as measured."""
         ...
 
     @property
     def pretrained(self) -> tuple[str, ...]:
-        """Beginnings of the names of parameters that were trained before and learn at a rate of their own."""
+        """Name prefixes of pretrained parameters, which have their own learning rate."""
         ...
 
     @property
     def judged(self) -> Tensor | None:
-        """What `validate` forecast last of its rows, on the CPU, where that is to be kept of every epoch."""
+        """The last forecasts of the validation rows by `validate`, on the CPU, if they are kept for every epoch."""
         ...
 
     def batch(self, draw: Draw) -> Batch:
@@ -95,13 +102,13 @@ class Task(Protocol):
         ...
 
     def forward(self, batch: Any) -> Outputs:
-        """Everything of the module that the loss reads: row i depends on sample i alone."""
+        """All outputs of the module that the loss reads. Row i depends on sample i alone."""
         ...
 
     def loss(self, outputs: Outputs, batch: Any, total: int, processes: Processes) -> Terms:
-        """This process's share of the terms over all `total` rows of the step: the shares of all processes add up."""
+        """This process's share of the terms over all `total` rows of the step. The shares of all processes add up."""
         ...
 
     def validate(self, processes: Processes) -> dict[str, float]:
-        """Metrics over the validation rows, the same in every process; "score" is compared, lower is better."""
+        """Metrics of the validation rows, the same in every process. "score" selects the epoch; lower is better."""
         ...

@@ -1,4 +1,4 @@
-"""Where the seconds of an epoch go: data, forward, backward, optimizer, evaluation, save."""
+"""Seconds of an epoch by part: data, forward, backward, optimizer, evaluation, save."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PARTS = ("data", "forward", "backward", "optimizer", "evaluation", "save")
 
 
 class Clock:
-    """Adds up seconds by part. On CUDA by events on the stream: nothing waits before the totals are asked for."""
+    """Adds up seconds by part. On CUDA it records events on the stream and waits only when the totals are read."""
 
     def __init__(self, device: torch.device) -> None:
         self.cuda = device.type == "cuda"
@@ -21,7 +21,7 @@ class Clock:
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
-        """Around a part of the work."""
+        """Context that times a part of the work."""
         if self.cuda:
             start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
             start.record()

@@ -1,6 +1,6 @@
-"""The training loop: steps over index gathers, early stopping, the best weights kept, states to go on from.
+"""The training loop: optimizer steps, early stopping, best weights, and states to resume from.
 
-Every stage uses it. It touches no file, draws nothing and never sees a test row.
+Every stage uses it. It reads and writes no file and never gets a test row.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ class Epoch:
 
 @dataclass
 class Fit:
-    """What training came to. The module holds the weights of `best_epoch` (0: the initial ones were best)."""
+    """The result of training. The module holds the weights of `best_epoch` (0: the initial weights were best)."""
 
     best_epoch: int
     best_score: float
     first_score: float  # before the first epoch
     epochs: list[Epoch] = field(default_factory=list)
     interrupted: bool = False
-    forecasts: Tensor | None = None  # [1 + epochs, ...] of the rows that judge, where the task keeps them
+    forecasts: Tensor | None = None  # [1 + epochs, ...] of the validation rows, if the task keeps them
 
     @property
     def scores(self) -> list[float]:
@@ -66,7 +66,7 @@ class Fit:
 
 
 class Listener(Protocol):
-    """Who is told how training goes; only the one of the main process is."""
+    """Receives the progress of training, in the main process only."""
 
     def on_step(self, phase: str, epoch: int, step: int, steps: int) -> None:
         """After each optimizer step: `step` of `steps` in this epoch."""
@@ -78,18 +78,18 @@ class Listener(Protocol):
 
 
 class Silent:
-    """Tells nobody."""
+    """Ignores the progress."""
 
     def on_step(self, phase: str, epoch: int, step: int, steps: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def on_epoch(self, phase: str, epoch: Epoch) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 @dataclass(frozen=True)
 class Trainer:
-    """How every phase of a run is trained."""
+    """The training settings of every phase of a run."""
 
     schedule: Schedule
     seed: int = 0
@@ -102,26 +102,26 @@ class Trainer:
     listener: Listener = field(default_factory=Silent)
 
     def fit(self, task: Task, phase: str) -> Fit:
-        """Train until the validation score stops improving and leave the module with its best weights.
+        """Train until the validation score stops improving, then restore the best weights.
 
-        Ctrl-C ends the training of a single process early and keeps the best weights so far. Raises Diverged when a
-        loss is not finite, Refused when there are fewer training rows than processes.
+        Ctrl-C ends the training of a single process early and keeps the best weights so far. Raises Diverged if a loss
+        is not finite, and Refused if there are fewer training rows than processes.
         """
         return _Course(self, task, phase).run(self.schedule.epochs, choose=True)
 
     def refit(self, task: Task, phase: str, epochs: int) -> None:
-        """Train exactly `epochs` epochs of the schedule, without a validation score; Ctrl-C ends the program's run."""
+        """Train exactly `epochs` epochs of the schedule, without validation. Ctrl-C ends the program."""
         _Course(self, task, phase).run(epochs, choose=False)
 
 
 class _Course:
-    """One phase under way: module, optimizer, schedule, and how far they have come."""
+    """One phase in progress: module, optimizer, schedule, and the position in them."""
 
     def __init__(self, trainer: Trainer, task: Task, phase: str) -> None:
         self.trainer, self.task, self.phase = trainer, task, phase
         self.module, self.schedule, self.processes = task.module, trainer.schedule, trainer.processes
         if task.samples < self.processes.size:
-            raise Refused(f"{task.samples} training samples cannot be dealt to {self.processes.size} processes.")
+            raise Refused(f"{task.samples} training samples are too few for {self.processes.size} processes.")
         if trainer.compile:
             self.module.compile()
         self.names = {id(parameter): name for name, parameter in self.module.named_parameters()}
@@ -129,13 +129,13 @@ class _Course:
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.rates = one_cycle(self.optimizer, self.schedule, task.samples)
         self.generator = torch.Generator().manual_seed(trainer.seed)
-        self.order = self.generator.get_state()  # at the beginning of the epoch
+        self.order = self.generator.get_state()  # at the start of the epoch
         self.clock = Clock(self.processes.device)
-        self.terms: list[Tensor] = []  # of each step of this epoch, this process's share times the rows of the step
+        self.terms: list[Tensor] = []  # per step of this epoch: this process's share times the rows of the step
         self.names_of_terms: list[str] = []
-        self.done_steps, self.finished = 0, False  # of this epoch; the phase
-        self.rate = 0.0  # at the beginning of the epoch
-        self.fit = Fit(0, math.inf, math.inf)
+        self.done_steps, self.finished = 0, False  # of this epoch; of the phase
+        self.rate = 0.0  # at the start of the epoch
+        self.fit = Fit(best_epoch=0, best_score=math.inf, first_score=math.inf)
         self.judged: list[Tensor] = []
 
     def run(self, epochs: int, choose: bool) -> Fit:
@@ -143,7 +143,7 @@ class _Course:
             if choose:
                 self.fit.first_score = self.fit.best_score = self.score()["score"]
             self.best = copied(self.module)
-            if self.processes.rank:  # the others draw dropout of their own; the first draws that of a single process
+            if self.processes.rank:  # the first process draws the dropout of a single process, the others their own
                 torch.manual_seed(self.trainer.seed + 1_000_003 * self.processes.rank)
         elif self.finished:
             self.module.eval()
@@ -163,8 +163,8 @@ class _Course:
                 if self.is_due():
                     self.save()
         except KeyboardInterrupt:
-            # Of several each would stop at a step of its own, and wait for the others for ever; fewer epochs than were
-            # asked for are no refit.
+            # Each of several processes would stop at a step of its own, and the others would wait for it. A refit with
+            # fewer epochs than requested is not valid.
             if self.processes.size > 1 or not choose:
                 raise
             self.fit.interrupted = True
@@ -178,7 +178,7 @@ class _Course:
         return self.fit
 
     def forecasts(self) -> Tensor | None:
-        """What the rows that judge were forecast, before the first epoch and after each."""
+        """Forecasts of the validation rows, before the first epoch and after each."""
         return torch.stack(self.judged) if self.judged else None
 
     def epoch(self, number: int, choose: bool) -> Epoch:
@@ -191,7 +191,7 @@ class _Course:
         if not before:
             self.rate = self.optimizer.param_groups[0]["lr"]
         for step, draw in enumerate(self.draws()):
-            if step < before:  # taken before the run was stopped
+            if step < before:  # done before the run was stopped
                 continue
             self.step(draw)
             rows += draw.total
@@ -205,7 +205,16 @@ class _Course:
         with self.clock("evaluation"):
             valid = self.score() if choose else {}
         taken = (number - 1) * steps + self.done_steps
-        return Epoch(number, taken, seconds, self.rate, rows / seconds, train, valid, self.clock.take())
+        return Epoch(
+            epoch=number,
+            step=taken,
+            seconds=seconds,
+            lr=self.rate,
+            samples_per_second=rows / seconds,
+            train=train,
+            valid=valid,
+            parts=self.clock.take(),
+        )
 
     def draws(self) -> Iterator[Any]:
         return epoch_draws(self.task, self.schedule.batch_size, self.trainer.sampling, self.generator)
@@ -242,7 +251,7 @@ class _Course:
         return dict(zip(self.names_of_terms, means.tolist(), strict=True))
 
     def score(self) -> dict[str, float]:
-        """The validation metrics, without gradients and without dropout. Raises Diverged when not finite."""
+        """The validation metrics, without gradients and without dropout. Raises Diverged if they are not finite."""
         self.module.eval()
         with torch.inference_mode():
             metrics = self.task.validate(self.processes)
@@ -253,16 +262,16 @@ class _Course:
         return metrics
 
     def is_due(self) -> bool:
-        """Whether the main process wants a state kept now; all processes get the same answer."""
+        """Whether to save a state now. The main process decides; all processes get the same answer."""
         keeper, processes = self.trainer.keeper, self.processes
         wanted = torch.tensor(float(processes.is_main and keeper.due()), device=processes.device)
         return bool(processes.sum(wanted) > 0)
 
     def save(self, finished: bool = False) -> None:
-        """Hand the state to the keeper, from the main process; all take part."""
+        """Pass the state to the state store, from the main process; all processes take part."""
         with self.clock("save"):
             if self.terms and not finished:
-                self.train_terms(len(self.fit.epochs) + 1)  # a state whose loss is not finite is not worth keeping
+                self.train_terms(len(self.fit.epochs) + 1)  # raises if the loss is not finite: such a state is useless
             random = random_states(self.processes)
             terms = self.processes.sum(torch.stack(self.terms)) if self.terms else torch.zeros(0)
             if not self.processes.is_main:
@@ -284,13 +293,18 @@ class _Course:
                 "scaler": self.trainer.precision.scaler.state_dict(),
                 "processes": self.processes.size,
             }
-            self.trainer.keeper.save(
-                self.phase,
-                TrainingState(self.module.state_dict(), self.best, optimizer, numbers, finished, self.forecasts()),
+            state = TrainingState(
+                weights=self.module.state_dict(),
+                best=self.best,
+                optimizer=optimizer,
+                numbers=numbers,
+                finished=finished,
+                forecasts=self.forecasts(),
             )
+            self.trainer.keeper.save(self.phase, state)
 
     def restore(self) -> bool:
-        """Go back to the newest state of this phase; False where there is none."""
+        """Load the newest state of this phase; returns False if there is none."""
         saved = self.trainer.keeper.load(self.phase)
         if saved is None:
             return False
@@ -299,7 +313,13 @@ class _Course:
             math.inf if score is None else score for score in (numbers["best_score"], numbers["first_score"])
         )
         epochs = [Epoch(**epoch) for epoch in numbers["epochs"]]
-        self.fit = Fit(numbers["best_epoch"], best, first, epochs, numbers["interrupted"])
+        self.fit = Fit(
+            best_epoch=numbers["best_epoch"],
+            best_score=best,
+            first_score=first,
+            epochs=epochs,
+            interrupted=numbers["interrupted"],
+        )
         self.best = {name: tensor.to(self.processes.device) for name, tensor in saved.best.items()}
         self.judged = [] if saved.forecasts is None else list(saved.forecasts)
         if saved.finished:
@@ -318,15 +338,17 @@ class _Course:
         self.generator.set_state(self.order)
         self.rates.load_state_dict(numbers["rates"])
         for group, now in zip(self.optimizer.param_groups, numbers["groups"], strict=True):
-            group["lr"], group["betas"] = now["lr"], tuple(now["betas"])  # the schedule moves momentum, too
+            group["lr"], group["betas"] = now["lr"], tuple(now["betas"])  # the schedule changes the momentum too
         self.trainer.precision.scaler.load_state_dict(numbers["scaler"])
         self.done_steps, self.names_of_terms = numbers["done_steps"], numbers["terms"]
         self.rate = numbers["rate"]
-        own = 1.0 if self.processes.is_main else 0.0  # the sum over all processes is kept; one of them carries it on
+        own = (
+            1.0 if self.processes.is_main else 0.0
+        )  # the saved terms are the sum over all processes; one of them continues it
         self.terms = list(saved.optimizer["terms"].to(self.processes.device) * own) if self.done_steps else []
         return True
 
 
 def copied(module: nn.Module) -> dict[str, Tensor]:
-    """A real copy of the weights: state_dict() shares memory with them."""
+    """A copy of the weights; `state_dict()` alone shares memory with them."""
     return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
