@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import tyro
 from PIL.Image import Image
 
 from cache.sheet import preview
@@ -30,6 +29,7 @@ from pipeline.sources import read
 from pipeline.splits import EVERY, Fold, SplitChoice, make_folds, resolve_split
 from pipeline.table import SeasonTable
 from pipeline.twins import refuse_twins
+from pipeline.version import __version__, parse_flags
 from report.output import write_whole
 from report.run import commit, hardware
 from stages.command_line import accepts
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code: 0, 1 (a run failed), 2 (bad input), 130 (Ctrl-C), 143 (SIGTERM)."""
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        args = tyro.cli(Arguments, args=arguments, description=__doc__)
+        args = parse_flags(Arguments, arguments, __doc__)
         given = sys.argv[1:] if arguments is None else arguments
         return ablate(args, shlex.join(["python", "ablate.py", *given]))
     except (InputError, EncoderError) as error:
@@ -276,6 +276,7 @@ def conclude(args: Arguments, matrix: Matrix, outcomes: Outcomes, failures: Sequ
             "cache namespace": ", ".join(sorted({str(r["cache_spec"]) for r in results if r["cache_spec"]})),
             "commit of the runs": ", ".join(sorted({r["commit"] for r in results})),
             "commit of this page": commit(),
+            "version of this page": __version__,
             "hardware": ", ".join(sorted({r["hardware"] for r in results})) or hardware(),
             **evidence_facts(outcomes),
         },

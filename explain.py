@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 from numpy.typing import NDArray
 
 from cache.dataset import embeddings
@@ -29,6 +28,7 @@ from pipeline.render import Style
 from pipeline.series import series_blocks
 from pipeline.sources import read
 from pipeline.table import SeasonTable
+from pipeline.version import parse_flags
 from report.output import write_whole
 from report.run import RunFolder
 from report.why import why_page
@@ -71,7 +71,7 @@ class Arguments:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     try:
-        args = tyro.cli(Arguments, args=arguments, description=__doc__)
+        args = parse_flags(Arguments, arguments, __doc__)
         return explain(args)
     except (InputError, EncoderError) as error:
         print(f"explain.py: {error}", file=sys.stderr)

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import tyro
 from numpy.typing import NDArray
 
 from cache.storage import CacheError, refuse_unless_cache
@@ -30,6 +29,7 @@ from pipeline.series import series_blocks
 from pipeline.sources import read
 from pipeline.sources.shapes import shapes_of
 from pipeline.table import SeasonTable
+from pipeline.version import parse_flags
 from report.output import refuse_unless_possible
 from report.run import RunFolder
 from report.tables import ENDINGS, by_place, write_table
@@ -69,7 +69,7 @@ class Arguments:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     try:
-        args = tyro.cli(Arguments, args=arguments, description=__doc__)
+        args = parse_flags(Arguments, arguments, __doc__)
         return forecast(args)
     except (InputError, EncoderError) as error:
         print(f"predict.py: {error}", file=sys.stderr)

@@ -23,8 +23,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import tyro
-
 from cache.catalog import Entry, entries
 from cache.estimate import estimate
 from cache.fill import EmbeddingWork, Filled, ImageWork
@@ -39,6 +37,7 @@ from pipeline.series import SeriesBlock, fold_ranges, fold_variants, outside
 from pipeline.sources import read
 from pipeline.splits import Fold, SplitChoice, make_folds, resolve_split
 from pipeline.table import SeasonTable
+from pipeline.version import parse_flags
 from pipeline.views import Views, view_tables
 from pipeline.windows import Framing, steps_named
 from report.output import write_whole
@@ -101,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code: 0, 1 (something failed), 2 (bad input), 130 (Ctrl-C), 143 (SIGTERM)."""
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        args = tyro.cli(Arguments, args=arguments, description=__doc__)
+        args = parse_flags(Arguments, arguments, __doc__)
         return render(args)
     except (InputError, EncoderError) as error:
         print(f"render_cache.py: {error}", file=sys.stderr)

@@ -8,6 +8,7 @@ from typing import Any
 
 from cache.catalog import entries
 from cache.dataset import encoder_of
+from pipeline.version import __version__
 from report.run import commit, hardware
 from stages.flags import Arguments, control_of, preset_of
 from stages.ground import Ground
@@ -40,6 +41,7 @@ def identity(args: Arguments, ground: Ground, outcomes: Sequence[Any], command: 
         "cache_spec": pictures and pictures.store.spec.id,
         "data_fingerprint": table.fingerprint(),
         "commit": commit(),
+        "version": __version__,
         "command": command,
         "hardware": hardware(),
     }
