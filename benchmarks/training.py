@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks.drawing import Row, fastest, figures_saved_one_by_one, row, seasons
 from benchmarks.embedding import eager_loop, efficientnet_as_published
-from cache.dataset import colours
+from cache.fill import colours
 from cache.spec import embedding_spec
 from cache.store import Store
 from model.completion import CompletionTask, SeasonRows
@@ -79,14 +79,17 @@ def measure() -> list[Row]:
 
 def epochs() -> list[Row]:
     """Stage-1 epochs: as the cache is read, on tensors made in memory, without pictures, and with all work inside."""
-    values, observed = (array.reshape(SAMPLES, VARIATES, STEPS) for array in seasons(SAMPLES * VARIATES))
+    numbers, masks = seasons(SAMPLES * VARIATES)
+    values = numbers.reshape(SAMPLES, VARIATES, STEPS)
+    observed = masks.reshape(SAMPLES, VARIATES, STEPS)
     vectors = np.random.default_rng(0).normal(size=(2, SAMPLES, VARIATES, DIM)).astype(np.float16)
     half = STEPS // 2
-    frames = ((0, half, half), (half, STEPS, STEPS))
+    standardised = values.astype(np.float64)
     cached = Season(  # as the reader leaves them
-        *(seen_through(values.astype(np.float64), observed, frame, vectors[at]) for at, frame in enumerate(frames))
+        seen_through(standardised, observed, (0, half, half), vectors[0]),
+        seen_through(standardised, observed, (half, STEPS, STEPS), vectors[1]),
     )
-    memory = Season(*(_contiguous(half) for half in (cached.first, cached.second)))
+    memory = Season(_contiguous(cached.first), _contiguous(cached.second))
     blind = Season(memory.first.without_pictures(), memory.second.without_pictures())
     runs = [_epoch(season) for season in (cached, memory, blind)]
     from_cache, in_memory, language = _interleaved(runs)
@@ -123,8 +126,9 @@ def heads() -> Row:
 
 def encoders(values: NDArray[np.float32], observed: NDArray[np.bool_]) -> list[tuple[str, float]]:
     """Seconds a picture of efficientnet-lite0, as a loop would call it (eager float32 torch), then as we embed."""
-    halves = [np.ascontiguousarray(array[:10, :, : STEPS // 2]).reshape(-1, STEPS // 2) for array in (values, observed)]
-    ink, rgb = draw(*halves, Style()), np.ascontiguousarray(colours((10, VARIATES)).reshape(-1, 3))
+    numbers = np.ascontiguousarray(values[:10, :, : STEPS // 2]).reshape(-1, STEPS // 2)
+    masks = np.ascontiguousarray(observed[:10, :, : STEPS // 2]).reshape(-1, STEPS // 2)
+    ink, rgb = draw(numbers, masks, Style()), np.ascontiguousarray(colours((10, VARIATES)).reshape(-1, 3))
     spec, plain = resolve("efficientnet-lite0"), efficientnet_as_published().eval()
     images = Sight(spec, plain).images(torch.from_numpy(ink).float(), torch.from_numpy(rgb).float()).contiguous()
     engine, ours = choose("auto")[0], load(spec)
