@@ -1,13 +1,15 @@
-# make demo    environment, the three commands on the simulated demo seasons, a contact sheet and a summary
-# make test    environment, ruff, mypy, pytest
-# make bench   speed as ratios within one run, kept in benchmarks/results/
-# make soak    some ten minutes of injected faults: kills, flipped bits, long runs, gc beside runs, forks; by hand, not in CI
-# make tables  the tables of the README from real data, where ../shared/data or HARVEST_DATA has it
+# make demo       environment, the three commands on the simulated demo seasons, a contact sheet and a summary
+# make test       environment, ruff, mypy, pytest
+# make test-fast  the tests that take less than a second or two, for use while you write
+# make docs       the documentation as a site: open site/index.html
+# make bench      speed as ratios within one run, kept in benchmarks/results/
+# make soak       some ten minutes of injected faults: kills, flipped bits, long runs, gc beside runs, forks; by hand, not in CI
+# make tables     the tables of the README from real data, where ../shared/data or HARVEST_DATA has it
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test bench soak tables clean
+.PHONY: demo test test-fast docs bench soak tables clean
 
 demo: .venv/ready
 	$(BIN)/python render_cache.py --workers 16
@@ -21,6 +23,13 @@ test: .venv/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-fast: .venv/ready-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+docs: .venv/ready-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "open site/index.html"
 
 bench: .venv/ready-dev
 	$(BIN)/python -m benchmarks
@@ -44,4 +53,4 @@ tables: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv runs image_cache
+	rm -rf .venv runs image_cache site

@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import tyro
 from PIL.Image import Image
 
 from cache.contact_sheet import preview
@@ -32,6 +31,7 @@ from pipeline.series import fold_ranges
 from pipeline.sources import read
 from pipeline.splits import EVERY, Fold, SplitChoice, make_folds, resolve_split
 from pipeline.table import SeasonTable
+from pipeline.version import __version__, parse_flags
 from report.atomic_write import write_whole
 from report.run import commit, hardware
 from stages.command_line import accepts
@@ -97,9 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     return run_program(
         "ablate.py",
-        lambda: ablate(
-            tyro.cli(Arguments, args=arguments, description=__doc__), shlex.join(["python", "ablate.py", *given])
-        ),
+        lambda: ablate(parse_flags(Arguments, arguments, __doc__), shlex.join(["python", "ablate.py", *given])),
         refused=(EncoderError,),
         failed=(CacheError,),
         after_stop="The same command resumes it.",
@@ -268,6 +266,7 @@ def conclude(
             "cache namespace": ", ".join(sorted({str(r["cache_spec"]) for r in results if r["cache_spec"]})),
             "commit of the runs": ", ".join(sorted({r["commit"] for r in results})),
             "commit of this page": commit(),
+            "version of this page": __version__,
             "hardware": ", ".join(sorted({r["hardware"] for r in results})) or hardware(),
             **evidence_facts(outcomes),
         },

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 from numpy.typing import NDArray
 
 from cache.embeddings import embeddings
@@ -30,6 +29,7 @@ from pipeline.render import Style
 from pipeline.series import series_blocks
 from pipeline.sources import read
 from pipeline.table import SeasonTable
+from pipeline.version import parse_flags
 from report.atomic_write import write_whole
 from report.explain_page import explain_page
 from report.run import RunFolder
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     return run_program(
         "explain.py",
-        lambda: explain(tyro.cli(Arguments, args=arguments, description=__doc__)),
+        lambda: explain(parse_flags(Arguments, arguments, __doc__)),
         refused=(EncoderError,),
         failed=(CacheError,),
     )

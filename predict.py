@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import tyro
 from numpy.typing import NDArray
 
 from cache.storage import CacheError, refuse_unless_cache
@@ -31,6 +30,7 @@ from pipeline.series import series_blocks
 from pipeline.sources import read
 from pipeline.sources.geometry import shapes_of
 from pipeline.table import SeasonTable
+from pipeline.version import parse_flags
 from report.atomic_write import refuse_unless_possible
 from report.forecast_files import ENDINGS, by_place, write_table
 from report.run import RunFolder
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     return run_program(
         "predict.py",
-        lambda: forecast(tyro.cli(Arguments, args=arguments, description=__doc__)),
+        lambda: forecast(parse_flags(Arguments, arguments, __doc__)),
         refused=(EncoderError,),
         failed=(CacheError,),
     )

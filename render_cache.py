@@ -22,8 +22,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import tyro
-
 from cache.catalog import Entry, entries
 from cache.estimate import estimate
 from cache.fill import EmbeddingWork, Filled, ImageWork
@@ -40,6 +38,7 @@ from pipeline.series import SeriesBlock, fold_ranges, fold_variants, outside
 from pipeline.sources import read
 from pipeline.splits import Fold, SplitChoice, make_folds, resolve_split
 from pipeline.table import SeasonTable
+from pipeline.version import parse_flags
 from pipeline.windows import Framing, steps_named
 from report.atomic_write import write_whole
 from report.progress import stage_progress
@@ -101,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code: 0, 1 (something failed), 2 (bad input), 130 (Ctrl-C), 143 (SIGTERM)."""
     return run_program(
         "render_cache.py",
-        lambda: render(tyro.cli(Arguments, args=arguments, description=__doc__)),
+        lambda: render(parse_flags(Arguments, arguments, __doc__)),
         refused=(EncoderError,),
         failed=(CacheError,),
         after_failure="What is committed is safe; the same command goes on.",

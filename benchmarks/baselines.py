@@ -44,7 +44,8 @@ def measure() -> list[Row]:
     slow = time.perf_counter() - started
     reference = "GridSearchCV, which fits each penalty and year again"
     rows = []
-    for way, scaling in {"fold": "standardised in each fold", "once": "standardised once"}.items():
+    scalings: dict[Scales, str] = {"fold": "standardised in each fold", "once": "standardised once"}
+    for way, scaling in scalings.items():
         both = taken[way] + [fast(way) for _ in range(ROUNDS)]
         if {alpha for alpha, _ in both} != {search.best_params_["ridge__alpha"]}:
             raise SystemExit("the searches choose different penalties")

@@ -61,7 +61,7 @@ def _committing(style: Style, keys: np.ndarray, ink: np.ndarray) -> dict[str, fl
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder:
         store = Store(Path(folder), image_spec(style))
         store.create()
-        os.fsync = synced
+        os.fsync = synced  # type: ignore[assignment]
         try:
             store.write(keys, ink, lambda step: times.append((step, time.perf_counter())))
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +40,15 @@ def _rows(spec: EncoderSpec, plain: torch.nn.Module, ink: NDArray[np.uint8], rgb
     images = (
         EncoderModule(spec, plain).images(torch.from_numpy(ink).float(), torch.from_numpy(rgb).float()).contiguous()
     )
-    reference = {size: PICTURES / fastest(lambda size=size: eager_loop(plain, images, size), ROUNDS)
+    reference = {size: PICTURES / fastest(partial(eager_loop, plain, images, size), ROUNDS)
                  for size in PLAIN_BATCHES}  # fmt: skip
     size = max(reference, key=lambda size: reference[size])
     expected = eager_loop(plain, images, size).numpy()
-    engines: list[EngineName] = ["torch"] + (["openvino"] if importlib.util.find_spec("openvino") else [])
+    engines: list[EngineName] = ["torch", "openvino"] if importlib.util.find_spec("openvino") else ["torch"]
     rows = []
     for engine in engines:
         encoder = load(spec, engine)
-        rate = PICTURES / fastest(lambda encoder=encoder: encoder.encode(ink, rgb), ROUNDS)
+        rate = PICTURES / fastest(partial(encoder.encode, ink, rgb), ROUNDS)
         apart = float(np.abs(encoder.encode(ink, rgb).astype(np.float32) - expected).max() / np.abs(expected).max())
         label = f"embed with {name} by {engine}, {torch.get_num_threads()} threads, {apart:.0e} from the reference"
         rows.append(row(label, rate, "pictures/s", f"eager float32 torch, batches of {size}", reference[size]))
@@ -56,7 +57,7 @@ def _rows(spec: EncoderSpec, plain: torch.nn.Module, ink: NDArray[np.uint8], rgb
 
 @torch.inference_mode()
 def eager_loop(tower: torch.nn.Module, images: torch.Tensor, size: int) -> torch.Tensor:
-    return torch.cat([tower(batch) for batch in images.split(size)])
+    return torch.cat([tower(batch) for batch in torch.split(images, size)])
 
 
 def efficientnet_as_published() -> torch.nn.Module:
@@ -69,7 +70,8 @@ def efficientnet_as_published() -> torch.nn.Module:
     places = [(s, i) for s, stage in enumerate(net.blocks) for i, _ in enumerate(stage)]
     state = torch.load(resolve("efficientnet-lite0").location, map_location="cpu", weights_only=True)
     net.load_state_dict({timm_key(key, places): value for key, value in state.items() if not key.startswith("_fc.")})
-    return net
+    published: torch.nn.Module = net
+    return published
 
 
 def _vit_b_32(folder: Path) -> tuple[EncoderSpec, Callable[[], torch.nn.Module]]:
@@ -77,7 +79,7 @@ def _vit_b_32(folder: Path) -> tuple[EncoderSpec, Callable[[], torch.nn.Module]]
     from safetensors.torch import save_file
 
     torch.manual_seed(0)
-    model = open_clip.create_model("ViT-B-32")
+    model: Any = open_clip.create_model("ViT-B-32")
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "random.safetensors")
     return resolve(f"open_clip:ViT-B-32/{folder / 'random.safetensors'}"), lambda: model.visual
 

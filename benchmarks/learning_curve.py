@@ -12,10 +12,11 @@ import numpy as np
 import tyro
 
 from benchmarks.runs import ENCODER, ROOT, Job, commits, results, spread
+from model.presets import PresetName
 from report.run import hardware
 
 SHARES = (0.1, 0.25, 0.5, 1.0)
-PRESETS = ("timesclip", "simple")
+PRESETS: tuple[PresetName, ...] = ("timesclip", "simple")
 UNLABELLED = "timesclip"
 ALL_SEASONS = f"{UNLABELLED}, stage 1 on all seasons"
 BASELINES = ("ridge", "gradient boosting", "place mean", "ridge on the anomaly")
@@ -39,7 +40,7 @@ def main() -> None:
     """Make the missing runs, then draw and write."""
     args = tyro.cli(Arguments, description=__doc__)
     seeds = range(args.seeds)
-    jobs = {}
+    jobs: dict[tuple[str, float, str], list[Job]] = {}
     for data, share, preset in itertools.product(args.cards, SHARES, PRESETS):
         flags = () if share == 1 else ("--share", str(share))
         jobs[data, share, preset] = [Job(data, args.split, preset, seed, flags) for seed in seeds]
@@ -50,9 +51,9 @@ def main() -> None:
     for data in args.cards:
         curves[data] = {name: [] for name in (*PRESETS, ALL_SEASONS, *BASELINES)}
         for share in SHARES:
-            for preset in (ALL_SEASONS, *PRESETS):
-                runs = [results_by_job[job] for job in jobs[data, share, preset]]
-                curves[data][preset].append([run["metrics"]["rmse"] for run in runs])
+            for name in (ALL_SEASONS, *PRESETS):
+                runs = [results_by_job[job] for job in jobs[data, share, name]]
+                curves[data][name].append([run["metrics"]["rmse"] for run in runs])
             for name in BASELINES:
                 curves[data][name].append([run["baselines"][name]["rmse"] for run in runs])
     draw(curves)

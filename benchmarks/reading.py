@@ -82,7 +82,8 @@ def _training_batches(rng: np.random.Generator) -> dict[str, Any]:
     vectors = rng.normal(size=(2, 2048, 7, DIM)).astype(np.float16)
     values = rng.normal(size=(2048, 7, 18)).astype(np.float32)
     arrays = (values, values > 0, vectors[1])
-    window = WindowTensors(*map(torch.from_numpy, arrays))
+    numbers, masks, pictures = map(torch.from_numpy, arrays)
+    window = WindowTensors(numbers, masks, pictures)
     picks = [rng.integers(0, 2048, 256) for _ in range(REPEATS)]
     ours = _rate(lambda rows: window.rows(torch.from_numpy(rows)), picks)
     memory = _rate(lambda rows: [array[rows] for array in arrays], picks)

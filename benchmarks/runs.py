@@ -15,7 +15,7 @@ import numpy as np
 
 import render_cache
 import train
-from model.presets import PRESETS
+from model.presets import PRESETS, PresetName
 
 ROOT = Path(__file__).resolve().parents[1]
 CARDS = {
@@ -34,7 +34,7 @@ class Job:
 
     data: str
     split: str
-    preset: str
+    preset: PresetName
     seed: int = 0
     more: tuple[str, ...] = ()
     late: tuple[str, ...] = ()
@@ -74,7 +74,7 @@ def make(job: Job) -> None:
     """Run both stages; an existing stage-1 run is used."""
     one, two = str(job.folder / "stage1"), str(job.folder / "stage2")
     base = []
-    if "scratch" not in job.late and PRESETS[job.preset].link != "scratch":  # type: ignore[index]
+    if "scratch" not in job.late and PRESETS[job.preset].link != "scratch":
         if "--share" in job.late:  # stage 1 on all seasons, since it reads no yields
             one = str(Job(job.data, job.split, job.preset, job.seed, job.more).folder / "stage1")
         if not (ROOT / one / "result.json").is_file():

@@ -112,7 +112,8 @@ def section(matrix: Matrix, record: Mapping[str, Any]) -> str:
     for name, scores in sorted(record["arms"].items(), key=lambda item: item[1]["rmse"]):
         bold = "**" if name in (WITH, WITHOUT) else ""
         holds = f"{scores['coverage_90']:.3f}" if "coverage_90" in scores else ""
-        cells = [f"{bold}{name}{bold}", str(scores["seeds"]), _with_sd(scores, "rmse"), _with_sd(scores, "r2"),
+        arm = name.replace("<", "&lt;")  # a path's name in brackets would be read as HTML
+        cells = [f"{bold}{arm}{bold}", str(scores["seeds"]), _with_sd(scores, "rmse"), _with_sd(scores, "r2"),
                  f"{scores['mae']:.3f}", holds]  # fmt: skip
         lines.append(f"| {' | '.join(cells + _difference(compared.get(name)))} |")
     made = f"Pictures embedded by {facts['encoder']}. Commit {facts['commit of the runs']}. {facts['hardware']}."

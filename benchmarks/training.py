@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks.drawing import Row, fastest, figures_saved_one_by_one, row, seasons
 from benchmarks.embedding import eager_loop, efficientnet_as_published
-from cache.embeddings import colours
+from cache.fill import colours
 from cache.spec import embedding_spec
 from cache.store import Store
 from model.completion_task import CompletionTask, SeasonRows
@@ -79,14 +79,17 @@ def measure() -> list[Row]:
 
 def epochs() -> list[Row]:
     """Stage-1 epochs: from the cache, on tensors in memory, without pictures, and with all work inside the loop."""
-    values, observed = (array.reshape(SAMPLES, VARIATES, STEPS) for array in seasons(SAMPLES * VARIATES))
+    numbers, masks = seasons(SAMPLES * VARIATES)
+    values = numbers.reshape(SAMPLES, VARIATES, STEPS)
+    observed = masks.reshape(SAMPLES, VARIATES, STEPS)
     vectors = np.random.default_rng(0).normal(size=(2, SAMPLES, VARIATES, DIM)).astype(np.float16)
     half = STEPS // 2
-    frames = ((0, half, half), (half, STEPS, STEPS))
+    standardised = values.astype(np.float64)
     cached = SeasonTensors(  # as the reader returns them
-        *(cut_window(values.astype(np.float64), observed, frame, vectors[at]) for at, frame in enumerate(frames))
+        cut_window(standardised, observed, (0, half, half), vectors[0]),
+        cut_window(standardised, observed, (half, STEPS, STEPS), vectors[1]),
     )
-    memory = SeasonTensors(*(_contiguous(half) for half in (cached.first, cached.second)))
+    memory = SeasonTensors(_contiguous(cached.first), _contiguous(cached.second))
     blind = SeasonTensors(memory.first.without_pictures(), memory.second.without_pictures())
     runs = [_epoch(season) for season in (cached, memory, blind)]
     from_cache, in_memory, language = _interleaved(runs)
@@ -123,8 +126,9 @@ def heads() -> Row:
 
 def encoders(values: NDArray[np.float32], observed: NDArray[np.bool_]) -> list[tuple[str, float]]:
     """Seconds per picture of efficientnet-lite0, in a simple loop (eager float32 torch), then by our encoder."""
-    halves = [np.ascontiguousarray(array[:10, :, : STEPS // 2]).reshape(-1, STEPS // 2) for array in (values, observed)]
-    ink, rgb = draw(*halves, Style()), np.ascontiguousarray(colours((10, VARIATES)).reshape(-1, 3))
+    numbers = np.ascontiguousarray(values[:10, :, : STEPS // 2]).reshape(-1, STEPS // 2)
+    masks = np.ascontiguousarray(observed[:10, :, : STEPS // 2]).reshape(-1, STEPS // 2)
+    ink, rgb = draw(numbers, masks, Style()), np.ascontiguousarray(colours((10, VARIATES)).reshape(-1, 3))
     spec, plain = resolve("efficientnet-lite0"), efficientnet_as_published().eval()
     images = (
         EncoderModule(spec, plain).images(torch.from_numpy(ink).float(), torch.from_numpy(rgb).float()).contiguous()

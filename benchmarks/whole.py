@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def drawing_alone(folder: Path, samples: tuple[int, ...]) -> list[Row]:
 def with_encoder(folder: Path, tables: Sequence[str | Path]) -> Iterator[Row]:
     """Tables from nothing, each beside its pictures embedded in a loop: BARE of them before and after the program."""
     spec = resolve("auto")
-    encode(spec, *(np.zeros((64, *shape), np.uint8) for shape in ((224, 224), (3,))))  # converted, as after a first run
+    encode(spec, np.zeros((64, 224, 224), np.uint8), np.zeros((64, 3), np.uint8))  # converted, as after a first run
     for number, data in enumerate(tables):
         cache = folder / f"embedded{number}"
         _render("--data", data, "--cache", cache, "--encoder", "none", "--workers", str(CORES))
@@ -77,14 +78,10 @@ def with_encoder(folder: Path, tables: Sequence[str | Path]) -> Iterator[Row]:
         ink = store.reader().read(entry.keys.reshape(-1)[:BARE])
         rgb = np.ascontiguousarray(colours((BARE // VARIATES + 1, VARIATES)).reshape(-1, 3)[:BARE])
         shutil.rmtree(cache)
-        before = _seconds(lambda ink=ink, rgb=rgb: encode(spec, ink, rgb))
+        before = _seconds(partial(encode, spec, ink, rgb))
         said: list[str] = []
-        taken = _seconds(
-            lambda data=data, cache=cache, said=said: _render(
-                "--data", data, "--cache", cache, "--workers", str(CORES), said=said
-            )
-        )
-        loop = 2 * BARE / (before + _seconds(lambda ink=ink, rgb=rgb: encode(spec, ink, rgb)))
+        taken = _seconds(partial(_render, "--data", data, "--cache", cache, "--workers", str(CORES), said=said))
+        loop = 2 * BARE / (before + _seconds(partial(encode, spec, ink, rgb)))
         name = f"render_cache.py with {spec.name}, {entry.keys.size} pictures"
         yield row(name, entry.keys.size / taken, "pictures/s", "the bare encoder loop in memory", loop)
         fixed = taken - entry.keys.size / loop

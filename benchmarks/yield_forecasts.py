@@ -14,6 +14,7 @@ import tyro
 
 from benchmarks.runs import ROOT, Job, commits, results, spread
 from benchmarks.tables import put_between
+from model.presets import PresetName
 from report.run import hardware
 
 TABLES = (
@@ -29,7 +30,8 @@ TABLES = (
     ("demo", "place"),
 )
 SHOWN = TABLES[:5]  # in the README
-WITH, WITHOUT = "timesclip", "language-only"
+WITH: PresetName = "timesclip"
+WITHOUT: PresetName = "language-only"
 NAMES = {
     "illinois_soybean": "Illinois soybean",
     "zambia_maize": "Zambia maize",
@@ -58,6 +60,7 @@ def main() -> None:
     if not args.made:
         results(jobs, args.workers)
     found = [job for job in jobs if (ROOT / job.folder / "stage2" / "result.json").is_file()]
+    rows: Rows
     rows = {at: {p: [j.result() for j in found if (j.data, j.split, j.preset) == (*at, p)] for p in (WITH, WITHOUT)}
             for at in TABLES}  # fmt: skip
     rows = {at: one for at, one in rows.items() if one[WITH]}

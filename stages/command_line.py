@@ -13,10 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-import tyro
-
 from pipeline.errors import InputError
 from pipeline.render import Style
+from pipeline.version import parse_flags
 from stages.flag_checks import require_consistent, require_unchanged
 from stages.flags import Arguments, DataFlags, LearningFlags, ModelFlags, RunFlags, SamplingFlags, flag_names
 
@@ -36,7 +35,7 @@ def parse(given: Sequence[str], description: str) -> Arguments:
     path = Path(resumed) / "config.json" if resumed is not None else None if config is None else Path(config)
     from_file: dict[str, Any] = {} if path is None else read_flags(path)
     remaining = {name: value for name, value in from_file.items() if name not in named}
-    args: Arguments = tyro.cli(Arguments, args=[*as_flags(remaining), *given], description=description)
+    args = parse_flags(Arguments, [*as_flags(remaining), *given], description)
     if resumed is not None:
         require_unchanged(args, from_file, named)
     require_consistent(args, named | set(from_file))

@@ -8,6 +8,7 @@ from typing import Any
 
 from cache.catalog import entries
 from cache.embeddings import encoder_of
+from pipeline.version import __version__
 from report.run import commit, hardware
 from stages.flags import Arguments, control_of, preset_of
 from stages.run_inputs import RunInputs
@@ -40,6 +41,7 @@ def identity(args: Arguments, inputs: RunInputs, outcomes: Sequence[Any], comman
         "cache_spec": pictures and pictures.store.spec.id,
         "data_fingerprint": table.fingerprint(),
         "commit": commit(),
+        "version": __version__,
         "command": command,
         "hardware": hardware(),
     }

@@ -64,7 +64,7 @@ def test_a_run_folder_keeps_its_contract(chain):
         assert files <= {path.name for path in folder.path.iterdir()}
         result = folder.read_json("result.json")
         assert {"stage", "preset", "split", "seed", "n_train", "n_valid", "n_test", "metrics", "baselines", "encoder",
-                "cache_spec", "data_fingerprint", "commit", "seconds"} <= set(result)  # fmt: skip
+                "cache_spec", "data_fingerprint", "commit", "version", "seconds"} <= set(result)  # fmt: skip
         assert {"read", "key", "draw", "embed", "train", "evaluate"} <= set(result["seconds"])
         assert result["encoder"] == ENCODER
         assert result["n_train"] + result["n_valid"] + result["n_test"] == 84

@@ -3,12 +3,14 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FIRST_PARTY = {"pipeline", "cache", "model", "report", "stages", "verdict"}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+FIRST_PARTY = {pattern.removesuffix("*") for pattern in PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]}
 # What a package may import of the others. Entry points (`__main__.py` too) may import everything.
 ARROWS = {
     "pipeline": set(),
@@ -46,6 +48,16 @@ def imports(path):
 
 def modules(package):
     return sorted((ROOT / package).rglob("*.py"))
+
+
+def test_every_folder_of_modules_is_a_package_of_the_wheel_or_no_part_of_it():
+    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert folders - {"benchmarks"} == FIRST_PARTY == set(ARROWS)
+
+
+def test_mypy_checks_every_package_and_program():
+    programs = {path.name for path in ROOT.glob("*.py")}
+    assert FIRST_PARTY | programs <= set(PROJECT["tool"]["mypy"]["files"])
 
 
 @pytest.mark.parametrize("package", sorted(FIRST_PARTY))

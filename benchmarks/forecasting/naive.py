@@ -22,7 +22,8 @@ def seasonal(series: Series, horizon: int) -> Numbers:
     origin = series.starts("test", horizon) + series.benchmark.look_back  # the row of the first forecast step
     ahead = np.arange(horizon)
     rows = origin[:, None] + ahead - period * (1 + ahead // period)
-    return series.values[rows].transpose(0, 2, 1)
+    known: Numbers = series.values[rows].transpose(0, 2, 1)
+    return known
 
 
 NAIVE = {"repeat-last": repeat_last, "seasonal-naive": seasonal}
