@@ -10,7 +10,7 @@ from scipy.optimize import nnls
 from sklearn.model_selection import GroupKFold
 
 PARTS = 5  # in which groups are left out in turn
-PRIOR_SPREAD = 0.25  # expected distance of a weight from its prior
+PRIOR_SPREAD = 1.0  # standard deviation of a weight around its prior (docs/log.md)
 
 Numbers = NDArray[np.float64]
 
