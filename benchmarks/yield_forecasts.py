@@ -1,6 +1,6 @@
-"""python -m benchmarks.yield_forecasts: docs/yield-forecasts.md and the README's table, a row per table and split.
+"""python -m benchmarks.yield_forecasts: docs/yield-forecasts.md and the README's table, one row per table and split.
 
-Rows are stage-2 runs of `timesclip` and, without pictures, `language-only`; complete runs are not made again.
+Rows are stage-2 runs of `timesclip` and, without pictures, `language-only`. Complete runs are not made again.
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Arguments:
-    """Which runs to make."""
+    """The runs to make."""
 
     seeds: int = 1
-    """Runs of each row."""
+    """Runs per row."""
     workers: int = 1
-    """Runs at a time."""
+    """Runs side by side."""
     made: bool = False
-    """Only write the pages again, from runs that are there."""
+    """Only write the pages again, from existing runs."""
 
 
 def main() -> None:
-    """Make what is missing, then write the pages."""
+    """Make the missing runs, then write the pages."""
     args = tyro.cli(Arguments, description=__doc__)
     jobs = [Job(*at, preset, seed) for seed in range(args.seeds) for preset in (WITH, WITHOUT) for at in TABLES]
     if not args.made:
         results(jobs, args.workers)
-    found = [job for job in jobs if (ROOT / job.folder / "stage2" / "result.json").is_file()]
-    rows = {at: {p: [j.result() for j in found if (j.data, j.split, j.preset) == (*at, p)] for p in (WITH, WITHOUT)}
+    complete = [job for job in jobs if (ROOT / job.folder / "stage2" / "result.json").is_file()]
+    rows = {at: {p: [j.result() for j in complete if (j.data, j.split, j.preset) == (*at, p)] for p in (WITH, WITHOUT)}
             for at in TABLES}  # fmt: skip
     rows = {at: one for at, one in rows.items() if one[WITH]}
     (ROOT / "docs" / "yield-forecasts.md").write_text(page(rows))
@@ -89,17 +89,17 @@ def short_table(rows: Rows) -> str:
 
 
 def page(rows: Rows) -> str:
-    """docs/yield-forecasts.md."""
+    """The text of docs/yield-forecasts.md."""
     every = [run for runs in rows.values() for one in runs.values() for run in one]
     lines = [
         "# Yield forecasts",
         "",
         "Made by `python -m benchmarks.yield_forecasts`; do not edit. Each row pools the test rows of all folds. "
-        f"Seeds: {len(next(iter(rows.values()))[WITH])}. Commit {commits(every)}. {hardware()}. Pictures were seen by "
-        "EfficientNet-Lite0; **no number here was got with CLIP**.",
+        f"Seeds: {len(next(iter(rows.values()))[WITH])}. Commit {commits(every)}. {hardware()}. EfficientNet-Lite0 "
+        "embedded the pictures; **no number here comes from CLIP**.",
         "",
         "`ahead` is the RMSE of the best baseline minus that of the run, t/ha: above zero the run is better. Its 95 % "
-        "interval comes from draws of whole years where six or more were tested, else of places.",
+        "interval comes from draws of whole years if six or more were tested, else of places.",
         "",
         "`NRMSE` is the score of CY-Bench: 100 RMSE / mean yield of a test year, the median over the test years.",
         "",
@@ -157,7 +157,7 @@ def baseline(runs: Sequence[dict[str, Any]], name: str) -> float:
 
 
 def mean(runs: Sequence[dict[str, Any]], name: str) -> str:
-    """Mean over runs, with the standard deviation where there are several."""
+    """Mean over runs, with the standard deviation if there are several."""
     return spread([run["metrics"][name] for run in runs])
 
 
