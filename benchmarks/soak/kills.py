@@ -78,7 +78,7 @@ class Lane:
             self.problems.append(f"a run hangs at {slabs(root)} of {self.slabs} slabs: {child.output()[-500:]}")
         time.sleep(self.rng.uniform(0, A_SLAB))
 
-    def look(self, root: Path, before: set[str]) -> None:
+    def check(self, root: Path, before: set[str]) -> None:
         """After a kill, check that every slab is whole, and that none is gone since the check before it."""
         self.counts["looks"] += 1
         self.problems += [f"damaged: {problem.what}" for problem in check(root, full=True)]
@@ -93,7 +93,7 @@ class Lane:
             what = "hangs" if code is None else f"ended with {code}"
             self.problems.append(f"a run that should have finished {what}: {child.output()[-500:]}")
         self.counts["finished"] += 1
-        self.look(root, set())
+        self.check(root, set())
         if len(self.problems) == before and digest(root) != self.digest:
             self.problems.append("the content differs from that of an undisturbed run")
         shutil.rmtree(root, ignore_errors=True)
@@ -189,7 +189,7 @@ def _kill_a_worker(lane: Lane, child: Child, root: Path) -> float | None:
         if hit:
             os.kill(victim, signal.SIGKILL)
         at = time.monotonic()
-        lane.look(root, before)
+        lane.check(root, before)
         child.signal_group(signal.SIGCONT)
         if hit:
             return at
@@ -207,7 +207,7 @@ def kill_groups(lane: Lane) -> None:
             child.signal_group(signal.SIGKILL)
             lane.counts["kills"] += 1
             lane.counts["hit"] += child.wait() == -signal.SIGKILL and not ended(child)
-            lane.look(root, before)
+            lane.check(root, before)
             left -= 1
         lane.finish(root, lane.begin(root))
 
