@@ -146,7 +146,7 @@ def evaluate(
     processes: Processes = ALONE,
     embed: Callable[[Tensor], Tensor] | None = None,
 ) -> dict[str, float]:
-    """Metrics of some rows [n], independent of the batch size. With alignment, there are three.
+    """Metrics of some rows [n], independent of the batch size. Without alignment there is only the first.
 
     completion       MSE over observed steps
     alignment        its loss, the mean over batches

@@ -35,7 +35,7 @@ class VisionFinetuning:
 
     @torch.inference_mode()
     def embedded(self, season: SeasonTensors, rows: Tensor, batch_size: int) -> SeasonTensors:
-        """The samples of `rows` [n], with the pictures of their first windows embedded now."""
+        """The samples of `rows` [n], whose first windows are embedded by the tower's current weights."""
         vectors = torch.cat([self.embed(batch) for batch in torch.split(rows, batch_size)])
         season = season.rows(rows)
         return replace(season, first=replace(season.first, embeddings=vectors.to(season.first.values.device)))
