@@ -129,12 +129,12 @@ def require_informative(args: Arguments, result: Mapping[str, Any]) -> None:
 
 
 def note(args: Arguments, result: Mapping[str, Any]) -> str:
-    """One sentence: where values are hidden, and their replacement."""
-    instead = "is unobserved instead" if args.hide == "unobserved" else "is that of other samples instead"
+    """One sentence: where values are hidden, and what replaces them."""
+    instead = "marked as unobserved" if args.hide == "unobserved" else "replaced by those of other samples"
     if args.pictures:
-        return f"What is hidden from numbers and pictures {instead}."
-    more = "; the pictures still show it (--pictures hides it there, too)" if result["cache_spec"] else ""
-    return f"What is hidden from the numbers {instead}{more}."
+        return f"Hidden numbers and pictures are {instead}."
+    more = "; the pictures still show them (--pictures hides them there, too)" if result["cache_spec"] else ""
+    return f"Hidden numbers are {instead}{more}."
 
 
 def tested(run: RunFolder, table: SeasonTable) -> dict[str, Rows]:

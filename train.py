@@ -112,11 +112,11 @@ def train(args: Arguments, processes: Processes, command: str) -> None:
     inputs = prepare_inputs(args)
     args = inputs.args
     trackers = wanted_trackers(args.run.tensorboard, args.run.wandb, args.run.mlflow)
-    run, keeper = open_run(args, inputs, processes)
+    run, checkpoints = open_run(args, inputs, processes)
     outcomes: list[Any] = []
     began = time.perf_counter()
     with resumable(run), listening(args, run, trackers) as listener:
-        trainer = trainer_of(args, processes, precision, keeper, listener)
+        trainer = trainer_of(args, processes, precision, checkpoints, listener)
         for ready in inputs.prepared:
             outcomes.append(train_fold(args, ready, inputs, trainer))
             if outcomes[-1].interrupted:
@@ -129,7 +129,7 @@ def train(args: Arguments, processes: Processes, command: str) -> None:
         return
     write_run(args, run, inputs, outcomes, command, seconds)
     if not outcomes[-1].interrupted:
-        keeper.remove()
+        checkpoints.remove()
     print_scores(run)
     processes.wait()
 
@@ -151,11 +151,11 @@ def open_run(args: Arguments, inputs: RunInputs, processes: Processes) -> tuple[
     limits = (args.run.checkpoints, args.run.checkpoint_seconds, args.run.checkpoint_steps)
     if args.run.resume:
         run = RunFolder.unfinished(args.run.resume)
-        keeper = Checkpoints(run, *limits)
-        keeper.require_fingerprints(inputs.fingerprints())
+        checkpoints = Checkpoints(run, *limits)
+        checkpoints.require_fingerprints(inputs.fingerprints())
         if processes.is_main:
-            keeper.rewind_metrics()
-        return run if processes.is_main else None, keeper
+            checkpoints.rewind_metrics()
+        return run if processes.is_main else None, checkpoints
     if not processes.is_main:
         return None, Checkpoints(RunFolder(Path(os.devnull)), *limits)
     name = f"{inputs.table.name}-{args.model.preset}-{args.input.split}-seed{args.run.seed}"
@@ -163,9 +163,9 @@ def open_run(args: Arguments, inputs: RunInputs, processes: Processes) -> tuple[
     record = as_record(args) | ({"from": str(inputs.source.path)} if inputs.source else {})
     run.write_json("config.json", record)
     run.write_text("metrics.jsonl", "")  # learners without epochs write no line
-    keeper = Checkpoints(run, *limits)
-    keeper.start(inputs.fingerprints())
-    return run, keeper
+    checkpoints = Checkpoints(run, *limits)
+    checkpoints.start(inputs.fingerprints())
+    return run, checkpoints
 
 
 @contextlib.contextmanager
@@ -183,7 +183,7 @@ def listening(args: Arguments, run: RunFolder | None, trackers: Sequence[str]) -
 
 
 def trainer_of(
-    args: Arguments, processes: Processes, precision: Precision, keeper: Checkpoints, listener: Listener
+    args: Arguments, processes: Processes, precision: Precision, checkpoints: Checkpoints, listener: Listener
 ) -> Trainer:
     """The trainer, by the flags of this run."""
     parts = tuple(args.model.freeze.split(",")) if args.model.freeze else ()
@@ -196,7 +196,7 @@ def trainer_of(
         processes=processes,
         precision=precision,
         compile=args.learning.compile,
-        keeper=keeper,
+        states=checkpoints,
         listener=listener,
     )
 

@@ -1,7 +1,7 @@
-"""python -m benchmarks.whole: render_cache.py from start to end, as a user runs it, beside its two hard limits.
+"""python -m benchmarks.whole: render_cache.py from start to end, as a user runs it, against its two hard limits.
 
-Drawing and writing alone: the same planes merely compressed in memory, on as many cores. With an encoder: the bare
-encoder loop over the same pictures in memory, with the same threads.
+Without an encoder: compressing the same planes in memory, on as many cores. With an encoder: the bare encoder loop over
+the same pictures in memory, with the same threads.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PROGRAM = Path(__file__).parents[1] / "render_cache.py"
 
 
 def measure() -> list[Row]:
-    """Some five minutes, most of it the encoder."""
+    """Takes about five minutes, most of it for the encoder."""
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder:
         return [
             *drawing_alone(Path(folder), (750, 7_500, 75_000)),
@@ -51,7 +51,7 @@ def measure() -> list[Row]:
 
 
 def drawing_alone(folder: Path, samples: tuple[int, ...]) -> list[Row]:
-    """--encoder none on tables of that many samples, 14 pictures each."""
+    """--encoder none on tables with `samples` samples, 14 pictures each."""
     planes = draw(*_half_seasons(1024 * CORES), Style())
     with joblib.Parallel(n_jobs=CORES, backend="threading") as threads:
         compressed = len(planes) / min(_compress(threads, planes) for _ in range(4))
@@ -68,7 +68,7 @@ def drawing_alone(folder: Path, samples: tuple[int, ...]) -> list[Row]:
 
 
 def with_encoder(folder: Path, tables: Sequence[str | Path]) -> Iterator[Row]:
-    """Tables from nothing, each beside its pictures embedded in a loop: BARE of them before and after the program."""
+    """Render tables from nothing, against embedding BARE of their pictures in a loop, before and after the program."""
     spec = resolve("auto")
     encode(spec, np.zeros((64, 224, 224), np.uint8), np.zeros((64, 3), np.uint8))  # converted, as after a first run
     for number, data in enumerate(tables):
@@ -79,14 +79,14 @@ def with_encoder(folder: Path, tables: Sequence[str | Path]) -> Iterator[Row]:
         rgb = np.ascontiguousarray(colours((BARE // VARIATES + 1, VARIATES)).reshape(-1, 3)[:BARE])
         shutil.rmtree(cache)
         before = _seconds(partial(encode, spec, ink, rgb))
-        said: list[str] = []
-        taken = _seconds(partial(_render, "--data", data, "--cache", cache, "--workers", str(CORES), said=said))
+        printed: list[str] = []
+        taken = _seconds(partial(_render, "--data", data, "--cache", cache, "--workers", str(CORES), printed=printed))
         loop = 2 * BARE / (before + _seconds(partial(encode, spec, ink, rgb)))
         name = f"render_cache.py with {spec.name}, {entry.keys.size} pictures"
         yield row(name, entry.keys.size / taken, "pictures/s", "the bare encoder loop in memory", loop)
         fixed = taken - entry.keys.size / loop
         yield row(f"{name}: seconds beside the loop", fixed, "s", "the bare encoder loop", entry.keys.size / loop)
-        (estimated,) = re.findall(r"^estimate: (\d+) s", "".join(said), re.MULTILINE)
+        (estimated,) = re.findall(r"^estimate: (\d+) s", "".join(printed), re.MULTILINE)
         stages = history(open_storage(str(cache)))[-1].stages
         spent = sum(stage["seconds"] for stage in stages.values())
         yield row(f"{name}: estimate before the work", float(estimated), "s", "what drawing and embedding took", spent)
@@ -113,7 +113,7 @@ def _compress(threads: joblib.Parallel, planes: NDArray[np.uint8]) -> float:
 
 
 def _table(folder: Path, samples: int) -> Path:
-    """A wide Parquet table without a card: four years, one file a year."""
+    """A wide Parquet table without a card: four years, one file per year."""
     target = folder / f"seasons{samples}"
     target.mkdir()
     for year in range(4):
@@ -128,10 +128,10 @@ def _table(folder: Path, samples: int) -> Path:
     return target
 
 
-def _render(*flags: Any, said: list[str] | None = None) -> float:
-    """Run the program; returns the peak memory of its main process in MB (VmHWM: ru_maxrss starts at our own).
+def _render(*flags: Any, printed: list[str] | None = None) -> float:
+    """Run the program. Returns the peak memory of its main process in MB (VmHWM, as ru_maxrss starts at our own peak).
 
-    said: takes what it printed.
+    printed: receives the output of the program.
     """
     command, peak = [sys.executable, str(PROGRAM), *map(str, flags)], 0.0
     with tempfile.TemporaryFile() as log:
@@ -140,18 +140,18 @@ def _render(*flags: Any, said: list[str] | None = None) -> float:
             peak = max(peak, _megabytes(process.pid))
             time.sleep(0.02)
         log.seek(0)
-        printed = log.read().decode()
+        text = log.read().decode()
         if process.returncode:
-            raise SystemExit(f"{command}\n{printed}")
-        if said is not None:
-            said.append(printed)
+            raise SystemExit(f"{command}\n{text}")
+        if printed is not None:
+            printed.append(text)
     return peak
 
 
 def _megabytes(pid: int) -> float:
     status = Path(f"/proc/{pid}/status").read_text()
     lines = [line for line in status.splitlines() if line.startswith("VmHWM")]
-    return int(lines[0].split()[1]) / 1e3 if lines else 0.0  # none: it has just ended
+    return int(lines[0].split()[1]) / 1e3 if lines else 0.0  # none if it has just ended
 
 
 if __name__ == "__main__":

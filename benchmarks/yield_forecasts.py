@@ -1,6 +1,6 @@
-"""python -m benchmarks.yield_forecasts: docs/yield-forecasts.md and the README's table, a row per table and split.
+"""python -m benchmarks.yield_forecasts: docs/yield-forecasts.md and the README's table, one row per table and split.
 
-Rows are stage-2 runs of `timesclip` and, without pictures, `language-only`; complete runs are not made again.
+Rows are stage-2 runs of `timesclip` and, without pictures, `language-only`. Complete runs are not made again.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Arguments:
-    """Which runs to make."""
+    """The runs to make."""
 
     seeds: int = 1
-    """Runs of each row."""
+    """Runs per row."""
     workers: int = 1
-    """Runs at a time."""
+    """Runs side by side."""
     made: bool = False
-    """Only write the pages again, from runs that are there."""
+    """Only write the pages again, from existing runs."""
 
 
 def main() -> None:
-    """Make what is missing, then write the pages."""
+    """Make the missing runs, then write the pages."""
     args = tyro.cli(Arguments, description=__doc__)
     jobs = [Job(*at, preset, seed) for seed in range(args.seeds) for preset in (WITH, WITHOUT) for at in TABLES]
     if not args.made:
@@ -92,7 +92,7 @@ def short_table(rows: Rows) -> str:
 
 
 def page(rows: Rows) -> str:
-    """docs/yield-forecasts.md."""
+    """The text of docs/yield-forecasts.md."""
     every = [run for runs in rows.values() for one in runs.values() for run in one]
     lines = [
         "# Yield forecasts",
@@ -160,7 +160,7 @@ def baseline(runs: Sequence[dict[str, Any]], name: str) -> float:
 
 
 def mean(runs: Sequence[dict[str, Any]], name: str) -> str:
-    """Mean over runs, with the standard deviation where there are several."""
+    """Mean over runs, with the standard deviation if there are several."""
     return spread([run["metrics"][name] for run in runs])
 
 

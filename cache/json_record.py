@@ -28,7 +28,7 @@ def parse_versioned(data: str | bytes) -> dict[str, Any]:
     record = parse_record(data)
     version = record.get("format")
     if type(version) is int and version != FORMAT:
-        raise OtherFormat(f"format {version}, but this program reads {FORMAT}")
+        raise OtherFormat(f"format {version}, this program reads {FORMAT}")
     if version != FORMAT:
-        raise ValueError(f"format {version}, but this program reads {FORMAT}")
+        raise ValueError(f"format {version}, this program reads {FORMAT}")
     return record

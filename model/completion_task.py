@@ -40,7 +40,7 @@ class SeasonTask:
     train: SeasonRows
 
     @property
-    def judged(self) -> Tensor | None:
+    def latest_forecasts(self) -> Tensor | None:
         """None: this task keeps no forecast per epoch."""
         return None
 
@@ -144,16 +144,16 @@ def evaluate(
     rows: Tensor,
     batch_size: int,
     processes: Processes = ALONE,
-    look: Callable[[Tensor], Tensor] | None = None,
+    embed: Callable[[Tensor], Tensor] | None = None,
 ) -> dict[str, float]:
-    """Metrics of some rows [n], independent of the batch size. With alignment, there are three.
+    """Metrics of some rows [n], independent of the batch size. Without alignment there is only the first.
 
     completion       MSE over observed steps
     alignment        its loss, the mean over batches
     false_negatives  share of the pairs in a batch that the loss pushes apart although their series are nearly equal
 
     Each process takes whole batches in turn, so every number is the same for any number of processes.
-    look: rows [b] -> embeddings [b,V,D] of their first window, if the season holds none.
+    embed: rows [b] -> embeddings [b,V,D] of their first window, if the season holds none.
     """
     device = model.log_temperature.device
     names = ("completion", "alignment", "false_negatives")
@@ -163,8 +163,8 @@ def evaluate(
         if number % processes.size != processes.rank:
             continue
         batch = season.rows(positions).to(device)
-        if look is not None:
-            batch = replace(batch, first=replace(batch.first, embeddings=look(positions)))
+        if embed is not None:
+            batch = replace(batch, first=replace(batch.first, embeddings=embed(positions)))
         terms = completion_terms(model, completion_outputs(model, batch.first), batch, ALONE)
         observed = batch.rest[1].sum()
         sums[0] += torch.stack([terms["completion"].double() * observed, observed])

@@ -28,7 +28,6 @@ def ensemble_weights(
     with m rows per group and rho the intraclass correlation of the errors (design effect: Kish 1965). Without this
     shrinkage, a handful of groups gives all weight to one learner (docs/log.md). A learner that always forecasts zero
     keeps its prior weight.
-    keeps its prior weight.
     """
     error = target - forecasts @ prior
     level = float(np.mean(error**2))

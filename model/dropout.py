@@ -11,7 +11,7 @@ BITS = 16  # random bits per element; torch spends 64
 class Dropout(nn.Dropout):
     """nn.Dropout with `p` rounded to a multiple of 2^-16; on a CPU it takes about a third of the time.
 
-    Drawing masks took a fifth of a training step. On a GPU torch's own kernel is used, which is faster.
+    Drawing masks took a fifth of a training step. On a GPU torch's own kernel is used, which is as fast.
     """
 
     def forward(self, values: Tensor) -> Tensor:

@@ -28,15 +28,15 @@ class VisionFinetuning:
     tower: Tower
     ink: Ink
 
-    def look(self, rows: Tensor) -> Tensor:
+    def embed(self, rows: Tensor) -> Tensor:
         """Embeddings [b,V,D] of the first windows of `rows` [b], by the tower's current weights."""
         vectors: Tensor = self.tower(self.ink(rows, None).to(self.tower.rgb.device))
         return vectors
 
     @torch.inference_mode()
-    def seen(self, season: SeasonTensors, rows: Tensor, batch_size: int) -> SeasonTensors:
-        """The samples of `rows` [n], with the pictures of their first windows embedded now."""
-        vectors = torch.cat([self.look(batch) for batch in torch.split(rows, batch_size)])
+    def embedded(self, season: SeasonTensors, rows: Tensor, batch_size: int) -> SeasonTensors:
+        """The samples of `rows` [n], whose first windows are embedded by the tower's current weights."""
+        vectors = torch.cat([self.embed(batch) for batch in torch.split(rows, batch_size)])
         season = season.rows(rows)
         return replace(season, first=replace(season.first, embeddings=vectors.to(season.first.values.device)))
 
@@ -110,9 +110,9 @@ class VisionTask(SeasonTask):
 
     def validate(self, processes: Processes) -> dict[str, float]:
         """The completion error is the score that selects the epoch; the tower's current weights embed the pictures."""
-        look = VisionFinetuning(self.module.tower, self.ink).look
+        embed = VisionFinetuning(self.module.tower, self.ink).embed
         season = self.train.seasons[0]
-        metrics = evaluate(self.module.encoder, season, self.valid, self.batch_size, processes, look)
+        metrics = evaluate(self.module.encoder, season, self.valid, self.batch_size, processes, embed)
         return {"score": metrics["completion"], **metrics}
 
 

@@ -216,7 +216,7 @@ class YieldTask:
     latest: list[Tensor] = field(default_factory=list)
 
     @property
-    def judged(self) -> Tensor | None:
+    def latest_forecasts(self) -> Tensor | None:
         """The last forecasts of the validation rows, see `Task`."""
         return self.latest[-1] if self.latest else None
 

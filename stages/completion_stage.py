@@ -73,7 +73,7 @@ def run_fold(
         tested = seasons[0].rows(test)
     else:
         model, fit = train_with_tower(config, training_rows, valid, trainer, phase, seeing)
-        tested = seeing.seen(seasons[0], test, size)
+        tested = seeing.embedded(seasons[0], test, size)
     completed, selection = complete(model, tested.first, size)
     scaled = prepared.scales.scaler.apply(table.values)
     typical = climatology(scaled[fold.train], table.observed[fold.train], table.cut)

@@ -115,7 +115,7 @@ class ModelFlags:
     fill: Literal["nothing", "completed"] = "nothing"
     """Stage 2 with --steps: fill in later steps with stage 1's completion (completed) if validation rows gain."""
     interval: IntervalName = "pooled"
-    """Stage 2: calibrate the 90 % interval on single rows (pooled), or on whole years for new years (year)."""
+    """Stage 2: calibrate the 90 % interval on single rows (pooled), or on whole years to hold in new ones (year)."""
 
 
 @dataclass(frozen=True)

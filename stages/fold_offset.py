@@ -27,8 +27,8 @@ def anomaly_of(table: SeasonTable, index: Rows, offset: Offset, known: KnownYiel
 def known_in(table: SeasonTable, fold: Fold, fitted: Rows) -> KnownYields:
     """The yields that a model of this fold may use: labels of the rows it is fitted on, and the card's history.
 
-    History entries that equal the label of any other row of the table are dropped. If whole places are held out, so is
-    their history.
+    History entries for the place and year of any other row of the table are dropped. If whole places are held out, so
+    is their history.
     """
     other = np.setdiff1d(np.arange(len(table)), fitted)
     return known_yields(

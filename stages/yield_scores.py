@@ -71,7 +71,7 @@ def scores(
 def best_baseline(
     predictions: pd.DataFrame, guesses: pd.DataFrame, baselines: Mapping[str, Mapping[str, float]]
 ) -> dict[str, Any]:
-    """The lead in t/ha of the baseline with the lowest RMSE over the run, with its 95 % interval.
+    """The best baseline (lowest RMSE) and its lead over the run, t/ha, with the 95 % interval.
 
     The interval resamples years if at least 6 were tested, else places: fewer groups are too few. Places that share a
     yield are one.

@@ -31,7 +31,7 @@ class Rows:
 class Line:
     """y = 3 x, fitted by one weight and a bias; `scores` replaces the validation score."""
 
-    weights, views, pretrained, judged = None, 0, (), None
+    weights, views, pretrained, latest_forecasts = None, 0, (), None
 
     def __init__(self, scores=None, x=X):
         torch.manual_seed(0)

@@ -129,7 +129,7 @@ def test_a_dry_run_refuses_a_folder_that_the_run_would_refuse(tmp_path, copy, ca
     out.mkdir()
     (out / "matrix.json").write_text(json.dumps({"data": "another 0123"}))
     assert ablate.main([*flags, "--out", str(out)]) == 2
-    refused(capsys, "holds a matrix with data another 0123; this one has small")
+    refused(capsys, "holds a matrix with data another 0123, but this one has small")
     (out / "matrix.json").write_text("{")
     with pytest.raises(InputError, match=r"matrix.json cannot be read"):
         require_same_matrix(out, {})

@@ -132,7 +132,7 @@ def test_predict_forecasts_the_run_s_own_test_rows_as_of_a_step(runs, tmp_path, 
         np.testing.assert_allclose(told[column], kept[column], atol=2e-4)
     capsys.readouterr()
     assert ask(folder, "two", tmp_path / "eight.csv", "--as-of", "8") == 0  # in between: what is known after step 6
-    assert "steps 7 to 8 are not read" in capsys.readouterr().out
+    assert "steps 7 to 8 are not used" in capsys.readouterr().out
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "eight.csv"), pd.read_csv(tmp_path / "six.csv"))
 
 

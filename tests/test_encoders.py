@@ -138,7 +138,7 @@ def test_a_feature_that_is_not_finite_stops_the_encoder(packaged: Encoder) -> No
 
 def test_features_of_an_unexpected_length_stop_the_encoder(packaged: Encoder) -> None:
     with pytest.raises(EncoderError, match=r"expected \[n,7\]"):
-        Encoder(replace(packaged.spec, dim=7), packaged.look).encode(sine_ink(), colours(1))
+        Encoder(replace(packaged.spec, dim=7), packaged.run).encode(sine_ink(), colours(1))
 
 
 def test_the_namespace_holds_weights_and_pixels_but_no_reason_and_no_path(packaged: Encoder) -> None:

@@ -102,7 +102,7 @@ def test_runs_keep_what_baselines_say_and_true_pictures_never_build_on_others(
     flags = [*data, "--epochs", "1", "--style.size", "32"]
     assert train.main(["--stage", "1", *flags, "--control", "shuffled", "--out", "one"]) == 0
     assert train.main(["--stage", "2", *flags, "--from", "one", "--out", "two"]) == 2
-    assert "has control 'shuffled', this run needs None" in capsys.readouterr().err
+    assert "has control 'shuffled', but this run needs None" in capsys.readouterr().err
     assert train.main(["--stage", "2", *flags, "--control", "shuffled", "--from", "one", "--out", "two"]) == 0
     result = json.loads((tmp_path / "two/result.json").read_text())
     assert result["control"] == "shuffled"

@@ -153,7 +153,7 @@ def test_steps_vanish_from_the_pictures_where_asked_for(tmp_path, capsys):
     assert RunFolder(tmp_path / "two").read_json("fitted.json")["random"]["best_epoch"] > 0  # else heads tell nothing
     given = ["--run", str(tmp_path / "two"), "--width", "6", "--hide", "unobserved"]
     assert explain.main(given) == 2
-    assert "add --pictures" in capsys.readouterr().err
+    assert "Add --pictures" in capsys.readouterr().err
     assert explain.main([*given, "--pictures"]) == 0
     told = pd.read_csv(tmp_path / "two" / "explain" / "occlusion.csv").set_index("hidden")["mean_abs_change"]
     assert (told > 1e-6).all()

@@ -124,7 +124,7 @@ def test_stage_2_refuses_a_stage_1_run_of_other_parts(ground, capsys):
     ]
     assert train.main(given) == 2
     message = capsys.readouterr().err
-    assert "has parts {'width': 64}, this run needs {'width': 32}" in message
+    assert "has parts {'width': 64}, but this run needs {'width': 32}" in message
     assert "--preset language-only --width 32" in message
 
 

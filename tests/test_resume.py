@@ -143,7 +143,7 @@ def stopped(folder, keep=2, task=None, stop_at=(3, 1)):
 
     task = task or completion_task(dropout=0.2)
     with pytest.raises(Stop):
-        Trainer(SCHEDULE, keeper=keeper, listener=Stopper()).fit(task, "a/train")
+        Trainer(SCHEDULE, states=keeper, listener=Stopper()).fit(task, "a/train")
     return keeper
 
 
@@ -156,7 +156,7 @@ def finished_weights(keeper=None):
     if keeper is None:
         Trainer(SCHEDULE).fit(task, "a/train")
     else:
-        Trainer(SCHEDULE, keeper=keeper).fit(task, "a/train")
+        Trainer(SCHEDULE, states=keeper).fit(task, "a/train")
     return task.module.state_dict()
 
 
@@ -184,7 +184,7 @@ def test_a_finished_phase_is_not_trained_again(tmp_path):
     task = completion_task(dropout=0.2, seed=3)
     calls = []
     task.module.register_forward_hook(lambda *args: calls.append(args))
-    fit = Trainer(SCHEDULE, keeper=keeper).fit(task, "a/train")
+    fit = Trainer(SCHEDULE, states=keeper).fit(task, "a/train")
     assert (len(fit.epochs), calls) == (4, [])
     assert all(torch.equal(first[name], weight) for name, weight in task.module.state_dict().items())
 
@@ -202,7 +202,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_it(tmp_path, monkeypatch, fail
 
     monkeypatch.setattr(checkpoints, "_sync", full)
     with pytest.raises(InputError, match="No space left"):
-        Trainer(SCHEDULE, keeper=keeper).fit(completion_task(dropout=0.2), "a/train")
+        Trainer(SCHEDULE, states=keeper).fit(completion_task(dropout=0.2), "a/train")
     monkeypatch.undo()
     if fails_at == 1:
         assert {path: path.read_bytes() for path in sorted(keeper.root.rglob("*")) if path.is_file()} == before
@@ -285,4 +285,4 @@ def test_the_number_of_processes_must_stay(tmp_path):
     newest = sorted((keeper.root / "a/train").glob("0*"))[-1] / "numbers.json"
     newest.write_text(json.dumps(json.loads(newest.read_text()) | {"processes": 4}))
     with pytest.raises(Exception, match="was trained by 4 processes and is resumed with 1"):
-        Trainer(SCHEDULE, keeper=keeper).fit(Line(x=torch.linspace(-1, 1, 16)[:, None]), "a/train")
+        Trainer(SCHEDULE, states=keeper).fit(Line(x=torch.linspace(-1, 1, 16)[:, None]), "a/train")

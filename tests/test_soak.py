@@ -36,7 +36,7 @@ def test_a_digest_that_differs_is_a_problem(tmp_path):
             return 0
 
     flips.make(tmp_path / "cache")
-    lane.look(tmp_path / "cache", {"images/a slab that was there"})
+    lane.check(tmp_path / "cache", {"images/a slab that was there"})
     lane.finish(tmp_path / "cache", Ended())
     assert lane.problems == [
         "gone: images/a slab that was there",

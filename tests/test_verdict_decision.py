@@ -68,7 +68,7 @@ def test_an_interval_that_holds_nothing_and_something_cannot_tell_and_says_what_
     found = verdict(judged(-0.004, 0.02, p=0.6))
     assert found.word == "cannot tell"
     assert "−0.016 to 0.024 t/ha" in found.because
-    assert f"Some {difference(-0.004, 0.02).groups_needed():.0f} years like these" in found.because
+    assert f"About {difference(-0.004, 0.02).groups_needed():.0f} years like these" in found.because
 
 
 def test_a_clear_interval_without_a_clear_p_cannot_tell():

@@ -1,4 +1,4 @@
-"""The field's long-term forecasting benchmarks: this model, four peers of `neuralforecast`, and naive forecasts.
+"""Long-term forecasting benchmarks of the field: this model, four peers of `neuralforecast`, and naive forecasts.
 
-Not imported from here: `python -m benchmarks.forecasting` runs it.
+This package imports nothing; run it with `python -m benchmarks.forecasting`.
 """

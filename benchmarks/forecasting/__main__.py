@@ -1,9 +1,9 @@
-"""The field's long-term forecasting benchmarks: this model beside neuralforecast's and naive forecasts.
+"""Long-term forecasting benchmarks of the field: this model against neuralforecast's models and naive forecasts.
 
     pip install -r requirements-benchmarks.txt                                   once, for the peers
     python -m benchmarks.forecasting                                             all of it: hours on two cores
     python -m benchmarks.forecasting --benchmarks ili --models PatchTST DLinear --seeds 1
-    python -m benchmarks.forecasting --models                                    only write the page again
+    python -m benchmarks.forecasting --models                                    write the page again, and nothing else
 
 Finished results are kept in benchmarks/results/forecasting/ and not made again. The page is
 docs/long-term-benchmarks.md.
@@ -31,22 +31,22 @@ MODELS = (*naive.NAIVE, *ours.SETUPS, *peers.PEERS)
 
 @dataclass(frozen=True)
 class Arguments:
-    """Which results to make."""
+    """The results to make."""
 
     benchmarks: tuple[str, ...] = tuple(BENCHMARKS)
     """Data sets."""
     models: tuple[str, ...] = MODELS
     """Models; none: only write the page."""
     horizons: tuple[int, ...] = ()
-    """Only these horizons; all of a data set by default."""
+    """Only these horizons; by default all of a data set."""
     seeds: int = 3
-    """Seeds of each model that learns."""
+    """Seeds per trained model."""
     data: Path = SHARED
-    """The folder that holds illness/ and ett/."""
+    """The folder that contains illness/ and ett/."""
 
 
 def main() -> int:
-    """Make what is missing, then write the page; returns the exit code."""
+    """Make the missing results, then write the page. Returns the exit code."""
     args = tyro.cli(Arguments, description=__doc__)
     try:
         run(args)
@@ -58,21 +58,24 @@ def main() -> int:
 
 
 def run(args: Arguments) -> None:
-    """Every cell that is asked for and not there yet."""
+    """Make every requested result that is missing."""
     refuse_unknown(args)
-    identity = {"commit": commit(), "hardware": hardware()}  # before a result is written: that would mark the commit
+    identity = {
+        "commit": commit(),
+        "hardware": hardware(),
+    }  # read first, because a written result would mark the commit
     for name in args.benchmarks:
         series = BENCHMARKS[name].load(args.data)
         for model in args.models:
             for seed in range(1 if model in naive.NAIVE else args.seeds):
                 for horizon in args.horizons or series.benchmark.horizons:
                     cell = Cell(name, horizon, model, seed)
-                    if cell not in cells.read(name):  # read again: several of these may run at once
+                    if cell not in cells.read(name):  # read again, as several of these may run at once
                         print(cells.append(cell, measure(cell, series) | identity), flush=True)
 
 
 def refuse_unknown(args: Arguments) -> None:
-    """Raises InputError for names that are none, and for peers that are not installed."""
+    """Raise InputError for unknown names, and for peers that are not installed."""
     for given, allowed, what in ((args.benchmarks, tuple(BENCHMARKS), "benchmarks"), (args.models, MODELS, "models")):
         for one in given:
             if one not in allowed:
@@ -88,11 +91,11 @@ def measure(cell: Cell, series: Series) -> dict[str, Any]:
     if cell.model in naive.NAIVE:
         made = naive.NAIVE[cell.model](series, cell.horizon)
     elif cell.model in ours.SETUPS:
-        made, told = ours.forecast(cell.model, series, cell.horizon, cell.seed)
-        learned |= told
+        made, record = ours.forecast(cell.model, series, cell.horizon, cell.seed)
+        learned |= record
     else:
-        found = peers.forecast(cell.model, series, cell.horizon, cell.seed)
-        made, learned = found.values, learned | found.record()
+        peer = peers.forecast(cell.model, series, cell.horizon, cell.seed)
+        made, learned = peer.values, learned | peer.record()
     seconds = {"seconds": time.perf_counter() - began, "core_seconds": core_seconds() - worked}
     _, truth = series.windows("test", cell.horizon)
     counts = {f"n_{part}_windows": len(series.starts(part, cell.horizon)) for part in ("train", "valid", "test")}
@@ -100,7 +103,7 @@ def measure(cell: Cell, series: Series) -> dict[str, Any]:
 
 
 def core_seconds() -> float:
-    """Of this process and of those it waited for: other work on the machine disturbs them less than the clock's."""
+    """Core seconds of this process and its finished children, which other work disturbs less than wall time."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in used)
 

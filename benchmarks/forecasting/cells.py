@@ -1,4 +1,4 @@
-"""The results: one JSON object a (data, horizon, model, seed), appended as soon as it is there."""
+"""The results: one JSON object per (data, horizon, model, seed), appended as soon as it is finished."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PAPER = "arXiv 2506.24124v2, as printed there: none of it was measured here"
 
 
 class Cell(NamedTuple):
-    """What one result is of."""
+    """The identity of one result."""
 
     data: str
     horizon: int
@@ -21,14 +21,14 @@ class Cell(NamedTuple):
 
 
 def read(data: str, folder: Path = RESULTS) -> dict[Cell, dict[str, Any]]:
-    """Finished cells of a data set; of a cell that was run twice, the last."""
+    """Finished cells of a data set; for a cell that was run twice, the last one."""
     path = folder / f"{data}.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     return {Cell(row["data"], row["horizon"], row["model"], row["seed"]): row for row in rows}
 
 
 def append(cell: Cell, record: Mapping[str, Any], folder: Path = RESULTS) -> dict[str, Any]:
-    """Keep one result, and return it as it is kept."""
+    """Append one result to the file, and return it."""
     row = cell._asdict() | dict(record)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{cell.data}.jsonl").open("a") as file:
@@ -37,7 +37,7 @@ def append(cell: Cell, record: Mapping[str, Any], folder: Path = RESULTS) -> dic
 
 
 def of_paper() -> list[dict[str, Any]]:
-    """Figures of the TimesCLIP paper on ILI; horizon None is the mean of the four."""
+    """Figures of the TimesCLIP paper on ILI; horizon None is the mean of all four."""
     printed = [
         ("TimesCLIP", 24, 2.007, 0.869),
         ("TimesCLIP", None, 1.986, 0.878),
@@ -51,6 +51,6 @@ def of_paper() -> list[dict[str, Any]]:
 
 
 def write_paper(folder: Path = RESULTS) -> None:
-    """paper.jsonl, beside the measured ones."""
+    """Write paper.jsonl, beside the measured results."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "paper.jsonl").write_text("".join(json.dumps(row) + "\n" for row in of_paper()))

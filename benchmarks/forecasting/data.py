@@ -1,7 +1,7 @@
-"""Benchmark series, cut into windows as the Time-Series-Library does it.
+"""Benchmark series, cut into windows as in the Time-Series-Library.
 
-Rows are split in order of time. Scaling is learnt from the training rows alone. A window of the validation or test part
-may look back into the part before it, and each of its forecast steps lies in its own part. Every window counts.
+Rows are split in order of time. Scaling is fitted on the training rows alone. A window of the validation or test part
+may look back into the part before it, but all its forecast steps lie in its own part. Every window counts.
 
 Dimensions: R rows, V variates, N windows, L steps of look-back, H steps of forecast.
 """
@@ -28,36 +28,36 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One data set and the question that the field asks of it."""
+    """One data set and the field's usual settings for it."""
 
     name: str
     file: str
-    """Below the data folder; first column the date, then V variates."""
+    """Path below the data folder; the first column is the date, then V variates."""
     look_back: int
     """L."""
     horizons: tuple[int, ...]
-    """H of each question."""
+    """H of each task."""
     period: int
-    """Steps of a season: of the seasonal naive forecast."""
+    """Steps per season, for the seasonal naive forecast."""
     rows: tuple[int, int, int] | None = None
-    """Rows to train, validate and test; None: 0.7, 0.1 and 0.2 of all rows."""
+    """Rows to train, validate and test on; None: 0.7, 0.1 and 0.2 of all rows."""
 
     def load(self, folder: Path = SHARED) -> Series:
-        """Raises InputError where the file is not there or holds too few rows."""
+        """Read the series. Raises InputError if the file is missing or has too few rows."""
         path = folder / self.file
         if not path.is_file():
-            raise InputError(f"{path} is not there; `--data FOLDER` names the folder that holds {self.file}.")
+            raise InputError(f"{path} does not exist; `--data FOLDER` names the folder that contains {self.file}.")
         table = pd.read_csv(path).iloc[:, 1:]
         train, valid, test = self.rows or shares(len(table))
         if len(table) < train + valid + test:
-            raise InputError(f"{path} has {len(table)} rows; {train + valid + test} are needed.")
+            raise InputError(f"{path} has {len(table)} rows, but {train + valid + test} are needed.")
         values = table.to_numpy(np.float64)[: train + valid + test]
         mean, std = values[:train].mean(0), values[:train].std(0)
         return Series(self, tuple(map(str, table.columns)), (values - mean) / std, (train, valid, test))
 
 
 def shares(rows: int) -> tuple[int, int, int]:
-    """Rows to train, validate and test of a data set without borders of its own: 0.7, the rest, 0.2."""
+    """Rows to train, validate and test on, for a data set without fixed borders: 0.7, the rest, 0.2."""
     train, test = int(rows * 0.7), int(rows * 0.2)
     return train, rows - train - test, test
 
@@ -72,7 +72,7 @@ class Series:
     rows: tuple[int, int, int]
 
     def borders(self, part: PartName) -> tuple[int, int]:
-        """First row (included) and last row (excluded) that windows of a part may touch."""
+        """First row (included) and last row (excluded) of the windows of a part."""
         at = PARTS.index(part)
         first = sum(self.rows[:at])
         return first - (self.benchmark.look_back if at else 0), first + self.rows[at]
@@ -83,7 +83,7 @@ class Series:
         return np.arange(start, stop - self.benchmark.look_back - horizon + 1)
 
     def windows(self, part: PartName, horizon: int) -> tuple[Numbers, Numbers]:
-        """Look-back [N,V,L] and what follows [N,V,H] of every window of a part, in order of time."""
+        """Look-back [N,V,L] and the following steps [N,V,H] of every window of a part, in order of time."""
         length = self.benchmark.look_back + horizon
         both = sliding_window_view(self.values, length, axis=0)[self.starts(part, horizon)]
         return both[..., : self.benchmark.look_back], both[..., self.benchmark.look_back :]
@@ -96,9 +96,9 @@ BENCHMARKS = {
 
 
 def errors(truth: Numbers, forecast: Numbers) -> dict[str, float]:
-    """mse and mae over all windows, variates and steps [N,V,H]. Raises ValueError for shapes or numbers that cannot be.
+    """mse and mae over all windows, variates and steps [N,V,H], for every model of the table.
 
-    One function for every model of the table.
+    Raises ValueError for shapes that differ, empty arrays, and numbers that are not finite.
     """
     if truth.shape != forecast.shape or truth.size == 0:
         raise ValueError(f"truth {truth.shape} and forecast {forecast.shape} must be equal in shape and not empty")

@@ -1,4 +1,4 @@
-"""Forecasts that learn nothing."""
+"""Forecasts without training."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ def repeat_last(series: Series, horizon: int) -> Numbers:
 
 
 def seasonal(series: Series, horizon: int) -> Numbers:
-    """For every step of every test window the newest known value a whole number of seasons before it: [N,V,H].
+    """For every step of every test window, the newest known value a whole number of seasons before it: [N,V,H].
 
-    On ILI (52 weeks) that is older than the look-back of 36 steps: it reads more of the past than the models do.
+    On ILI (52 weeks) this value is older than the look-back of 36 steps, so it reads more of the past than the models
+    do.
     """
     period = series.benchmark.period
     origin = series.starts("test", horizon) + series.benchmark.look_back  # the row of the first forecast step

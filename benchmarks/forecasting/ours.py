@@ -1,9 +1,9 @@
-"""This model on the same windows, through the files and commands that a user has.
+"""This model on the same windows, by the files and commands of a user.
 
-The windows become a wide table, one row a window, with a dataset card: `cut` is the look-back, `split` the column that
-says train, valid or test. `render_cache.py` and `train.py --stage 1` do the rest. Year and yield of a row are
-placeholders (stage 1 reads neither). Values are standardised before they are written; train.py standardises once more,
-by the training windows, and gives its completion back in the units of the table.
+The windows become a wide table, one row per window, with a dataset card: `cut` is the look-back, `split` the column
+with train, valid or test. `render_cache.py` and `train.py --stage 1` do the rest. Year and yield of a row are
+placeholders (stage 1 reads neither). Values are standardised before they are written. train.py standardises them once
+more, by the training windows, and returns its completion in the units of the table.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmarks.forecasting.data import PARTS, Numbers, PartName, Series
 from verdict.runner import slug
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = Path("runs", "forecasting")  # relative: the commands are kept in the results
+FOLDER = Path("runs", "forecasting")  # relative, as the results contain the commands
 ENCODER = "efficientnet-lite0"
 
 
@@ -32,20 +32,20 @@ class Setup:
     """One way to train this model."""
 
     flags: tuple[str, ...]
-    """Of train.py, beside data, split, seed and folder."""
+    """Flags for train.py, in addition to data, split, seed and folder."""
     pictures: bool = True
-    """Whether it reads them."""
+    """Whether the model reads pictures."""
     style: tuple[str, ...] = ()
-    """Of render_cache.py."""
+    """Flags for render_cache.py."""
     members: int = 1
-    """Runs, of seeds of their own, whose mean is the forecast."""
+    """Runs, each with its own seed, whose mean is the forecast."""
     note: str = ""
-    """For the table."""
+    """A note for the table."""
 
 
 @dataclass(frozen=True)
 class Strides:
-    """Every how many-th window is drawn and learnt from. Test windows: every one, always."""
+    """Only every n-th window is drawn and used in training and validation. Every test window is used."""
 
     train: int = 1
     valid: int = 1
@@ -56,7 +56,7 @@ class Strides:
 
 
 DRAWN = {"ili": Strides(), "etth1": Strides(train=8, valid=8)}
-READ = {"ili": Strides(), "etth1": Strides(valid=8)}  # by setups without pictures
+READ = {"ili": Strides(), "etth1": Strides(valid=8)}  # for setups without pictures
 FLAGS = {  # chosen on validation windows (docs/log.md)
     "ili": ("--epochs", "30", "--batch-size", "8", "--lr", "3e-4"),
     "etth1": ("--epochs", "8", "--patch", "16", "--stride", "8", "--lr", "5e-4", "--dropout", "0.3"),
@@ -68,9 +68,7 @@ ALIGNED = (*PICTURES, "--picture-dropout", "1")
 SETUPS = {
     "timesclip": Setup(("--preset", "timesclip")),
     "timesclip, y-range window": Setup(PICTURES, style=WINDOW),
-    "timesclip, aligned only": Setup(
-        ALIGNED, style=WINDOW, note="the completion learns beside pictures, not from them"
-    ),
+    "timesclip, aligned only": Setup(ALIGNED, style=WINDOW, note="pictures are used in the alignment loss only"),
     "timesclip, aligned only, mean of three": Setup(
         ALIGNED, style=WINDOW, members=3, note="the forecasts of three seeds"
     ),
@@ -80,7 +78,7 @@ SETUPS = {
 
 
 def forecast(name: str, series: Series, horizon: int, seed: int) -> tuple[Numbers, dict[str, Any]]:
-    """Train one setup; returns its forecast of every test window [N,V,H] and what a result row tells of it."""
+    """Train one setup. Returns its forecast of every test window [N,V,H], and fields for the result row."""
     setup, benchmark = SETUPS[name], series.benchmark.name
     strides = (DRAWN if setup.pictures else READ)[benchmark]
     every = f"-every-{strides.train}" if strides.train > 1 else ""
@@ -90,7 +88,7 @@ def forecast(name: str, series: Series, horizon: int, seed: int) -> tuple[Number
     if setup.pictures:
         _run("render_cache.py", *shared, *setup.style, "--encoder", ENCODER)
     drawn = time.perf_counter()
-    alone = name.partition(", mean of")[0]  # whose runs its members are
+    alone = name.partition(", mean of")[0]  # the setup of its members
     made, rows = [], []
     for member in range(setup.members * seed, setup.members * (seed + 1)):
         run = FOLDER / f"{benchmark}-{horizon}-{slug(alone)}-seed{member}"
@@ -113,8 +111,8 @@ def forecast(name: str, series: Series, horizon: int, seed: int) -> tuple[Number
         result = json.loads((ROOT / run / "result.json").read_text())
         rows.append((history[-1]["step"], min(line["valid"]["score"] for line in history), result["encoder"], command))
     steps, valid, encoders, commands = zip(*rows, strict=True)
-    told: Numbers = np.mean(made, axis=0)
-    return told, {
+    mean_forecast: Numbers = np.mean(made, axis=0)
+    return mean_forecast, {
         "steps": sum(steps),
         "stride": strides.train,
         "valid_mse": float(np.mean(valid)),
@@ -127,7 +125,7 @@ def forecast(name: str, series: Series, horizon: int, seed: int) -> tuple[Number
 
 
 def write_card(series: Series, horizon: int, strides: Strides, folder: Path) -> Path:
-    """windows.parquet and card.toml of one question; returns the card's path."""
+    """Write windows.parquet and card.toml of one task. Returns the card's path."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [_rows(series, part, horizon, strides.of(part)) for part in PARTS]
     pd.concat(rows, ignore_index=True).to_parquet(folder / "windows.parquet", index=False)
@@ -142,7 +140,7 @@ def write_card(series: Series, horizon: int, strides: Strides, folder: Path) -> 
         'split = "side"',
         f"cut = {series.benchmark.look_back}",
         "first_step = 0",
-        "step_days = 1  # a step is what the benchmark says; nothing here depends on it",
+        "step_days = 1  # placeholder: nothing here depends on the length of a step",
         "",
         "[target]",
         'column = "placeholder"',
@@ -155,7 +153,7 @@ def write_card(series: Series, horizon: int, strides: Strides, folder: Path) -> 
 
 
 def variate_names(series: Series) -> list[str]:
-    """v00, v01, ...: those of the file hold blanks and percent signs."""
+    """v00, v01, ...: the names in the file contain blanks and percent signs."""
     return [f"v{number:02d}" for number in range(len(series.variates))]
 
 
@@ -166,8 +164,8 @@ def _rows(series: Series, part: PartName, horizon: int, stride: int) -> pd.DataF
     columns = [f"{name}_{step}" for name in variate_names(series) for step in range(steps)]
     frame = pd.DataFrame(both.reshape(len(both), -1), columns=columns)
     window = [f"{part}-{number:06d}" for number in range(0, stride * len(both), stride)]
-    told = pd.DataFrame({"window": window, "place": "series", "year": 2000, "side": part, "placeholder": 1.0})
-    return pd.concat([told, frame], axis=1)
+    labels = pd.DataFrame({"window": window, "place": "series", "year": 2000, "side": part, "placeholder": 1.0})
+    return pd.concat([labels, frame], axis=1)
 
 
 def read_predictions(path: Path, series: Series, horizon: int) -> Numbers:
@@ -176,11 +174,11 @@ def read_predictions(path: Path, series: Series, horizon: int) -> Numbers:
     names = [f"test-{number:06d}" for number in range(len(series.starts("test", horizon)))]
     shape = (len(names), len(series.variates), horizon)
     if len(frame) != np.prod(shape) or sorted(set(frame["sample_id"])) != names:
-        raise ValueError(f"{path} holds {len(frame)} forecasts; {np.prod(shape)} of {shape[0]} windows are needed")
+        raise ValueError(f"{path} holds {len(frame)} forecasts, but {np.prod(shape)} of {shape[0]} windows are needed")
     made: Numbers = frame["y_pred"].to_numpy(np.float64).reshape(shape)
     return made
 
 
 def _run(*command: str) -> None:
-    """One command of the README; its output goes to standard error."""
+    """Run one command of the README; its output goes to standard error."""
     subprocess.run([sys.executable, *command], cwd=ROOT, check=True, stdout=sys.stderr)

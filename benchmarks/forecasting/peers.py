@@ -1,10 +1,10 @@
 """PatchTST, iTransformer, DLinear and TimesNet of the package `neuralforecast`, on the same windows.
 
-What this package does by default and is changed here: values are not scaled again per series; a training window that
-reaches beyond the training rows (padded with zeros) is left out; training minimises MSE; the weights of the best
-validation score are restored (early stopping alone keeps the last ones). A training step draws `windows` windows at
-random from all training windows, so no stride is needed. PatchTST, DLinear and TimesNet read one variate at a time, as
-in the package; iTransformer reads all of them together. Validation and test windows are all windows of their part.
+Differences from this package's defaults: values are not scaled again per series. A training window that extends beyond
+the training rows (padded with zeros) is left out. Training minimises MSE. The weights of the best validation score are
+restored, while early stopping alone keeps the last ones. A training step draws `windows` windows at random from all
+training windows, so no stride is needed. PatchTST, DLinear and TimesNet read one variate at a time, as in the package;
+iTransformer reads all variates together. Validation and test windows are all windows of their part.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one peer is trained."""
+    """Training settings of one peer."""
 
     rates: tuple[float, ...]
-    """Learning rates; the one with the better validation score counts."""
+    """Learning rates to try; the one with the best validation score counts."""
     windows: int
-    """Windows a step: of one variate each, but for iTransformer, whose windows hold all of them."""
+    """Windows per step, with one variate each; those of iTransformer have all variates."""
     steps: int = 1000
-    """Most steps of each learning rate."""
+    """Maximum number of steps per learning rate."""
     check: int = 25
     """Steps between validation scores."""
     patience: int = 12
-    """Validation scores without a better one before training stops."""
+    """Stop after this many validation scores without a better one."""
     shape: dict[str, Any] = field(default_factory=dict)
     """Arguments of the model."""
     note: str = ""
-    """Where it departs from the published settings, for the table."""
+    """Differences from the published settings, for the table."""
 
 
 PATCHTST = {
@@ -110,7 +110,7 @@ PEERS = ("PatchTST", "iTransformer", "DLinear", "TimesNet")
 
 @dataclass(frozen=True, eq=False)
 class Forecast:
-    """forecast [N,V,H] of every test window; steps taken, and the learning rate that validation chose."""
+    """Forecasts [N,V,H] of every test window, steps taken, and the learning rate chosen on validation windows."""
 
     values: Numbers
     steps: int
@@ -120,7 +120,7 @@ class Forecast:
     note: str
 
     def record(self) -> dict[str, Any]:
-        """What a result row tells of it."""
+        """Fields for the result row."""
         return {
             "steps": self.steps, "rate": self.rate, "valid_mse": self.valid_mse, "windows_a_step": self.windows,
             "note": self.note,
@@ -128,14 +128,16 @@ class Forecast:
 
 
 def forecast(name: str, series: Series, horizon: int, seed: int) -> Forecast:
-    """Train one peer, once a learning rate, and forecast the test windows with the one that validation chooses."""
+    """Train one peer once per learning rate, and forecast with the rate that is best on validation windows."""
     recipe = RECIPES[series.benchmark.name][name]
     tried = [_at_rate(name, recipe, rate, series, horizon, seed) for rate in recipe.rates]
     return min(tried, key=lambda one: one.valid_mse)
 
 
 def _at_rate(name: str, recipe: Recipe, rate: float, series: Series, horizon: int, seed: int) -> Forecast:
-    from neuralforecast.losses.pytorch import MSE  # here: the rest of the benchmark runs without the package
+    from neuralforecast.losses.pytorch import (
+        MSE,  # imported here, as the rest of the benchmark runs without the package
+    )
 
     best = _best_weights()
     engine = _engine(name, recipe, rate, series, horizon, seed, MSE(), best)
@@ -146,16 +148,16 @@ def _at_rate(name: str, recipe: Recipe, rate: float, series: Series, horizon: in
     frame = frame.sort_values(["unique_id", "cutoff", "ds"])
     _, truth = series.windows("test", horizon)
     count, variates = len(truth), len(series.variates)
-    told, made = (
+    given, made = (
         frame[column].to_numpy(np.float64).reshape(variates, count, horizon).transpose(1, 0, 2)
         for column in ("y", name)
     )
-    if not np.allclose(told, truth, atol=1e-6):
-        raise AssertionError(f"{name}: neuralforecast was asked about other windows than those of the benchmark")
+    if not np.allclose(given, truth, atol=1e-6):
+        raise AssertionError(f"{name}: neuralforecast has forecast other windows than those of the benchmark")
     fitted = engine.models[0]
     steps = fitted.train_trajectories[-1][0] + 1
     score = min(score for _, score in fitted.valid_trajectories)
-    return Forecast(made, steps, rate, score, recipe.windows, recipe.note)
+    return Forecast(values=made, steps=steps, rate=rate, valid_mse=score, windows=recipe.windows, note=recipe.note)
 
 
 def _engine(
@@ -196,7 +198,7 @@ def _engine(
 
 
 def _best_weights() -> Any:
-    """A callback that keeps the weights of the best validation score and puts them back when training ends."""
+    """A callback that restores the weights of the best validation score when training ends."""
     from pytorch_lightning.callbacks import Callback
 
     class BestWeights(Callback):  # type: ignore[misc]
@@ -215,7 +217,7 @@ def _best_weights() -> Any:
 
 
 def long_frame(series: Series) -> pd.DataFrame:
-    """One row a variate and step, as neuralforecast reads it; ids sort as the variates do."""
+    """One row per variate and step, the format of neuralforecast; ids sort like the variates."""
     rows, variates = series.values.shape
     return pd.DataFrame(
         {
@@ -227,7 +229,7 @@ def long_frame(series: Series) -> pd.DataFrame:
 
 
 def refuse_if_absent() -> None:
-    """Raises InputError where `neuralforecast` is not installed."""
+    """Raise InputError if `neuralforecast` is not installed."""
     if find_spec("neuralforecast") is None:
         raise InputError(
             "the peers need the package neuralforecast: `pip install -r requirements-benchmarks.txt`, or leave them "

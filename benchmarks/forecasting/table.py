@@ -1,4 +1,4 @@
-"""docs/long-term-benchmarks.md, from the kept results."""
+"""Write docs/long-term-benchmarks.md from the saved results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Row = Mapping[str, Any]
 
 
 def write() -> Path:
-    """Write the page; returns where."""
+    """Write the page and return its path."""
     cells.write_paper()
     parts = [HEAD]
     for name, benchmark in BENCHMARKS.items():
@@ -53,7 +53,7 @@ HEAD = """# Long-term forecasting benchmarks
 
 
 def section(benchmark: Benchmark, rows: Sequence[Row], paper: Sequence[Row]) -> str:
-    """One data set: a line a model, a column a horizon, and their mean where there are several."""
+    """One data set: one line per model, one column per horizon, and their mean if there are several."""
     horizons = benchmark.horizons
     several = len(horizons) > 1
     counts = {row["horizon"]: row["n_test_windows"] for row in rows}
@@ -64,7 +64,7 @@ def section(benchmark: Benchmark, rows: Sequence[Row], paper: Sequence[Row]) -> 
         "",
         f"Look-back: {benchmark.look_back} steps. Test windows by horizon: {windows}.",
         "",
-        f"| model | {' | '.join(heads)} | seeds | core seconds a run |",
+        f"| model | {' | '.join(heads)} | seeds | core seconds per run |",
         f"|---|{'---|' * (len(heads) + 2)}",
     ]
     for model in models(rows):
@@ -85,7 +85,7 @@ def section(benchmark: Benchmark, rows: Sequence[Row], paper: Sequence[Row]) -> 
 
 
 def models(rows: Iterable[Row]) -> list[str]:
-    """In the order in which they first appear: naive, ours, then the others by name."""
+    """Models in the order of the table: naive, ours, then the others by name."""
     names = {row["model"]: (row["model"] not in NAIVE, not row.get("ours", False)) for row in rows}
     return sorted(names, key=lambda name: (*names[name], name))
 
@@ -95,12 +95,12 @@ def means(rows: Sequence[Row], horizons: Sequence[int]) -> list[Row]:
     by_seed: dict[int, dict[int, Row]] = {}
     for row in rows:
         by_seed.setdefault(row["seed"], {})[row["horizon"]] = row
-    whole = [found for found in by_seed.values() if set(horizons) <= set(found)]
-    return [{metric: np.mean([found[h][metric] for h in horizons]) for metric in METRICS} for found in whole]
+    whole = [by_horizon for by_horizon in by_seed.values() if set(horizons) <= set(by_horizon)]
+    return [{metric: np.mean([by_horizon[h][metric] for h in horizons]) for metric in METRICS} for by_horizon in whole]
 
 
 def spread(rows: Sequence[Row]) -> str:
-    """mse / mae with the standard deviation over seeds; an em dash where nothing was measured."""
+    """mse / mae with the standard deviation over seeds; an em dash if nothing was measured."""
     if not rows:
         return "—"
     shown = []
@@ -111,7 +111,7 @@ def spread(rows: Sequence[Row]) -> str:
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
-    """How each model was trained, and on what."""
+    """One line per model: steps, notes and stride of its training."""
     lines = []
     for model in models(rows):
         of = [row for row in rows if row["model"] == model]

@@ -1,1 +1,1 @@
-"""make soak: injected faults for some minutes; nothing may be lost or wrong."""
+"""make soak: injects faults for some minutes and checks that nothing is lost or wrong."""

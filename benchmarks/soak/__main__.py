@@ -1,10 +1,10 @@
-"""make soak: some minutes of faults against the cache: killed runs, flipped bits, long runs, gc beside them, forks.
+"""make soak: some minutes of faults against the cache: killed runs, flipped bits, long runs, concurrent gc, forks.
 
     python -m benchmarks.soak
     python -m benchmarks.soak --kills 1000 --seed 7
 
-Prints one JSON object a line for each part, with its counts and its problems. Exit 1 when anything was lost, silently
-wrong, hung, or grew without end; 0 otherwise. Everything is in a temporary folder (below SOAK_DIR where that is set).
+Prints one JSON object per part and line, with its counts and its problems. Exits with 1 if anything was lost, silently
+wrong, hung, or grew without end, else with 0. All files are in a temporary folder (below SOAK_DIR if that is set).
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ class Arguments:
     """Inject faults into caches and check that nothing is lost and nothing is wrong."""
 
     kills: int = 200
-    """SIGKILLs that hit a run before its end: a third each of workers, of runs with their workers, of the program."""
+    """SIGKILLs that hit a run before its end: a third each on workers, on runs with their workers, on the program."""
     flips: int = 2000
-    """Single bits flipped, an equal share for each kind of file."""
+    """Single bits to flip, an equal share for each kind of file."""
     series: int = 100_000
     """Series of the long run whose memory and descriptors are watched."""
     seconds: float = 30.0
-    """Of reading beside a cache that grows, and of gc beside a run and a reader."""
+    """Seconds of reading from a growing cache, and of gc during a run and a reader."""
     forks: int = 200
-    """Readers used after a fork."""
+    """Readers to use after a fork."""
     seed: int = 0
-    """Of every random choice; instants depend on the machine too."""
+    """Seed of every random choice; the times of faults also depend on the machine."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Entry point. Returns the exit code."""
     args = tyro.cli(Arguments, args=arguments, description=__doc__)
     failed = 0
     for part in parts(args):
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="soak-", dir=os.environ.get("SOAK_DIR")) as folder:
             try:
                 row = part(Path(folder))
-            except Exception:  # the other parts can still tell something
+            except Exception:  # the other parts can still find problems
                 row = {"part": "?", "problems": [traceback.format_exc()]}
             finally:
                 end_all()
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parts(args: Arguments) -> list[Part]:
-    """Every part, in the order in which they run."""
+    """Every part, in the order of execution."""
     return [
         lambda folder: kills.measure(folder, args.kills, args.seed),
         lambda folder: flips.measure(folder, args.flips, args.seed),

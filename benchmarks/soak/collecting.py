@@ -1,7 +1,7 @@
-"""One process renders, one reads, one collects garbage without any minimum age: what is referred to stays and is right.
+"""One process renders, one reads, one collects garbage without a minimum age. Slabs in use must stay and be right.
 
-`gc --min-age 0` may take the half slab that the renderer is writing, which its help says; the renderer then ends with
-exit code 1 and goes on with the same command. Such disturbances are counted, they are no loss.
+`gc --min-age 0` may delete the half-written slab of the renderer, as its help warns. The renderer then ends with exit
+code 1, and the same command resumes it. Such disturbances are counted, but they are not losses.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from pipeline.sources import read as read_table
 from pipeline.splits import make_folds
 
 SIZE = 32  # px
-SAMPLES = 40  # of a table: 560 pictures
-KEPT, PASSING = "kept", 3  # one table stays in the catalogue, so many others come and go, and come back
-PAUSE = 0.5  # seconds between two collections, at most
-TRIES = 50  # of one look: gc may take a slab of nobody between the listing and the reading
+SAMPLES = 40  # per table: 560 pictures
+KEPT, PASSING = "kept", 3  # one table stays in the catalogue; PASSING others come, go and come back
+PAUSE = 0.5  # longest pause between two collections, in seconds
+TRIES = 50  # per look: gc may delete an unused slab between listing and reading
 AT_A_TIME = 32  # rows
-PUT_BACK = 5.0  # seconds in which gc has put back what a run has claimed
-LINE = 200  # characters that are kept of the last message
+PUT_BACK = 5.0  # seconds until gc must have restored what a run has claimed
+LINE = 200  # characters of the last message in the result
 
 
 def measure(folder: Path, seconds: float, seed: int, passing: int = PASSING) -> dict[str, Any]:
-    """Three processes for that many seconds. Row of counts; `problems` is empty if nothing was lost or wrong.
+    """Run three processes for `seconds` seconds. Returns counts; `problems` is empty if nothing was lost or wrong.
 
-    With few tables passing, one comes back while gc has its slab in hand; with many, long after.
+    With few passing tables, one comes back while gc still hides its slab; with many, long after.
     """
     for number, name in enumerate((KEPT, *map(str, range(passing)))):
         write_table(folder / name, SAMPLES, 1000 * seed + number)
@@ -56,11 +56,11 @@ def measure(folder: Path, seconds: float, seed: int, passing: int = PASSING) -> 
     counts: dict[str, Any] = {}
     for name, child in children.items():
         code = child.wait(seconds + WATCHDOG)
-        said = child.result()
-        if code != 0 or not said:
-            problems.append(f"{name} ended with {code}: {child.said()[-1000:]}")
-        problems += [f"{name}: {key} {number}" for key, number in said.items() if key in ("wrong", "lost") and number]
-        counts[name] = said
+        result = child.result()
+        if code != 0 or not result:
+            problems.append(f"{name} ended with {code}: {child.output()[-1000:]}")
+        problems += [f"{name}: {key} {number}" for key, number in result.items() if key in ("wrong", "lost") and number]
+        counts[name] = result
     problems += [f"at the end: {problem.what}" for problem in check(root, full=True)]
     final = Counter(wrong=0, lost=0)
     _compare(Store(root, image_spec(Style(size=SIZE))).reader(), *_pictures(folder, KEPT), final)
@@ -69,21 +69,21 @@ def measure(folder: Path, seconds: float, seed: int, passing: int = PASSING) -> 
 
 
 def write(folder: str, seconds: str, seed: str) -> None:
-    """Render the passing tables one after the other, look whether all is there, forget them again."""
+    """Render the passing tables one after another, check that all pictures are there, then forget the tables."""
     root, counts, last = Path(folder) / "cache", Counter(wrong=0, lost=0), ""
     end = time.monotonic() + float(seconds)
     passing = sorted(path.name for path in Path(folder).iterdir() if path.name.isdigit())
     store = Store(root, image_spec(Style(size=SIZE)))
     while time.monotonic() < end:
         name = passing[counts["runs"] % len(passing)]
-        code, said = _render(Path(folder), name)
+        code, printed = _render(Path(folder), name)
         counts["runs"] += 1
         if code:
             counts["disturbed"] += 1
-            last = said.splitlines()[-2][:LINE]
-            if code != 1 or "What is committed is safe; the same command goes on." not in said:
-                raise SystemExit(f"exit code {code}: {said}")
-            continue  # its entry may be there, and is no promise yet
+            last = printed.splitlines()[-2][:LINE]
+            if code != 1 or "What is committed is safe; the same command goes on." not in printed:
+                raise SystemExit(f"exit code {code}: {printed}")
+            continue  # its entry may exist, but is not yet valid
         _compare_soon(store, *_pictures(Path(folder), name), counts)
         for entry in entries(root):
             if entry.name == name:
@@ -92,7 +92,7 @@ def write(folder: str, seconds: str, seed: str) -> None:
 
 
 def look(folder: str, seconds: str, seed: str) -> None:
-    """Random rows of the table that stays, by a new reader every time."""
+    """Read random rows of the table that stays, by a new reader every time."""
     root, rng, counts = Path(folder) / "cache", np.random.default_rng(int(seed)), Counter(wrong=0, lost=0)
     end = time.monotonic() + float(seconds)
     keys, pictures = _pictures(Path(folder), KEPT)
@@ -105,18 +105,18 @@ def look(folder: str, seconds: str, seed: str) -> None:
 
 
 def collect(folder: str, seconds: str, seed: str) -> None:
-    """`python -m cache gc --apply --min-age 0` again and again, with pauses in which a run gets through."""
+    """Run `python -m cache gc --apply --min-age 0` repeatedly, with pauses in which a run can finish."""
     rng, counts, last = np.random.default_rng(int(seed)), Counter[str](), ""
     end = time.monotonic() + float(seconds)
     while time.monotonic() < end:
-        code, said = _quietly(cache_main, ["gc", "--cache", f"{folder}/cache", "--apply", "--min-age", "0"])
+        code, printed = _quietly(cache_main, ["gc", "--cache", f"{folder}/cache", "--apply", "--min-age", "0"])
         counts["runs"] += 1
         if code == 1:
             counts["ended with 1"] += 1
-            last = said.splitlines()[-1][:LINE]
-        counts["deleted"] += sum("no data set refers to it" in line for line in said.splitlines())
+            last = printed.splitlines()[-1][:LINE]
+        counts["deleted"] += sum("no data set refers to it" in line for line in printed.splitlines())
         if code not in (0, 1):
-            raise SystemExit(f"exit code {code}: {said}")
+            raise SystemExit(f"exit code {code}: {printed}")
         time.sleep(rng.uniform(0, PAUSE))
     print(json.dumps(counts | {"last": last}))
 
@@ -132,20 +132,20 @@ def _compare(reader: Reader, keys: Keys, pictures: Any, counts: Counter[str]) ->
 
 
 def _compare_soon(store: Store, keys: Keys, pictures: Any, counts: Counter[str]) -> None:
-    """As `_compare`, a moment later where gc has a slab out of sight: it puts it back when it sees the run's claim."""
+    """`_compare`, repeated while gc hides a slab: gc restores it when it finds the run's claim."""
     end = time.monotonic() + PUT_BACK
     while True:
-        found = Counter[str](wrong=0, lost=0)
-        _compare(_open(store, counts), keys, pictures, found)
-        if not found["lost"] or time.monotonic() > end:
+        latest = Counter[str](wrong=0, lost=0)
+        _compare(_open(store, counts), keys, pictures, latest)
+        if not latest["lost"] or time.monotonic() > end:
             break
         counts["out of sight"] += 1
         time.sleep(0.02)
-    counts.update(found)
+    counts.update(latest)
 
 
 def _open(store: Store, counts: Counter[str]) -> Reader:
-    """A reader; tried again where gc takes a slab that nobody refers to while the slabs are listed."""
+    """A reader; retried if gc deletes an unused slab while the slabs are listed."""
     for _ in range(TRIES):
         try:
             return store.reader()
@@ -156,7 +156,7 @@ def _open(store: Store, counts: Counter[str]) -> Reader:
 
 @lru_cache(maxsize=32)
 def _pictures(folder: Path, name: str) -> tuple[Keys, Any]:
-    """Every key of a table [n] and its picture [n,H,W], drawn here."""
+    """Every key of a table [n] and its picture [n,H,W], drawn in this process."""
     table, style = read_table(str(folder / name)), Style(size=SIZE)
     folds = make_folds(table.year, table.place, table.sample_id, "year", 0)
     blocks = [block for variant in fold_variants(table, folds, style) for block in variant]
@@ -171,8 +171,8 @@ def _render(folder: Path, name: str) -> tuple[int, str]:
 
 
 def _quietly(program: Any, flags: Sequence[str]) -> tuple[int, str]:
-    """Exit code and everything said."""
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    """Exit code and all output of a program."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         code: int = program(flags)
-    return code, said.getvalue()
+    return code, printed.getvalue()

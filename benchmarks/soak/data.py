@@ -1,4 +1,4 @@
-"""Series and tables for `make soak`: made, and the same in every process, so that any row can be drawn again."""
+"""Synthetic series and tables for `make soak`, equal in every process, so that any row can be drawn again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STEPS, VARIATES, YEARS = 36, 7, (2019, 2020, 2021, 2022)
 
 
 def block(count: int, style: Style, seed: int = 0) -> SeriesBlock:
-    """Random walks, a tenth of the steps clouded: `count` series of one variate and one window."""
+    """Random walks with a tenth of the steps clouded: `count` series of one variate and one window."""
     rng = np.random.default_rng(seed)
     values = np.clip(0.5 + np.cumsum(rng.normal(0, 0.05, (count, STEPS)), 1), 0, 1).astype(np.float32)
     observed = rng.random(values.shape) >= 0.1
@@ -24,8 +24,8 @@ def block(count: int, style: Style, seed: int = 0) -> SeriesBlock:
 
 
 def write_table(folder: Path, samples: int, seed: int = 0) -> Path:
-    """A wide Parquet table without a card, a file a year: that many samples, 14 pictures each."""
-    import pandas as pd  # here, so that the processes that are watched and killed do not load it
+    """A wide Parquet table without a card, one file per year, with `samples` samples of 14 pictures each."""
+    import pandas as pd  # imported here, so that watched and killed processes do not load it
 
     folder.mkdir(parents=True)
     names = [f"b{variate}_{step:02d}" for variate in range(VARIATES) for step in range(STEPS)]

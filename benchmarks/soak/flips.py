@@ -1,6 +1,6 @@
-"""Single bits flipped in every kind of file of a cache: a row that is read is the sound one, or there is no row.
+"""Flips single bits in every kind of file of a cache. A row that is read must be right, or must not be returned.
 
-Bits are drawn without repetition, an equal share for every kind of file; the byte is put back after each.
+Bits are drawn without repetition, an equal share for every kind of file. The byte is restored after each flip.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from cache.workers import Pool
 from pipeline.render import Style
 
 STYLE = Style(size=32)
-SERIES, DIM = 24, 8  # two slabs of pictures and two of vectors
-SAMPLES = 1500  # of the catalogue entry: zipfile checks what it read to the end, in steps of 4 kB
+SERIES, DIM = 24, 8  # two slabs of pictures and two of embeddings
+SAMPLES = 1500  # in the catalogue entry: zipfile checks only what it reads to the end, in steps of 4 kB
 NPY_HEADER = 128  # bytes, of an array with a short shape
-Content = dict[Any, Any]  # what was read, by what was asked for
+Content = dict[Any, Any]  # what was read, by name or key
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Target:
-    """The bytes `start` to `stop` of one file, which are of one kind."""
+    """The bytes `start` to `stop` of one file, all of one kind."""
 
     kind: str
     path: Path
@@ -46,7 +46,7 @@ class Target:
 
 
 def measure(folder: Path, flips: int, seed: int) -> dict[str, Any]:
-    """Row of counts for each kind of file: flips, errors (or misses), harmless, silent, and what `fsck --full` saw."""
+    """Counts for each kind of file: flips, errors (or misses), harmless, silent, and what `fsck --full` found."""
     root = folder / "cache"
     make(root)
     rng, places = np.random.default_rng(seed), targets(root)
@@ -63,7 +63,7 @@ def measure(folder: Path, flips: int, seed: int) -> dict[str, Any]:
                 if word in ("silent", "unseen"):
                     problems.append(f"{word}: bit {bit} of {target.path.relative_to(root)}")
     if read_everything(root, Counter()) != sound:
-        problems.append("the bytes were put back, and the cache is not what it was")
+        problems.append("the bytes were restored, but the cache has changed")
     total = sum(count["flips"] for count in counts.values())
     return {
         "part": "flips",
@@ -76,7 +76,7 @@ def measure(folder: Path, flips: int, seed: int) -> dict[str, Any]:
 
 
 def make(root: Path) -> None:
-    """A cache with every kind of file: two slabs of pictures, two of vectors, a catalogue entry, a run."""
+    """A cache with every kind of file: two slabs of pictures, two of embeddings, a catalogue entry, a run."""
     blocks, spec = [block(SERIES, STYLE)], embedding_spec(STYLE, {"name": "random", "dim": DIM})
     images = ImageWork.of(root, STYLE, blocks, SERIES // 2)
     pool = Pool(1, "sequential")
@@ -92,23 +92,23 @@ def make(root: Path) -> None:
 
 def targets(root: Path) -> list[Target]:
     """Every byte of every file, by kind."""
-    found = []
+    places = []
     for path in sorted(path for path in root.rglob("*") if path.is_file()):
         size, parts = path.stat().st_size, path.relative_to(root).parts
         if "c" in parts and parts[0] == "images":
             rows = SERIES // 2
             index = size - 16 * rows - shard.CRC_BYTES
-            found += [Target("pictures", path, 0, index), Target("shard index", path, index, size)]
+            places += [Target("pictures", path, 0, index), Target("shard index", path, index, size)]
         elif parts[0] == "datasets":
-            found += _of_entry(path, size)
+            places += _of_entry(path, size)
         else:
             kind = "vectors" if "c" in parts else "history" if parts[0] == "history" else path.name
-            found.append(Target(kind, path, 0, size))
-    return found
+            places.append(Target(kind, path, 0, size))
+    return places
 
 
 def _of_entry(path: Path, size: int) -> Iterator[Target]:
-    """The arrays of an entry, and the headers that say how to read them: few bytes, so a kind of their own."""
+    """The arrays of an entry, and their headers, which are few bytes and therefore a kind of their own."""
     done = 0
     with zipfile.ZipFile(path) as archive:
         for part in archive.infolist():
@@ -121,45 +121,45 @@ def _of_entry(path: Path, size: int) -> Iterator[Target]:
 
 
 def read_everything(root: Path, trouble: Counter[str]) -> Content:
-    """Whatever can be read: every row by slab and by key, every entry, every run. Errors count as not read.
+    """Everything that can be read: every row by slab and by key, every entry, every run. Errors count as not read.
 
-    `trouble` counts exceptions that are neither a CacheError nor a MissingRows: a person would see a stack trace.
+    `trouble` counts exceptions other than CacheError and MissingRows, for which a user would get a stack trace.
     """
-    storage, found = open_storage(str(root)), Content()
+    storage, content = open_storage(str(root)), Content()
     for namespace in [*storage.namespaces("images"), *storage.namespaces("embeddings")]:
         store = _try(trouble, Store.open, root, namespace)
         if store is None:
             continue
-        found[namespace] = store.spec
+        content[namespace] = store.spec
         for folder in storage.commits(store.slab_folder):
-            found |= _try(trouble, _rows, store, folder) or {}
-        found |= _try(trouble, _by_key, store) or {}
+            content |= _try(trouble, _rows, store, folder) or {}
+        content |= _try(trouble, _by_key, store) or {}
     for one in entry_files(storage):
         entry = _try(trouble, Entry.load, storage, one.name)
-        found |= {("entry", one.name): _plain(entry)} if entry else {}
+        content |= {("entry", one.name): _plain(entry)} if entry else {}
     for one in run_files(storage):
         run = _try(trouble, Run.load, storage, one.name)
-        found |= {("run", one.name): repr(run)} if run else {}
-    return found
+        content |= {("run", one.name): repr(run)} if run else {}
+    return content
 
 
 def _flip(root: Path, target: Target, bit: int, sound: Content, trouble: Counter[str]) -> Iterator[str]:
-    """Flip, read, put back; what to count."""
+    """Flip a bit, read everything, restore the bit. Yields the counters to raise."""
     handle = os.open(target.path, os.O_RDWR)
     byte, mask = os.pread(handle, 1, bit // 8), 1 << bit % 8
     os.pwrite(handle, bytes([byte[0] ^ mask]), bit // 8)
     try:
-        found = read_everything(root, trouble)
+        content = read_everything(root, trouble)
         problems = _try(trouble, check, root, True)
     finally:
         os.pwrite(handle, byte, bit // 8)
         os.close(handle)
     yield "flips"
-    if any(key not in sound or sound[key] != value for key, value in found.items()):
+    if any(key not in sound or sound[key] != value for key, value in content.items()):
         yield "silent"
-    elif len(found) < len(sound):
+    elif len(content) < len(sound):
         yield "errors"
-        if problems == []:  # lost for good: nobody would find it
+        if problems == []:  # lost for good, as nothing reports it
             yield "unseen"
     else:
         yield "harmless"
@@ -176,7 +176,7 @@ def _rows(store: Store, folder: str) -> Content:
 
 
 def _by_key(store: Store) -> Content:
-    """Every row of a namespace in one call, as training reads."""
+    """Every row of a namespace in one call, as in training."""
     reader = store.reader()
     keys = np.concatenate([slab.keys for slab in reader.slabs])
     return {(store.namespace, key.tobytes()): row.tobytes() for key, row in zip(keys, reader.read(keys), strict=True)}

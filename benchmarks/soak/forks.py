@@ -1,4 +1,4 @@
-"""Readers used after a fork, as the workers of a data loader use them, while other threads of the parent read too."""
+"""Uses readers after a fork, as the workers of a data loader do, while other threads of the parent also read."""
 
 from __future__ import annotations
 
@@ -26,32 +26,33 @@ STYLE = Style(size=32)
 SERIES, SLAB_ROWS = 256, 16
 AT_A_TIME = 32  # rows
 WATCHDOG = 20.0  # seconds for one child
-MOST_HANGS = 3  # after which nothing new is learnt
+MOST_HANGS = 3  # more would show nothing new
 RIGHT, WRONG, FAILED = 0, 1, 2  # exit codes of a child
 
 
 def measure(folder: Path, forks: int, seed: int, opening: bool = True) -> dict[str, Any]:
-    """That many forks of one process. Row of counts; `problems` is empty if every child read the right rows in time.
+    """Fork one process `forks` times. Returns counts; `problems` is empty if every child read the right rows in time.
 
-    `opening`: a thread of the parent makes readers meanwhile; a lock that it holds at a fork stays locked in the child.
+    `opening`: a thread of the parent creates readers meanwhile. A lock that it holds at a fork stays locked in the
+    child.
     """
     root = folder / "cache"
     ImageWork.of(root, STYLE, [_series(seed)], SLAB_ROWS).run(Pool(1, "sequential"), lambda rows: None)
     child = call(folder, fork_and_read, root, forks, seed, opening)
     code = child.wait(10 + (WATCHDOG + 1) * (MOST_HANGS + 1) + forks)
-    said = child.result()
-    problems = [] if code == 0 and said else [f"the parent ended with {code}: {child.said()[-1000:]}"]
-    problems += [f"{key}: {said[key]}" for key in ("wrong", "failed", "hung") if said.get(key)]
-    return {"part": "forks", **said, "problems": problems}
+    result = child.result()
+    problems = [] if code == 0 and result else [f"the parent ended with {code}: {child.output()[-1000:]}"]
+    problems += [f"{key}: {result[key]}" for key in ("wrong", "failed", "hung") if result.get(key)]
+    return {"part": "forks", **result, "problems": problems}
 
 
 def fork_and_read(root: str, forks: str, seed: str, opening: str) -> None:
-    """The parent: one thread reads by the reader that the children inherit, one makes readers, the main one forks."""
+    """The parent: one thread reads with the reader that children inherit, one creates readers, the main one forks."""
     store, series = Store(root, image_spec(STYLE)), _series(int(seed))
     keys, pictures = series.keys.reshape(-1), draw(series.values[:, 0], series.observed[:, 0], STYLE)
     reader, counts, stop = store.reader(), Counter(forks=0, right=0, wrong=0, failed=0, hung=0), threading.Event()
     half = keys[: len(keys) // 2]
-    reader.read(half)  # these slabs are open before the fork, the others are opened after it
+    reader.read(half)  # these slabs are open before the fork; the others are opened after it
 
     def keep_reading() -> None:
         while not stop.is_set():
@@ -80,7 +81,7 @@ def fork_and_read(root: str, forks: str, seed: str, opening: str) -> None:
 
 
 def _child(reader: Reader, store: Store, keys: Any, pictures: Any, rng: np.random.Generator) -> int:
-    """By the reader of the parent, and by one of its own."""
+    """Read with the parent's reader, and with a new one."""
     try:
         for mine in (reader, store.reader()):
             chosen = rng.integers(0, len(keys), AT_A_TIME)
@@ -92,7 +93,7 @@ def _child(reader: Reader, store: Store, keys: Any, pictures: Any, rng: np.rando
 
 
 def _outcome(pid: int) -> str:
-    """What became of a child; one that hangs is killed."""
+    """The outcome of a child. A child that hangs is killed."""
     end = time.monotonic() + WATCHDOG
     while time.monotonic() < end:
         done, status = os.waitpid(pid, os.WNOHANG)

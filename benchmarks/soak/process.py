@@ -1,4 +1,4 @@
-"""Processes of `make soak`: each in a group of its own, watched through /proc, killed, and cleaned up after."""
+"""Processes of `make soak`: each is in its own group, watched through /proc, killed, and cleaned up."""
 
 from __future__ import annotations
 
@@ -17,50 +17,53 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-SEMAPHORES = Path("/dev/shm")  # where loky's named semaphores are; a killed group cannot unlink its own
-WATCHDOG = 120.0  # seconds after which a process that should have ended is taken to hang
+SEMAPHORES = Path("/dev/shm")  # holds loky's named semaphores, which a killed group cannot unlink
+WATCHDOG = 120.0  # seconds after which a process that should have ended counts as hanging
 PAGE = os.sysconf("SC_PAGE_SIZE")
 _started: list[Child] = []
 
 
 @dataclass(frozen=True)
 class Child:
-    """A started program: the leader of its group, what it prints, and the folder of its temporary files."""
+    """A started program: the leader of its group, its output, and the folder of its temporary files."""
 
     process: subprocess.Popen[bytes]
     log: Path
 
     @property
     def running(self) -> bool:
-        """Whether the leader has not ended yet."""
+        """Whether the leader is still running."""
         return self.process.poll() is None
 
     def members(self) -> list[int]:
-        """Living processes of its group, the leader left out."""
-        found = []
+        """Living processes of its group, without the leader."""
+        pids = []
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 state, _, group = _stat(int(folder.name))[:3]
                 if int(group) == self.process.pid != int(folder.name) and state != "Z":
-                    found.append(int(folder.name))
-        return found
+                    pids.append(int(folder.name))
+        return pids
 
     def workers(self) -> list[int]:
-        """The living worker processes of loky among them."""
-        found = []
+        """The living worker processes of loky in its group."""
+        pids = []
         for pid in self.members():
-            with contextlib.suppress(OSError):  # it ended since it was listed
+            with contextlib.suppress(OSError):  # it has ended since it was listed
                 if b"popen_loky" in _read(pid, "cmdline"):
-                    found.append(pid)
-        return found
+                    pids.append(pid)
+        return pids
 
     def signal_group(self, number: signal.Signals) -> None:
-        """To the leader and everything that it started."""
+        """Send a signal to the leader and everything that it started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
 
     def wait(self, seconds: float = WATCHDOG) -> int | None:
-        """The exit code once the whole group is gone; None, and the group is killed, when that takes too long."""
+        """The exit code, once the whole group has ended.
+
+        After a time-out the group is killed and the result is None.
+        """
         end = time.monotonic() + seconds
         try:
             code = self.process.wait(seconds)
@@ -74,13 +77,13 @@ class Child:
             left.unlink(missing_ok=True)
         return code
 
-    def said(self) -> str:
-        """What it printed so far, both streams."""
+    def output(self) -> str:
+        """The output so far, both streams."""
         return self.log.read_text(errors="replace")
 
     def result(self) -> dict[str, Any]:
-        """The JSON object of its last line; empty when it was killed before it printed one."""
-        lines = self.said().splitlines()
+        """The JSON object of its last line; empty if it was killed before it printed one."""
+        lines = self.output().splitlines()
         if lines and lines[-1].startswith("{") and lines[-1].endswith("}"):
             record: dict[str, Any] = json.loads(lines[-1])
             return record
@@ -88,12 +91,12 @@ class Child:
 
 
 def start(folder: Path, *command: object) -> Child:
-    """Run a command of this project in a session of its own; `folder` keeps its output and temporary files."""
+    """Run a command of this project in a new session. `folder` holds its output and temporary files."""
     (folder / "joblib").mkdir(parents=True, exist_ok=True)
     log = folder / f"log-{time.monotonic_ns()}"
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",
-        "JOBLIB_TEMP_FOLDER": str(folder / "joblib"),  # or killed runs would leave theirs in memory
+        "JOBLIB_TEMP_FOLDER": str(folder / "joblib"),  # otherwise killed runs would leave their files in memory
         "PYTHONPATH": str(ROOT),
     }
     with log.open("wb") as out:
@@ -110,7 +113,7 @@ def start(folder: Path, *command: object) -> Child:
 
 
 def end_all() -> None:
-    """Kill what is still running: after Ctrl-C or an error nobody waits for it."""
+    """Kill everything that is still running, as nothing waits for it after Ctrl-C or an error."""
     for child in _started:
         if child.running:
             child.wait(0)
@@ -118,7 +121,7 @@ def end_all() -> None:
 
 
 def call(folder: Path, function: Callable[..., None], *arguments: object) -> Child:
-    """Run a function of a module in a process of its own; it gets its arguments as text.
+    """Run a function of a module in a separate process; its arguments are passed as text.
 
     By `-c`, so that workers of loky have no main module to import first.
     """
@@ -128,7 +131,7 @@ def call(folder: Path, function: Callable[..., None], *arguments: object) -> Chi
 
 
 def alive(pid: int) -> bool:
-    """Whether the process is there and not merely waiting to be reaped."""
+    """Whether the process exists and is not a zombie."""
     try:
         return _stat(pid)[0] != "Z"
     except OSError:
@@ -136,7 +139,7 @@ def alive(pid: int) -> bool:
 
 
 def resources(pid: int) -> tuple[float, int] | None:
-    """Megabytes of resident memory and open descriptors of a process; None when it is gone."""
+    """Megabytes of resident memory and open descriptors of a process; None if it has ended."""
     try:
         pages = int(_read(pid, "statm").split()[1])
         return pages * PAGE / 1e6, len(os.listdir(f"/proc/{pid}/fd"))
@@ -154,7 +157,7 @@ def quarters(samples: list[tuple[float, int]]) -> dict[str, float]:
 
 
 def not_flat(of: dict[str, float]) -> list[str]:
-    """Why these quarters are not flat, if they are not: 10 % and 20 MB, and five descriptors, are allowed."""
+    """Reasons why these quarters are not flat. Growth by 10 % and 20 MB, and by five descriptors, is allowed."""
     problems = []
     if of["rss_mb_last"] > 1.1 * of["rss_mb_first"] + 20:
         problems.append(f"memory grew from {of['rss_mb_first']} to {of['rss_mb_last']} MB")
@@ -164,12 +167,12 @@ def not_flat(of: dict[str, float]) -> list[str]:
 
 
 def _stat(pid: int) -> list[str]:
-    """State, parent, group and so on; the name before them may hold anything."""
+    """State, parent, group and so on. They follow the process name, which may contain anything."""
     return _read(pid, "stat").decode(errors="replace").rpartition(")")[2].split()
 
 
 def _read(pid: int, name: str) -> bytes:
     try:
         return Path(f"/proc/{pid}/{name}").read_bytes()
-    except ProcessLookupError as error:  # it went while the file was being read
+    except ProcessLookupError as error:  # it ended while the file was being read
         raise FileNotFoundError(str(error)) from error

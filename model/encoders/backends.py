@@ -88,17 +88,17 @@ def by_torch(spec: EncoderSpec, device: str) -> Encode:
     """A function by torch on a device: ink [n,H,W] and colours [n,3], both uint8 -> features [n,D] float32."""
     import torch
 
-    from model.encoders.encoder_module import resized, sight
+    from model.encoders.encoder_module import build_module, resized
 
-    net = sight(spec).to(device).to(memory_format=torch.channels_last)
+    net = build_module(spec).to(device).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
-    def look(ink: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> NDArray[np.floating[Any]]:
+    def encode(ink: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> NDArray[np.floating[Any]]:
         plane, colour = (torch.from_numpy(part).to(device).float() for part in (ink, rgb))
         features: NDArray[np.float32] = net(resized(plane, spec.size), colour).cpu().numpy()
         return features
 
-    return look
+    return encode
 
 
 def by_openvino(spec: EncoderSpec) -> Encode:
@@ -117,7 +117,7 @@ def by_openvino(spec: EncoderSpec) -> Encode:
     }
     queue = openvino.AsyncInferQueue(core.compile_model(network, "CPU", settings), streams)
 
-    def look(ink: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> NDArray[np.floating[Any]]:
+    def encode(ink: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> NDArray[np.floating[Any]]:
         batches: dict[int, NDArray[np.float32]] = {}
 
         def done(request: Any, start: int) -> None:
@@ -132,7 +132,7 @@ def by_openvino(spec: EncoderSpec) -> Encode:
         queue.wait_all()
         return np.concatenate([batches[start] for start in sorted(batches)])
 
-    return look
+    return encode
 
 
 def _resized(plane: NDArray[np.float32], side: int) -> NDArray[np.float32]:
@@ -146,10 +146,10 @@ def _resized(plane: NDArray[np.float32], side: int) -> NDArray[np.float32]:
 
 def _converted(spec: EncoderSpec, folder: Path) -> Any:
     """OpenVINO's network of this encoder, converted from torch's and saved for the next run."""
-    from model.encoders.encoder_module import sight
+    from model.encoders.encoder_module import build_module
 
     openvino = silent_openvino()
-    network = converted(sight(spec), spec.size)
+    network = converted(build_module(spec), spec.size)
     keep(folder, lambda file: openvino.save_model(network, file, compress_to_fp16=False))
     return network
 

@@ -28,10 +28,10 @@ def load(spec: EncoderSpec, engine: EngineName = "auto") -> Encoder:
 
 @dataclass(frozen=True)
 class Encoder:
-    """`look` maps ink [n,H,W] and line colours [n,3], both uint8, to features [n,D]; n is at most `batch`."""
+    """`run` maps ink [n,H,W] and line colours [n,3], both uint8, to features [n,D]; n is at most `batch`."""
 
     spec: EncoderSpec
-    look: Encode
+    run: Encode
     batch: int = CPU_BATCH
 
     def encode(self, ink: NDArray[np.uint8], rgb: NDArray[np.uint8], batch: int | None = None) -> NDArray[np.float16]:
@@ -48,7 +48,7 @@ class Encoder:
         batch = batch or self.batch
         rows = np.empty((len(ink), self.spec.dim), np.float16)
         for start in range(0, len(ink), batch):
-            features = self.look(ink[start : start + batch], rgb[start : start + batch])
+            features = self.run(ink[start : start + batch], rgb[start : start + batch])
             if features.shape[1:] != (self.spec.dim,):
                 raise EncoderError(
                     f"Encoder {self.spec.name} gives features {list(features.shape)}, expected [n,{self.spec.dim}]."

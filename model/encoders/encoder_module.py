@@ -39,13 +39,16 @@ class EncoderModule(torch.nn.Module):
         return features
 
 
-def sight(spec: EncoderSpec) -> EncoderModule:
+def build_module(spec: EncoderSpec) -> EncoderModule:
     """The module of a resolved spec, in float32, frozen. Raises EncoderError if its weights do not fit."""
     return EncoderModule(spec, tower(spec)).eval()
 
 
 def tower(spec: EncoderSpec) -> torch.nn.Module:
-    """images [n,3,S,S], normalised -> features [n,D], in float32, frozen. Raises EncoderError as `sight` does."""
+    """images [n,3,S,S], normalised -> features [n,D], in float32, frozen.
+
+    Raises EncoderError as `build_module` does.
+    """
     if spec.base is not None:
         return finetuned.put_into(tower(spec.base), spec)
     net: torch.nn.Module = FAMILIES.get(spec.name.partition(":")[0], efficientnet).tower(spec)

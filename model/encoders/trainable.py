@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from model.encoders.backends import CPU_BATCH
 from model.encoders.encoder import GPU_BATCH
-from model.encoders.encoder_module import resized, sight, tower
+from model.encoders.encoder_module import build_module, resized, tower
 from model.encoders.spec import EncoderError, EncoderSpec
 
 # Module names under which the libraries hold the blocks of a tower, in order of depth.
@@ -38,7 +38,7 @@ class Tower(nn.Module):
     def __init__(self, spec: EncoderSpec, rgb: Tensor, blocks: int | None) -> None:
         super().__init__()
         self.spec = spec
-        self.sight = sight(spec).to(memory_format=torch.channels_last)
+        self.sight = build_module(spec).to(memory_format=torch.channels_last)
         self.register_buffer("rgb", rgb, persistent=False)
         for part in [self.net] if blocks is None else last_blocks(self.net, spec, blocks):
             part.requires_grad_()

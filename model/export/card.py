@@ -69,11 +69,9 @@ def _limits(result: Mapping[str, Any]) -> list[str]:
     ]
     if result["stage"] > 1:
         covered = result["metrics"].get("coverage_90")
-        lines += [
-            "* The 90 % interval has one width for all samples"
-            + (f"; it held for {covered:.0%} of the test rows." if covered is not None else "."),
-            "* For places without training rows the forecast starts from the mean of all places.",
-        ]
+        if covered is not None:
+            lines.append(f"* The 90 % interval held for {covered:.0%} of the test rows.")
+        lines.append("* For places without training rows the forecast starts from the mean of all places.")
         better = [name for name, row in result["baselines"].items() if row["rmse"] < result["metrics"]["rmse"]]
         lines.append(
             f"* Simpler forecasts with a lower RMSE on the same rows: {', '.join(better) if better else 'none'}."

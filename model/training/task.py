@@ -93,7 +93,7 @@ class Task(Protocol):
         ...
 
     @property
-    def judged(self) -> Tensor | None:
+    def latest_forecasts(self) -> Tensor | None:
         """The last forecasts of the validation rows by `validate`, on the CPU, if they are kept for every epoch."""
         ...
 

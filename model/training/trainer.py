@@ -98,7 +98,7 @@ class Trainer:
     processes: Processes = field(default_factory=Processes)
     precision: Precision = field(default_factory=lambda: Precision("fp32", torch.device("cpu")))
     compile: bool = False
-    keeper: StateStore = field(default_factory=NoStateStore)
+    states: StateStore = field(default_factory=NoStateStore)
     listener: Listener = field(default_factory=Silent)
 
     def fit(self, task: Task, phase: str) -> Fit:
@@ -136,7 +136,7 @@ class _Course:
         self.done_steps, self.finished = 0, False  # of this epoch; of the phase
         self.rate = 0.0  # at the start of the epoch
         self.fit = Fit(best_epoch=0, best_score=math.inf, first_score=math.inf)
-        self.judged: list[Tensor] = []
+        self.forecasts_so_far: list[Tensor] = []
 
     def run(self, epochs: int, choose: bool) -> Fit:
         if not self.restore():
@@ -179,7 +179,7 @@ class _Course:
 
     def forecasts(self) -> Tensor | None:
         """Forecasts of the validation rows, before the first epoch and after each."""
-        return torch.stack(self.judged) if self.judged else None
+        return torch.stack(self.forecasts_so_far) if self.forecasts_so_far else None
 
     def epoch(self, number: int, choose: bool) -> Epoch:
         """One pass over the training rows, then the validation score."""
@@ -198,7 +198,7 @@ class _Course:
             self.done_steps = step + 1
             if self.processes.is_main:
                 self.trainer.listener.on_step(self.phase, number, step + 1, steps)
-            if self.done_steps % self.trainer.keeper.steps == 0 and self.done_steps < steps:
+            if self.done_steps % self.trainer.states.steps == 0 and self.done_steps < steps:
                 self.save()
         train = self.train_terms(number)
         seconds = time.perf_counter() - started
@@ -255,16 +255,16 @@ class _Course:
         self.module.eval()
         with torch.inference_mode():
             metrics = self.task.validate(self.processes)
-        if self.task.judged is not None:
-            self.judged.append(self.task.judged)
+        if self.task.latest_forecasts is not None:
+            self.forecasts_so_far.append(self.task.latest_forecasts)
         if not math.isfinite(metrics["score"]):
             raise Diverged(f"the validation score is not finite: {metrics}")
         return metrics
 
     def is_due(self) -> bool:
         """Whether to save a state now. The main process decides; all processes get the same answer."""
-        keeper, processes = self.trainer.keeper, self.processes
-        wanted = torch.tensor(float(processes.is_main and keeper.due()), device=processes.device)
+        states, processes = self.trainer.states, self.processes
+        wanted = torch.tensor(float(processes.is_main and states.due()), device=processes.device)
         return bool(processes.sum(wanted) > 0)
 
     def save(self, finished: bool = False) -> None:
@@ -301,11 +301,11 @@ class _Course:
                 finished=finished,
                 forecasts=self.forecasts(),
             )
-            self.trainer.keeper.save(self.phase, state)
+            self.trainer.states.save(self.phase, state)
 
     def restore(self) -> bool:
         """Load the newest state of this phase; returns False if there is none."""
-        saved = self.trainer.keeper.load(self.phase)
+        saved = self.trainer.states.load(self.phase)
         if saved is None:
             return False
         numbers, self.finished = saved.numbers, saved.finished
@@ -321,7 +321,7 @@ class _Course:
             interrupted=numbers["interrupted"],
         )
         self.best = {name: tensor.to(self.processes.device) for name, tensor in saved.best.items()}
-        self.judged = [] if saved.forecasts is None else list(saved.forecasts)
+        self.forecasts_so_far = [] if saved.forecasts is None else list(saved.forecasts)
         if saved.finished:
             self.fit.forecasts = saved.forecasts
             self.module.load_state_dict(self.best)
