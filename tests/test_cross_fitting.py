@@ -69,7 +69,7 @@ def test_a_forecast_of_zero_everywhere_keeps_its_prior_weight():
 def test_rows_count_for_less_the_more_their_group_errs_together(seed, groups, rows):
     rng = np.random.default_rng(seed)
     group = np.repeat(np.arange(groups), rows)
-    apart, together = rng.normal(size=len(group)), rng.normal(size=groups)[group] + 1e-3 * rng.normal(size=len(group))
+    apart, together = rng.normal(size=len(group)), 1.0 * group + 1e-3 * rng.normal(size=len(group))
     assert effective_rows(together, group) == pytest.approx(groups, rel=0.01)
     assert groups - 1e-9 <= effective_rows(apart, group) <= len(group)
     assert effective_rows(apart, np.arange(len(group))) == len(group)
