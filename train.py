@@ -51,12 +51,13 @@ from report.training_display import TrainingDisplay
 from stages import completion_stage, early_forecasts, yield_scores, yield_stage
 from stages.checkpoints import Checkpoints
 from stages.command_line import parse
+from stages.commands import render_command
 from stages.coverage import coverage
 from stages.ensemble import ForecastSetup
 from stages.epoch_log import EpochLog
 from stages.flags import Arguments, as_record, blocks_named, preset_of, schedule_of
 from stages.fold_data import FoldData
-from stages.run_inputs import RunInputs, prepare_inputs, render_command
+from stages.run_inputs import RunInputs, prepare_inputs
 from stages.run_metadata import identity, rendering_seconds
 from stages.tuned_encoder import copy_tower, save_tower
 

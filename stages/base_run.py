@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from pipeline.errors import InputError
 from pipeline.splits import Fold
 from pipeline.table import SeasonTable
 from report.run import RunFolder, complete_runs
-from stages.flags import CACHE, Arguments, control_of, part_flags, preset_of
+from stages.commands import base_command
+from stages.flags import Arguments, control_of, preset_of
 from stages.fold_data import Pictures
 from stages.tuned_encoder import has_tower
 
@@ -34,14 +34,7 @@ def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], picture
         "control": control_of(args),
         "cache_spec": pictures and pictures.store.spec.id,
     } | ({"link": "frozen"} if args.stage == 3 else {})
-    flags = {"stage": args.stage - 1, "data": args.input.data, "split": args.input.split, "seed": args.run.seed}
-    given = [*(part for name in flags for part in (f"--{name}", str(flags[name]))), *part_flags(args)]
-    given += ["--folds", args.input.folds] if args.input.folds else []
-    given += ["--share", str(args.input.share)] if args.input.share != 1 else []
-    given += ["--control", control] if (control := control_of(args)) else []
-    given += ["--encoder", args.input.encoder] if args.input.encoder else []
-    given += ["--cache", args.input.cache] if args.input.cache != CACHE else []
-    command = shlex.join(["python", "train.py", *given])
+    command = base_command(args)
     names, share = {fold.name for fold in folds}, args.input.share
     if args.model.from_ is None:
         alike = wanted | {"share": share}

@@ -306,16 +306,6 @@ def blocks_named(names: str | None) -> tuple[BlockName, ...] | None:
     return tuple(name for name in known if name in blocks)
 
 
-def part_flags(args: Arguments) -> list[str]:
-    """The flags of this command line that determine the model of stage 1."""
-    flags = ["--preset", args.model.preset]
-    for f in fields(args.model):
-        value = getattr(args.model, f.name)
-        if value is not None and (f.name in CHOSEN or f.name == "fixed_temperature") and f.name != "link":
-            flags += [f"--{f.name.replace('_', '-')}", str(value)]
-    return flags
-
-
 def control_of(args: Arguments) -> str | None:
     """The control that replaces the pictures, or None; runs with true pictures do not record it."""
     return None if args.input.control == "none" else args.input.control

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +15,6 @@ from model.vision_finetuning import VisionFinetuning
 from pipeline.augmentation import view_tables
 from pipeline.duplicates import refuse_twins
 from pipeline.errors import InputError
-from pipeline.render import Style
 from pipeline.sources import read
 from pipeline.splits import Fold, make_folds, thinned
 from pipeline.table import SeasonTable
@@ -24,6 +22,7 @@ from pipeline.windows import steps_named
 from report.run import RunFolder
 from stages import completion_stage
 from stages.base_run import base_run, named_run
+from stages.commands import render_command
 from stages.flags import Arguments, preset_of, settled, tuned_blocks
 from stages.fold_data import FoldData, Pictures, prepare
 from stages.tuned_encoder import check_tuned_rows, find_tower, has_tower
@@ -143,26 +142,3 @@ def wanted_encoder(args: Arguments) -> EncoderSpec | str | None:
     if name is None and args.model.from_ is not None and has_tower(named_run(args, args.model.from_)):
         name = f"tuned:{named_run(args, args.model.from_)}"
     return resolve(name) if name is not None and is_by_path(name) else name
-
-
-def render_command(args: Arguments, preset: Preset, encoder: str | None) -> str:
-    """The command that computes the embeddings that this command line needs."""
-    given = args.input
-    command = ["python", "render_cache.py", "--data", given.data, "--cache", given.cache, "--split", given.split]
-    if given.split in ("place", "random"):
-        command += ["--seed", str(args.run.seed)]
-    if given.split == "forward" and given.folds:
-        command += ["--folds", given.folds]
-    command += args.sampling.to_views().flags()
-    if args.sampling.steps:
-        command += ["--steps", args.sampling.steps]
-    if preset.framing != "halves":
-        command += ["--framing", preset.framing]
-    if encoder:
-        command += ["--encoder", encoder]
-    if given.year:
-        command += ["--year", str(given.year)]
-    for name, value in asdict(args.style).items():
-        if value != getattr(Style(), name):
-            command += [f"--style.{name.replace('_', '-')}", str(value)]
-    return shlex.join(command)
