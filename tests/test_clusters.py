@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.test_pool import work as failing_work
 
 import render_cache
 from cache.__main__ import collect
@@ -20,6 +19,7 @@ from cache.workers import Pool
 from pipeline.errors import InputError
 from tests.jobs import WRITES, job
 from tests.servers import ROOT, dask_cluster, free_port, slow_pid, tiny_card, wait_until
+from tests.test_cache_workers import work as failing_work
 from tests.test_fill import STYLE, block
 from verdict.dask_runner import run_on_dask
 from verdict.runner import costs_of
