@@ -57,7 +57,7 @@ def test_an_arm_whose_flags_train_lacks_is_told_by_its_parser(monkeypatch):
 def test_arms_are_chosen_by_name_or_group_and_the_two_that_decide_are_always_there():
     assert [arm.name for arm in choose(ARMS, ["controls"])] == [WITH, WITHOUT, *CONTROLS[:3], CONVOLUTIONS, CONTROLS[3]]
     assert choose(ARMS, ()) == ARMS
-    with pytest.raises(InputError, match="'shufled'; there are timesclip"):
+    with pytest.raises(InputError, match="'shufled'; the arms are timesclip"):
         choose(ARMS, ["shufled"])
 
 
@@ -161,7 +161,7 @@ def test_another_matrix_refuses_the_folder(tmp_path):
     out = tmp_path / "m"
     claim(out, {"data": "a", "split": "place", "epochs": None})
     claim(out, {"data": "a", "split": "place", "epochs": None})
-    with pytest.raises(InputError, match="with split place; this one has forward"):
+    with pytest.raises(InputError, match="with split place, but this one has forward"):
         claim(out, {"data": "a", "split": "forward", "epochs": None})
     (tmp_path / "x").write_text("")
     with pytest.raises(InputError, match="is not a matrix"):
