@@ -24,6 +24,8 @@ from tests.test_pool import work as failing_work
 from verdict.elsewhere import run_elsewhere
 from verdict.matrix import costs_of
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("distributed")
 ENCODER = "efficientnet-lite0"
 WATCHDOG = 60  # seconds after which a test that waits is killed with everything it started

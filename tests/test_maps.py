@@ -19,6 +19,8 @@ from report.map import main as map_main
 from report.tables import by_place, geojson
 from tests.conftest import CARD, small_seasons
 
+pytestmark = pytest.mark.slow
+
 TOP = 'latitude = "lat"\nlongitude = "lon"\n'
 
 
