@@ -96,6 +96,7 @@ def test_a_draw_takes_series_and_picture_of_one_view():
         assert half.embeddings[:, 0, 0].tolist() == half.values[:, 0, 0].tolist()
 
 
+@pytest.mark.slow
 def test_views_are_drawn_embedded_and_reused_and_training_learns_from_them(small_card, tmp_path, capsys):
     cache, data = str(tmp_path / "cache"), ["--data", str(small_card), "--cache", str(tmp_path / "cache")]
     assert render_cache.main([*data, "--encoder", "efficientnet-lite0"]) == 0

@@ -24,6 +24,8 @@ from model.training.freezing import Freeze
 from model.training.optim import Schedule, optimizer_of
 from tests import reference_model
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH, HEADS, LAYERS = 16, 2, 2
 TINY_CLIP: dict[str, Any] = {

@@ -28,6 +28,7 @@ HAS_OPENVINO = importlib.util.find_spec("openvino") is not None
 needs_openvino = pytest.mark.skipif(not HAS_OPENVINO, reason="OpenVINO has no wheel for this platform")
 
 
+@pytest.mark.slow
 @needs_openvino
 def test_both_engines_give_the_same_vectors_in_whole_and_partial_batches():
     spec = resolve("efficientnet-lite0")
@@ -37,6 +38,7 @@ def test_both_engines_give_the_same_vectors_in_whole_and_partial_batches():
     assert np.abs(by_torch.astype(np.float32)).max() > 0.1
 
 
+@pytest.mark.slow
 @needs_openvino
 def test_pictures_of_another_size_are_seen_alike_by_both_engines():
     spec = resolve("efficientnet-lite0")
@@ -74,6 +76,7 @@ def seen(home):
     return done.stdout.split(" ", 2)
 
 
+@pytest.mark.slow
 @needs_openvino
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU embeds with torch")
 def test_a_converted_network_is_kept_and_the_next_process_loads_no_torch(tmp_path):
@@ -122,6 +125,7 @@ def test_what_decides_the_network_is_in_its_place(monkeypatch):
     assert len(places | {place(spec)}) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blocked", [False, True])
 def test_rendering_embeds_alike_with_openvino_and_with_its_import_blocked(monkeypatch, small_card, capsys, blocked):
     if not blocked and not HAS_OPENVINO:

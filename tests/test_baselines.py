@@ -55,6 +55,7 @@ def baselines(table, fold, target=None):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("card", "steps", "split"), REFERENCE)
 def test_baselines_reproduce_the_reference_scores_within_002(card, steps, split):
     if not DATA.is_dir():
@@ -68,6 +69,7 @@ def test_baselines_reproduce_the_reference_scores_within_002(card, steps, split)
         assert found == pytest.approx(r2, abs=0.02), name
 
 
+@pytest.mark.slow
 def test_baselines_read_no_test_label():
     rng = np.random.default_rng(0)
     n = 40
@@ -109,6 +111,7 @@ def columns(rows, number, groups, seed):
 
 
 # Groups with fewer and with more rows than there are columns, more columns than rows, groups of one row, two groups.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "number", "groups"), [(120, 30, 8), (120, 10, 3), (50, 90, 6), (24, 10, 24), (40, 8, 2)]
 )
@@ -139,6 +142,7 @@ def test_the_errors_of_left_out_groups_are_exact_on_columns_that_are_standardise
     np.testing.assert_allclose(grouped_ridge(x, y, group, ALPHAS, "once").errors, errors, rtol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("card", "steps"), [("illinois_soybean", 26), ("zambia_maize", 12)])
 def test_the_ridge_forecasts_as_its_slow_twin_on_real_tables(card, steps):
     if not DATA.is_dir():

@@ -39,6 +39,8 @@ from tests.test_fill import STYLE, block
 from tests.test_gc import INSTANTS, SLAB_ROWS, STEPS, collect_garbage, meeting, refuse_unless_whole, run_in_steps
 from tests.test_store import some_keys, some_rows
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("obstore")
 pytest.importorskip("moto")
 ENCODER = "efficientnet-lite0"

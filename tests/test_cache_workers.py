@@ -46,6 +46,7 @@ def test_a_worker_that_dies_once_costs_nothing(tmp_path):
     assert given_up == []
 
 
+@pytest.mark.slow
 def test_a_job_that_kills_its_worker_is_given_up_after_three_retries_and_the_rest_is_done(tmp_path):
     results, given_up = run(tmp_path, ["", "dies", "", "", "dies", ""])
     assert results == [0, 2, 3, 5]
@@ -55,6 +56,7 @@ def test_a_job_that_kills_its_worker_is_given_up_after_three_retries_and_the_res
         assert tries(tmp_path, number) in (MOST_RETRIES, MOST_RETRIES + 1)
 
 
+@pytest.mark.slow
 def test_a_job_that_hangs_is_given_up_and_nothing_waits_for_ever(tmp_path):
     started = time.monotonic()
     results, given_up = run(tmp_path, ["", "hangs", ""], timeout=1.0)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 CHECK = ROOT.parent / "shared" / "cases" / "check.py"
 # Its `value` asks for values.min() > -0.25 of values that are NaN where missing, as everywhere: NaN is above nothing.

@@ -24,6 +24,8 @@ from tests.test_fill import STYLE, block
 from verdict.dask_runner import run_on_dask
 from verdict.runner import costs_of
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("distributed")
 ENCODER = "efficientnet-lite0"
 WATCHDOG = 60  # seconds after which a test that waits is killed with everything it started

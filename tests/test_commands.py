@@ -18,6 +18,8 @@ import train
 from cache.__main__ import main as cache_main
 from report.run import RunFolder
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 ENCODER = "efficientnet-lite0"
 

@@ -107,6 +107,7 @@ def test_parts_hold_whole_groups_and_every_row_is_left_out_once(group, parts):
         assert len(set(found[np.array(group) == one])) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("learner", ["ensemble", "neural", "gp"])
 def test_yields_that_the_season_does_not_tell_are_forecast_by_their_offset(tmp_path, learner):
     """Learners of noise get little weight; where there is something to learn they beat the offset."""

@@ -140,6 +140,7 @@ def test_a_decimal_comma_is_never_taken_for_anything_else(tmp_path_factory, rows
         assert format_of(path) == CsvFormat(separator, ",")
 
 
+@pytest.mark.slow
 def test_the_command_reads_a_spreadsheets_export(tmp_path):
     rng = np.random.default_rng(0)
     lines = ["sep=;", "Landkreis;Jahr;Schritt;NDVI;Ertrag"]

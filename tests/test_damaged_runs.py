@@ -17,6 +17,8 @@ from report.map import main as draw_map
 from tests.conftest import CARD, small_seasons
 from verdict.runner import require_same_matrix
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):

@@ -22,6 +22,8 @@ from report.run import RunFolder
 from tests.conftest import CARD, small_seasons
 from tests.tasks import completion_task
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 SCHEDULE = Schedule(epochs=3, batch_size=8, patience=9)
 # 23 samples: 17 train in batches of 8, 8 and 1, so that the second process has no row in the last; 6 validate.

@@ -144,6 +144,7 @@ def test_what_cannot_be_drafted_ends_in_one_paragraph_and_writes_nothing(tmp_pat
     assert {path.name for path in tmp_path.iterdir()} == {*files}
 
 
+@pytest.mark.slow
 def test_the_command_and_then_the_one_it_names(tmp_path):
     long_rows().to_csv(tmp_path / "t.csv", index=False)
     draft = [sys.executable, "-m", "pipeline.draft_card", str(tmp_path / "t.csv"), "--out", str(tmp_path / "card.toml")]

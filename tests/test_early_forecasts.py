@@ -32,6 +32,8 @@ from report.run import RunFolder
 from tests.conftest import CARD, small_seasons
 from tests.test_windows import made
 
+pytestmark = pytest.mark.slow
+
 STYLE = Style(size=32)
 RANGES = np.array([[0.0, 1.0], [0.0, 1.0]])
 

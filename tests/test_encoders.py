@@ -25,6 +25,8 @@ from model.encoders import EncoderError, EncoderSpec, encoder_module, load, reso
 from model.encoders.encoder import Encoder
 from model.encoders.openclip import DEFAULT, DEFAULT_REPO, HUB_FILES
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 BLUE = np.array([31, 119, 180], np.uint8)
 

@@ -22,6 +22,8 @@ from report.run import RunFolder
 from report.training_display import TrainingDisplay, epoch_line
 from tests.conftest import CARD, small_seasons
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = {"data": 0.1, "forward": 0.6, "backward": 0.5, "optimizer": 0.2, "evaluation": 0.1, "save": 0.0}
 ROW = {"epoch": 2, "step": 20, "seconds": 1.5, "lr": 5e-4, "samples_per_second": 640.0, "parts": PARTS,

@@ -21,6 +21,8 @@ from report.run import RunFolder
 from tests.conftest import CARD, small_seasons
 from tests.test_finetuning import joint_task
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):

@@ -86,6 +86,7 @@ def workers_of(process):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_the_run_with_its_workers_and_the_same_command_goes_on(many, number, code):
     folder, digest = many
@@ -105,6 +106,7 @@ def test_a_signal_ends_the_run_with_its_workers_and_the_same_command_goes_on(man
     assert collect(folder / name)["content_digest"] == digest
 
 
+@pytest.mark.slow
 def test_twenty_kills_at_random_instants_lose_nothing_that_was_committed(tmp_path):
     """The writer itself is killed; tests/test_fill.py kills whole groups of workers, make soak does both 200 times."""
     blocks = [block(samples=200)]
@@ -132,6 +134,7 @@ def test_twenty_kills_at_random_instants_lose_nothing_that_was_committed(tmp_pat
     assert not list(root.rglob(".*"))
 
 
+@pytest.mark.slow
 def test_a_file_size_limit_ends_the_run_with_its_name_and_no_half_file(many):
     folder, digest = many
 
@@ -243,6 +246,7 @@ def files(root):
     return sorted(path for path in root.rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_in_any_file_gives_another_row_or_entry(whole):
     sound, rng = everything(whole), np.random.default_rng(0)
     assert len(sound) > 150
@@ -262,6 +266,7 @@ def test_no_flipped_bit_in_any_file_gives_another_row_or_entry(whole):
     assert everything(whole) == sound
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", ["cut", "append", "empty", "delete"])
 def test_a_file_that_is_cut_or_longer_or_gone_gives_no_other_row(whole, harm):
     sound = everything(whole)
@@ -315,6 +320,7 @@ class Opened:
         return os.mkdir, (str(self.mark),)
 
 
+@pytest.mark.slow
 def test_a_pickle_is_never_opened_wherever_a_file_is_read(whole, tmp_path):
     mark = tmp_path / "opened"
     bad = pickle.dumps(Opened(mark))
@@ -406,6 +412,7 @@ def test_a_bomb_in_a_shard_is_refused_before_it_is_unpacked(tmp_path):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40_000
 
 
+@pytest.mark.slow
 def test_a_bomb_in_a_catalogue_entry_is_refused(whole):
     (path,) = whole.glob("datasets/*.npz")
     with path.open("wb") as file:
@@ -416,6 +423,7 @@ def test_a_bomb_in_a_catalogue_entry_is_refused(whole):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40_000
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_and_a_reader_that_looks_on(many):
     """Every look finds whole rows; both runs end well; the content is that of one."""
     folder, digest = many

@@ -65,6 +65,7 @@ def test_a_second_run_draws_nothing_and_equal_series_share_a_picture(tmp_path):
     assert (second.wanted, second.distinct, second.written) == (2 * once.keys.size, once.keys.size, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("workers", "backend"), [(2, "loky"), (16, "loky"), (4, "threading")])
 def test_the_content_digest_does_not_depend_on_workers_or_slabs(tmp_path, workers, backend):
     one, _ = fill(tmp_path / "one", [block()])
@@ -175,6 +176,7 @@ work.run(Pool(2), lambda rows: time.sleep(0.02))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_a_run_killed_with_all_its_workers_resumes_to_the_same_content(tmp_path, seed):
     undisturbed, _ = fill(tmp_path / "undisturbed", [block(samples=200)])

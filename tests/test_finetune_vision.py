@@ -35,6 +35,8 @@ from report.run import RunFolder
 from tests.conftest import CARD, ROOT, small_seasons
 from tests.tasks import season
 
+pytestmark = pytest.mark.slow
+
 TINY_CLIP = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 32, "layers": 3, "width": 32, "head_width": 16, "patch_size": 16},

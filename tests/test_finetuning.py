@@ -17,6 +17,8 @@ from report.run import RunFolder
 from tests.conftest import CARD, small_seasons
 from tests.tasks import completion_task
 
+pytestmark = pytest.mark.slow
+
 SCHEDULE = Schedule(epochs=2, batch_size=8, patience=9, lr=1e-3, lr_pretrained=1e-3)
 
 

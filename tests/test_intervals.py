@@ -74,6 +74,7 @@ def test_every_year_counts_alike_whatever_its_rows():
         margin_over_years(np.ones(4), np.array([1, 1, 2, 2]))
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.floats(-5, 5), st.integers(0, 12)), min_size=40, max_size=80), st.randoms())
 def test_the_order_of_rows_does_not_matter_and_a_shift_shifts(rows, random):
     if len({year for _, year in rows}) < 3:
@@ -113,6 +114,7 @@ def test_coverage_counts_test_rows_by_year_and_place():
     assert json.loads(json.dumps(told)) == told
 
 
+@pytest.mark.slow
 def test_a_run_calibrates_on_every_year_it_learns_from_and_refuses_too_few(tmp_path, capsys):
     small_seasons().to_csv(tmp_path / "seasons.csv", index=False)
     (tmp_path / "card.toml").write_text(CARD)

@@ -59,6 +59,7 @@ def test_noise_has_mean_and_spread_of_the_training_rows_and_knows_no_other_row()
     assert controlled(vectors, fold, "none") is vectors
 
 
+@pytest.mark.slow
 def test_the_untrained_encoder_is_the_same_in_every_process_and_is_no_other():
     torch.manual_seed(5)
     before = torch.get_rng_state()
@@ -93,6 +94,7 @@ def test_the_parser_says_which_flags_there_are(name, value, known):
     assert accepts(name, value) is known
 
 
+@pytest.mark.slow
 def test_runs_keep_what_baselines_say_and_true_pictures_never_build_on_others(
     small_card, tmp_path, capsys, monkeypatch
 ):

@@ -113,6 +113,7 @@ def test_keys_do_not_depend_on_the_batch_even_across_chunks(monkeypatch: pytest.
     np.testing.assert_array_equal(series_keys(values[::-1], observed[::-1], Style()), whole[::-1])
 
 
+@pytest.mark.slow
 def test_another_process_makes_the_same_keys() -> None:
     program = (
         "from tests.reference import many_series; from pipeline.render import PALETTE, Style\n"

@@ -31,6 +31,7 @@ def spoil(table: pd.DataFrame, rows: pd.Series) -> pd.DataFrame:
     return spoiled
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["year", "place"])
 def test_changing_test_rows_changes_no_weight_no_scale_and_no_offset(tmp_path, split):
     table = small_seasons()
@@ -116,6 +117,7 @@ def test_flat_seasons_are_not_taken_for_copies(small_card):
     assert twins(replace(table, values=flat, observed=~np.isnan(flat)))[:2].tolist() == [0, 0]
 
 
+@pytest.mark.slow
 def test_permuted_yields_cannot_be_forecast(tmp_path):
     """Whatever says more than the mean on held-out years of meaningless yields has seen them."""
     flags = ["--split", "leave-year-out", "--folds", "2018,2020,2022", "--epochs", "15"]
@@ -153,6 +155,7 @@ class Watched(np.ndarray):
         return np.asarray(self)[index]
 
 
+@pytest.mark.slow
 def test_test_rows_are_forecast_once_and_after_everything_is_learnt(small_card, tmp_path, monkeypatch):
     log = Watched.log = []
 

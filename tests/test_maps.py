@@ -19,6 +19,8 @@ from report.forecast_files import by_place, geojson
 from report.map import main as map_main
 from tests.conftest import CARD, small_seasons
 
+pytestmark = pytest.mark.slow
+
 TOP = 'latitude = "lat"\nlongitude = "lon"\n'
 
 

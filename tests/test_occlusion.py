@@ -19,6 +19,8 @@ from stages.occlusion import DRAWS, donors, occlusions, summary
 from tests.conftest import CARD, small_seasons
 from tests.test_windows import made
 
+pytestmark = pytest.mark.slow
+
 STEPS = 12
 FLAGS = ["--preset", "language-only", "--split", "random"]
 

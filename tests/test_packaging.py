@@ -61,6 +61,7 @@ def test_the_tag_of_typed_packages_is_in_each():
             assert (init.parent / "py.typed").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ["train.py", "render_cache.py", "predict.py", "explain.py", "ablate.py"])
 def test_every_program_prints_the_version(program, tmp_path):
     told = subprocess.run(

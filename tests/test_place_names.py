@@ -27,6 +27,7 @@ names = st.lists(words, min_size=1, max_size=3).map(" ".join).map(lambda text: u
 blanks = st.text(" \u00a0\u2003", max_size=3)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(names, blanks, blanks, st.text(" \u00a0", min_size=1, max_size=3), st.sampled_from(["NFC", "NFD"]))
 def test_equal_names_stay_one_place(name: str, before: str, after: str, inside: str, form: str) -> None:
@@ -41,6 +42,7 @@ def test_different_names_never_merge(one: str, other: str) -> None:
     assert (normal_name(one) == normal_name(other)) == (one == other)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.text(max_size=12))
 def test_the_normal_form_is_stable(text: str) -> None:

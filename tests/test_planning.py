@@ -20,6 +20,7 @@ def rows():
     return list(planning.measure((300, 2_000), slab_rows=64, memory_gb=1.0))
 
 
+@pytest.mark.slow
 def test_every_size_of_every_case_is_measured_with_its_memory(rows):
     sizes = [row for row in rows if "seconds" in row]
     assert [(row["series"], row["slabs"]) for row in sizes] == [(300, 5), (2_000, 32), *[(300, 0), (2_000, 0)] * 2]
@@ -28,6 +29,7 @@ def test_every_size_of_every_case_is_measured_with_its_memory(rows):
         assert row["bytes_a_key"] == row["peak_bytes"] / row["series"] >= 0
 
 
+@pytest.mark.slow
 def test_the_goal_is_marked_as_extrapolated_and_its_slope_is_told(rows):
     for case in planning.CASES:
         (slope,) = [row for row in rows if row["name"] == f"log-log slope, everything {case}"]
@@ -38,6 +40,7 @@ def test_the_goal_is_marked_as_extrapolated_and_its_slope_is_told(rows):
         assert goal["value"] == pytest.approx(taken * (goal["series"] / last["series"]) ** slope["value"])
 
 
+@pytest.mark.slow
 def test_rows_are_like_those_of_the_other_benchmarks_and_json(rows):
     for row in rows:
         assert row.keys() >= FIELDS

@@ -15,6 +15,8 @@ from model.presets import PRESETS
 from report.run import RunFolder
 from tests.conftest import CARD, small_seasons
 
+pytestmark = pytest.mark.slow
+
 MORE = """
 static = ["clay"]
 

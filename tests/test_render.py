@@ -121,6 +121,7 @@ def test_a_series_looks_the_same_in_every_batch_and_memory_layout(y_range: str, 
     np.testing.assert_array_equal(draw(cube[:, 1], mask[:, 1], style), whole)
 
 
+@pytest.mark.slow
 def test_another_process_on_a_plainer_processor_draws_the_same_bytes() -> None:
     program = (
         "import xxhash; from tests.reference import many_series; from pipeline.render import Style, draw\n"
@@ -353,6 +354,7 @@ def test_the_palette_is_dark_enough_on_white_and_its_colours_lie_apart() -> None
 # --- the compiled code ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_without_a_writable_cache_folder_the_renderer_warns_and_still_loads(tmp_path: Path) -> None:
     (tmp_path / "pipeline").mkdir()
     for name in ("__init__.py", "errors.py", "render.py"):

@@ -23,6 +23,8 @@ from stages.checkpoints import Checkpoints
 from tests.conftest import CARD, small_seasons
 from tests.tasks import Line, completion_task
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 KILLED = """
 import os, signal, sys

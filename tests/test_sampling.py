@@ -98,6 +98,7 @@ def test_views_are_drawn_anew_each_epoch_and_partners_bring_theirs():
         assert [of[row] for row in draw.partner.tolist()] == draw.partner_views.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", ["--balance", "--mixup"])
 def test_each_flag_changes_what_is_learnt_and_is_off_by_default(small_card, tmp_path, flag):
     flags = ["--data", str(small_card), "--preset", "language-only", "--epochs", "2"]

@@ -148,6 +148,7 @@ def test_a_field_keeps_its_soil_whatever_the_number_of_seasons_and_changes_with_
 # --- The crop model ---
 
 
+@pytest.mark.slow
 @needs_aquacrop
 def test_the_same_seed_gives_the_same_table_with_one_worker_or_two_and_it_is_the_committed_one(
     demo: pd.DataFrame,
@@ -160,6 +161,7 @@ def test_the_same_seed_gives_the_same_table_with_one_worker_or_two_and_it_is_the
     np.testing.assert_allclose(made["yield_t_ha"], committed["yield_t_ha"], atol=0.011)
 
 
+@pytest.mark.slow
 @needs_aquacrop
 def test_a_season_without_a_harvest_is_counted_and_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulate, "LEAST_YIELD", 99.0)

@@ -16,6 +16,8 @@ from cache.__main__ import collect
 from cache.fsck import check
 from cache.store import Reader
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

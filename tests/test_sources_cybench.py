@@ -104,6 +104,7 @@ def test_flags_are_not_measurements_and_positions_are_found(folder, table):
     assert shapes_of(folder).of(table)[0] == {"type": "Point", "coordinates": [-3.0, 40.0]}
 
 
+@pytest.mark.slow
 def test_the_first_lines_say_how_the_join_went(folder, tmp_path):
     command = [sys.executable, "render_cache.py", "--data", str(folder), "--encoder", "none", "--dry-run"]
     run = subprocess.run([*command, "--cache", str(tmp_path / "c")], cwd=ROOT, capture_output=True, text=True)

@@ -101,6 +101,7 @@ def test_a_side_is_part_of_the_fingerprint_and_no_side_at_all_is_not(tmp_path: P
         other(["train", "test", "left"])
 
 
+@pytest.mark.slow
 def test_both_stages_train_and_test_as_the_card_says(tmp_path: Path) -> None:
     seasons = small_seasons()
     seasons["fold"] = np.where(seasons["year"] > 2020, "Test", np.where(seasons["year"] == 2018, "valid", "train"))

@@ -120,6 +120,7 @@ def test_of_two_racing_writers_one_wins_and_nothing_is_left_over(store):
     np.testing.assert_array_equal(store.reader().read(keys), rows)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_flipped_bit_in_any_file_is_an_error_or_harmless_but_never_another_row(tmp_path_factory, data):

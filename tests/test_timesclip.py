@@ -451,6 +451,7 @@ def test_vision_only_reads_no_number():
 # Training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", PARTS)
 def test_eight_samples_are_learnt_by_heart(parts):
     # Through pictures only, the head is linear in D numbers: 24 series need more than 10 of them.
@@ -469,6 +470,7 @@ def test_eight_samples_are_learnt_by_heart(parts):
     assert loss.item() < 0.01 < 0.3 < first
 
 
+@pytest.mark.slow
 def test_alignment_teaches_each_picture_its_own_series():
     config = replace(SMALL, dropout=0.0)
     inputs, model = season(config, 8), built(config).train()
@@ -575,6 +577,7 @@ def test_static_numbers_reach_the_yield():
     assert (head.eval()(features, present, static)[0, :, 0] - static[:, 0]).square().mean() < 0.2
 
 
+@pytest.mark.slow
 def test_quantiles_are_learnt_where_the_spread_depends_on_the_season():
     """Noise that grows with a feature: the told 90 % range must grow with it and hold about 90 % of the yields."""
     torch.manual_seed(0)

@@ -37,6 +37,7 @@ class Heard(Silent):
         self.weights += [self.task.module.weight.item()] if self.task else []
 
 
+@pytest.mark.slow
 def test_the_weights_of_the_best_epoch_are_kept_and_patience_ends_training():
     task = Line(iter([9.0, 5.0, 3.0, 4.0, 4.0, 4.0, 4.0, 4.0, 1.0]))
     heard = Heard(task)

@@ -15,6 +15,8 @@ from tests.reference_statistics import rmse
 from verdict.arms import ARMS, CONTROLS, MAPS, WITH, WITHOUT
 from verdict.results import collect
 
+pytestmark = pytest.mark.slow
+
 CHARTS = ("differences", "seeds", "groups", "cost")
 
 

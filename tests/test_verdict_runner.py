@@ -42,6 +42,7 @@ def test_every_arm_has_a_name_of_its_own_and_is_compared_with_one_that_is_there(
     assert set(DECIDE) <= set(names)
 
 
+@pytest.mark.slow
 def test_an_arm_whose_flags_train_lacks_is_told_by_its_parser(monkeypatch):
     able = [arm for arm in ARMS if lacking(arm, accepts) is None]
     assert {WITH, WITHOUT, *CONTROLS} <= {arm.name for arm in able}
@@ -89,6 +90,7 @@ def test_an_interrupted_run_is_not_done_and_goes_on_and_one_that_never_began_is_
     assert Runner().run_all([one], 1) == []
 
 
+@pytest.mark.slow
 def test_what_a_killed_matrix_left_running_is_waited_for(tmp_path, capfd):
     folder = tmp_path / "arm"
     text = f"import time; (out / 'began').write_text(''); time.sleep(3); {WRITES}"
@@ -112,6 +114,7 @@ def wait_for(path, seconds=60):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_matrix_that_is_killed_with_its_process_resumes_to_the_same_bytes(small_card, tmp_path):
     """Real training, SIGKILL once the first checkpoint is there."""
     (arm,) = (arm for arm in ARMS if arm.name == WITHOUT)
@@ -133,6 +136,7 @@ def test_a_matrix_that_is_killed_with_its_process_resumes_to_the_same_bytes(smal
         assert (killed.steps[0].folder / name).read_bytes() == (whole.steps[0].folder / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_sigterm_ends_the_processes_and_says_how_to_go_on(tmp_path):
     folder = tmp_path / "arm"
     text = "import time, os; (out / 'pid').write_text(str(os.getpid())); time.sleep(60)"
@@ -242,6 +246,7 @@ def test_maps_read_no_test_label_and_no_test_row_moves_another(small_card):
         assert forecast[0] == pytest.approx(other[name][0], abs=1e-9), name
 
 
+@pytest.mark.slow
 def test_maps_run_as_a_command(small_card, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     flags = ["--data", str(small_card), "--cache", "cache"]

@@ -77,6 +77,7 @@ def test_the_bootstrap_draws_what_the_slow_twin_draws():
     assert found.error == pytest.approx(drawn.std() * math.sqrt(8 / 7), rel=0.06)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("groups", "seeds"), [(15, 1), (15, 3), (30, 3)])
 def test_the_interval_holds_the_true_difference_in_about_95_of_100_tables(groups, seeds):
     holds = []
@@ -87,6 +88,7 @@ def test_the_interval_holds_the_true_difference_in_about_95_of_100_tables(groups
     assert 0.92 <= np.mean(holds) <= 0.98  # 0.95 +- three standard errors of 400
 
 
+@pytest.mark.slow
 def test_rows_in_place_of_groups_would_be_too_sure():
     """What the bootstrap over rows, which is not used, would claim of the same tables."""
     holds = []
@@ -97,6 +99,7 @@ def test_rows_in_place_of_groups_would_be_too_sure():
     assert np.mean(holds) < 0.8
 
 
+@pytest.mark.slow
 def test_p_of_arms_that_do_not_differ_is_below_5_percent_in_about_5_of_100_tables():
     below = [compare(*table(seed, 10, 5, 2, better=1.0)[:4], draws=1000).p < 0.05 for seed in range(400)]
     assert 0.02 <= np.mean(below) <= 0.09
@@ -118,6 +121,7 @@ def test_equal_arms_differ_by_nothing():
     assert (found.rmse.value, found.rmse.low, found.rmse.high, found.p) == (0, 0, 0, 1)
 
 
+@pytest.mark.slow
 def test_with_so_many_groups_a_difference_of_one_percent_is_seen_in_about_80_of_100_tables():
     """The known case: sums of independent groups, a difference of 10 % instead of 1, so that the tables stay small."""
     pilot = compare(*table(7, 60, 8, 1, better=0.871, apart=0.0)[:4], draws=2000)

@@ -165,6 +165,7 @@ def test_the_trainer_names_the_framing_that_is_missing(tmp_path):
     assert "--framing" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [7, 8])
 def test_both_stages_complete_from_the_cut_of_the_card(tmp_path, cut):
     flags = ["--data", season_card(tmp_path, f"cut = {cut}"), "--preset", "language-only", "--epochs", "2"]
