@@ -11,13 +11,14 @@ samples.csv (every test sample), selection.csv (variate-selection weights) and e
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from cache.embeddings import embeddings
@@ -79,11 +80,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """How far forecasts move when parts of a season are hidden, in t/ha.
+
+    means      a row per hidden part: kind, hidden, mean_abs_change, mean_change, n
+    changes    a row per test sample and hidden part: sample_id, y_pred, y_without
+    selection  how much each variate (row) draws on each other (column); None for models without variate selection
+    note       what is hidden from what
+    """
+
+    means: pd.DataFrame
+    changes: pd.DataFrame
+    selection: pd.DataFrame | None
+    samples: Sequence[str]
+    note: str
+
+
 def explain(args: Arguments) -> int:
-    """The whole program: open the run, find its test rows, hide, forecast again, write."""
+    """The whole program: hide parts of the test seasons, forecast again, write the tables and the page."""
     run, out = RunFolder.open(args.run), args.out or args.run / "explain"
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file; name a folder.")
+    found = explain_run(args, run)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, frame in {"occlusion.csv": found.means, "samples.csv": found.changes}.items():
+        write_whole(out / name, partial(frame.to_csv, index=False, float_format="%.5f"))
+    if (drawn_on := found.selection) is not None:
+        write_whole(out / "selection.csv", lambda path: drawn_on.to_csv(path, index_label="variate"))
+    page = explain_page(
+        run.read_json("result.json"), found.means, found.changes, found.selection, found.samples, found.note
+    )
+    write_whole(out / "explain.html", lambda path: path.write_text(page))
+    for line in strongest(found.means):
+        print(line)
+    print(f"{out / 'explain.html'}: {found.changes['sample_id'].nunique()} test samples. {found.note}")
+    return 0
+
+
+def explain_run(args: Arguments, run: RunFolder) -> Explanation:
+    """Hide each part of the run's test seasons in turn and forecast again."""
     result, config = run.read_json("result.json"), run.read_json("config.json")
     require_informative(args, result)
     table = read(args.data or config["data"], year=config["year"], memory_gb=args.memory_gb)
@@ -94,26 +130,25 @@ def explain(args: Arguments) -> int:
     samples = chosen(args.samples, table, rows)
     hiding = list(occlusions(table, args.width))
     vectors = pictures_of(args, config, result, run, table, rows, hiding) if result["cache_spec"] else None
-
     changes = effects(run, table, rows, hiding, args.hide, vectors, args.pictures)
-    means, drawn_on = summary(changes), selection(run, table, rows, vectors)
-    out.mkdir(parents=True, exist_ok=True)
-    frames = {"occlusion.csv": means, "samples.csv": changes}
-    for name, frame in frames.items():
-        write_whole(out / name, partial(frame.to_csv, index=False, float_format="%.5f"))
-    if drawn_on is not None:
-        write_whole(out / "selection.csv", lambda path: drawn_on.to_csv(path, index_label="variate"))
-    page = explain_page(result, means, changes, drawn_on, samples, note(args, result))
-    write_whole(out / "explain.html", lambda path: path.write_text(page))
+    return Explanation(
+        means=summary(changes),
+        changes=changes,
+        selection=selection(run, table, rows, vectors),
+        samples=samples,
+        note=note(args, result),
+    )
+
+
+def strongest(means: pd.DataFrame) -> Iterator[str]:
+    """A sentence for each kind: the variate, driver and block of steps that moves the forecasts most."""
     for kind, what in (("variate", "variate"), ("driver", "driver"), ("steps", "block of steps")):
         if len(of := means[means["kind"] == kind]):
             most = of.loc[of["mean_abs_change"].idxmax()]
             if most["mean_abs_change"] < LEAST_CHANGE:
-                print(f"no {what} moves the forecasts by {LEAST_CHANGE} t/ha or more")
+                yield f"no {what} moves the forecasts by {LEAST_CHANGE} t/ha or more"
                 continue
-            print(f"the {what} that moves the forecasts most: {most['hidden']} ({most['mean_abs_change']:.3f} t/ha)")
-    print(f"{out / 'explain.html'}: {changes['sample_id'].nunique()} test samples. {note(args, result)}")
-    return 0
+            yield f"the {what} that moves the forecasts most: {most['hidden']} ({most['mean_abs_change']:.3f} t/ha)"
 
 
 def require_informative(args: Arguments, result: Mapping[str, Any]) -> None:

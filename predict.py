@@ -77,14 +77,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class NewForecasts:
+    """Forecasts of new seasons.
+
+    rows      sample_id, place, year, y_pred, y_lo, y_hi in t/ha, one row per sample
+    warnings  sentences about forecasts whose interval is likely too narrow
+    """
+
+    rows: pd.DataFrame
+    warnings: tuple[str, ...]
+
+
 def forecast(args: Arguments) -> int:
-    """The whole program: open the run, read the table, fill the cache, forecast with every fold, write."""
+    """The whole program: refuse files that exist, forecast, write."""
     refuse_unless_possible(args.out, ENDINGS, replace=False)
     if args.by_place is not None:
         refuse_unless_possible(args.by_place, (".csv",), replace=False, flag="--by-place")
         if args.by_place.resolve() == args.out.resolve():
             raise InputError(f"--out and --by-place both name {args.out}; one would replace the other.")
     shapes = shapes_of(args.data, args.memory_gb) if args.out.suffix.lower() == ".geojson" else None
+    found = forecast_new_seasons(args)
+    positions = [] if shapes is None else shapes.of_samples(found.rows["sample_id"], found.rows["place"])
+    write_table(args.out, found.rows, positions)
+    if args.by_place is not None:
+        write_table(args.by_place, by_place(found.rows))
+    width = (found.rows["y_hi"] - found.rows["y_lo"]).mean()
+    print(
+        f"{args.out}: {len(found.rows)} forecasts in t/ha, 90 % interval {width:.2f} t/ha wide on average, "
+        f"mean {found.rows['y_pred'].mean():.2f} t/ha"
+    )
+    if unplaced := sum(shape is None for shape in positions):
+        print(f"{unplaced} samples have no position and are written to {args.out} without one.")
+    for line in found.warnings:
+        print(line)
+    return 0
+
+
+def forecast_new_seasons(args: Arguments) -> NewForecasts:
+    """Open the run, read the table, fill the cache, forecast with the model of every fold."""
     refuse_unless_cache(args.cache)
     run = RunFolder.open(args.run)
     result, fitted = run.read_json("result.json"), run.read_json("fitted.json")
@@ -96,6 +127,21 @@ def forecast(args: Arguments) -> int:
         raise InputError(
             f"{args.run} was trained on {result['control']} pictures as a negative control, so it makes no forecasts."
         )
+    table, as_of = read_new_seasons(args, result, fitted)
+    pictures = pictures_of(args, table, result, fitted)
+    forecasts = [yield_stage.forecast_new(run, table, name, record, pictures, as_of) for name, record in fitted.items()]
+    pred = np.mean([one.pred for one in forecasts], axis=0)
+    low = np.maximum(pred - np.max([one.pred - one.lo for one in forecasts], axis=0), 0.0)
+    high = pred + np.max([one.hi - one.pred for one in forecasts], axis=0)
+    names = {"sample_id": table.sample_id, "place": table.place, "year": table.year}
+    rows = pd.DataFrame({**names, "y_pred": pred, "y_lo": low, "y_hi": high})
+    return NewForecasts(rows=rows, warnings=tuple(warnings(table, fitted, as_of)))
+
+
+def read_new_seasons(
+    args: Arguments, result: Mapping[str, Any], fitted: Mapping[str, Any]
+) -> tuple[SeasonTable, int | None]:
+    """The table as the run reads it, and the step after which it forecasts (None: the whole season)."""
     steps = result["seasons"]["steps"]
     as_of = None if args.as_of == steps else args.as_of
     if as_of is not None:
@@ -119,33 +165,20 @@ def forecast(args: Arguments) -> int:
     print(f"{table.name}: {len(table)} samples. {table.describe_counts()}")
     if table.findings or findings:
         print(describe_findings((*table.findings, *findings)))
-    pictures = None
-    if result["cache_spec"]:
-        style, framing = Style(**result["style"]), next(iter(fitted.values()))["framing"]
-        distinct = {str(record["ranges"]): np.array(record["ranges"]) for record in fitted.values()}
-        blocks = [block for ranges in distinct.values() for block in series_blocks(table, ranges, style, framing)]
-        store = fill(args.cache, args.workers, encoder_for(args.run, args.encoder), result, blocks)
-        pictures = Pictures(args.cache, style, store, "", framing)
+    return table, as_of
 
-    forecasts = [yield_stage.forecast_new(run, table, name, record, pictures, as_of) for name, record in fitted.items()]
-    pred = np.mean([one.pred for one in forecasts], axis=0)
-    low = np.maximum(pred - np.max([one.pred - one.lo for one in forecasts], axis=0), 0.0)
-    high = pred + np.max([one.hi - one.pred for one in forecasts], axis=0)
-    names = {"sample_id": table.sample_id, "place": table.place, "year": table.year}
-    rows = pd.DataFrame({**names, "y_pred": pred, "y_lo": low, "y_hi": high})
-    positions = [] if shapes is None else shapes.of(table)
-    write_table(args.out, rows, positions)
-    if args.by_place is not None:
-        write_table(args.by_place, by_place(rows))
-    print(
-        f"{args.out}: {len(table)} forecasts in t/ha, 90 % interval {np.mean(high - low):.2f} t/ha wide on average, "
-        f"mean {pred.mean():.2f} t/ha"
-    )
-    if unplaced := sum(shape is None for shape in positions):
-        print(f"{unplaced} samples have no position and are written to {args.out} without one.")
-    for line in warnings(table, fitted, as_of):
-        print(line)
-    return 0
+
+def pictures_of(
+    args: Arguments, table: SeasonTable, result: Mapping[str, Any], fitted: Mapping[str, Any]
+) -> Pictures | None:
+    """The embeddings of the new seasons, drawn and embedded if the cache lacks them; None if the run reads none."""
+    if not result["cache_spec"]:
+        return None
+    style, framing = Style(**result["style"]), next(iter(fitted.values()))["framing"]
+    distinct = {str(record["ranges"]): np.array(record["ranges"]) for record in fitted.values()}
+    blocks = [block for ranges in distinct.values() for block in series_blocks(table, ranges, style, framing)]
+    store = fill(args.cache, args.workers, encoder_for(args.run, args.encoder), dict(result), blocks)
+    return Pictures(args.cache, style, store, "", framing)
 
 
 def require_step(run: Path, as_of: int, steps: int, fitted: Mapping[str, Any]) -> None:
@@ -201,7 +234,7 @@ def least_observed(fitted: Mapping[str, Any], as_of: int | None) -> tuple[int | 
     return step, np.min([dict(record["least_observed_so_far"])[step] for record in records], axis=0)
 
 
-def require_same_seasons(table: SeasonTable, result: dict[str, Any]) -> None:
+def require_same_seasons(table: SeasonTable, result: Mapping[str, Any]) -> None:
     """Raise InputError if the table's seasons differ in meaning from the run's."""
     for name, wanted in result["seasons"].items():
         actual = table.describe_seasons()[name]

@@ -94,21 +94,28 @@ def silence(processes: Processes) -> Iterator[None]:
         yield
 
 
-def train_seeds(args: Arguments, processes: Processes, command: str) -> None:
-    """Train one run per seed and, if there are several, write their mean and spread."""
+def train_seeds(args: Arguments, processes: Processes, command: str) -> Path | None:
+    """Train one run per seed and, if there are several, write their mean and spread.
+
+    Returns the folder of the run, or of the runs; None in processes that write nothing.
+    """
     if args.run.seeds == 1:
-        train(args, processes, command)
-        return
+        return train(args, processes, command)
     parent = RunFolder.name(args.run.out, args.stage, f"{args.model.preset}-{args.input.split}-seeds{args.run.seeds}")
     seeds = range(args.run.seed, args.run.seed + args.run.seeds)
     for seed in seeds:
         train(replace(args, run=replace(args.run, seed=seed, out=parent / f"seed{seed}")), processes, command)
-    if processes.is_main:
-        write_spread(parent, [RunFolder.open(parent / f"seed{seed}") for seed in seeds])
+    if not processes.is_main:
+        return None
+    write_spread(parent, [RunFolder.open(parent / f"seed{seed}") for seed in seeds])
+    return parent
 
 
-def train(args: Arguments, processes: Processes, command: str) -> None:
-    """The whole program: read, split, gather, train fold by fold, write the run."""
+def train(args: Arguments, processes: Processes, command: str) -> Path | None:
+    """The whole program: read, split, gather, train fold by fold, write the run.
+
+    Returns the run folder; None in processes that write nothing.
+    """
     precision = choose(args.learning.precision, processes.device)
     inputs = prepare_inputs(args)
     args = inputs.args
@@ -127,12 +134,13 @@ def train(args: Arguments, processes: Processes, command: str) -> None:
     seconds = {"read": inputs.seconds, "train": time.perf_counter() - began}
     if run is None or not processes.is_main:
         processes.wait()
-        return
+        return None
     write_run(args, run, inputs, outcomes, command, seconds)
     if not outcomes[-1].interrupted:
         checkpoints.remove()
     print_scores(run)
     processes.wait()
+    return run.path
 
 
 @contextlib.contextmanager

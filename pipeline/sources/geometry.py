@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,14 @@ class Shapes:
     known: Mapping[str, Mapping[str, Any]]
 
     def of(self, table: SeasonTable) -> list[Mapping[str, Any] | None]:
-        """The geometry of each sample [N]; None where there is none."""
-        names = table.sample_id if self.by_sample else table.place
-        spelled = {name: find_place(self.known, name) for name in set(names.tolist())}
-        return [None if (key := spelled[name]) is None else self.known[key] for name in names.tolist()]
+        """The geometry of each sample [N]; None if it has none."""
+        return self.of_samples(table.sample_id.tolist(), table.place.tolist())
+
+    def of_samples(self, sample_id: Iterable[str], place: Iterable[str]) -> list[Mapping[str, Any] | None]:
+        """The geometry of each sample [N], by its name or place [N]; None if it has none."""
+        names = list(sample_id if self.by_sample else place)
+        spelled = {name: find_place(self.known, name) for name in set(names)}
+        return [None if (key := spelled[name]) is None else self.known[key] for name in names]
 
 
 def shapes_of(data: str | Path, memory_gb: float | None = None) -> Shapes:
