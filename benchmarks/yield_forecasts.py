@@ -65,6 +65,7 @@ def main() -> None:
             for at in TABLES}  # fmt: skip
     rows = {at: one for at, one in rows.items() if one[WITH]}
     (ROOT / "docs" / "yield-forecasts.md").write_text(page(rows))
+    draw_learners(rows)
     put_between(ROOT / "README.md", short_table({at: one for at, one in rows.items() if at in SHOWN}))
 
 
@@ -146,6 +147,39 @@ def page(rows: Rows) -> str:
         cells = [f"{baseline(runs[WITH], name):.3f}" for runs in rows.values()]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def draw_learners(rows: Rows) -> None:
+    """docs/learners.png: the weights of the learners and the variance shares of the blocks, a bar per table and split."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    labels = [f"{NAMES[data]}, {split}" for data, split in rows]
+    weights = [{n: np.mean([run["learners"].get(n, 0.0) for run in runs[WITH]]) for n in runs[WITH][0]["learners"]}
+               for runs in rows.values()]  # fmt: skip
+    shares = []
+    for runs in rows.values():
+        folds = [fold["variance_shares"]["gp"] for run in runs[WITH] for fold in run["learnt"].values()]
+        shares.append({name: np.mean([fold.get(name, 0.0) for fold in folds]) for name in folds[0]})
+    figure, panels = plt.subplots(1, 2, figsize=(11, 1.2 + 0.42 * len(rows)), sharey=True)
+    titles = ("Weights of the learners", "Share of the anomaly's variance (Gaussian process)")
+    for panel, parts, title in zip(panels, (weights, shares), titles, strict=True):
+        names = list(dict.fromkeys(name for part in parts for name in part))
+        left = np.zeros(len(rows))
+        for number, name in enumerate(names):
+            width = np.array([part.get(name, 0.0) for part in parts])
+            panel.barh(labels, width, left=left, label=name, color=plt.get_cmap("tab10")(number))
+            left += width
+        panel.set_title(title, fontsize=10)
+        panel.set_xlim(0, 1)
+        panel.legend(fontsize=7, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.08), frameon=False)
+        panel.tick_params(labelsize=8)
+    panels[0].invert_yaxis()
+    figure.tight_layout()
+    figure.savefig(ROOT / "docs" / "learners.png", dpi=110)
+    plt.close(figure)
 
 
 def best_name(runs: Sequence[dict[str, Any]]) -> str:
