@@ -150,7 +150,7 @@ def page(rows: Rows) -> str:
 
 
 def draw_learners(rows: Rows) -> None:
-    """docs/learners.png: the weights of the learners and the variance shares of the blocks, a bar per table and split."""
+    """docs/learners.png: weights of the learners and variance shares of the blocks, a bar per table and split."""
     import matplotlib
 
     matplotlib.use("Agg")
