@@ -103,8 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lambda: render(parse_flags(Arguments, arguments, __doc__)),
         refused=(EncoderError,),
         failed=(CacheError,),
-        after_failure="What is committed is safe; the same command goes on.",
-        after_stop="What is committed is safe; the same command goes on.",
+        after_failure="Committed work is safe; run the same command again to continue.",
+        after_stop="Committed work is safe; run the same command again to continue.",
     )
 
 

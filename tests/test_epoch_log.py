@@ -1,4 +1,4 @@
-"""What is told while training goes on, and what the page of a run shows afterwards."""
+"""What is told during training, and what the page of a run shows afterwards."""
 
 import io
 import json

@@ -95,7 +95,7 @@ def test_a_signal_ends_the_run_with_its_workers_and_the_same_command_goes_on(man
     process.send_signal(number)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == code
-    assert errors.strip() == "render_cache.py: stopped. What is committed is safe; the same command goes on."
+    assert errors.strip() == "render_cache.py: stopped. Committed work is safe; run the same command again to continue."
     end = time.monotonic() + 10
     while workers_of(process):
         assert time.monotonic() < end, "workers are left over"
@@ -170,7 +170,7 @@ def test_a_disk_that_fails_at_any_write_ends_the_run_and_leaves_no_half(
     assert render_cache.main(flags) == 1
     error = capsys.readouterr().err
     assert os.strerror(number) in error
-    assert "the same command goes on" in error
+    assert "run the same command again to continue" in error
     assert not list((tmp_path / "cache").rglob(".*"))
     monkeypatch.undo()
     assert check(tmp_path / "cache") == []

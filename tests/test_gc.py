@@ -205,5 +205,5 @@ def test_a_run_whose_claim_gc_took_while_it_was_written_does_not_say_that_all_is
     monkeypatch.setattr(Entry, "save", gone)
     assert render_cache.main(flags) == 1
     said = capsys.readouterr()
-    assert "the same command goes on" in said.err
+    assert "run the same command again to continue" in said.err
     assert "everything is in the cache" not in said.out

@@ -1,4 +1,4 @@
-"""A run that is killed goes on and ends in the bytes of the undisturbed one; what is half written is never trusted."""
+"""A killed run is resumed and ends in the bytes of the undisturbed one; what is half written is never trusted."""
 
 import errno
 import json

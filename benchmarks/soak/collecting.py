@@ -81,7 +81,7 @@ def write(folder: str, seconds: str, seed: str) -> None:
         if code:
             counts["disturbed"] += 1
             last = printed.splitlines()[-2][:LINE]
-            if code != 1 or "What is committed is safe; the same command goes on." not in printed:
+            if code != 1 or "Committed work is safe; run the same command again to continue." not in printed:
                 raise SystemExit(f"exit code {code}: {printed}")
             continue  # its entry may exist, but is not yet valid
         _compare_soon(store, *_pictures(Path(folder), name), counts)
