@@ -286,7 +286,7 @@ def test_a_bucket_that_does_not_exist_is_one_paragraph(cache, card, tmp_path, ca
 def test_no_credentials_are_one_paragraph(cache, card, tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    monkeypatch.setattr("cache.storage.PATIENCE", timedelta(seconds=1))
+    monkeypatch.setattr("cache.bucket.PATIENCE", timedelta(seconds=1))
     for message in refused(capsys, 15, *commands(card, cache, tmp_path)[:1]):
         assert "AWS_ACCESS_KEY_ID" in message
 
@@ -316,7 +316,7 @@ def test_a_server_that_goes_away_in_the_middle_ends_the_run(card, tmp_path, caps
         monkeypatch.setattr(render_cache, "stage_progress", kill_it)
         for message in refused(capsys, 20, lambda: render(card, cache, "--encoder", "none", "--workers", "2")):
             assert endpoint in message
-            assert "What is committed is safe" in message
+            assert "Committed work is safe" in message
 
 
 def test_a_bucket_without_its_package_is_bad_input(card, capsys, monkeypatch):

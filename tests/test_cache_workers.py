@@ -81,8 +81,8 @@ def test_a_scheduler_that_is_not_there_is_bad_input(monkeypatch, scheduler, said
 
 
 @pytest.mark.parametrize("code", [0, 1])
-def test_a_process_whose_exit_handlers_wait_for_ever_ends_with_its_code_and_its_last_words(code):
-    """After a worker died with a lock, loky's exit handler waits for ever; the last words are in a buffer until then."""
+def test_a_process_whose_exit_handlers_hang_ends_with_its_code_and_its_last_words(code):
+    """After a worker died with a lock, loky's exit handler hangs; the last words are in a buffer until then."""
     hang = "import atexit, time; from cache import workers; atexit.register(time.sleep, 100); "
     leave = f"workers.EXIT_PATIENCE = 0.5; print('last words'); workers.leave({code})"
     command = [sys.executable, "-c", hang + leave]

@@ -384,7 +384,7 @@ def test_a_full_cache_that_cannot_be_written_to_is_no_error(chain, capsys, monke
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("cache.storage.Folder.replace", refuse)
+    monkeypatch.setattr("cache.folder.Folder.replace", refuse)
     data = ["--data", str(chain[0] / "card.toml"), "--cache", str(chain[0] / "cache")]
     assert render_cache.main([*data, "--encoder", ENCODER]) == 0
     assert "not written down" in capsys.readouterr().out

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numcodecs import zstd
 
-import cache.storage
+import cache.folder
 import render_cache
 from cache.__main__ import collect
 from cache.__main__ import main as cache_main
@@ -166,7 +166,7 @@ def test_a_disk_that_fails_at_any_write_ends_the_run_and_leaves_no_half(
         if calls >= call:
             raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(cache.storage.os, "fsync", failing)
+    monkeypatch.setattr(cache.folder.os, "fsync", failing)
     assert render_cache.main(flags) == 1
     error = capsys.readouterr().err
     assert os.strerror(number) in error
