@@ -216,7 +216,7 @@ def test_a_cluster_that_dies_in_the_middle_ends_the_run_and_what_is_committed_st
     message = capsys.readouterr().err
     assert time.monotonic() - started < 15
     assert cluster.address in message
-    assert "What is committed is safe" in message
+    assert "Committed work is safe" in message
     assert len(message.strip().splitlines()) == 2
     assert render(card, cache, "--encoder", "none", "--workers", "1") == 0
     assert collect(cache)["content_digest"] == collect(by_loky)["content_digest"]

@@ -145,7 +145,7 @@ def test_a_file_size_limit_ends_the_run_with_its_name_and_no_half_file(many):
     ended = run(folder, "full", preexec_fn=little_room)
     assert ended.returncode == 1
     assert "File too large" in ended.stderr
-    assert "What is committed is safe" in ended.stderr
+    assert "Committed work is safe" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not any((folder / "full").rglob(".*"))
     assert run(folder, "full").returncode == 0

@@ -86,7 +86,7 @@ def test_errors_are_means_over_everything_and_refuse_what_is_not_finite():
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"small\.csv is not there"):
+    with pytest.raises(InputError, match=r"small\.csv does not exist"):
         SMALL.load(tmp_path)
 
 
