@@ -44,7 +44,6 @@ from model.training.sampling import Sampling
 from model.training.trainer import Listener, Silent, Trainer
 from pipeline.program import Stopped, Terminated, code_of, run_program
 from report.run import RunFolder
-from report.run_page import write_page
 from report.summary import print_scores, write_spread
 from report.trackers import Trackers, wanted_trackers
 from report.training_display import TrainingDisplay
@@ -282,6 +281,8 @@ def write_run(
             "seconds": rendering_seconds(args, inputs) | seconds,
         },
     )
+    from report.run_page.page import write_page  # here, since training needs neither Pillow nor Plotly
+
     write_page(run, inputs.table)
 
 

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import tyro
 
 import ablate
 from verdict.arms import MAPS
@@ -16,7 +17,7 @@ BASELINES = ("global mean", "place mean", "offset alone", "ridge")
 
 def finished(flags, errors, seed=0):
     """Every run of `ablate.py flags`; errors: spread of each arm's error in t/ha by name, 0.3 where there is none."""
-    args = ablate.tyro.cli(ablate.Arguments, args=flags)
+    args = tyro.cli(ablate.Arguments, args=flags)
     matrix = ablate.prepare(args)
     table, rng = matrix.table, np.random.default_rng(seed)
     ablate.claim(matrix.out, matrix.shared)

@@ -10,8 +10,8 @@ import pytest
 import train
 from pipeline.sources import read
 from report.run import RunFolder
-from report.run_page import write_page
 from report.run_page.charts import MOST_POINTS, forecast_charts, map_chart
+from report.run_page.page import write_page
 from report.run_page.samples import earlier_yields
 from report.run_page.sentences import headline, standing
 from report.run_page.tables import errors_by, score_table

@@ -1,5 +1,1 @@
 """report.html of a run: one file that opens offline, made from the run folder and the table that it read."""
-
-from report.run_page.page import write_page
-
-__all__ = ["write_page"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,7 @@ def sample_views(
     ranges     y-ranges [V,2] of the plots
     """
     at = {name: row for row, name in enumerate(table.sample_id.tolist())}
+    unlabelled = replace(table, target=np.full(len(table), np.nan))  # plots need no yield
     known = test[test["sample_id"].isin(list(at))]
     known = known.assign(error=(known["y_pred"] - known["y_true"]).abs()).sort_values("error", kind="stable")
     views: list[SampleView] = []
@@ -59,7 +60,7 @@ def sample_views(
                     name=f"{kind}: {row['sample_id']}",
                     sentence=_sentence(row, table, position),
                     chart=series_chart(table, position, mine, f"sample-{len(views)}"),
-                    pictures=_pictures(table, position, ranges, style, framing),
+                    pictures=_pictures(unlabelled, position, ranges, style, framing),
                 )
             )
     return views
