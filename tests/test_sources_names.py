@@ -181,7 +181,7 @@ def test_many_rows_of_one_place_and_date_are_reported(tmp_path: Path) -> None:
                                      ["2022_04_01_NDVI", "2022_04_11_NDVI"], ["1.4.2022", "11.4.2022"]])  # fmt: skip
 def test_dates_in_a_header_belong_in_a_long_table(tmp_path: Path, columns: list[str]) -> None:
     path = write(tmp_path / "a_2022.csv", ["field", *columns, "y2022"], [["z", 0.2, 0.3, 3]])
-    with pytest.raises(InputError, match=r"2 columns are called after dates.*long table"):
+    with pytest.raises(InputError, match=r"2 columns are named after dates.*long table"):
         read(path)
 
 

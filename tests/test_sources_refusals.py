@@ -91,7 +91,7 @@ CASES = [
     Case("a gap in the steps", {"f.csv": "a_0,a_1,a_3,y2022\n1,2,3,5\n"}, "f.csv", ("no column for step 2", "a_3")),
     Case("steps from seven", {"f.csv": "a_7,a_8,y2022\n1,2,5\n"}, "f.csv", ("column a_7", "count from 0 or 1")),
     Case("a step twice", {"f.csv": "a_0,a_1,a_01,y2022\n1,2,3,5\n"}, "f.csv", ("a_1 and a_01 are both step 1",)),
-    Case("a column twice", {"f.csv": "place,place,a_0,a_1,y2022\np,q,1,2,5\n"}, "f.csv", ("place stands 2 times",)),
+    Case("a column twice", {"f.csv": "place,place,a_0,a_1,y2022\np,q,1,2,5\n"}, "f.csv", ("place occurs 2 times",)),
     Case("no bands", {"f.csv": "place,ndvi,y2022\np,1,5\n"}, "f.csv", ("{band}_{step}", "place, ndvi", "card")),
     Case("no yield column", {"f.csv": "a_0,a_1\n1,2\n"}, "f.csv", ("no yield column y<year>", "dataset card")),
     Case("several yield columns", {"f.csv": "a_0,a_1,y2020,y2021\n1,2,3,4\n"}, "f.csv", ("y2020, y2021", "--year")),
