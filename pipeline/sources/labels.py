@@ -1,4 +1,4 @@
-"""What names a row and what labels it: its id, its year, the column of its yield."""
+"""The id, the year and the yield column of rows, with their checks."""
 
 from __future__ import annotations
 

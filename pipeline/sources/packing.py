@@ -98,9 +98,9 @@ def fill_values(path: Path, names: Sequence[str], stored: Mapping[str, xr.DataAr
         cells = int((stored[name].to_numpy() == fill).sum())
         if cells:
             sentence = (
-                f"{path.name}: {cells} cells of {name} hold {fill:g}, the `fill_value` of its Zarr array, "
-                "and are read as "
-                "measured, for no attribute of the file calls it missing."
+                f"{path.name}: {cells} cell{'s' * (cells != 1)} of {name} {'hold' if cells != 1 else 'holds'} "
+                f"{fill:g}, the `fill_value` of its Zarr array. It is read as measured, because no attribute of the "
+                "file calls it missing."
             )
             found.append(Finding("note" if fill == 0 else "warning", sentence, f"missing = [{fill:g}]"))
     return tuple(found)
@@ -136,5 +136,7 @@ def _invalid(raw: xr.DataArray, kept: NDArray[np.float64], decoded: NDArray[Any]
 def _invalid_finding(name: str, raw: xr.DataArray, cells: int) -> Finding:
     low, high, _ = _range(raw) or (np.nan, np.nan, "")
     return Finding(
-        "note", f"{cells} values of {name} lie outside of the file's valid range {low:g} to {high:g} and are missing."
+        "note",
+        f"{cells} value{'s' * (cells != 1)} of {name} {'lie' if cells != 1 else 'lies'} outside the file's valid range "
+        f"{low:g} to {high:g} and {'are' if cells != 1 else 'is'} read as missing.",
     )

@@ -1,7 +1,7 @@
-"""Whether series can be what the card says: compared by file, by year, with the declared range and with each other.
+"""Check the plausibility of series: compare files, years and samples with each other and with the declared range.
 
-A file or year that was stored times 10,000, a level that shifts from one processing baseline to the next, a scale
-applied twice, zeros that stand for missing data: none of them shows in the median of all values.
+The median of all values does not show a file or year that was stored times 10,000, a shift between two processing
+baselines, a scale that was applied twice, or zeros that stand for missing data.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Seasons:
 
 
 def check_series(seasons: Seasons, *, for_prediction: bool = False) -> tuple[Finding, ...]:
-    """What is odd about the series but may be right. Raises `InputError` for what cannot be right."""
+    """Findings about series that are odd but may be right. Raises `InputError` for series that cannot be right."""
     found: list[Finding] = []
     for v, variate in enumerate(seasons.variates):
         values = seasons.values[:, v].astype(np.float64)
@@ -241,7 +241,11 @@ def _scaled_cells(seasons: Seasons, variate: Variate, values: Floats) -> list[Fi
     whole_rows = int(((large | np.isnan(values)).all(axis=1) & large.any(axis=1)).sum())
     samples = int(large.any(axis=1).sum())
     if large.sum() <= max(1, FEW_CELLS * len(ordered)) and (samples < FEW_SAMPLES or not whole_rows):
-        sentence = f"{claim}: {int(large.sum())} cells lie far above all others and are read as measured."
+        one = int(large.sum()) == 1
+        sentence = (
+            f"{claim}. {int(large.sum())} cell{' lies' if one else 's lie'} far above all others and "
+            f"{'is' if one else 'are'} read as measured."
+        )
         line = f'[[exclude]]\nsample_id = "{seasons.sample_id[row]}"\nreason = "spike"'
         return [Finding("warning", sentence, line)]
     raise InputError(

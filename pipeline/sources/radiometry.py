@@ -1,8 +1,8 @@
-"""Radiometry: whole flights, dates or sensors that are too dark or too bright are brought to one level, without labels.
+"""Radiometry: bring flights, dates or sensors that are too dark or too bright to one level, without using labels.
 
-Leakage: the median of a group is taken over all of its samples at a step, those that validate and test among them. No
-yield is looked at, but a sample's numbers depend on the other samples of its group, and those of the same table alone:
-a table read for prediction is levelled by itself. What a group as a whole says about its yields is lost on purpose.
+Leakage: the median of a group includes all of its samples at a step, also those of the validation and test rows. It
+uses no yield, but a sample's numbers depend on the other samples of its group in the same table. A table read for
+prediction is levelled by itself. Differences between whole groups, which may explain yields, are removed on purpose.
 """
 
 from __future__ import annotations
@@ -68,11 +68,11 @@ class Level:
             if len(left_out):
                 reason = f"value of {name} left out: fewer than {LEAST_SAMPLES} samples of its {self.group} at its step"
                 counts.append(Count(reason, len(left_out)))
-        told = (
+        reason = (
             f"value of {', '.join(self.names)} divided by the median of its {self.group} and step, over samples of "
             "all sides of the split, as [radiometry] asks"
         )
-        return levelled, (Count(told, changed), *counts)
+        return levelled, (Count(reason, changed), *counts)
 
     def apply_to_rows(
         self, values: NDArray[np.float32], group: Text, where: Callable[[int], str]

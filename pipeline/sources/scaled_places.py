@@ -1,4 +1,4 @@
-"""Places whose series lie beyond those of all others in every season: they may be stored in another scale."""
+"""Report places whose series lie beyond those of all others in every season, as their scale may be different."""
 
 from __future__ import annotations
 

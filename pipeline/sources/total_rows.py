@@ -1,4 +1,4 @@
-"""Rows that sum up the others: the last line of an export from Excel, called "Total", is no place."""
+"""Reject rows that sum up others, such as the last line of an Excel export, which is called "Total"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether yields can be what the card says: marks of missing data, units that change between rows, years or files."""
+"""Check the plausibility of yields: marks of missing data, and units that change between rows, years or files."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Yields:
 
 
 def check_yields(yields: Yields, missing: Sequence[float] = ()) -> tuple[Finding, ...]:
-    """What is odd about the yields but may be right. Raises `InputError` for what cannot be right."""
+    """Findings about yields that are odd but may be right. Raises `InputError` for yields that cannot be right."""
     _refuse_marks(yields, missing)
     rows = np.flatnonzero(yields.target > 0)
     if len(rows) < LEAST_ROWS:
@@ -70,7 +70,10 @@ def marked_as_missing(target: Floats) -> tuple[NDArray[np.bool_], tuple[Finding,
         return np.zeros(len(target), bool), ()
     cells = int(counts[np.isin(numbers, marks)].sum())
     listed = ", ".join(f"{mark:g}" for mark in marks)
-    sentence = f"{cells} yields of {listed} are read as missing: no yield is negative."
+    sentence = (
+        f"{cells} yield{'s' * (cells != 1)} of {listed} {'are' if cells != 1 else 'is'} read as missing, because no "
+        "yield is negative."
+    )
     return np.isin(target, marks), (Finding("warning", sentence, f"missing = [{listed}]"),)
 
 
