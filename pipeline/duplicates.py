@@ -33,10 +33,10 @@ def refuse_twins(table: SeasonTable, folds: Sequence[Fold]) -> None:
     """Raises InputError if a fold tests on a season that it also trains or validates on under another name."""
     group = twins(table)
     for fold in folds:
-        learnt = np.concatenate([fold.train, fold.valid])
-        both, at, known = np.intersect1d(group[fold.test], group[learnt], return_indices=True)
+        used = np.concatenate([fold.train, fold.valid])
+        both, at, known = np.intersect1d(group[fold.test], group[used], return_indices=True)
         if len(both):
-            tested, other = str(table.sample_id[fold.test[at[0]]]), str(table.sample_id[learnt[known[0]]])
+            tested, other = str(table.sample_id[fold.test[at[0]]]), str(table.sample_id[used[known[0]]])
             raise InputError(
                 f"{table.name}: samples {tested!r} and {other!r} have the same numbers at every step, and fold "
                 f"{fold.name} would test on one and learn from the other ({len(both)} such "

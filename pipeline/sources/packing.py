@@ -1,4 +1,4 @@
-"""What cubes store before it is a measurement: marks of missing data and valid ranges hold for stored numbers.
+"""Packed numbers of cubes: apply marks of missing data and valid ranges, which refer to numbers as they are stored.
 
 xarray unpacks (`scale_factor`, `add_offset`) and drops `_FillValue` and `missing_value`. Here the marks that the card
 names and the file's `valid_range` are applied to the same numbers as they are stored.
@@ -71,9 +71,9 @@ def unpack(cube: xr.Dataset, stored: xr.Dataset, names: Sequence[str], missing: 
 
 
 def without_fill_values(path: Path, raw: xr.Dataset) -> xr.Dataset:
-    """The cube without the marks that xarray makes of `fill_value` in Zarr format 2.
+    """The cube without the marks of missing data that xarray derives from `fill_value` in Zarr format 2.
 
-    There it is what an unwritten chunk holds, zero by default, and marks nothing unless an attribute says so.
+    There `fill_value` is the content of unwritten chunks, zero by default. It marks nothing without an attribute.
     """
     for name, variable in raw.variables.items():
         about = path / str(name) / ".zattrs"
@@ -86,7 +86,7 @@ def without_fill_values(path: Path, raw: xr.Dataset) -> xr.Dataset:
 
 
 def fill_values(path: Path, names: Sequence[str], stored: Mapping[str, xr.DataArray]) -> tuple[Finding, ...]:
-    """What to say of Zarr format 2: `fill_value` is what an unwritten chunk holds, and no mark of missing data."""
+    """Findings about cells that equal `fill_value` in Zarr format 2, which is not a mark of missing data."""
     found = []
     for name in names:
         about = path / name / ".zarray"
@@ -107,7 +107,7 @@ def fill_values(path: Path, names: Sequence[str], stored: Mapping[str, xr.DataAr
 
 
 def _range(raw: xr.DataArray) -> tuple[float, float, Any] | None:
-    """(lowest, highest, type) that the file calls valid; None if it says nothing."""
+    """(lowest, highest, dtype kind) of the valid range in the file's attributes; None without one."""
     about = raw.attrs
     if "valid_range" in about and np.size(about["valid_range"]) == 2:
         low, high = np.asarray(about["valid_range"]).tolist()
