@@ -1,12 +1,12 @@
-"""Draw every series of a season table once, embed every picture once, and keep both.
+"""Draw every series of a season table once, embed every picture once, and store both in the cache.
 
     python render_cache.py --workers 16                          the bundled demo data
     python render_cache.py --data my_card.toml --workers 8       your own, described by a dataset card
-    python render_cache.py --data "exports/*.csv" --dry-run      what would be done
+    python render_cache.py --data "exports/*.csv" --dry-run      print the plan and write data.html
     python render_cache.py --encoder none                        pictures only
-    python render_cache.py --split leave-year-out                y-ranges of every fold of that split
+    python render_cache.py --split leave-year-out                with the y-ranges of every fold of that split
 
-Stop it whenever you like and run it again: what is committed is never drawn or embedded twice.
+Stop it whenever you like and run it again. Committed pictures and embeddings are never computed twice.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from report.atomic_write import write_whole
 from report.progress import stage_progress
 
 PREVIEW, DATA_PAGE = "preview.png", "data.html"
-MOST_OUTSIDE = 0.02  # of a variate's values may lie outside of its y-range before a line says so
+MOST_OUTSIDE = 0.02  # share of a variate's values that may lie outside its y-range before a warning is printed
 
 
 @dataclass(frozen=True)
@@ -59,38 +59,41 @@ class Arguments:
     """auto, none (draw only), efficientnet-lite0, open_clip:ARCH/TAG-or-path, transformers:ID-or-folder, timm:NAME,
     tuned:RUN (a tower that `train.py --finetune-vision` tuned)."""
     engine: EngineName = "auto"
-    """What embeds: torch on a GPU; on a CPU OpenVINO, or torch where OpenVINO is not installed."""
+    """The inference engine. auto takes torch on a GPU, and on a CPU OpenVINO, or torch if OpenVINO is not installed."""
     workers: int = 2
-    """Drawing processes; never more than there are slabs to draw, and none for fewer than some 16,000 pictures."""
+    """Number of drawing processes, at most one per slab. Fewer than about 16,000 pictures are drawn without any."""
     backend: Backend = "loky"
-    """Who works: processes here (loky), or the workers of a running Dask or Ray, which draw and embed."""
+    """Where the work runs: in processes on this machine (loky), or on the workers of a running Dask or Ray cluster,
+    which draw and embed."""
     scheduler: str | None = None
-    """Address of the Dask scheduler (tcp://host:8786) or the Ray head; its processes run in a copy of this folder."""
+    """Address of the Dask scheduler (tcp://host:8786) or of the Ray head. Its processes need a copy of this folder."""
     split: SplitChoice = "auto"
-    """Whose training rows set the y-range of variates that have no physical range on the card. auto: by years where the
-    table has three or more, else by places, else by rows."""
+    """The split whose training rows set the y-range of variates without a physical range on the card. auto splits by
+    years if the table has at least three, else by places, else by rows."""
     folds: str | None = None
-    """The folds that train.py will be given; `all` for every year of a forward split, not only the last three."""
+    """The folds that train.py will use. `all` takes every year of a forward split instead of the last three."""
     seed: int = 0
     """Seed of the place and random splits."""
     year: int | None = None
-    """Label year, where a table without a card does not tell it."""
+    """Harvest year of a table without a card, if its file name does not contain it."""
     memory_gb: float | None = None
-    """Refuse a table that needs more memory than this; 60 % of what is free by default."""
+    """Refuse a table that needs more than this many GB of memory. Default: 60 % of the free memory."""
     framing: Framing = "halves"
-    """What a picture frames: each half of the season by itself, or the whole season, seen until the cut and whole."""
+    """What the two pictures of a series show. halves: each half of the season in its own frame. season: the whole
+    season in both frames, once up to the cut and once complete."""
     steps: str | None = None
-    """Also draw every season as it is known after so many steps, as in 6,9,12; the whole season is always drawn."""
+    """Also draw every season as it is known after n steps, as in 6,9,12. The whole season is always drawn."""
     dry_run: bool = False
-    """Print the plan, write data.html (what the table holds, with charts) into this folder, and touch nothing else."""
+    """Print the plan, write data.html (contents of the table, with charts) into this folder, and do nothing else."""
     preview: bool = False
-    """First draw the plots of three samples beside their numbers into preview.png (try it with --dry-run)."""
+    """First draw the plots of three samples beside their numbers into preview.png. It works with --dry-run."""
     views: int = 0
-    """Views of every sample for `train.py --views`: warped, noisy and masked seasons, drawn and embedded, too."""
+    """Number of augmented views of every sample for `train.py --views`: warped, noisy and masked seasons, drawn and
+    embedded as well."""
     noise: float = Views.noise
-    """Views: standard deviation of the noise, as a share of the spread of the series."""
+    """Views: standard deviation of the noise, as a share of the standard deviation of the series."""
     warp: float = Views.warp
-    """Views: most that a season is faster or slower; 0.1 is 0.9 to 1.1 times its speed."""
+    """Views: largest change of the season's speed. 0.1 reads it at 0.9 to 1.1 times its speed."""
     mask: float = Views.mask
     """Views: share of the observed steps that become unobserved."""
     style: Style = field(default_factory=Style)
@@ -109,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def render(args: Arguments) -> int:
-    """Read, key, plan, draw, embed, record: the whole program."""
+    """Run the whole program: read, key, plan, draw, embed, record. Returns the exit code."""
     refuse_wrong_flags(args)
     pool = Pool(args.workers, args.backend, args.scheduler)
     cache = os.path.abspath(args.cache) if pool.elsewhere and "://" not in args.cache else args.cache
@@ -142,12 +145,12 @@ def render(args: Arguments) -> int:
           + (f", {len(vectors.plan.missing)} to embed in {vectors.plan.slabs} slabs" if vectors else ""))  # fmt: skip
     for name, share in outside(table, blocks).items():
         if share > MOST_OUTSIDE and args.style.y_range == "fixed":
-            print(f"{name}: {share:.1%} of its values lie outside of its y-range and are drawn on the edge of the plot")
+            print(f"{name}: {share:.1%} of its values lie outside its y-range and are drawn on the edge of the plot")
     if args.preview:
         from cache.contact_sheet import preview
 
         write_whole(Path(PREVIEW), preview(table, fold_ranges(table, folds[0]), args.style, 3, args.framing).save)
-        print(f"{PREVIEW}: what will be drawn, beside the numbers")
+        print(f"{PREVIEW}: the plots of three samples, beside their numbers")
     engine, by = args.engine, f"{processor()}, {args.workers} workers"
     if vectors and len(vectors.plan.missing) and not pool.elsewhere:
         engine, _, why = choose(args.engine, len(vectors.plan.missing), encoder)
@@ -167,7 +170,7 @@ def render(args: Arguments) -> int:
     before = claim_or_tell(cache, wanted, len(images.plan.missing) + (len(vectors.plan.missing) if vectors else 0))
     if before is None:
         return 0
-    images, vectors = plans(cache, args.style, spec, blocks)  # again: gc may have taken what nobody had claimed
+    images, vectors = plans(cache, args.style, spec, blocks)  # again: gc may have deleted pictures before the claim
     embeds_here = encoder and vectors and len(vectors.plan.missing) and not pool.elsewhere
     beside = loading(partial(load, encoder, engine)) if embeds_here else nullcontext()  # while pictures are drawn
     with beside, stage_progress("draw", len(images.plan.missing)) as advance:
@@ -180,7 +183,7 @@ def render(args: Arguments) -> int:
 
 
 def show_data(args: Arguments, table: SeasonTable) -> None:
-    """Write data.html, or say why it cannot be written: the plan has been printed, and the page is no part of it."""
+    """Write data.html. If it cannot be written, print why and carry on, as the plan has been printed already."""
     from report.data.page import write_data_page
     from report.data.summary import summarise
 
@@ -188,14 +191,14 @@ def show_data(args: Arguments, table: SeasonTable) -> None:
     try:
         write_data_page(summary, Path(DATA_PAGE))
     except OSError as error:
-        print(f"There is no page of the data: {error}.", file=sys.stderr)
+        print(f"{DATA_PAGE} could not be written: {error}.", file=sys.stderr)
     else:
-        print(f"{DATA_PAGE}: what the table holds, what is odd about it, and the line of the card that settles it")
+        print(f"{DATA_PAGE}: the contents of the table, its oddities, and the line of the card that settles each")
 
 
 @contextmanager
 def loading(load: Callable[[], object]) -> Iterator[None]:
-    """Load the encoder in a thread beside the block, which ends when it is loaded or raises what loading raised."""
+    """Load the encoder in a thread while the block runs. Waits for it at the end and raises any error of loading."""
     with ThreadPoolExecutor(1) as thread:
         loaded = thread.submit(load)
         yield
@@ -205,9 +208,10 @@ def loading(load: Callable[[], object]) -> Iterator[None]:
 def to_draw(
     args: Arguments, table: SeasonTable, folds: Sequence[Fold]
 ) -> list[tuple[SeasonTable, tuple[SeriesBlock, ...]]]:
-    """Every variant of every season, with the table that it is written down under.
+    """Every variant of every season, with the table under which the catalog records it.
 
-    Views, seasons so far, and the whole season last, as `show` takes the newest entry.
+    The order is: views, seasons up to a step, whole seasons. Whole seasons come last because `show` takes the newest
+    entry.
     """
     seasons = [(table, view) for view in view_tables(table, Views(args.views, args.noise, args.warp, args.mask))]
     seasons += [(early, early) for early in map(table.as_of, steps_named(args.steps))] + [(table, table)]
@@ -219,20 +223,20 @@ def to_draw(
 
 
 def claim_or_tell(cache: str, wanted: Sequence[Entry], missing: int) -> Mapping[str, float] | None:
-    """As `claim`; None where nothing is missing in a cache that cannot be written to."""
+    """As `claim`. Returns None, with a printed note, if nothing is missing and the cache is read-only."""
     try:
         return claim(cache, wanted, {})
     except FileNotFoundError:
-        raise  # gc --min-age 0 took the claim while it was written: nothing would spare these pictures
+        raise  # gc --min-age 0 deleted the claim while it was written, so nothing would protect these pictures
     except OSError as error:
         if missing:
             raise
-        print(f"everything is in the cache; this run is not written down, as it cannot be written to ({error})")
+        print(f"everything is in the cache; this run is not recorded, because the cache is read-only ({error})")
         return None
 
 
 def refuse_wrong_flags(args: Arguments) -> None:
-    """Raises InputError where a number or address cannot be meant."""
+    """Raises InputError if a flag is invalid."""
     if args.workers < 1:
         raise InputError(f"--workers is {args.workers}; at least 1 is needed.")
     if args.scheduler and args.backend not in ("dask", "ray"):
@@ -251,9 +255,9 @@ def record(
     embedded: Filled | None,
     by: str,
 ) -> int:
-    """Write down and print what was done, returns the exit code.
+    """Record and print what was done. Returns the exit code.
 
-    before: the seconds that earlier runs spent; by: the processor and engine of this one.
+    before: seconds that earlier runs spent; by: processor and engine of this run.
     """
     stages = {"draw": drawn} | ({"embed": embedded} if embedded else {})
     seconds |= {name: stage.seconds for name, stage in stages.items()}
@@ -269,15 +273,15 @@ def record(
 def plans(
     cache: str, style: Style, spec: Spec | None, blocks: Sequence[SeriesBlock]
 ) -> tuple[ImageWork, EmbeddingWork | None]:
-    """What is missing now: of the pictures, and of the vectors where a spec of them is given."""
+    """The pictures that are missing now and, if `spec` is given, the missing embeddings."""
     images = ImageWork.of(cache, style, blocks)
     return images, EmbeddingWork.of(cache, style, spec, blocks) if spec else None
 
 
 def claim(cache: str, wanted: Sequence[Entry], seconds: Mapping[str, float]) -> dict[str, float]:
-    """Write down which pictures this data needs: before the work, so that gc spares them, and after it.
+    """Record which pictures this data needs. Called before the work, so that gc spares them, and again after it.
 
-    Returns the drawing and embedding seconds of earlier runs for the same pictures and encoder.
+    Returns the seconds that earlier runs spent on drawing and embedding for the same pictures and encoder.
     """
     known = {(entry.file, entry.embeddings): entry.seconds for entry in entries(cache)}
     before: Counter[str] = Counter()
@@ -289,7 +293,7 @@ def claim(cache: str, wanted: Sequence[Entry], seconds: Mapping[str, float]) -> 
 
 
 def summary(drawn: Filled, embedded: Filled | None, seconds: dict[str, float]) -> str:
-    """The last line: what was done, what was there, how fast."""
+    """The last line of output: how much was done and reused, and how fast."""
     parts = [f"{drawn.wanted} series, {drawn.distinct} distinct images, {drawn.written} drawn, {drawn.reused} reused"]
     if embedded:
         parts.append(f"{embedded.written} embedded, {embedded.reused} reused")

@@ -1,1 +1,1 @@
-"""From files to drawn series: read, table, split, scale, window, key, draw. Imports neither torch nor zarr."""
+"""From files to drawn series: read, validate, split, scale, window, key and draw. Imports neither torch nor zarr."""

@@ -1,7 +1,7 @@
-"""Views: other seasons that each sample could have had, for training. They are drawn and embedded like any series.
+"""Augmented views of each season, for training. They are drawn and embedded like any other series.
 
-A view depends on the numbers of its sample and on the number of the view alone: the same on any machine, in any order
-of rows, so that its pictures are cached. Only training rows are ever learnt in a view.
+A view depends only on the numbers of its sample and on the number of the view. It is the same on any machine and in
+any order of rows, so its pictures can be cached. Only training rows are used in augmented views.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ from pipeline.table import SeasonTable
 
 @dataclass(frozen=True)
 class Views:
-    """How many, and what differs in them; a zero switches that part off. Raises InputError outside of the limits."""
+    """The number and the strength of augmented views. Zero switches a part off.
+
+    Raises InputError if a value is outside its limits.
+    """
 
     count: int = 0
-    """K: views of every sample beside the series as measured."""
+    """K: number of views per sample, in addition to the measured series."""
     noise: float = 0.01
-    """Standard deviation of the noise on each step, as a share of the spread of its series."""
+    """Standard deviation of the noise on each step, as a share of the standard deviation of its series."""
     warp: float = 0.1
-    """Most that a season is faster or slower, about its middle: 0.1 reads it at 0.9 to 1.1 times its speed."""
+    """Largest change of the season's speed, about its middle. 0.1 reads it at 0.9 to 1.1 times its speed."""
     mask: float = 0.1
     """Share of the observed steps that become unobserved."""
 
@@ -38,7 +41,7 @@ class Views:
                 raise InputError(f"--{flag} is {value}; it must lie in {low} to {high}.")
 
     def flags(self) -> list[str]:
-        """The flags of render_cache.py that make these views."""
+        """The flags of render_cache.py that produce these views."""
         if not self.count:
             return []
         default = Views()
@@ -47,9 +50,9 @@ class Views:
 
 
 def view_tables(table: SeasonTable, views: Views) -> list[SeasonTable]:
-    """The same samples with other series, one table a view: warped in time, then with noise, then masked.
+    """One table per view: the same samples, with series that are warped in time, then noised, then masked.
 
-    Drivers and static columns stay as they are: the same weather and soil, another course of the crop.
+    Drivers and static columns do not change: the crop develops differently under the same weather and on the same soil.
     """
     return [_view(table, views, number) for number in range(1, views.count + 1)]
 
@@ -73,9 +76,9 @@ def _view(table: SeasonTable, views: Views, number: int) -> SeasonTable:
 def _warped(
     values: NDArray[np.float64], observed: NDArray[np.bool_], speed: float
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """[V,T] read at `speed` about the middle of the season, linear between steps; unobserved beyond its ends.
+    """Values and mask [V,T], read at `speed` about the middle of the season, with linear interpolation.
 
-    A step between two others is observed where both are.
+    Steps beyond the ends of the season are unobserved. An interpolated step is observed if both its neighbours are.
     """
     steps = values.shape[1]
     middle = (steps - 1) / 2
@@ -90,7 +93,7 @@ def _warped(
 
 
 def _spread(values: NDArray[np.float64], observed: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Standard deviation [V,1] over the observed steps of each series; 0 where there is none."""
+    """Standard deviation [V,1] over the observed steps of each series; 0 if no step is observed."""
     count = np.maximum(observed.sum(1, keepdims=True), 1)
     mean = np.where(observed, values, 0).sum(1, keepdims=True) / count
     squares: NDArray[np.float64] = np.where(observed, (values - mean) ** 2, 0).sum(1, keepdims=True) / count

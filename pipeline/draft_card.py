@@ -1,8 +1,8 @@
-"""Look at data files and write a dataset card to start from; what the files do not say stands in it as a question.
+"""Inspect data files and draft a dataset card. What the files do not tell is written into it as a question.
 
     python -m pipeline.draft_card yields.csv ndvi.csv soil.csv --out card.toml
 
-The card is read once after it is written, so that the last lines say what is still missing.
+The card is read once after it is written, so that the last lines of output report what is still missing.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _INDICES = ("ndvi", "evi", "savi", "gndvi", "ndwi", "lswi", "msavi", "ndre")
 
 @dataclass(frozen=True)
 class Arguments:
-    """Write a dataset card to start from."""
+    """Draft a dataset card from data files."""
 
     files: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """The data files: CSV or Parquet, one or several."""
+    """One or several data files, CSV or Parquet."""
     out: Path = Path("card.toml")
-    """The card to write; refuses to replace one."""
+    """The card to write. An existing card is not replaced."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,15 +51,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def draft(files: Sequence[Path], out: Path) -> int:
-    """Look, write, read back. Raises `InputError` for files that cannot be read and a card that is there already."""
+    """Inspect the files, write the card, and read it back. Returns the exit code.
+
+    Raises `InputError` if a file cannot be read or if `out` exists already.
+    """
     if not files:
         raise InputError(
-            "no file is named; give the data files, as in python -m pipeline.draft_card ndvi.csv yields.csv."
+            "No file is named. Give the data files, as in python -m pipeline.draft_card ndvi.csv yields.csv."
         )
     if out.exists():
-        raise InputError(f"{out}: there is a card already; name another with --out, or remove it.")
+        raise InputError(f"{out}: this card exists already; name another with --out, or remove it.")
     if not out.parent.is_dir():
-        raise InputError(f"{out.parent}: there is no such folder; make it, or name another place with --out.")
+        raise InputError(f"{out.parent}: this folder does not exist; make it, or name another with --out.")
     looks = []
     for path in files:
         if not path.exists():
@@ -77,7 +80,8 @@ def draft(files: Sequence[Path], out: Path) -> int:
             f"{out}: the card cannot be written ({error.strerror}); name another place with --out."
         ) from None
     asked = out.read_text(encoding="utf-8").count(ASK)
-    print(f"{out}: a card for {len(looks)} file{'s' * (len(looks) != 1)}, with {asked} questions in its comments")
+    print(f"{out}: a card for {len(looks)} file{'s' * (len(looks) != 1)}, "
+          f"with {asked} question{'s' * (asked != 1)} in its comments")  # fmt: skip
     if (known := cybench_card(files)) is not None:
         print(f"These are files of CY-Bench: --data {files[0].parent} reads all of {known.name} without a card.")
     try:
@@ -94,15 +98,15 @@ def draft(files: Sequence[Path], out: Path) -> int:
 
 
 def _refuse_years_in_headers(looks: Sequence[TableLook]) -> None:
-    """Raise `InputError` for files of a year each whose yields are called after it: a card names one column for all."""
+    """Raise `InputError` if the yield columns of several files have different names, as a card names only one."""
     yearly = [look for look in looks if look.year_yields and look.layout == "wide" and "year" not in look.roles]
     if len({look.year_yields for look in yearly}) > 1:
         one, other = yearly[0], next(look for look in yearly if look.year_yields != yearly[0].year_yields)
         raise InputError(
-            f"{one.path.name} has its yields in {one.year_yields[-1]}, {other.path.name} in {other.year_yields[-1]}; a "
-            "card names one column for all files. If a step is ten days and yields are in t/ha, no card is needed: "
-            f"python render_cache.py --data {one.path.parent} --encoder none --dry-run. Otherwise give the column one "
-            "name in all files."
+            f"{one.path.name} has its yields in {one.year_yields[-1]}, {other.path.name} in {other.year_yields[-1]}, "
+            "but a card names one column for all files. If a step is ten days and yields are in t/ha, no card is "
+            f"needed: python render_cache.py --data {one.path.parent} --encoder none --dry-run. Otherwise give the "
+            "column the same name in all files."
         )
 
 
@@ -115,7 +119,7 @@ def card_text(looks: Sequence[TableLook], out: Path) -> str:
     beside = [look for look in looks if look not in series]
     single = (whole and all(_is_history(look) for look in beside)) or len(looks) == 1
     lines = [
-        "# Drafted from the files; look at every line, and answer each QUESTION.",
+        "# Drafted from the files. Check every line, and answer each QUESTION.",
         f"name = {_text(safe_name(_stem(first.path)))}",
     ]
     lines += _single(series or [first], beside, out) if single else _several(looks, out)
@@ -152,7 +156,7 @@ def _single(series: Sequence[TableLook], beside: Sequence[TableLook], out: Path)
 
 
 def _several(looks: Sequence[TableLook], out: Path) -> Iterator[str]:
-    """A [[sources]] table for each file; files with the same columns share one."""
+    """A [[sources]] section for each file. Files with the same columns share one."""
     groups: dict[tuple[str, ...], list[TableLook]] = {}
     for look in looks:
         groups.setdefault(tuple(sorted(look.columns)), []).append(look)
@@ -181,7 +185,7 @@ def _several(looks: Sequence[TableLook], out: Path) -> Iterator[str]:
 
 
 def _form(look: TableLook) -> Iterator[str]:
-    """What a CSV file is written with, where it is not the usual form."""
+    """Separator, decimal sign and encoding of a CSV file, if they are not the usual ones."""
     if look.form is None:
         return
     if look.form.separator != ",":
@@ -207,7 +211,7 @@ def _keys(look: TableLook, source: bool = False) -> Iterator[str]:
 
 
 def _place(look: TableLook) -> str:
-    """The column of the place; with that of the state if one name is found in two states."""
+    """The column of the place, together with that of the state if a name occurs in two states."""
     place, state = look.roles["place"], state_column(list(look.columns))
     if state is None or state == place:
         return _text(place)
@@ -255,7 +259,7 @@ def _dated_grid(looks: Sequence[TableLook], own_start: bool) -> Iterator[str]:
 
 
 def _gap(look: TableLook) -> int:
-    """Days from one date to the next at one place, usually."""
+    """The median number of days from one date to the next at the same place."""
     assert look.dates is not None
     place = look.columns[look.roles["place"]].codes if "place" in look.roles else np.zeros(look.rows, np.int64)
     day = look.dates.astype(np.int64)

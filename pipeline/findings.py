@@ -1,4 +1,4 @@
-"""What was noticed about a table and not refused: a sentence, how much it matters, and what settles it."""
+"""Findings: oddities of a table that are reported, not rejected, each with a severity and a way to settle it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-# Training will stop at an error; a warning may make results wrong; a note states what was assumed or counted. Readers
-# raise `InputError` instead of reporting an error, so errors come from what is checked after reading, such as splits.
+# Training stops at an error. A warning may make results wrong. A note states what was assumed or counted. Readers raise
+# `InputError` instead of reporting an error, so errors come from checks after reading, such as those of splits.
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # the worst first
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One observation about a table. `card_line` is the line of the dataset card that settles it; it may be empty."""
+    """One observation about a table. `card_line` is the line of the dataset card that settles it, or empty."""
 
     severity: Severity
     sentence: str
@@ -22,7 +22,7 @@ class Finding:
 
 
 def by_severity(findings: Iterable[Finding]) -> list[Finding]:
-    """The worst first; findings of one severity keep their order."""
+    """Findings sorted by severity, the worst first. Findings of the same severity keep their order."""
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 

@@ -1,4 +1,4 @@
-"""The name of a picture: 128 bits over exactly what the renderer draws. Equal pixels, equal key, on any machine."""
+"""Keys of pictures: a 128-bit hash of exactly what the renderer draws. Equal keys mean equal pixels on any machine."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from xxhash import xxh3_128_digest
 from pipeline.render import Style, vertices
 
 KEY_DTYPE = np.dtype("V16")
-_CHUNK = 1 << 16  # rows hashed at a time: bounds the memory of their byte strings
+_CHUNK = 1 << 16  # rows hashed at a time, which bounds the memory of their byte strings
 
 
 def series_keys(values: NDArray[np.float32], observed: NDArray[np.bool_], style: Style) -> NDArray[np.void]:
-    """[n] keys of 16 bytes of the series values [n,T], observed [n,T]. Units and errors as in `render.vertices`."""
+    """[n] keys of 16 bytes for series with values [n,T] and observed [n,T]. Units and errors as `render.vertices`."""
     return vertex_keys(vertices(values, observed, style), style)
 
 
 def vertex_keys(prepared: NDArray[np.int16], style: Style) -> NDArray[np.void]:
-    """[n] keys of vertices [n,T] as `render.vertices` prepared them with this style.
+    """[n] keys of vertices [n,T] that `render.vertices` prepared with the same style.
 
     xxh3-128 over the style's digest (16 bytes), T (2 bytes) and the T vertices (2 bytes each), all little-endian.
     """
@@ -39,9 +39,9 @@ def vertex_keys(prepared: NDArray[np.int16], style: Style) -> NDArray[np.void]:
 
 
 def colour_keys(keys: NDArray[np.void], rgb: NDArray[np.uint8]) -> NDArray[np.void]:
-    """[n] keys of (picture, colour) from keys [n] and rgb [3] or [n,3]: the names of coloured pictures' embeddings.
+    """[n] keys of (picture, colour) from keys [n] and rgb [3] or [n,3]. They name embeddings of coloured pictures.
 
-    The picture's key xor xxh3-128 of the three bytes, so for one colour no two pictures can ever share a name.
+    A key is the picture's key xor xxh3-128 of the three bytes, so different pictures of one colour have different keys.
     """
     if rgb.dtype != np.uint8 or rgb.shape not in ((3,), (len(keys), 3)):
         raise ValueError(f"rgb is {rgb.shape} {rgb.dtype}; needed: uint8 [3] or [{len(keys)},3]")
@@ -53,5 +53,5 @@ def colour_keys(keys: NDArray[np.void], rgb: NDArray[np.uint8]) -> NDArray[np.vo
 
 
 def _words(keys: NDArray[np.void]) -> NDArray[np.uint64]:
-    """Keys [n] as [n,2] uint64, byte for byte, so that xor is the same on every byte order."""
+    """Keys [n] as [n,2] uint64, byte for byte, so that xor does not depend on the byte order."""
     return np.ascontiguousarray(keys).view(np.uint64).reshape(-1, 2)

@@ -1,4 +1,4 @@
-"""Run an entry point: its exit code, the paragraph that a person reads when it fails, and what ends it from outside."""
+"""Run an entry point: exit codes, error messages, Ctrl-C and SIGTERM."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Errors = tuple[type[Exception], ...]
 
 
 class Terminated(BaseException):
-    """SIGTERM, as the schedulers of clusters send it: seconds remain.
+    """SIGTERM, which cluster schedulers send seconds before they kill a job.
 
-    It is no KeyboardInterrupt, which training takes as "stop here and keep the best weights".
+    It is not a KeyboardInterrupt, because training answers that by stopping and keeping the best weights.
     """
 
 
 class Stopped(BaseException):
-    """Ctrl-C or SIGTERM during a run that can be resumed; `advice` is the sentence that says how."""
+    """Ctrl-C or SIGTERM during a run that can be resumed. `advice` is the sentence that explains how."""
 
     def __init__(self, code: int, advice: str) -> None:
         super().__init__(advice)
@@ -41,14 +41,14 @@ def run_program(
     after_stop: str = "Nothing was written.",
     report: Callable[[str], object] = lambda message: None,
 ) -> int:
-    """The exit code of `work`: its own, or 1 (failed), 2 (bad input), 130 (Ctrl-C), 143 (SIGTERM).
+    """Run `work` and return its exit code, or 1 (failed), 2 (bad input), 130 (Ctrl-C), 143 (SIGTERM).
 
-    name           of the program, in front of every message
-    refused        errors beside `InputError` that end in 2
-    failed         errors beside `OSError` and `MemoryError` that end in 1
-    after_failure  the sentence after such an error: what is safe, and what to run next
-    after_stop     the sentence after Ctrl-C or SIGTERM, unless the run gives its own (`Stopped`)
-    report         also receives the message of an error, whatever it is
+    name           name of the program, printed before every message
+    refused        errors that exit with 2, in addition to `InputError`
+    failed         errors that exit with 1, in addition to `OSError` and `MemoryError`
+    after_failure  sentence printed after such an error: what is safe, and what to run next
+    after_stop     sentence printed after Ctrl-C or SIGTERM, unless the run gives its own (`Stopped`)
+    report         also receives the message of every error
     """
     bad_input: Errors = (InputError, *refused)
     failure: Errors = (OSError, MemoryError, *failed)
@@ -81,7 +81,7 @@ def code_of(stop: BaseException) -> int:
 
 @contextmanager
 def sigterm_raises() -> Iterator[None]:
-    """Let SIGTERM raise `Terminated` in the block. Only a main thread may set that; in others it ends the process."""
+    """Make SIGTERM raise `Terminated` in the block. Outside the main thread this is impossible and nothing changes."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,9 +1,8 @@
-"""Series become pictures: one anti-aliased line on white, a break where nothing was observed, a dot where alone.
+"""Draw series as pictures: one anti-aliased line on white, with gaps at unobserved steps and dots at isolated ones.
 
-Everything that decides a pixel is first put on a 1/16 px grid by `vertices`; keys hash that array and both
-renderers draw it, so equal keys mean equal pixels. From there on the kernel works with exact integers and a few
-correctly rounded float operations in a fixed order: its bytes depend neither on the machine, nor on the batch, nor
-on how many workers draw.
+`vertices` first rounds everything that determines a pixel to a grid of 1/16 px. Keys hash that array and both renderers
+draw it, so equal keys mean equal pixels. After that the kernel uses exact integers and a few correctly rounded float
+operations in a fixed order. Its output does not depend on the machine, the batch or the number of workers.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 
-RENDERER_VERSION = 1  # part of every key: raise it whenever a pixel or a vertex of any picture can change
+RENDERER_VERSION = 1  # part of every key; raise it whenever a pixel or a vertex of any picture can change
 GRID = 16  # vertices lie on a grid of 1/GRID px; a power of two
 UNOBSERVED = -32768  # the vertex of a step that was not observed
-WINDOW_REACH = 3.0  # `window`: this many standard deviations to either side of the middle fill the frame
-STD_FLOOR = 1e-6  # `window`: spread over largest magnitude below which a series is constant (8 float32 steps)
+WINDOW_REACH = 3.0  # `window`: standard deviations from the middle to the edge of the frame
+STD_FLOOR = 1e-6  # `window`: a series with a smaller std / max |value| is constant (8 float32 steps)
 
-# Dark enough to read on white, apart enough to tell; the order is part of the look, not of any key.
+# Dark enough to read on white, and easy to tell apart. The order affects colours, but no key of a picture.
 PALETTE: NDArray[np.uint8] = np.array(
     [
         (0, 90, 181),  # blue
@@ -53,23 +52,24 @@ _Function = TypeVar("_Function", bound=Callable[..., object])
 
 @dataclass(frozen=True)
 class Style:
-    """How a series is drawn. Every field is part of the keys, so pictures of two styles never mix.
+    """How a series is drawn. Every field is part of the keys, so pictures of different styles never mix.
 
-    Raises InputError where a field is outside its limits.
+    Raises InputError if a field is outside its limits.
     """
 
     renderer: Literal["numba", "agg"] = "numba"
     """numba: the fast kernel. agg: matplotlib's rasteriser, the reference."""
     y_range: Literal["fixed", "window"] = "fixed"
-    """fixed: the frame is the variate's physical range, so the level shows. window: z-scores -3 to 3, shape only."""
+    """fixed: the frame spans the variate's physical range and shows the level. window: it spans z-scores from -3 to 3
+    and shows only the shape."""
     size: int = 224
     """Height and width of a picture in px, 16 to 1024."""
     line_width: float = 2.0
     """Width of the line in px."""
     dot_diameter: float = 4.0
-    """Diameter in px of the dot that stands for an isolated observation."""
+    """Diameter in px of the dot for an isolated observation."""
     margin: float = 4.0
-    """Room in px on all four sides, at least half the line width and half the dot, so that no stroke is cut."""
+    """Margin in px on all four sides. At least half the line width and half the dot, so that no stroke is cut off."""
 
     def __post_init__(self) -> None:
         if self.renderer not in ("numba", "agg"):
@@ -93,7 +93,7 @@ class Style:
 
     @property
     def digest(self) -> str:
-        """32 hex digits of xxh3-128 over all fields and the version of what draws; the same in every process."""
+        """32 hex digits of xxh3-128 over all fields and the renderer's version; the same in every process."""
         drawer = f"matplotlib {version('matplotlib')}" if self.renderer == "agg" else "kernel"
         return xxhash.xxh3_128_hexdigest(repr((RENDERER_VERSION, drawer, GRID, *astuple(self))).encode())
 
@@ -105,13 +105,13 @@ class Style:
 
 
 def vertices(values: NDArray[np.float32], observed: NDArray[np.bool_], style: Style) -> NDArray[np.int16]:
-    """The one preparation that keys and renderers share.
+    """Prepare series for keys and renderers, which both use the result.
 
     values    [n,T] `fixed`: 0 = bottom of the frame, 1 = top; `window`: any unit, z-scored over the observed steps
-    observed  [n,T] bool; what `values` holds where it is False does not matter
-    returns   [n,T] int16, distance from the top edge in 1/16 px, clipped to the frame; UNOBSERVED where not observed
+    observed  [n,T] bool; values at unobserved steps are ignored
+    returns   [n,T] int16, distance from the top edge in 1/16 px, clipped to the frame; UNOBSERVED at unobserved steps
 
-    Raises InputError for an observed value that is not finite and for more steps than the frame has grid columns.
+    Raises InputError if an observed value is not finite, or if there are more steps than grid columns in the frame.
     """
     if values.ndim != 2 or values.shape != observed.shape or observed.dtype != np.bool_:
         raise ValueError(
@@ -125,14 +125,17 @@ def vertices(values: NDArray[np.float32], observed: NDArray[np.bool_], style: St
     if bad >= 0:
         row, step = divmod(bad, values.shape[1])
         raise InputError(
-            f"Series {row} holds {values[row, step]} at step {step}, marked as observed; only finite numbers can be "
-            "drawn. Mark the step as not observed."
+            f"Series {row} is {values[row, step]} at step {step}, which is marked as observed. Only finite numbers can "
+            "be drawn. Mark the step as not observed."
         )
     return prepared
 
 
 def positions(steps: int, style: Style) -> NDArray[np.int32]:
-    """[T] distance of every step from the left edge in 1/16 px: evenly over the frame, a single step in its middle."""
+    """[T] distance of each step from the left edge in 1/16 px, evenly spaced. A single step is in the middle.
+
+    Raises InputError if there are more steps than grid columns in the frame.
+    """
     first, last = style.frame
     span = last - first
     if not 1 <= steps <= span + 1:
@@ -147,21 +150,22 @@ def positions(steps: int, style: Style) -> NDArray[np.int32]:
 
 
 def draw(values: NDArray[np.float32], observed: NDArray[np.bool_], style: Style) -> NDArray[np.uint8]:
-    """Ink [n,size,size] of series [n,T]: 0 = paper, 255 = full ink, row 0 at the top. Units, errors: `vertices`."""
+    """Ink [n,size,size] of series [n,T]: 0 = paper, 255 = full ink, row 0 at the top. Units, errors as `vertices`."""
     return draw_vertices(vertices(values, observed, style), style)
 
 
 def draw_vertices(prepared: NDArray[np.int16], style: Style, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-    """Ink [n,size,size] of what `vertices` prepared with the same style; into `out` (uint8, C order) where given.
+    """Ink [n,size,size] of vertices [n,T] of the same style, written into `out` (uint8, C order) if it is given.
 
-    A run of observed steps is one line with round caps and joins, an isolated step a filled dot, nothing observed
-    an empty sheet. Raises ValueError for vertices outside the style's frame, which come from another style.
+    A run of observed steps is one line with round caps and joins, an isolated step is a filled dot, and a series
+    without observations is an empty picture. Raises ValueError if vertices, such as those of another style, lie outside
+    the frame.
     """
     n, steps = prepared.shape
     x = positions(steps, style)
     first, last = style.frame
     if np.any((prepared != UNOBSERVED) & ((prepared < first) | (prepared > last))):
-        raise ValueError(f"vertices lie outside {first}..{last}: they were prepared with another style")
+        raise ValueError(f"vertices lie outside {first}..{last}; they were prepared with another style")
     if out is None:
         out = np.empty((n, style.size, style.size), np.uint8)
     if out.shape != (n, style.size, style.size) or out.dtype != np.uint8 or not out.flags.c_contiguous:
@@ -175,7 +179,7 @@ def draw_vertices(prepared: NDArray[np.int16], style: Style, out: NDArray[np.uin
 
 
 def colourise(ink: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Ink [n,H,W] in the colours rgb [n,3] on white -> [n,H,W,3]; ink 0 is exactly white, 255 exactly the colour."""
+    """Colour ink [n,H,W] with rgb [n,3] on white -> [n,H,W,3]. Ink 0 is exactly white and 255 exactly the colour."""
     if rgb.shape != (len(ink), 3) or rgb.dtype != np.uint8 or ink.dtype != np.uint8:
         raise ValueError(f"ink {ink.shape} {ink.dtype}, rgb {rgb.shape} {rgb.dtype}; needed: uint8 [n,H,W], [n,3]")
     depth = (255 - rgb.astype(np.uint16))[:, None, None, :]
@@ -184,29 +188,30 @@ def colourise(ink: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> NDArray[np.uint
 
 @lru_cache(maxsize=8)
 def _disc_ink(radius: float) -> NDArray[np.uint8]:
-    """Ink of a disc by squared distance from its centre in 1/256 px2, for every offset that the kernel looks at."""
+    """Ink of a disc by squared distance from its centre in 1/256 px2, for every offset that the kernel looks up."""
     farthest = 2 * _reach(radius) ** 2
     distance = np.sqrt(np.arange(farthest + 1, dtype=np.float64)) / GRID
     return np.floor(255 * np.clip(radius + 0.5 - distance, 0, 1) + 0.5).astype(np.uint8)
 
 
 def _reach(radius: float) -> int:
-    """Grid distance beyond which a stroke of this radius in px leaves no ink: half a pixel further than its edge."""
+    """Grid distance beyond which a stroke of this radius in px leaves no ink, half a pixel beyond its edge."""
     return math.ceil((radius + 0.5) * GRID)
 
 
 def _compiled(*signature: object) -> Callable[[_Function], _Function]:
-    """Compiled at import for one signature and kept on disk, so that workers load machine code instead of compiling.
+    """Compile at import for one signature and cache on disk, so that workers load machine code instead of compiling.
 
-    No fastmath: the order of operations is part of the result. Read-only argument types accept writable arrays too.
+    There is no fastmath, because the order of operations affects the result. Read-only argument types also accept
+    writable arrays.
     """
 
     def decorate(function: _Function) -> _Function:
         try:
             return cast(_Function, njit(list(signature), cache=True, error_model="numpy")(function))
-        except RuntimeError as error:  # numba found no folder it may write to, as in a read-only container
+        except RuntimeError as error:  # numba has no writable folder, as in a read-only container
             warnings.warn(
-                f"{error}: every process will compile the renderer for some seconds. Set NUMBA_CACHE_DIR to a "
+                f"{error}: every process will spend some seconds compiling the renderer. Set NUMBA_CACHE_DIR to a "
                 "writable folder.",
                 RuntimeWarning,
                 stacklevel=2,
@@ -237,7 +242,7 @@ def _place(
     window: bool,
     prepared: NDArray[np.int16],
 ) -> int:
-    """Fill `prepared`; -1, or the flat index of an observed value that is not finite. float64 sums in step order."""
+    """Fill `prepared`, with float64 sums in step order. Returns the flat index of a non-finite observed value or -1."""
     n, steps = values.shape
     span = float(last - first)
     for i in range(n):
@@ -250,7 +255,7 @@ def _place(
                 count += 1
                 total += value
                 largest = max(largest, abs(value))
-        low, scale, constant = 0.0, 1.0, False  # `fixed`: the value is its height
+        low, scale, constant = 0.0, 1.0, False  # `fixed`: the value is the height
         if window and count > 0:
             mean = total / count
             squares = 0.0
@@ -273,7 +278,7 @@ def _place(
 
 @_compiled(types.void(_IMAGE, _I64, _I64, _readonly(types.uint8, 1), _I64))
 def _disc(image: NDArray[np.uint8], x: int, y: int, ink: NDArray[np.uint8], reach: int) -> None:
-    """Join, cap or dot: every pixel centre within `reach` looks its ink up by exact squared distance."""
+    """Draw a join, cap or dot: look up the ink of every pixel centre within `reach` by exact squared distance."""
     size = image.shape[0]
     half = GRID // 2
     top, bottom = max(0, (y - reach + half - 1) // GRID), min(size - 1, (y + reach - half) // GRID)
@@ -287,10 +292,10 @@ def _disc(image: NDArray[np.uint8], x: int, y: int, ink: NDArray[np.uint8], reac
 
 @_compiled(types.void(_IMAGE, _I64, _I64, _I64, _I64, _F64))
 def _band(image: NDArray[np.uint8], x0: int, y0: int, x1: int, y1: int, radius: float) -> None:
-    """The straight part of a stroke: pixels whose foot lies on the segment; `_disc` draws its ends.
+    """Draw the straight part of a stroke: pixels whose foot lies on the segment. `_disc` draws its ends.
 
-    Column by column, only the rows within reach. `cross` over the length is the distance to the line, `along` the place
-    of the foot; both are exact integers that change by a constant from row to row.
+    It goes column by column through the rows within reach. `cross` / length is the distance to the line, and `along` is
+    the position of the foot. Both are exact integers that change by a constant from row to row.
     """
     size = image.shape[0]
     half = GRID // 2
@@ -342,7 +347,7 @@ def _ink(
     dot: float,
     out: NDArray[np.uint8],
 ) -> None:
-    """Draw every series; `line` and `dot` are radii in px. Strokes are max-combined, so their order does not matter."""
+    """Draw every series. `line` and `dot` are radii in px. Strokes are combined by maximum, so their order is free."""
     n, steps = prepared.shape
     line_reach, dot_reach = math.ceil((line + 0.5) * GRID), math.ceil((dot + 0.5) * GRID)
     for i in range(n):
@@ -363,7 +368,7 @@ def _ink(
 
 
 def _draw_with_agg(prepared: NDArray[np.int16], x: NDArray[np.int32], style: Style, out: NDArray[np.uint8]) -> None:
-    """matplotlib's rasteriser on one reused canvas: black strokes on nothing, whose alpha is the ink."""
+    """Draw with matplotlib's rasteriser on one reused, transparent canvas. The alpha of its strokes is the ink."""
     from matplotlib.backends.backend_agg import RendererAgg
     from matplotlib.path import Path
     from matplotlib.transforms import Affine2D

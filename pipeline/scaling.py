@@ -1,4 +1,4 @@
-"""Scaling: what is learnt about the size of numbers, from training rows only."""
+"""Scaling of values and y-ranges of plots, fitted on training rows only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SPREAD_FLOOR = 1e-6
-ROWS = 256  # samples at a time, where doubles are needed on the way
+ROWS = 256  # samples that are converted to float64 at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class Scaler:
 
     @staticmethod
     def fit(values: NDArray[np.float32], observed: NDArray[np.bool_], train: NDArray[np.int64]) -> Scaler:
-        """values, observed [N,V,T]; only rows `train` are looked at. A variate without spread keeps its unit."""
+        """Fit on the rows `train` of values and observed [N,V,T]. A variate without spread is only centred."""
         mean, std = np.zeros(values.shape[1]), np.ones(values.shape[1])
         for v in range(values.shape[1]):
             seen = values[train, v][observed[train, v]].astype(np.float64)
@@ -34,7 +34,7 @@ class Scaler:
         return Scaler(mean, std)
 
     def apply(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """[n,V,T] in the variates' units -> standardised."""
+        """Standardise values [n,V,T] that are in the variates' units."""
         return (values.astype(np.float64) - self.mean[:, None]) / self.std[:, None]
 
     def inverse(self, values: NDArray[Any]) -> NDArray[np.float64]:
@@ -58,10 +58,11 @@ def y_ranges(
     lows: Sequence[float | None],
     highs: Sequence[float | None],
 ) -> NDArray[np.float64]:
-    """The y-range [V,2] that a plot of each variate spans.
+    """The y-range [V,2] of the plots of each variate.
 
-    The card's physical range where it has one (lows, highs [V]); otherwise the 1st to 99th percentile of the observed
-    training values, snapped outward to a coarse 1-2-5 grid, so that the folds of a cross-validation share their plots.
+    It is the physical range of the card (lows, highs [V]) if there is one. Otherwise it is the 1st to 99th percentile
+    of the observed training values, widened to a coarse 1-2-5 grid, so that the folds of a cross-validation share
+    plots.
     """
     ranges = np.empty((values.shape[1], 2))
     for v, (low, high) in enumerate(zip(lows, highs, strict=True)):
@@ -79,15 +80,15 @@ def snapped(low: float, high: float) -> tuple[float, float]:
         return low - 0.5, low + 0.5
     exponent = math.floor(math.log10((high - low) / 4))
     step = max(s * 10.0**exponent for s in (1, 2, 5) if s * 10.0**exponent <= (high - low) / 4)
-    # Rounded, so that 0.30000000000000004 and 0.3 are one range.
+    # Rounded, so that 0.30000000000000004 and 0.3 are the same end of a range.
     return round(math.floor(low / step) * step, 12), round(math.ceil(high / step) * step, 12)
 
 
 def to_unit(values: NDArray[np.float32], ranges: NDArray[np.float64]) -> NDArray[np.float32]:
-    """[N,V,T] -> the same with low..high of each variate mapped to 0..1; not clipped, NaN stays."""
+    """Map low..high of each variate to 0..1 in values [N,V,T]. Nothing is clipped, and NaN stays NaN."""
     low, high = ranges[:, :1], ranges[:, 1:]
     unit = np.empty(values.shape, np.float32)
-    for start in range(0, len(values), ROWS):  # in between it is float64: four times the memory of the result at once
+    for start in range(0, len(values), ROWS):  # float64 intermediates of all rows would take 4 x the memory
         rows = slice(start, start + ROWS)
         unit[rows] = (values[rows] - low) / (high - low)
     return unit

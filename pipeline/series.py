@@ -1,6 +1,6 @@
-"""From a table to the series that are drawn: scaled to the y-range, seen through windows, and keyed.
+"""From a table to the series that are drawn: scaled to the y-range, cut into windows, and keyed.
 
-The renderer and the trainer both come through here, so that they can never hash different numbers.
+The renderer and the trainer both use this module, so that they always hash the same numbers.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pipeline.windows import Framing, Window, windows
 
 @dataclass(frozen=True, eq=False)
 class SeriesBlock:
-    """All series of one window under one set of y-ranges.
+    """All series of one window, scaled to one set of y-ranges.
 
-    values   [N,V,W] float32 in units of the y-range (0 = bottom, 1 = top), NaN where not observed
+    values   [N,V,W] float32 in units of the y-range (0 = bottom, 1 = top), NaN if not observed
     observed [N,V,W] bool
     keys     [N,V] of 16 bytes
     """
@@ -40,7 +40,7 @@ class SeriesBlock:
 
 
 def fold_ranges(table: SeasonTable, fold: Fold) -> NDArray[np.float64]:
-    """The y-range [V,2] of each variate: the card's, or else from the observed values of the fold's training rows."""
+    """The y-range [V,2] of each variate, from the card or else from observed values of the fold's training rows."""
     lows, highs = [v.low for v in table.variates], [v.high for v in table.variates]
     return y_ranges(table.values, table.observed, fold.train, lows, highs)
 
@@ -48,13 +48,13 @@ def fold_ranges(table: SeasonTable, fold: Fold) -> NDArray[np.float64]:
 def series_blocks(
     table: SeasonTable, ranges: NDArray[np.float64], style: Style, framing: Framing = "halves"
 ) -> tuple[SeriesBlock, ...]:
-    """One block a window. `ranges` [V,2]: the y-range of each variate, from the card or from training rows."""
+    """One block per window. `ranges` [V,2] are the y-ranges of the variates, from the card or from training rows."""
     unit = to_unit(table.values, ranges)
     return tuple(_block(unit, table.observed, window, style) for window in windows(table.steps, table.cut, framing))
 
 
 def outside(table: SeasonTable, blocks: Sequence[SeriesBlock]) -> dict[str, float]:
-    """The share of each variate's drawn values that lie outside of its y-range, on the edge of their picture."""
+    """The share of each variate's values that lie outside its y-range and are drawn on the edge of the picture."""
     seen = sum(block.observed.sum((0, 2)) for block in blocks)
     with np.errstate(invalid="ignore"):
         beyond = sum(((block.values < 0) | (block.values > 1)).sum((0, 2)) for block in blocks)  # NaN is neither
@@ -68,9 +68,9 @@ def fold_variants(
     drawn: SeasonTable | None = None,
     framing: Framing = "halves",
 ) -> list[tuple[SeriesBlock, ...]]:
-    """The series as each fold draws them; folds with the same y-ranges (the usual case) share one variant.
+    """The series as each fold draws them. Folds with the same y-ranges (the usual case) share one variant.
 
-    `drawn`: a view of the table, or the table as of a step, whose series stand in the y-ranges of the table.
+    `drawn` is an augmented view of the table, or the table as of a step. It is drawn in the y-ranges of the table.
     """
     distinct = {ranges.tobytes(): ranges for ranges in (fold_ranges(table, fold) for fold in folds)}
     return [series_blocks(drawn or table, ranges, style, framing) for ranges in distinct.values()]

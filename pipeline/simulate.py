@@ -1,24 +1,25 @@
-"""Make the simulated demo set: seasons of a crop model, turned into seven satellite bands. Nothing here was observed.
+"""Make the simulated demo data: seasons of a crop model, converted to seven satellite series. Nothing is observed.
 
     python -m pipeline.simulate --out demo/seasons.parquet --seed 0
 
 The weather of ten real sites and the crop model AquaCrop (Steduto et al. 2009, Agron. J. 101:426-437) come with the
-PyPI package `aquacrop`, a development dependency; nothing but `grow` and `site_weather` needs it. 52 fields, each
-with one rain-fed crop, a soil, a usual sowing date and a nutrient status of its own, live through the harvest years
-1992-2001, the decade that the records of all ten sites share. (The record of Hyderabad begins in 2000; `CP.dat` is
-Champion a second time.) A season is the calendar year of the harvest: wheat sown in autumn is green at step 0.
+PyPI package `aquacrop`, a development dependency. Only `grow` and `site_weather` need it. There are 52 fields. Each has
+one rain-fed crop, a soil, a usual sowing date and a nutrient status. They are simulated for the harvest years
+1992-2001, the decade that the records of all ten sites share. (The record of Hyderabad begins in 2000, and `CP.dat` is
+a copy of Champion.) A season is the calendar year of the harvest, so wheat sown in autumn is green at step 0.
 
-Daily canopy, surface water and transpiration become reflectance by a linear mix (Settle and Drake 1993, Int. J.
-Remote Sens. 14:1159-1177) of green leaf, withered leaf or straw, and soil:
+A linear mixture (Settle and Drake 1993, Int. J. Remote Sens. 14:1159-1177) of green leaf, withered leaf or straw, and
+soil converts daily canopy, surface water and transpiration to reflectance:
 
-* The end members are round textbook values (measured spectra: Jacquemoud et al. 1992, Remote Sens. Environ.
-  41:123-132, soil; Nagler et al. 2000, Remote Sens. Environ. 71:207-215, straw), fitted to no image.
-* Wet soil is darker by the exponential law of Lobell and Asner (2002, Soil Sci. Soc. Am. J. 66:722-727).
-* A hungry canopy is redder (less chlorophyll); a thirsty one brighter in SWIR1 (less leaf water).
+* The end members are round textbook values and are not fitted to any image. Measured spectra: Jacquemoud et al. 1992,
+  Remote Sens. Environ. 41:123-132 (soil); Nagler et al. 2000, Remote Sens. Environ. 71:207-215 (straw).
+* Wet soil is darker, by the exponential law of Lobell and Asner (2002, Soil Sci. Soc. Am. J. 66:722-727).
+* A canopy short of nutrients is redder (less chlorophyll). One short of water is brighter in SWIR1 (less leaf water).
 * NDVI: Rouse et al. 1974. EVI: Huete et al. 2002, Remote Sens. Environ. 83:195-213. RVI: Jordan 1969.
 
-Each ten-day step shows one day's view, with a gain error a season and band and noise a view, or nothing where it is
-cloudy. The yield is AquaCrop's dry grain yield times what no band can see: the farmer's skill, luck, progress.
+Each ten-day step holds the observation of one day, or nothing if that day is cloudy. It has a gain error per season and
+band, and noise per observation. The yield is AquaCrop's dry grain yield times factors that no band can show: the
+farmer's skill, luck, and progress over the years.
 """
 
 from __future__ import annotations
@@ -59,44 +60,44 @@ DARKENING = np.array([4.0, 4.0, 4.0, 2.5])  # exponent of Lobell and Asner's law
 HUNGRY = np.array([0.010, 0.040, -0.030, 0.020])  # added to GREEN as nutrient status falls from 1 to 0
 THIRSTY = np.array([0.0, 0.010, -0.030, 0.070])  # added to GREEN as transpiration falls from potential to 0
 
-# AquaCrop's soils, and what multiplies DRY_SOIL and WET_SOIL there: sand is bright.
+# AquaCrop's soils, and the factor of DRY_SOIL and WET_SOIL for each; sand is bright.
 SOIL_BRIGHTNESS = {"LoamySand": 1.25, "SandyLoam": 1.10, "Loam": 1.0, "SiltLoam": 1.0, "ClayLoam": 0.85}
 
-STRAW_COVER, STRAW_DAYS = 0.6, 60.0  # share of the peak canopy left as straw at harvest; its e-folding time
-GAIN_ERROR = 0.03  # sd of the gain a season and band: what calibration and atmospheric correction leave
-VIEW_NOISE, VIEW_FLOOR = 0.025, 0.003  # sd of the noise a view: relative and absolute
-# sd of ln(yield) that no band can see: of a field through the years, a site-season, a field-season
+STRAW_COVER, STRAW_DAYS = 0.6, 60.0  # share of the peak canopy left as straw at harvest; its e-folding time in days
+GAIN_ERROR = 0.03  # sd of the gain per season and band, after calibration and atmospheric correction
+VIEW_NOISE, VIEW_FLOOR = 0.025, 0.003  # sd of the noise per observation, relative and absolute
+# sd of the part of ln(yield) that no band shows: per field in all years, per site and season, per field and season
 SKILL, SITE_LUCK, FIELD_LUCK = 0.10, 0.03, 0.06
-PROGRESS = 0.007  # rise of yield a year by better cultivars and machines
+PROGRESS = 0.007  # relative rise of yield per year by better cultivars and machines
 LEAST_YIELD = 0.1  # t/ha; below it a field is not harvested
 
 
 @dataclass(frozen=True)
 class Cropping:
-    """One crop as one site grows it; sown in the year before its harvest where `sow` comes later in the calendar."""
+    """One crop at one site. It is sown in the year before its harvest if `sow` is later in the year than harvest."""
 
     site: str
     crop: str
     model: str  # AquaCrop's name of the crop
-    sow: str  # MM/DD, as `latest_harvest`
+    sow: str  # MM/DD, like `latest_harvest`
     latest_harvest: str
     fields: int
-    root_depth: float  # m, where the soil is deep
+    root_depth: float  # m, in deep soil
     water: float  # % of the soil's available water at the start of the simulation
-    spring: float = 1.0  # canopy growth a degree-day, relative to AquaCrop's crop
+    spring: float = 1.0  # canopy growth per degree-day, relative to AquaCrop's crop
     ripening: float = 1.0  # degree-days to flower, wither and ripen, relative to AquaCrop's crop
 
     def sowing(self, year: int, days_later: int) -> date:
-        """The sowing day of the crop that is harvested in `year`."""
+        """The sowing day of the crop harvested in `year`."""
         sown = year - (self.sow > self.latest_harvest)
         return date.fromisoformat(f"{sown}-{self.sow.replace('/', '-')}") + timedelta(days=days_later)
 
 
-# AquaCrop's wheat is a Mediterranean one: in the north it would close its canopy by Christmas. There it is slowed.
+# AquaCrop's wheat is Mediterranean. In the north its canopy would close by Christmas, so it grows more slowly there.
 CROPPINGS = (
     Cropping("champion", "maize", "MaizeChampionGDD", "05/05", "11/05", 5, 1.7, 95),
     Cropping("champion", "wheat", "WheatGDD", "09/18", "08/31", 4, 1.5, 70),
-    # Late maize, sown in December, is common around Cordoba and ripens inside the calendar year.
+    # Late maize, sown in December, is common around Cordoba and ripens within the calendar year.
     Cropping("cordoba", "maize", "MaizeGDD", "12/08", "07/31", 5, 1.7, 55),
     Cropping("cordoba", "wheat", "WheatGDD", "05/25", "12/20", 4, 1.5, 60),
     Cropping("tunis", "wheat", "WheatGDD", "11/20", "07/15", 6, 1.2, 40),
@@ -113,7 +114,7 @@ SITES = sorted({c.site for c in CROPPINGS})
 
 @dataclass(frozen=True)
 class Field:
-    """What a place keeps through the years. `nutrients` is 0-1, 1 = fed to the full; `skill` multiplies its yields."""
+    """Properties of a field that are the same in all years. `nutrients` is 0-1 (1 = no lack); `skill` scales yields."""
 
     name: str
     index: int
@@ -129,7 +130,7 @@ class Field:
 
 @dataclass(frozen=True, eq=False)
 class Season:
-    """One field in one year as the crop model sees it: arrays [DAYS] of the harvest year's days, values 0-1."""
+    """Output of the crop model for one field and harvest year: one value from 0 to 1 per day [DAYS]."""
 
     canopy: NDArray[np.float64]
     withered: NDArray[np.float64]
@@ -141,7 +142,7 @@ class Season:
 
 @dataclass(frozen=True, eq=False)
 class SiteSeason:
-    """What the fields of a site share in a year: day of the view [STEPS], cloudy or not [STEPS], ln(yield) luck."""
+    """What the fields of a site share in a year: days of observation [STEPS], clouds [STEPS], and luck in ln(yield)."""
 
     day: NDArray[np.int64]
     cloudy: NDArray[np.bool_]
@@ -150,14 +151,14 @@ class SiteSeason:
 
 @dataclass
 class Made:
-    """The rows of the table and, by reason, the seasons that did not become one."""
+    """The rows of the table, and the number of dropped seasons by reason."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
 
 
 def fields(seed: int) -> list[Field]:
-    """All fields, the croppings in turn, so that the first few already differ in climate."""
+    """All fields. The croppings take turns, so that the first few fields already differ in climate."""
     rounds = range(max(c.fields for c in CROPPINGS))
     places = [(c, number) for number in rounds for c in CROPPINGS if number < c.fields]
     return [_field(seed, index, cropping, number) for index, (cropping, number) in enumerate(places)]
@@ -189,7 +190,7 @@ def site_weather(site: str) -> pd.DataFrame:
 
 
 def _need_aquacrop() -> None:
-    # Asks for pure Python at import. 3.1.0 is pure Python anyhow; releases before 3 compile parts of themselves.
+    # Requests pure Python at import. Releases before 3 compile parts of themselves; 3.1.0 is always pure Python.
     os.environ["DEVELOPMENT"] = "True"
     if find_spec("aquacrop") is None:
         raise InputError(
@@ -199,10 +200,10 @@ def _need_aquacrop() -> None:
 
 
 def grow(place: Field, year: int, seed: int, weather: pd.DataFrame) -> Season | str:
-    """Simulate one season, or say why there is no harvest. `weather` as from `site_weather`.
+    """Simulate one season. Returns it, or the reason why there is no harvest. `weather` comes from `site_weather`.
 
-    The model runs on after harvest, so that stubble, soil water and the next sowing are in the pictures; for that
-    the record must reach into the growing season after `year`.
+    The model runs on after harvest, so that pictures show stubble, soil water and the next sowing. The weather record
+    must therefore reach into the growing season after `year`.
     """
     _need_aquacrop()
     from aquacrop import AquaCropModel, Crop, InitialWaterContent, Soil
@@ -236,7 +237,7 @@ def grow(place: Field, year: int, seed: int, weather: pd.DataFrame) -> Season | 
 
 
 def _adapt(crop: Any, cropping: Cropping, nutrients: float) -> None:
-    """Fit the crop to the climate; then less food: smaller, slower canopy, less biomass for the same water."""
+    """Adapt the crop to climate and nutrients. A lack makes the canopy smaller and slower, and reduces biomass."""
     lack = 1.0 - nutrients
     crop.CCx *= 1 - 0.40 * lack
     crop.CGC *= cropping.spring * (1 - 0.25 * lack)
@@ -276,7 +277,7 @@ def _season(model: Any, days: slice, nutrients: float) -> Season | str:
 
 
 def share(site: str, year: int, seed: int, rain: NDArray[np.float64]) -> SiteSeason:
-    """Views, clouds and luck of a site-season. `rain` [DAYS] in mm: clouds come with wet spells, and stay."""
+    """Observation days, clouds and luck of a site in a season. `rain` [DAYS] in mm brings clouds, which persist."""
     rng = np.random.default_rng([seed, 2, SITES.index(site), year])
     wet = (rain.reshape(STEPS, STEP_DAYS) > 1.0).mean(axis=1)
     cover = rng.normal(size=STEPS)
@@ -288,7 +289,7 @@ def share(site: str, year: int, seed: int, rain: NDArray[np.float64]) -> SiteSea
 
 
 def reflectance(season: Season, brightness: float) -> NDArray[np.float64]:
-    """The linear mix of covers, noise-free: [4,DAYS] in the order of BANDS."""
+    """Noise-free reflectance [4,DAYS] of the linear mixture, 0-1, in the order of BANDS."""
     leaf = GREEN[:, None] + (1 - season.nutrients) * HUNGRY[:, None] + season.thirst * THIRSTY[:, None]
     dryness = np.exp(-DARKENING[:, None] * season.wetness)
     soil = brightness * (WET_SOIL[:, None] + (DRY_SOIL - WET_SOIL)[:, None] * dryness)
@@ -298,22 +299,22 @@ def reflectance(season: Season, brightness: float) -> NDArray[np.float64]:
 
 
 def observe(season: Season, brightness: float, shared: SiteSeason, rng: np.random.Generator) -> NDArray[np.float32]:
-    """What a sensor would deliver: [7,STEPS] in the order of VARIATES, NaN in every band where it is cloudy."""
+    """What a sensor would deliver: [7,STEPS] in the order of VARIATES. Cloudy steps are NaN in every band."""
     bands = reflectance(season, brightness)[:, shared.day]
     gain = 1 + rng.normal(0, GAIN_ERROR, (len(BANDS), 1))
     noise = rng.normal(size=bands.shape) * np.hypot(VIEW_NOISE * bands, VIEW_FLOOR)
-    # Satellite products come as integers of 1e-4.
+    # Satellite products store integers in units of 1e-4.
     blue, red, nir, swir = np.round((gain * bands + noise).clip(0.005, 1.0), 4)
     ndvi = (nir - red) / (nir + red)
     evi = 2.5 * (nir - red) / (nir + 6 * red - 7.5 * blue + 1)
     series = np.round(np.stack([blue, red, nir, swir, ndvi, evi, nir / red]), 4)
-    missed = shared.cloudy | (rng.random(STEPS) < 0.03)  # a little is lost field by field: shadow, haze
+    missed = shared.cloudy | (rng.random(STEPS) < 0.03)  # single fields lose some observations to shadow and haze
     series[:, missed] = np.nan
     return series.astype(np.float32)
 
 
 def make(seed: int = 0, seasons: int | None = None, workers: int = 2) -> Made:
-    """Simulate the plan, or its first `seasons`, year by year: a short run gives the first rows of a full one."""
+    """Simulate all seasons, or the first `seasons` of them, year by year. A short run gives the first rows of all."""
     plan = [(place, year) for year in YEARS for place in fields(seed)][:seasons]
     weather = {site: site_weather(site) for site in {place.cropping.site for place, _ in plan}}
     grown: Iterable[Season | str] = Parallel(n_jobs=workers)(
@@ -342,7 +343,7 @@ def _row(place: Field, year: int, seed: int, season: Season, shared: SiteSeason)
 
 
 def table(made: Made) -> pa.Table:
-    """The wide Parquet table: field, site, year, yield_t_ha and `{variate}_{00..35}`, one row a season."""
+    """The wide Parquet table: field, site, year, yield_t_ha and `{variate}_{00..35}`, with one row per season."""
     import pyarrow as pa
 
     types = {"field": pa.string(), "site": pa.string(), "year": pa.int32()}
@@ -358,11 +359,11 @@ class Arguments:
     out: Path = Path("demo/seasons.parquet")
     """The Parquet file to write."""
     seed: int = 0
-    """Decides everything random: fields, clouds, noise, luck."""
+    """Seed of everything random: fields, clouds, noise, luck."""
     seasons: int | None = None
-    """Only the first so many seasons of the plan."""
+    """Simulate only the first n seasons."""
     workers: int = 2
-    """Processes; the table does not depend on it."""
+    """Number of processes. The table does not depend on it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -376,13 +377,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def write(args: Arguments) -> int:
-    """Check, simulate, write, and say what was dropped."""
+    """Check the flags, simulate, write the table, and print what was dropped. Returns the exit code."""
     import pyarrow.parquet as pq
 
     if args.seasons is not None and args.seasons < 1:
         raise InputError(f"--seasons is {args.seasons}; give at least 1, or leave it out for the whole plan.")
     if not args.out.parent.is_dir():
-        raise InputError(f"--out {args.out}: there is no folder {args.out.parent}; make it first.")
+        raise InputError(f"--out {args.out}: the folder {args.out.parent} does not exist; make it first.")
     made = make(args.seed, args.seasons, args.workers)
     dropped = "; ".join(f"{n} dropped: {reason}" for reason, n in sorted(made.dropped.items())) or "none dropped"
     if not made.rows:
@@ -393,7 +394,7 @@ def write(args: Arguments) -> int:
 
 
 if __name__ == "__main__":
-    # Workers import this module by its name; what `__main__` defines would be pickled by value.
+    # Workers import this module by name; functions of `__main__` would be pickled by value.
     from pipeline import simulate
 
     sys.exit(simulate.main())

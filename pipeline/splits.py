@@ -17,17 +17,17 @@ SplitName = Literal["year", "forward", "leave-year-out", "place", "random", "car
 SplitChoice = Literal["auto", "year", "forward", "leave-year-out", "place", "random", "card"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 
-FORWARD_TESTS = 3  # the last years that the forward split tests in turn, unless more are asked for
+FORWARD_TESTS = 3  # number of last years that the forward split tests by default
 EVERY = "all"
 PLACE_FOLDS = 5
-LEAST = 2  # samples in each part
+LEAST = 2  # samples that each part needs
 
 Index = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """Sorted, disjoint positions of samples. `by_place`: whole places are held out, so nothing of theirs is known."""
+    """Sorted, disjoint positions of samples. `by_place`: whole places are held out, with all of their yields."""
 
     name: str
     train: Index
@@ -39,10 +39,10 @@ class Fold:
 def resolve_split(
     choice: SplitChoice, table: SeasonTable, by_years: SplitName = "year", seed: int = 0
 ) -> tuple[SplitName, str]:
-    """(the split that `choice` means for a table, a sentence that says why; it is empty unless `choice` is auto).
+    """Returns (the split that `choice` means for a table, a sentence that explains it or "" unless `choice` is auto).
 
-    auto takes `by_years` if the table has three years, else places if it has five, else rows. A split that would leave
-    a fold without the samples it needs is passed over, and the sentence says so. Raises `InputError` if none is left.
+    auto takes `by_years` if the table has three years, else places if it has five, else rows. A split with too few
+    samples in a fold is skipped, and the sentence mentions it. Raises `InputError` if no split fits.
     """
     if choice != "auto":
         return choice, ""
@@ -65,15 +65,15 @@ def _name_years(year: NDArray[np.int64]) -> str:
 
 
 def thinned(folds: tuple[Fold, ...], share: float, seed: int) -> tuple[Fold, ...]:
-    """The folds with a random share of their training and validation rows, at least LEAST of each; tests stay whole."""
+    """The folds with a random share of their training and validation rows, at least LEAST of each. Tests stay whole."""
     if share == 1:
         return folds
     rng = np.random.default_rng(seed)
 
-    def kept(rows: Index) -> Index:
+    def subset(rows: Index) -> Index:
         return np.sort(rng.choice(rows, max(LEAST, round(share * len(rows))), replace=False))
 
-    return tuple(replace(fold, train=kept(fold.train), valid=kept(fold.valid)) for fold in folds)
+    return tuple(replace(fold, train=subset(fold.train), valid=subset(fold.valid)) for fold in folds)
 
 
 def make_folds(
@@ -88,20 +88,22 @@ def make_folds(
 ) -> tuple[Fold, ...]:
     """The folds of a split over N samples; year, place, sample_id, assigned [N]. The order of rows does not matter.
 
-    chosen: the folds by name, as in "2021,2022", in their own order; "all": every one; None: every one, but of forward
-    the last three.
-    group [N]: rows of one number share one yield and never stand on two sides; None: each row has its own.
+    chosen     names of the folds to take, as in "2021,2022"; "all" for every fold; None for every fold, but only the
+               last three of forward
+    group [N]  rows with the same number share one yield and are never on two sides; None: each row has its own yield
 
-    year            the last year tests, the one before validates, the rest trains
-    forward         each year with two before it tests a model of the years before it, the latest of which validates
-    leave-year-out  each year tests once, the year before it validates (the first year: the last), all others train
-    place           each of five groups of places tests once, the next group validates
-    random          15 % test, 15 % validate: samples of one place and year on both sides, so an optimistic split
-    card            the sides that the data names (`split` in the card). Whether a year, a place or the same field in
-                    two rows stands on two sides is not looked at: who assigned them vouches for it
+    year            the last year tests, the one before it validates, all others train
+    forward         each year with two earlier years tests; the latest earlier year validates, the other earlier ones
+                    train
+    leave-year-out  each year tests once; the year before it validates (for the first year: the last year), all others
+                    train
+    place           each of five groups of places tests once, the next group validates, all others train
+    random          15 % test, 15 % validate; a place and year can be on several sides, so scores are optimistic
+    card            the sides that the data names (`split` in the card); whether a year, a place or a field is on two
+                    sides is not checked
 
-    Raises InputError when there are too few years or places, fewer than two samples in a part, no sides, or no fold
-    that `chosen` names.
+    Raises InputError if there are too few years or places, fewer than two samples in a part, no sides, or no fold that
+    `chosen` names.
     """
     group = np.arange(len(year)) if group is None else group
     if split == "place":
@@ -122,7 +124,7 @@ def make_folds(
 
 
 def joined_places(place: NDArray[np.str_], group: Index) -> NDArray[np.str_]:
-    """[N]: one name for all places that share a yield, directly or through others; else the place's own."""
+    """[N]: one name for all places that share a yield, directly or through other places; else the place's own name."""
     names, code = np.unique(place, return_inverse=True)
     parent = np.arange(len(names))
 
@@ -140,7 +142,7 @@ def joined_places(place: NDArray[np.str_], group: Index) -> NDArray[np.str_]:
 
 
 def _refuse_shared_yields(fold: Fold, group: Index, sample_id: NDArray[np.str_], split: SplitName) -> None:
-    """Raise `InputError` if a yield that several rows share stands on two sides: only assigned sides can do that."""
+    """Raise `InputError` if rows that share one yield are on two sides, which only assigned sides can cause."""
     side = np.full(len(group), -1)
     for number, rows in enumerate((fold.train, fold.valid, fold.test)):
         side[rows] = number
@@ -151,11 +153,10 @@ def _refuse_shared_yields(fold: Fold, group: Index, sample_id: NDArray[np.str_],
         one, other = order[torn[0]], order[torn[0] + 1]
         raise InputError(
             f"--split {split}: samples {str(sample_id[one])!r} and {str(sample_id[other])!r} share one yield, and "
-            f"fold {fold.name} "
-            f"has the one in {SIDES[side[one]]} and the other in {SIDES[side[other]]} ({len(torn)} yields "
-            "are torn like "
-            "this): what is tested would be known. Correct the column of `split`, or, if the yields only happen to be "
-            "equal, name a column that tells their rows apart as [target] `group` in the dataset card."
+            f"fold {fold.name} has one in {SIDES[side[one]]} and the other in {SIDES[side[other]]} "
+            f"({len(torn)} such yield{'s' * (len(torn) != 1)}), so the answer to a test would be known. Correct the "
+            "column of `split`. If the yields are only equal by chance, name a column that tells their rows apart as "
+            "[target] `group` in the dataset card."
         )
 
 
@@ -173,7 +174,7 @@ def _choose(folds: list[Fold], names: str | None, split: SplitName) -> list[Fold
 
 
 def refuse_shared_groups(fold: Fold, group: NDArray[np.generic]) -> None:
-    """Raises ValueError naming a group (year or place) [N] that stands on two sides of the fold."""
+    """Raises ValueError if a group (year or place) [N] is on two sides of the fold."""
     sides = {name: set(group[getattr(fold, name)].tolist()) for name in ("train", "valid", "test")}
     for one, other in (("train", "valid"), ("train", "test"), ("valid", "test")):
         if shared := sides[one] & sides[other]:
@@ -219,7 +220,7 @@ def _by_place(place: NDArray[np.str_], seed: int) -> Iterator[Fold]:
 
 
 def _at_random(sample_id: NDArray[np.str_], group: Index, seed: int) -> Fold:
-    """Groups are drawn by the first of their sample ids, and put on a side as a whole."""
+    """Draw groups by the first of their sample ids, and put each on one side as a whole."""
     named = np.argsort(sample_id, kind="stable")
     _, first, of = np.unique(group[named], return_index=True, return_inverse=True)
     ids = sample_id[named][first]
@@ -239,11 +240,11 @@ def _at_random(sample_id: NDArray[np.str_], group: Index, seed: int) -> Fold:
 
 
 def _as_assigned(assigned: NDArray[np.str_] | None, place: NDArray[np.str_]) -> Fold:
-    """`by_place` where no place stands on two sides: then what a place yielded before is not known either."""
+    """The fold of the assigned sides. `by_place` is True if no place is on two sides."""
     if assigned is None:
         raise InputError(
-            "--split card takes the sides that the data names, and the table has none: name the column that says "
-            'train, valid or test as `split = "..."` at the top of the dataset card, or use another split.'
+            "--split card takes the sides that the data names, but the table has none. Name the column with train, "
+            'valid or test as `split = "..."` at the top of the dataset card, or use another split.'
         )
     train, valid, test = (np.flatnonzero(assigned == side) for side in SIDES)
     by_place = sum(len(np.unique(place[rows])) for rows in (train, valid, test)) == len(np.unique(place))
@@ -252,9 +253,9 @@ def _as_assigned(assigned: NDArray[np.str_] | None, place: NDArray[np.str_]) -> 
 
 def _refuse_if_small(fold: Fold, split: SplitName) -> None:
     for part, verb in (("train", "learn from"), ("valid", "validate on"), ("test", "test on")):
-        found = len(getattr(fold, part))
-        if found < LEAST:
+        count = len(getattr(fold, part))
+        if count < LEAST:
             raise InputError(
-                f"--split {split}: fold {fold.name} has {found} sample{'s' * (found != 1)} to {verb}; at least {LEAST} "
+                f"--split {split}: fold {fold.name} has {count} sample{'s' * (count != 1)} to {verb}; at least {LEAST} "
                 "are needed. Use another split or add data."
             )

@@ -1,4 +1,4 @@
-"""The season table: the one in-memory form of everything that sources read. Validated once, immutable after."""
+"""The season table: the in-memory form of all data that sources read. It is validated once, then immutable."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pipeline.provenance import JoinedSource
 
 FIRST_YEAR, LAST_YEAR = 1900, 2100
 SIDES = ("train", "valid", "test")
-# Medians of grain lie within; cassava, potatoes and sugar cane lie above, so what is outside is told and not refused.
+# t/ha. Medians of grain lie within. Those of cassava, potatoes and sugar cane lie above, so others are only reported.
 USUAL_MEDIAN_YIELDS = 0.2, 25.0
 
 
 @dataclass(frozen=True)
 class Variate:
-    """One measured quantity. `low`/`high` is its physical range in `unit`, where the card gives one."""
+    """One measured quantity. `low`/`high` is its physical range in `unit`, if the card gives one."""
 
     name: str
     unit: str = "1"
@@ -30,17 +30,20 @@ class Variate:
 
 @dataclass(frozen=True)
 class Count:
-    """How many rows were dropped, masked or excluded, and why. Shown in every report."""
+    """The number of rows that were dropped, masked or excluded, and the reason. Every report shows it."""
 
     reason: str
     rows: int
 
 
 def cut_of(cut: int | None, steps: int, where: str) -> int:
-    """The step from which a season of `steps` is completed: the middle unless it is given. `InputError` outside."""
+    """The step from which stage 1 completes a season of `steps` steps; the middle if `cut` is None.
+
+    Raises `InputError` if `cut` is out of range, or if the season has fewer than two steps.
+    """
     cut = cut or steps // 2
     if steps < 2:
-        raise InputError(f"{where}: a season of {steps} step has nothing to complete; at least 2 steps are needed.")
+        raise InputError(f"{where}: a season of {steps} step cannot be completed; at least 2 steps are needed.")
     if not 1 <= cut < steps:
         raise InputError(
             f"{where}: `cut` is {cut}, the step from which stage 1 completes a season; of {steps} steps it must be 1 "
@@ -51,7 +54,7 @@ def cut_of(cut: int | None, steps: int, where: str) -> int:
 
 @dataclass(frozen=True, eq=False)
 class YieldHistory:
-    """Known yields of earlier years, in t/ha. Equal length arrays [H]; may be empty."""
+    """Known yields of earlier years, in t/ha. Arrays of the same length [H], which may be 0."""
 
     place: NDArray[np.str_] = field(default_factory=lambda: np.array([], dtype=np.str_))
     year: NDArray[np.int64] = field(default_factory=lambda: np.array([], dtype=np.int64))
@@ -63,26 +66,27 @@ class YieldHistory:
 
 @dataclass(frozen=True, eq=False)
 class SeasonTable:
-    """N samples of V variates on T steps, with a yield each.
+    """N samples of V variates on T steps, each with a yield.
 
-    values    [N,V,T] float32, in each variate's own unit, NaN where not observed
-    observed  [N,V,T] bool
-    target    [N] float64, t/ha; NaN only in a table read for prediction
-    sample_id [N] str, unique;  place [N] str;  year [N] int64 (the harvest year)
-    static    [N,S] float32 (soil, elevation ...), NaN where unknown
-    drivers   [N,R,T] float32 (rain, day length ...), NaN where not observed, never drawn; R is 0 without
-    drivers_observed [N,R,T] bool;  drivers_known [R] bool: known ahead, so a forecast may see all of it at any step
-    counts    what was dropped, masked or excluded on the way here, by reason
-    cut       the step, 1 to T-1, from which stage 1 completes the season; T//2 where 0 is given
-    assigned  [N] str, the side of SIDES that the data puts a sample on; None where it says nothing
-    harvest_days  from the start of the season to the usual harvest, where the card tells it; changes no forecast
-    days_to_harvest [N] float64, the same of each sample, where a calendar gives each place its own; None without
-    notes     what the first lines of a program say of how the data were read; changes no forecast
-    group     [N] int64: rows of one group share one yield that was measured once; by default each row is its own
-    group_column  the column that names the groups; None if they were found, or if there are none
-    findings  what was noticed while reading and not refused
-    file      [N] which of `files` a sample was read from; None if that is not known, as its rows may come from several
-    sources   how the sources of a join met; empty if the table comes from files of one kind
+    values            [N,V,T] float32, in each variate's own unit, NaN if not observed
+    observed          [N,V,T] bool
+    target            [N] float64, t/ha; NaN only in a table read for prediction
+    sample_id         [N] str, unique;  place [N] str;  year [N] int64, the harvest year
+    static            [N,S] float32 (soil, elevation ...), NaN if unknown
+    drivers           [N,R,T] float32 (rain, day length ...), NaN if not observed; never drawn; R may be 0
+    drivers_observed  [N,R,T] bool
+    drivers_known     [R] bool; a driver known ahead may be used in full by a forecast at any step
+    counts            what was dropped, masked or excluded while reading, by reason
+    cut               step, 1 to T-1, from which stage 1 completes the season; 0 means T//2
+    assigned          [N] str, the side of SIDES that the data assigns to a sample; None if it assigns none
+    harvest_days      days from the start of the season to the usual harvest, if the card gives it; changes no forecast
+    days_to_harvest   [N] float64, the same for each sample, if a calendar gives it for each place; else None
+    notes             how the data were read, for the first lines of output; changes no forecast
+    group             [N] int64; rows with the same number share one measured yield; by default each row has its own
+    group_column      the column that names the groups; None if they were detected, or if there are none
+    findings          what was noticed while reading
+    file              [N] position of a sample's file in `files`; None if the rows of a sample may be in several files
+    sources           how the sources of a join matched; empty for a card without [[sources]]
     """
 
     name: str
@@ -176,7 +180,7 @@ class SeasonTable:
         if (count > 1).any():
             i = int(first[np.argmax(count > 1)])
             raise InputError(
-                f"{self.name}: sample {self.sample_id[i]} appears {int(count.max())} times; a sample is one place "
+                f"{self.name}: sample {self.sample_id[i]} occurs {int(count.max())} times; a sample is one place "
                 "in one year. Name a column that tells them apart as `sample_id` in the dataset card."
             )
 
@@ -206,7 +210,7 @@ class SeasonTable:
         return tuple(v.name for v in self.variates)
 
     def rows(self, index: NDArray[np.integer]) -> SeasonTable:
-        """The same table with only the rows of `index` [n], in that order."""
+        """The table with only the rows `index` [n], in that order."""
         return replace(
             self,
             values=self.values[index],
@@ -225,14 +229,14 @@ class SeasonTable:
         )
 
     def as_of(self, step: int) -> SeasonTable:
-        """The same seasons as they are known after `step` steps, 1 to T: from that step on nothing is observed.
+        """The same seasons as they are known after `step` steps, 1 to T. Later steps are unobserved.
 
-        Drivers that are known ahead stay as they are.
+        Drivers that are known ahead do not change. Raises `InputError` if `step` is out of range.
         """
         if not 1 <= step <= self.steps:
             raise InputError(
-                f"{self.name}: step {step} is none from which to look back; seasons of {self.steps} steps are known "
-                f"after 1 to {self.steps} of them."
+                f"{self.name}: step {step} is out of range; the seasons have {self.steps} steps, so it must be 1 to "
+                f"{self.steps}."
             )
         seen = np.arange(self.steps) < step
         ahead = seen | self.drivers_known[:, None]
@@ -246,13 +250,13 @@ class SeasonTable:
 
     @property
     def knows_harvest(self) -> bool:
-        """Whether lead times count to a harvest, and not to the end of the season."""
+        """Whether lead times count to the harvest. Otherwise they count to the end of the season."""
         return self.days_to_harvest is not None or self.harvest_days is not None
 
     def lead_days(self, step: int) -> float:
         """Days from the end of the first `step` steps to the harvest, negative after it.
 
-        Where each place has a harvest of its own: the median over the samples.
+        If places have different harvest days, this is the median over the samples.
         """
         until = self.steps * self.step_days if self.harvest_days is None else self.harvest_days
         if self.days_to_harvest is not None:
@@ -263,12 +267,12 @@ class SeasonTable:
         """32 hex digits of xxh3-128 over everything that can change a result."""
         digest = xxhash.xxh3_128()
         digest.update(repr((self.variates, self.step_days, self.season_start, self.static_names)).encode())
-        if self.cut != self.steps // 2:  # said where it is not the default: fingerprints of older caches stay
+        if self.cut != self.steps // 2:  # the default is not hashed, so that fingerprints of older caches stay valid
             digest.update(f"cut {self.cut}".encode())
         if self.driver_names:
             digest.update(repr((self.driver_names, self.driver_units, self.drivers_known.tolist())).encode())
         for values, observed in ((self.values, self.observed), (self.drivers, self.drivers_observed)):
-            # + 0 makes -0.0 and 0.0, which are equal, one number.
+            # + 0 turns -0.0 into 0.0.
             digest.update((np.where(observed, values, np.float32(0)) + np.float32(0)).tobytes())
             digest.update(observed.tobytes())
         for numbers in (self.target, self.year, self.static, self.history.year, self.history.target):
@@ -281,7 +285,7 @@ class SeasonTable:
         return digest.hexdigest()
 
     def describe_seasons(self) -> dict[str, object]:
-        """What a season of this table is: a model trained on one kind of season must not read another."""
+        """The kind of season of this table. A model trained on one kind must not be applied to another."""
         return {
             "variates": [f"{v.name} [{v.unit}]" for v in self.variates],
             "steps": self.steps,
@@ -296,7 +300,7 @@ class SeasonTable:
         }
 
     def describe_yields(self) -> str:
-        """The median yield in one sentence, so that a wrong unit is seen; empty where no yield is known."""
+        """A sentence with the median yield, which makes a wrong unit visible; empty if no yield is known."""
         known = self.target[np.isfinite(self.target)]
         if len(known) == 0:
             return ""
@@ -306,9 +310,9 @@ class SeasonTable:
         return f"Median yield {median:.3g} t/ha{doubt}."
 
     def describe_findings(self) -> str:
-        """One line per finding, warnings first; empty if there are none."""
+        """One line per finding, the worst first; empty if there are none."""
         return describe_findings(self.findings)
 
     def describe_counts(self) -> str:
-        """One sentence a reason, for messages and reports."""
+        """One sentence per reason, for messages and reports."""
         return " ".join(f"{c.rows} x {c.reason}." for c in self.counts) or "Nothing was dropped."

@@ -25,7 +25,7 @@ TONNES_PER_HECTARE = {
     "cwt/ac": 100 * POUND_TONNES / ACRE_HECTARES,
 }
 
-# Pounds in a bushel: USDA Agricultural Handbook 697, Weights, Measures, and Conversion Factors (1992), table 1.
+# Pounds per bushel: USDA Agricultural Handbook 697, Weights, Measures, and Conversion Factors (1992), table 1.
 BUSHEL_POUNDS = {
     "maize": 56.0,
     "corn": 56.0,
@@ -39,11 +39,11 @@ BUSHEL_POUNDS = {
     "rice": 45.0,
 }
 
-# A factor this near its unit is the same thing, rounded; bushels of one crop differ by less, too.
+# A factor within this relative distance of the unit's own is the same, rounded. Bushels of a crop differ by less.
 _SAME_FACTOR = 0.1
 
-# How people and statistical offices spell the two halves of a unit. As offices use it, a ton is metric beside a hectare
-# and short (2000 lb) beside an acre; "mg" is read as Mg, for nobody weighs a harvest in milligrams.
+# How people and statistical offices spell the two halves of a unit. A ton per hectare is metric, and a ton per acre is
+# short (2000 lb). "mg" is read as Mg, because nobody weighs a harvest in milligrams.
 _MASSES = {
     "t": "t", "ton": "t", "tons": "t", "tonne": "t", "tonnes": "t", "mt": "t", "metricton": "t", "metrictons": "t",
     "mg": "Mg", "kg": "kg", "kgs": "kg", "kilogram": "kg", "kilograms": "kg", "dt": "dt", "q": "q", "qt": "q",
@@ -60,11 +60,11 @@ _KNOWN = {unit.casefold(): unit for unit in (*TONNES_PER_HECTARE, "bu/ac")}
 
 
 def spell_unit(unit: str) -> str:
-    """A unit as it stands among the known ones if it is one of them in another spelling; else without blanks."""
+    """The standard spelling of a known unit; any other unit in lower case without blanks."""
     plain = "".join(unit.split()).casefold().replace("_", "").replace("·", "").strip(".")
     if plain in _KNOWN:
         return _KNOWN[plain]
-    # kg ha-1, g m-2, t.ha^-1: an exponent of minus one or two instead of a stroke.
+    # kg ha-1, g m-2, t.ha^-1: an exponent of minus one or two instead of a slash.
     if match := _INVERSE.search(plain):
         power = match[1] or {"¹": "1", "²": "2"}[match[2]]
         area = next((one for one in ("ha", "hm", "ac", "acre", "m") if plain[: match.start()].endswith(one)), "")
@@ -84,12 +84,11 @@ def spell_unit(unit: str) -> str:
 
 
 def to_tonnes_per_hectare(unit: str | None, *, factor: float | None, crop: str | None, where: str) -> float:
-    """What a yield in `unit` is multiplied with to give t/ha.
+    """The factor that converts a yield in `unit` to t/ha. Upper and lower case are equal.
 
-    `factor` stands for units that are not known here; beside one that is known and says otherwise it is refused, for
-    nobody can tell which of the two is meant. `bu/ac` needs it, or a `crop` whose legal bushel weight is known. `where`
-    names the card and key for the message. Raises `InputError` for a unit that cannot be converted. Upper and lower
-    case are equal.
+    `factor` is for units that are not known here. `bu/ac` needs it, or a `crop` with a known legal bushel weight.
+    `where` names the card and key for messages. Raises `InputError` if the unit cannot be converted, or if `factor`
+    contradicts a known unit.
     """
     if factor is not None:
         _refuse_contradiction(unit, factor, crop, where)
@@ -103,8 +102,8 @@ def to_tonnes_per_hectare(unit: str | None, *, factor: float | None, crop: str |
     if spelling in TONNES_PER_HECTARE:
         return TONNES_PER_HECTARE[spelling]
     raise InputError(
-        f"{where} has the unit {unit!r}, which is not known. Known units: {known}; they may be spelled kg ha-1 or "
-        "tonnes per hectare as well. For any other, give `factor`, the number that turns it into t/ha."
+        f"{where} has the unit {unit!r}, which is not known. Known units are {known}, also spelled as kg ha-1 or "
+        "tonnes per hectare. For any other unit give `factor`, the number that converts it to t/ha."
     )
 
 
@@ -116,16 +115,16 @@ def _refuse_contradiction(unit: str | None, factor: float, crop: str | None, whe
     if known is None or abs(factor / known - 1) <= _SAME_FACTOR:
         return
     raise InputError(
-        f"{where} has the unit {unit!r}, which is {known:.6g} t/ha, and `factor` {factor:g}, which is not. `factor` "
-        "alone turns the stored numbers into t/ha: leave out one of the two."
+        f"{where} has the unit {unit!r}, which is {known:.6g} t/ha, but `factor` is {factor:g}. Leave out one of the "
+        "two; `factor` alone also converts the stored numbers to t/ha."
     )
 
 
 def _bushel_tonnes(crop: str | None, where: str) -> float:
     if crop is not None and crop.casefold() in BUSHEL_POUNDS:
         return BUSHEL_POUNDS[crop.casefold()] * POUND_TONNES
-    found = "no `crop` is named" if crop is None else f"the bushel of crop {crop!r} is not known"
+    problem = "no `crop` is named" if crop is None else f"the bushel of crop {crop!r} is not known"
     raise InputError(
-        f"{where} is in bu/ac, whose weight depends on the crop, and {found}. Set `crop` to one of "
-        f"{', '.join(BUSHEL_POUNDS)}, or give `factor`, the number that turns it into t/ha."
+        f"{where} is in bu/ac. The weight of a bushel depends on the crop, and {problem}. Set `crop` to one of "
+        f"{', '.join(BUSHEL_POUNDS)}, or give `factor`, the number that converts the unit to t/ha."
     )

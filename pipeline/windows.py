@@ -1,4 +1,4 @@
-"""Windows: the stretches of a season that a task may see. A picture never holds a step its task may not see."""
+"""Windows: the part of a season that each stage may see. A picture never shows a step that its stage may not see."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FRAMINGS: tuple[Framing, ...] = get_args(Framing)
 
 @dataclass(frozen=True)
 class Window:
-    """Steps `start` to `stop` (excluded) are the frame of a picture; from step `until` on nothing is seen in it."""
+    """The frame of a picture is steps `start` to `stop` (excluded). Steps from `until` on are hidden in it."""
 
     name: str
     start: int
@@ -22,15 +22,16 @@ class Window:
 
     @property
     def length(self) -> int:
-        """Number of steps of the frame."""
+        """Number of steps in the frame."""
         return self.stop - self.start
 
 
 def windows(steps: int, cut: int, framing: Framing = "halves") -> tuple[Window, Window]:
-    """What stage 1 sees, steps before `cut`, and what stage 2 sees beside it.
+    """The window of stage 1, which shows the steps before `cut`, and the additional window of stage 2.
 
-    halves  each part of the season fills its own frame: what is before the cut, what comes from it on
-    season  both frames are the whole season, so that a step has one place in every picture: `so-far` ends at the cut
+    halves  each part of the season, before and after the cut, fills a frame of its own
+    season  both frames span the whole season, so that a step has the same place in every picture; `so-far` shows only
+            the steps before the cut
     """
     if not 1 <= cut < steps:
         raise ValueError(f"a season of {steps} steps cannot be cut at step {cut}; at least one step on each side")
@@ -40,15 +41,18 @@ def windows(steps: int, cut: int, framing: Framing = "halves") -> tuple[Window, 
 
 
 def steps_named(text: str | None) -> tuple[int, ...]:
-    """The step numbers of a flag, as in "6,9,12", each once and ascending; none for None. Raises `InputError`."""
+    """The distinct step numbers of a flag such as "6,9,12", ascending; empty for None.
+
+    Raises `InputError` if the text has anything but whole numbers and commas.
+    """
     if text is None:
         return ()
     try:
         return tuple(sorted({int(part) for part in text.split(",")}))
     except ValueError:
-        raise InputError(f"--steps is {text!r}; it takes whole numbers with commas between, as in 6,9,12.") from None
+        raise InputError(f"--steps is {text!r}; give whole numbers separated by commas, as in 6,9,12.") from None
 
 
 def window_called(name: str, steps: int, cut: int) -> Window:
-    """The window of that name, of whichever framing."""
+    """The window of that name, in either framing."""
     return next(one for framing in FRAMINGS for one in windows(steps, cut, framing) if one.name == name)

@@ -1,1 +1,1 @@
-"""What a person sees of a run: progress, the run folder and its page. Imports neither matplotlib nor zarr."""
+"""The output of a run: progress, the run folder and its HTML page. Imports neither matplotlib nor zarr."""

@@ -1,4 +1,4 @@
-"""Files that a person asked for: there whole, or not there at all."""
+"""Atomic writing: a file is written completely, or not at all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.errors import InputError
 
 
 def refuse_unless_possible(path: Path, endings: Sequence[str], replace: bool, flag: str = "--out") -> None:
-    """Raises InputError where `path` has another ending, no folder, or a file that must not be replaced."""
+    """Raises InputError if `path` has the wrong ending, its folder does not exist, or it must not be replaced."""
     if path.suffix.lower() not in endings:
         raise InputError(f"{flag} {path} must end in {' or '.join(endings)}; it ends in {path.suffix or 'nothing'}.")
     if not path.parent.is_dir():
@@ -21,7 +21,10 @@ def refuse_unless_possible(path: Path, endings: Sequence[str], replace: bool, fl
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """`write` a temporary file beside `path`, sync it, and give it its name; a full disk leaves nothing behind."""
+    """Call `write` with a temporary path beside `path`, sync that file, and rename it.
+
+    Raises OSError, and leaves no file behind, if writing fails, for example on a full disk.
+    """
     temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}{path.suffix}")
     try:
         write(temporary)

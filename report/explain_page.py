@@ -1,4 +1,4 @@
-"""explain.html: how far the forecasts of a run move when steps, a variate or a driver are hidden from the model."""
+"""explain.html: how much the forecasts of a run change when steps, a variate or a driver are hidden from the model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ def explain_page(
     samples: Sequence[str],
     note: str,
 ) -> str:
-    """The HTML text. summary, changes: of `stages.occlusion`, in t/ha; samples: those with a chart of their own."""
+    """The HTML text.
+
+    summary, changes  tables of `stages.occlusion`, in t/ha
+    samples           ids of the samples that get a chart of their own
+    """
     charts = [steps_chart("all test samples", summary, "mean_abs_change", "mean |change|, t/ha", 0)]
     for name in samples:
         mine = changes[changes["sample_id"] == name].assign(change=lambda rows: rows["y_without"] - rows["y_pred"])
@@ -52,7 +56,7 @@ def parts_chart(parts: pd.DataFrame) -> Chart:
 
 
 def steps_chart(name: str, rows: pd.DataFrame, column: str, label: str, count: int) -> Chart:
-    """The change of a forecast by the steps that are hidden, at their middle."""
+    """The change of a forecast, plotted at the middle of the hidden steps."""
     steps = rows[rows["kind"] == "steps"].groupby("first_step").mean(numeric_only=True).reset_index()
     at = ((steps["first_step"] + steps["last_step"]) / 2).tolist()
     line = {"type": "scatter", "mode": "lines+markers", "x": at, "y": rounded(steps[column]), "line": {"color": RED},
@@ -77,9 +81,9 @@ def change_table(name: str, title: str, rows: pd.DataFrame) -> SortedTable:
 
 
 def selection_table(selection: pd.DataFrame) -> SortedTable:
-    """How much each variate (row) draws on each other (column) in the first window."""
+    """How much each variate (row) draws on each other variate (column) in the first window."""
     cells = [
         [Cell(str(name)), *(Cell(number(value), value) for value in row.tolist())] for name, row in selection.iterrows()
     ]
-    note = "How much each variate (row) draws on each other (column) in the first window. Rows sum to 1."
+    note = "How much each variate (row) draws on each other variate (column) in the first window. Rows sum to 1."
     return SortedTable("selection", "Variate selection", note, ["", *map(str, selection.columns)], cells)

@@ -1,4 +1,4 @@
-"""Forecasts as files that people use: CSV, Parquet, GeoJSON, and a summary by place."""
+"""Write forecasts as CSV, Parquet or GeoJSON, and summarise them by place."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ENDINGS = (".csv", ".parquet", ".geojson")
 
 
 def write_table(path: Path, rows: pd.DataFrame, shapes: Sequence[Mapping[str, Any] | None] = ()) -> None:
-    """Write rows as the ending of `path` says; shapes: of a .geojson, the geometry of each row or None."""
+    """Write rows in the format of the ending of `path`. `shapes` (only for .geojson): a geometry or None per row."""
     writers = {
         ".csv": lambda at: rows.to_csv(at, index=False, float_format="%.4f"),
         ".parquet": lambda at: rows.to_parquet(at, index=False),
@@ -26,7 +26,7 @@ def write_table(path: Path, rows: pd.DataFrame, shapes: Sequence[Mapping[str, An
 
 
 def geojson(rows: pd.DataFrame, shapes: Sequence[Mapping[str, Any] | None]) -> str:
-    """A FeatureCollection (RFC 7946), a feature a row; what is not a finite number becomes null."""
+    """A FeatureCollection (RFC 7946) with one feature per row. Numbers that are not finite become null."""
     features = [
         {
             "type": "Feature",
@@ -39,12 +39,12 @@ def geojson(rows: pd.DataFrame, shapes: Sequence[Mapping[str, Any] | None]) -> s
 
 
 def by_place(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row a place, of forecasts in t/ha: how many, their years, mean, least and most, mean width of the intervals.
+    """One row per place: number of forecasts, years, mean, minimum, maximum, and mean interval width, all in t/ha.
 
-    That width is not the interval of the mean: errors of one place or year go together.
+    That width is not the interval of the mean, because errors of one place or year are correlated.
     """
-    told = rows.assign(width=rows["y_hi"] - rows["y_lo"])
-    groups = told.groupby("place")
+    with_width = rows.assign(width=rows["y_hi"] - rows["y_lo"])
+    groups = with_width.groupby("place")
     return groups.agg(
         n=("y_pred", "size"),
         first_year=("year", "min"),

@@ -1,7 +1,7 @@
-"""HTML pages in one file that open offline: Plotly, style and script are packed in, tables sort, charts can be hovered.
+"""HTML pages in one file that opens offline. It contains Plotly, style and script, sortable tables and hover charts.
 
-A chart may use the colours of interactive.css by name, such as `BLUE`; the script replaces each name by what it is in
-the light or the dark scheme.
+A chart may name the colours of interactive.css, such as `BLUE`. The script replaces each name with the colour of the
+light or the dark scheme.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LAYOUT: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Cell:
-    """What a table shows, and what it sorts by (the text where None)."""
+    """The text that a table shows, and the number that it sorts by. If that is None, it sorts by the text."""
 
     text: str
     value: float | None = None
@@ -56,9 +56,9 @@ class SortedTable:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart of a page: traces and layout as Plotly takes them.
+    """A chart of a page, with traces and layout in Plotly's form.
 
-    choose   if not empty: one trace is shown at a time, by a list of their names that is called so
+    choose   if not empty, one trace is shown at a time, and this is the label of the menu that selects it
     """
 
     id: str
@@ -79,7 +79,7 @@ def fill_template(folder: Path, name: str, charts: Sequence[Chart], **values: An
         loader=jinja2.FileSystemLoader([folder, here]), autoescape=True, undefined=jinja2.StrictUndefined
     )
     drawn = {chart.id: {"data": list(chart.traces), "layout": LAYOUT | dict(chart.layout)} for chart in charts}
-    # "<" could end the script element that the numbers stand in.
+    # "<" could end the script element that contains the numbers.
     numbers = json.dumps(as_json(drawn), separators=(",", ":")).replace("<", "\\u003c")
     code = _text(here / "interactive.js")
     return environment.get_template(name).render(
@@ -91,7 +91,7 @@ def fill_template(folder: Path, name: str, charts: Sequence[Chart], **values: An
 
 
 def as_json(value: Any) -> Any:
-    """The same with None for every number that JSON cannot hold."""
+    """The same value, with None for every number that JSON cannot represent."""
     if isinstance(value, Mapping):
         return {name: as_json(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
@@ -102,7 +102,7 @@ def as_json(value: Any) -> Any:
 
 
 def picture(image: Image.Image) -> str:
-    """A PNG as an address that needs no file."""
+    """The image as a PNG in a data URL."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

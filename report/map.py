@@ -1,4 +1,4 @@
-"""python -m report.map --run runs/x --out map.geojson: test forecasts of a run beside the harvest, on a map."""
+"""python -m report.map --run runs/x --out map.geojson: test forecasts and observed yields of a run as a map."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Arguments:
     run: Path
     """A complete run folder."""
     out: Path = Path("map.geojson")
-    """The GeoJSON to write; refuses to replace one."""
+    """The GeoJSON file to write. An existing file is not replaced."""
     data: str | None = None
-    """The run's data, where it has moved; its card says where samples lie."""
+    """The run's data, if it has moved. Its card gives the positions of samples."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def write_map(args: Arguments) -> int:
-    """Join the test forecasts of a run to the positions of their samples. Raises InputError for another run's data."""
+    """Join the test forecasts of a run to the positions of their samples. Returns the exit code.
+
+    Raises InputError if the data are not those of the run.
+    """
     refuse_unless_possible(args.out, (".geojson",), replace=False)
     run = RunFolder.open(args.run)
     if run.read_json("result.json")["stage"] < 2:

@@ -1,4 +1,4 @@
-"""Progress of a stage: a live bar with rate and time left on a terminal, plain lines otherwise."""
+"""Progress of a stage: on a terminal a live bar with rate and remaining time, elsewhere plain lines."""
 
 from __future__ import annotations
 
@@ -36,8 +36,10 @@ def stage_progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def is_terminal() -> bool:
-    """Whether a live bar can be shown. rich, which decides, takes a tenth of a second to load: FORCE_COLOR and the like
-    are asked of it, a pipe is not."""
+    """Whether a live bar can be shown.
+
+    rich decides, but takes 0.1 s to import. So it is not imported for a pipe, unless FORCE_COLOR or the like is set.
+    """
     if not sys.stdout.isatty() and not {"FORCE_COLOR", "TTY_COMPATIBLE"} & set(os.environ):
         return False
     from rich.console import Console

@@ -1,6 +1,7 @@
-"""The run folder and the files of its contract (docs/architecture.md).
+"""The run folder and its files, as docs/architecture.md specifies them.
 
-Every file but metrics.jsonl is written by temp + rename, result.json last: a folder with a result.json is complete.
+Every file except metrics.jsonl is written under a temporary name and renamed. result.json is written last, so a folder
+with a result.json is complete.
 """
 
 from __future__ import annotations
@@ -42,16 +43,16 @@ class RunFolder:
 
     @staticmethod
     def create(out: Path | None, stage: int, name: str) -> RunFolder:
-        """A new folder by that name. Refuses one that holds anything."""
+        """A new folder of that name. Raises InputError if it exists and is not empty, or cannot be made."""
         path = RunFolder.name(out, stage, name)
         if (path / "checkpoints").is_dir():
             raise InputError(
-                f"--out {path} is a run that was stopped. Go on with `python train.py --resume {path}`, or name "
+                f"--out {path} is a run that was stopped. Continue it with `python train.py --resume {path}`, or name "
                 "another folder."
             )
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             alone = path.is_dir() and [entry.name for entry in path.iterdir()] == ["config.json"]
-            known = ", a run that was stopped before it learnt anything; delete it, or" if alone else ";"
+            known = ", a run that was stopped before its first checkpoint; delete it, or" if alone else ";"
             raise InputError(f"--out {path} exists and is not empty{known} name another folder.")
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -61,22 +62,22 @@ class RunFolder:
 
     @staticmethod
     def unfinished(path: Path) -> RunFolder:
-        """A run, known by its config.json, that was stopped. Raises InputError when it is complete or never began."""
+        """A run that was stopped. Raises InputError if it is complete or was stopped before its first checkpoint."""
         if (path / "result.json").is_file() and not RunFolder(path).read_json("result.json")["interrupted"]:
             raise InputError(f"--resume {path}: this run is complete; its results are in {path / 'report.html'}.")
         if not (path / "checkpoints" / "started.json").exists():
             raise InputError(
-                f"--resume {path} was stopped before its first checkpoint, and holds nothing but its flags. Start it "
+                f"--resume {path} was stopped before its first checkpoint and contains only its flags. Start it "
                 f"again:\n    python train.py --config {path / 'config.json'} --out {path}-again"
             )
         return RunFolder(path)
 
     @staticmethod
     def open(path: Path) -> RunFolder:
-        """A complete run. Raises InputError when it is not one."""
+        """A complete run. Raises InputError if it is not complete or its weights are damaged."""
         if not (path / "result.json").is_file():
             raise InputError(
-                f"{path} is not a complete run (it has no result.json). Those that are: `ls runs/*/result.json`; "
+                f"{path} is not a complete run (it has no result.json). `ls runs/*/result.json` lists complete runs; "
                 "make one with `python train.py --stage 1` and then `--stage 2`."
             )
         run = RunFolder(path)
@@ -85,7 +86,7 @@ class RunFolder:
         return run
 
     def refuse_damaged_weights(self) -> None:
-        """Raises InputError where model.safetensors is not whole; looks at its first and last bytes only."""
+        """Raises InputError if model.safetensors is incomplete. Reads its header and its length only."""
         try:
             with safe_open(self.path / WEIGHTS, "pt"):
                 pass
@@ -95,8 +96,8 @@ class RunFolder:
     def _damaged(self, name: str, error: Exception) -> InputError:
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
         return InputError(
-            f"{self.path / name} cannot be read ({why}), so {self.path} is not the run it was. Bring the file back, or "
-            "delete that folder and run its command again."
+            f"{self.path / name} cannot be read ({why}), so {self.path} is damaged. Restore the file, or delete that "
+            "folder and run its command again."
         )
 
     def write_json(self, name: str, record: Mapping[str, Any]) -> None:
@@ -134,11 +135,11 @@ class RunFolder:
         return [json.loads(line) for line in (self.path / "metrics.jsonl").read_text().splitlines()]
 
     def write_predictions(self, predictions: pd.DataFrame, name: str = "predictions.parquet") -> None:
-        """predictions.parquet (or early.parquet), by the contract of docs/architecture.md."""
+        """Write predictions.parquet (or early.parquet), with the columns of docs/architecture.md."""
         self._replace(name, lambda path: predictions.to_parquet(path, index=False))
 
     def read_predictions(self, name: str = "predictions.parquet") -> pd.DataFrame:
-        """Inverse of `write_predictions`, and of `write_baselines`. Raises InputError where the file is not whole."""
+        """Inverse of `write_predictions` and `write_baselines`. Raises InputError if the file is missing or damaged."""
         if not (self.path / name).exists():
             raise InputError(
                 f"{self.path} has no {name}; an exported model has no test forecasts. Name the folder of the run."
@@ -149,16 +150,16 @@ class RunFolder:
             raise self._damaged(name, error) from error
 
     def write_baselines(self, guesses: pd.DataFrame) -> None:
-        """baselines.parquet: what each baseline says of every test row."""
+        """Write baselines.parquet: the forecast of each baseline for every test row."""
         self._replace("baselines.parquet", lambda path: guesses.to_parquet(path, index=False))
 
     def write_weights(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """model.safetensors; names start with the fold, as in `2022/encoder.cls`."""
+        """Write model.safetensors. Names start with the fold, as in `2022/encoder.cls`."""
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         self._replace(WEIGHTS, lambda path: save_file(contiguous, path))
 
     def read_weights(self, prefix: str) -> dict[str, torch.Tensor]:
-        """The tensors whose names start with `prefix`, without it."""
+        """The tensors whose names start with `prefix`, by name without the prefix. Raises InputError if damaged."""
         try:
             tensors = load_file(self.path / WEIGHTS)
         except (OSError, SafetensorError) as error:
@@ -174,14 +175,14 @@ class RunFolder:
 
 
 def complete_runs(folder: Path = Path("runs")) -> list[RunFolder]:
-    """Complete runs under a folder, those of --seeds too, the newest first."""
+    """Complete runs under a folder, including those of --seeds, the newest first."""
     found = [*folder.glob("*/result.json"), *folder.glob("*/seed*/result.json")]
     results = sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
     return [RunFolder(path.parent) for path in results]
 
 
 def commit() -> str:
-    """The git commit of this program, with `-dirty` where files differ from it; `unknown` outside a checkout."""
+    """The git commit of this program, with `-dirty` if files were changed; `unknown` outside a git checkout."""
     try:
         head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=True)
         changed = subprocess.run(["git", "status", "--porcelain"], cwd=HERE, capture_output=True, text=True, check=True)
@@ -191,7 +192,7 @@ def commit() -> str:
 
 
 def hardware() -> str:
-    """Processor, cores and accelerator, as a result row names them."""
+    """Processor, number of cores and accelerator, in the form that result.json records."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():

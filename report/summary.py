@@ -1,4 +1,4 @@
-"""python -m report.summary: the newest run of each stage, with its scores beside the baselines and the seconds."""
+"""python -m report.summary: print scores, baselines and run times of the newest run of each stage."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ def score_table(run: RunFolder) -> Table:
 
 
 def console() -> Console:
-    """Wide enough for every table where there is no terminal whose width would count."""
+    """A console that is as wide as the terminal, or 140 characters if there is none."""
     return Console(width=None if sys.stdout.isatty() else 140, soft_wrap=True)
 
 
 def print_scores(run: RunFolder) -> None:
-    """The score table of a run, its place among the baselines, the seconds and where the report is."""
+    """Print the score table of a run, its rank among the baselines, its run times and the path of the report."""
     screen, result = console(), run.read_json("result.json")
     screen.print(score_table(run))
     screen.print(standing(result))
-    screen.print(f"pictures seen by: {result['encoder'] or 'nothing'}")
+    screen.print(f"vision encoder: {result['encoder'] or 'none'}")
     if result["control"]:
-        screen.print(f"a control: its pictures are {result['control']}, and say nothing of their season")
+        screen.print(f"negative control: its embeddings are {result['control']} and carry no information")
     screen.print("seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in result["seconds"].items()))
     screen.print(f"report: {run.path / 'report.html'}\n")
 
 
 def write_spread(folder: Path, runs: Sequence[RunFolder]) -> None:
-    """summary.json of runs that differ in their seed, and its table: a row a run, then mean and standard deviation."""
+    """Write summary.json of runs that differ in their seed, and print it: one row per run, then mean and SD."""
     results = [run.read_json("result.json") for run in runs]
     names = [name for name in results[0]["metrics"] if all(name in result["metrics"] for result in results)]
     scores = {name: [result["metrics"][name] for result in results] for name in names}
@@ -78,7 +78,7 @@ class Arguments:
     """Print the newest complete run of each stage, beside its baselines."""
 
     runs: Path = Path("runs")
-    """The folder of the run folders."""
+    """The folder that contains the run folders."""
 
 
 def main() -> int:

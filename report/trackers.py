@@ -1,4 +1,4 @@
-"""Curves for other eyes: TensorBoard where it is installed, Weights & Biases and MLflow by flag, through accelerate."""
+"""Experiment trackers, through accelerate: TensorBoard if it is installed, Weights & Biases and MLflow by flag."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ PROJECT = "timesclip"
 
 
 def wanted_trackers(tensorboard: bool | None, wandb: bool, mlflow: bool) -> list[str]:
-    """Names of the trackers to use; tensorboard None: where it is installed. Raises InputError for one that is not."""
+    """Names of the trackers to use. `tensorboard` None uses it if it is installed.
+
+    Raises InputError for a tracker that was asked for and is not installed.
+    """
     asked = {"tensorboard": tensorboard, "wandb": wandb, "mlflow": mlflow}
     for name, wanted in asked.items():
         if wanted and find_spec(PACKAGES[name]) is None:
@@ -33,13 +36,13 @@ def wanted_trackers(tensorboard: bool | None, wandb: bool, mlflow: bool) -> list
 
 @dataclass
 class Trackers:
-    """The trackers of one run, started."""
+    """The started trackers of one run."""
 
     started: list[Any] = field(default_factory=list)
 
     @staticmethod
     def start(names: Sequence[str], run: Path, config: Mapping[str, Any]) -> Trackers:
-        """All write into the run folder; MLflow elsewhere where its MLFLOW_TRACKING_URI says so."""
+        """Start trackers that write into the run folder. MLFLOW_TRACKING_URI, if set, redirects MLflow."""
         PartialState()
         made: list[Any] = []
         for name in names:
@@ -52,14 +55,14 @@ class Trackers:
                 made.append(MLflowTracker(PROJECT, logging_dir=str(run / "mlflow"), run_name=run.name))
         for tracker in made:
             tracker.start()
-            if tracker.name != "tensorboard":  # whose table of flags asks for metrics that are not there yet
+            if tracker.name != "tensorboard":  # its table of flags needs metrics that do not exist yet
                 tracker.store_init_configuration(dict(config))
         return Trackers(made)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Numbers by name, as `2022/train/loss`, at an epoch."""
+        """Log numbers by name, as in `2022/train/loss`, at an epoch."""
         for tracker in self.started:
-            if tracker.name == "wandb":  # drops what comes at an earlier step, as the second fold's first epoch does
+            if tracker.name == "wandb":  # it drops values of an earlier step, such as the second fold's first epoch
                 tracker.log({**values, "epoch": step})
             else:
                 tracker.log(dict(values), step=step)
@@ -72,7 +75,7 @@ class Trackers:
 
 
 def _keep_mlflow_in(run: Path) -> None:
-    """Its default is a database in the current folder."""
+    """Store MLflow's database in the run folder. By default it would be in the current folder."""
     import mlflow
 
     if "MLFLOW_TRACKING_URI" not in os.environ:

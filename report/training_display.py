@@ -1,4 +1,4 @@
-"""Training on the screen: on a terminal a bar and the table of the current epoch, elsewhere a line an epoch."""
+"""Training progress: on a terminal a bar and the table of the current epoch, elsewhere one line per epoch."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-PHASES = {  # of which no epochs are shown
-    "parts": "training heads, scored on the rows left out",
+PHASES = {  # phases whose epochs are not shown
+    "parts": "training heads, scored on the left-out rows",
     "refit": "training heads for the chosen number of epochs",
 }
 
 
 class TrainingDisplay:
-    """Shows one fold after the other; `close` leaves the terminal as it was."""
+    """Shows one fold after the other. `close` restores the terminal."""
 
     def __init__(self, epochs: int, console: Console | None = None) -> None:
         self.console = console or Console()
@@ -29,7 +29,7 @@ class TrainingDisplay:
         self.live: Live | None = None
 
     def step(self, phase: str, epoch: int, step: int, steps: int) -> None:
-        """A step of an epoch is done."""
+        """Show that a step of an epoch is done."""
         if not self.console.is_terminal:
             fold, _, part = phase.rpartition("/")
             if phase != self.phase and part in PHASES:
@@ -45,7 +45,7 @@ class TrainingDisplay:
         self.bar.update(self.task, completed=(epoch - 1) * steps + step, description=f"fold {phase}  epoch {epoch}")
 
     def epoch(self, phase: str, row: Mapping[str, Any]) -> None:
-        """An epoch is done; row: a line of metrics.jsonl."""
+        """Show that an epoch is done. `row` is a line of metrics.jsonl."""
         if not self.console.is_terminal:
             print(epoch_line(phase, row), flush=True)
             return
@@ -54,7 +54,7 @@ class TrainingDisplay:
             self.live.update(self._shown())
 
     def close(self) -> None:
-        """End the live part and leave the last epoch's table."""
+        """End the live display and leave the table of the last epoch on the screen."""
         if self.live:
             self.live.stop()
             self.live = None
@@ -65,7 +65,7 @@ class TrainingDisplay:
 
 
 def epoch_line(phase: str, row: Mapping[str, Any]) -> str:
-    """One line: terms, validation score, seconds by part."""
+    """One line with loss terms, validation score, learning rate, and seconds by part."""
     terms = "  ".join(f"{name} {value:.4f}" for name, value in row["train"].items())
     parts = " ".join(f"{name} {seconds:.2f}" for name, seconds in row["parts"].items() if seconds >= 0.005)
     return (
@@ -75,7 +75,7 @@ def epoch_line(phase: str, row: Mapping[str, Any]) -> str:
 
 
 def epoch_table(phase: str, row: Mapping[str, Any]) -> Table:
-    """The current epoch: training and validation by name, then rate and seconds by part."""
+    """A table of the current epoch: training and validation loss terms, learning rate, speed, and seconds by part."""
     table = Table("fold " + phase, f"epoch {row['epoch']}", "valid", title_justify="left")
     for name, value in row["train"].items():
         shown = row["valid"].get(name, row["valid"]["score"] if name == "loss" else None)

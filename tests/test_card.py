@@ -133,15 +133,15 @@ def test_a_factor_may_stand_beside_a_unit_that_is_unknown_or_says_the_same(unit:
 @pytest.mark.parametrize(("unit", "factor"), [("t/ha", 0.1), ("kg/ha", 1.0), ("bu/ac", 0.1), ("Q / HA", 0.001)])
 def test_a_factor_that_contradicts_its_unit_is_refused_for_labels_and_history(unit: str, factor: float) -> None:
     keys = {"column": "y", "unit": unit, "factor": factor}
-    with pytest.raises(InputError, match=r"\[target\] column y has the unit .* and `factor` .*leave out one"):
+    with pytest.raises(InputError, match=r"\[target\] column y has the unit .* but `factor` .*Leave out one"):
         card(crop="maize", target=keys).target_factor()
-    with pytest.raises(InputError, match=r"\[history\] column y has the unit .* and `factor` .*leave out one"):
+    with pytest.raises(InputError, match=r"\[history\] column y has the unit .* but `factor` .*Leave out one"):
         card(crop="maize", history=keys | {"files": "past.csv"}).history_factor()
 
 
 def test_an_unknown_unit_names_the_card_and_the_known_ones() -> None:
     with pytest.raises(
-        InputError, match=r"fields\.toml: \[target\] column y.*'kg/hm'.*Known units: t/ha.*lb/ac.*`factor`"
+        InputError, match=r"fields\.toml: \[target\] column y.*'kg/hm'.*Known units are t/ha.*lb/ac.*`factor`"
     ):
         card(target={"column": "y", "unit": "kg/hm"}).target_factor()
 

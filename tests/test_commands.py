@@ -140,7 +140,7 @@ def test_a_y_range_that_cuts_is_named_before_the_work(chain, tmp_path, capsys):
     (chain[0] / "narrow.toml").write_text(re.sub(r"high = [\d.]+", "high = 0.3", card, count=1))
     data = ["--data", str(chain[0] / "narrow.toml"), "--cache", str(tmp_path / "cache"), "--encoder", "none"]
     assert render_cache.main([*data, "--dry-run"]) == 0
-    assert "of its values lie outside of its y-range" in capsys.readouterr().out
+    assert "of its values lie outside its y-range" in capsys.readouterr().out
 
 
 def test_other_folds_share_their_pictures(chain, capsys):
@@ -391,6 +391,6 @@ def test_a_full_cache_that_cannot_be_written_to_is_no_error(chain, capsys, monke
     monkeypatch.setattr("cache.folder.Folder.replace", refuse)
     data = ["--data", str(chain[0] / "card.toml"), "--cache", str(chain[0] / "cache")]
     assert render_cache.main([*data, "--encoder", ENCODER]) == 0
-    assert "not written down" in capsys.readouterr().out
+    assert "this run is not recorded" in capsys.readouterr().out
     assert render_cache.main([*data, "--encoder", "none", "--style.size", "32"]) == 1
     assert "Permission denied" in capsys.readouterr().err

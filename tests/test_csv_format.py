@@ -193,7 +193,7 @@ def test_dates_are_read_where_they_can_be_read_one_way(tmp_path, dates, told):
 
 def test_dates_that_can_be_read_two_ways_are_asked(tmp_path):
     both = ["03/02/2019", "05/06/2019"]
-    with pytest.raises(InputError, match=r"line 2, column date: '03/02/2019' may start with the day or the month: say"):
+    with pytest.raises(InputError, match=r"line 2, column date: '03/02/2019' may start with the day or the month; set"):
         dated(tmp_path, both)
     assert np.flatnonzero(dated(tmp_path, both, 'date_order = "dmy"').observed[0, 0]).tolist() == [3, 15]
     assert np.flatnonzero(dated(tmp_path, both, 'date_order = "mdy"').observed[0, 0]).tolist() == [6, 12]

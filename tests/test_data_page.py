@@ -377,8 +377,8 @@ def test_copied_labels_are_on_the_page(tmp_path):
     found = findings_of(card)['[target] group = "<column>"']
     assert found.severity == "warning"
     text = page(summarise(read(card), str(card)))
-    assert "84 rows with a yield, 7 distinct yields" in text
-    assert "They are read as 7 yields that were measured once." in text
+    assert "84 rows have a yield, with 7 distinct values" in text
+    assert "They are treated as 7 measured yields." in text
 
 
 def test_a_year_in_another_unit_is_refused_and_nothing_is_written(tmp_path, capsys):
@@ -478,13 +478,13 @@ def test_a_dry_run_writes_the_page_and_prints_its_path(small_card, tmp_path, cap
     monkeypatch.chdir(tmp_path)
     flags = ["--data", str(small_card), "--encoder", "none", "--cache", str(tmp_path / "cache"), "--dry-run"]
     assert render_cache.main(flags) == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith("data.html: what the table holds")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("data.html: the contents of the table")
     assert "small: the data" in (tmp_path / "data.html").read_text()
     assert not (tmp_path / "cache").exists()
     (tmp_path / "data.html").unlink()
     (tmp_path / "data.html").mkdir()
     assert render_cache.main(flags) == 0
-    assert "There is no page of the data" in capsys.readouterr().err
+    assert "data.html could not be written" in capsys.readouterr().err
 
 
 def test_a_page_that_cannot_be_written_leaves_nothing(small_card, tmp_path):

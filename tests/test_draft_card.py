@@ -123,14 +123,14 @@ def test_a_table_and_its_history(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("files", "told"),
     [
-        ({"card.toml": "x", "a.csv": "place,year,ndvi_0,ndvi_1,ndvi_2\na,2020,1,2,3\n"}, "there is a card already"),
+        ({"card.toml": "x", "a.csv": "place,year,ndvi_0,ndvi_1,ndvi_2\na,2020,1,2,3\n"}, "this card exists already"),
         ({"a.txt": "x"}, "a card is drafted from tables"),
         ({}, "a.csv: there is no such file"),
         ({"a.csv": "field,NDVI_20220401,NDVI_20220411\nx,0.1,0.2\n"}, "its columns carry dates"),
         ({"a.csv": "field,ndvi_0\n"}, "no row below it"),
-        ({"a.csv": "field,ndvi_0,ndvi_0\nx,1,2\n"}, "stands 2 times"),
+        ({"a.csv": "field,ndvi_0,ndvi_0\nx,1,2\n"}, "occurs 2 times"),
         ({"a.csv": "f,n_0,n_1,n_2,y2020\nx,1,2,3,4\n", "b.csv": "f,n_0,n_1,n_2,y2021\nx,1,2,3,4\n"},
-         "b.csv in y2021; a card names one column"),
+         "b.csv in y2021, but a card names one column"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_drafted_ends_in_one_paragraph_and_writes_nothing(tmp_path, capsys, files, told):

@@ -247,7 +247,7 @@ def test_a_season_of_which_nothing_is_known_is_refused(runs, tmp_path, capsys):
     (folder / "late.toml").write_text((folder / "card.toml").read_text().replace("seasons.csv", "late.csv"))
     assert ask(folder, "two", tmp_path / "x.csv", "--as-of", "6", data="late.toml") == 2
     assert "nothing is observed in the first 6 steps" in capsys.readouterr().err
-    with pytest.raises(InputError, match="known after 1 to 12"):
+    with pytest.raises(InputError, match="it must be 1 to 12"):
         read(folder / "card.toml").as_of(13)
     assert json.loads((folder / "two" / "result.json").read_text())["n_test"] == 12
 

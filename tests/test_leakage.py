@@ -101,7 +101,7 @@ def test_a_season_that_is_there_twice_is_never_learnt_from_and_tested(tmp_path, 
         codes.append(train.main([*flags, "--split", split, "--out", str(tmp_path / f"run{number}")]))
         said = capsys.readouterr().err
         assert codes[-1] == (2 if apart else 0)
-        assert ("hold the same numbers at every step" in said) == apart
+        assert ("have the same numbers at every step" in said) == apart
     assert codes == {"year": [2, 0], "leave-year-out": [2, 0], "place": [0, 2], "random": codes}[split]
 
 

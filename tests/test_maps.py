@@ -153,7 +153,7 @@ def two_positions(frame):
         (lambda frame: None, TOP + 'geometry = "fields.geojson"\n', "one of them"),
         (lambda frame: None, TOP.replace('"lat"', '"north"'), "north"),
         (lambda frame: None, 'geometry = "nowhere.geojson"\n', "nowhere.geojson"),
-        (lambda frame: None, "", "does not say where its samples lie"),
+        (lambda frame: None, "", "has no positions of its samples"),
     ],
 )
 def test_positions_that_cannot_be_are_refused_before_the_work(run, tmp_path, capsys, change, top, said):

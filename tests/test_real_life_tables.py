@@ -267,7 +267,7 @@ def test_yields_that_hardly_change_are_no_shifted_history(tmp_path: Path) -> Non
 @pytest.mark.parametrize("sign", ["/", "-"])
 def test_dates_that_can_be_read_two_ways_are_asked_about(tmp_path: Path, sign: str) -> None:
     frame = dated(lambda year, month: f"05{sign}{month:02}{sign}{year}")
-    with pytest.raises(InputError, match=r'may start with the day or the month: say `date_order = "dmy"` or "mdy"'):
+    with pytest.raises(InputError, match=r'may start with the day or the month; set `date_order = "dmy"` or "mdy"'):
         table(tmp_path, frame, "long")
     assert table(tmp_path, frame, "long", 'date_order = "dmy"').observed.all()
     assert table(tmp_path, dated(lambda year, month: f"25{sign}{month:02}{sign}{year}"), "long").observed.all()

@@ -118,7 +118,7 @@ def test_a_folder_that_cannot_be_resumed_says_what_to_do(undisturbed, tmp_path, 
     assert train.main(["--resume", str(tmp_path / "one")]) == 2
     assert f"--config {tmp_path / 'one' / 'config.json'}" in capsys.readouterr().err
     assert train.main([*stages[1], "--out", str(tmp_path / "one")]) == 2
-    assert "stopped before it learnt anything; delete it" in capsys.readouterr().err
+    assert "stopped before its first checkpoint; delete it" in capsys.readouterr().err
     (tmp_path / "many" / "seed3").mkdir(parents=True)
     (tmp_path / "many" / "seed3" / "config.json").write_text("{}")
     assert train.main(["--resume", str(tmp_path / "many")]) == 2

@@ -131,7 +131,11 @@ def test_a_yield_beside_the_samples_is_joined_by_name(tmp_path: Path) -> None:
 def broken(cube: Any) -> dict[str, tuple[Any, str, list[str]]]:
     keys = 'step = "step"\nyear = "year"'
     return {
-        "pixels": (cube.expand_dims(lat=[1, 2]), keys, ["ndvi lies on (lat, place, year, step)", "what lat is"]),
+        "pixels": (
+            cube.expand_dims(lat=[1, 2]),
+            keys,
+            ["ndvi lies on (lat, place, year, step)", "does not explain lat"],
+        ),
         "other dims": (
             cube.assign(evi=cube.ndvi.isel(step=0)),
             keys,

@@ -89,7 +89,7 @@ def test_a_mark_behind_scale_and_offset_is_refused_as_it_is_stored(tmp_path: Pat
 def test_the_valid_range_of_a_file_is_honoured_and_said(tmp_path: Path, attributes: dict[str, Any]) -> None:
     table = read(saved(tmp_path, cube(with_(-2500), scale_factor=1e-4, **attributes)))
     assert only_two_missing(table)
-    assert "2 values of ndvi lie outside of the file's valid range" in table.describe_findings()
+    assert "2 values of ndvi lie outside the file's valid range" in table.describe_findings()
 
 
 def zarr_of_format_2(folder: Path, numbers: Any, fill: float, said: bool) -> Path:

@@ -199,8 +199,8 @@ def test_a_calendar_of_dates_holds_for_the_seasons_it_names(folder, frames):
 @pytest.mark.parametrize(
     ("rows", "more", "told"),
     [
-        ([["p1", 400, 280]], "", r"calendar.csv, line 2, column sos: '400' is no day; write a day of the year"),
-        ([["p1", "13-45", 280]], "", "'13-45' is no day"),
+        ([["p1", 400, 280]], "", r"calendar.csv, line 2, column sos: '400' is not a day; write a day of the year"),
+        ([["p1", "13-45", 280]], "", "'13-45' is not a day"),
         ([["p1", 91, 280], ["p1", 92, 280]], "", "place p1 has a season from .* and another from"),
         ([["p1", 91, 280]], ", days_before = 300", "runs from 20.*, 300 days earlier .* is 490 days"),
         ([["zz", 91, 280]], "", "no place of the series is in the `calendar`"),

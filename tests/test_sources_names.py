@@ -80,7 +80,7 @@ def test_zeros_lost_in_the_history_are_restored_and_reported(tmp_path: Path) -> 
     table = read(tmp_path / "card.toml")
     assert table.history.place.tolist() == ["01001", "17019"]
     assert sentences(table, "Leading zeros", "the history")
-    assert sentences(table, "history knows yields of 2 of the 2 places")
+    assert sentences(table, "history has yields of 2 of 2 places")
 
 
 def test_a_history_in_capitals_is_reported(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_history_in_capitals_is_reported(tmp_path: Path) -> None:
     (tmp_path / "card.toml").write_text(CARD.format(form="wide", keys="") + TARGET + history)
     table = read(tmp_path / "card.toml")
     assert sentences(table, "'ADAMS' and 'Adams'", "differ only in capitals")
-    assert sentences(table, "yields of 1 of the 2 places", "such as Adams")
+    assert sentences(table, "yields of 1 of 2 places", "Place Adams has no history")
 
 
 def test_what_numbers_the_rows_of_a_program_is_no_place(tmp_path: Path) -> None:
@@ -132,18 +132,19 @@ def test_the_index_of_several_exports_is_a_question(tmp_path: Path) -> None:
 def test_rows_without_a_known_place_column_are_reported_with_the_columns_left(tmp_path: Path) -> None:
     table = read(plain(tmp_path, ["holding"], {2020: [["a"]], 2021: [["a"]]}))
     assert sentences(table, "No column is known to name the place", "holding")
-    assert sentences(table, "2 are seen in one year only")
+    assert sentences(table, "2 places occur in only one year")
 
 
 def test_a_place_may_be_called_na_and_is_reported(tmp_path: Path) -> None:
     table = read(plain(tmp_path, ["place"], {2020: [["NA"], ["ZM"]]}))
     assert table.place.tolist() == ["NA", "ZM"]
-    assert sentences(table, "a place called NA")
+    assert sentences(table, "the place NA")
 
 
 def test_what_is_always_said_about_places(tmp_path: Path) -> None:
     table = read(plain(tmp_path, ["place"], {2020: [["a"], ["b"]], 2021: [["a"], ["c"]]}))
-    assert sentences(table, "3 places in 2 years. 2 are seen in one year only; 1 of 2021 were never seen before.")
+    places = "The table has 3 places in 2 years. 2 places occur in only one year, and "
+    assert sentences(table, places + "1 place of 2021 does not occur in an earlier year.")
 
 
 def test_a_last_year_of_new_names_is_a_warning(tmp_path: Path) -> None:
@@ -181,7 +182,7 @@ def test_many_rows_of_one_place_and_date_are_reported(tmp_path: Path) -> None:
                                      ["2022_04_01_NDVI", "2022_04_11_NDVI"], ["1.4.2022", "11.4.2022"]])  # fmt: skip
 def test_dates_in_a_header_belong_in_a_long_table(tmp_path: Path, columns: list[str]) -> None:
     path = write(tmp_path / "a_2022.csv", ["field", *columns, "y2022"], [["z", 0.2, 0.3, 3]])
-    with pytest.raises(InputError, match=r"2 columns are called after dates.*long table"):
+    with pytest.raises(InputError, match=r"2 columns are named after dates.*long table"):
         read(path)
 
 

@@ -124,6 +124,6 @@ def test_missing_applies_to_yields(tmp_path: Path) -> None:
 def test_a_negative_mark_among_yields_is_missing_and_said(tmp_path: Path) -> None:
     table = read(wide(tmp_path, ["3.1", "-9999", "4.2", "5.0", "3.3"]))
     assert len(table) == 4
-    assert "1 yields of -9999 are read as missing" in table.describe_findings()
+    assert "1 yield of -9999 is read as missing" in table.describe_findings()
     assert "missing = [-9999]" in table.describe_findings()
     assert [c.reason for c in table.counts] == ["sample without a yield dropped"]

@@ -84,7 +84,7 @@ def test_the_card_split_is_what_the_data_says_and_holds_places_out_where_no_plac
 
 def test_a_table_without_sides_has_no_card_split():
     grid = (np.array([2020, 2020]), np.array(["a", "b"]), np.array(["v", "w"]))
-    with pytest.raises(InputError, match=r"the table has none: name the column .* at the top of the dataset card"):
+    with pytest.raises(InputError, match=r"the table has none. Name the column .* at the top of the dataset card"):
         make_folds(*grid, "card")
     with pytest.raises(InputError, match="--split card: fold card has 0 samples to validate on"):
         make_folds(*(np.repeat(part, 2) for part in grid), "card", assigned=np.array(["train", "test"] * 2))

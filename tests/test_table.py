@@ -57,22 +57,22 @@ def test_a_table_as_of_a_step_has_its_name_and_labels_and_another_fingerprint():
 
 
 @pytest.mark.parametrize("step", [0, -1, 9])
-def test_a_step_outside_of_the_season_is_none_to_look_back_from(step):
-    with pytest.raises(InputError, match=rf"made: step {step} is none .* known after 1 to 8"):
+def test_a_step_outside_of_the_season_is_out_of_range(step):
+    with pytest.raises(InputError, match=rf"made: step {step} is out of range; .* it must be 1 to 8"):
         made(8).as_of(step)
 
 
 def test_steps_are_named_with_commas():
     assert steps_named("12, 6,6,9") == (6, 9, 12)
     assert steps_named(None) == ()
-    with pytest.raises(InputError, match="--steps is 'six'; it takes whole numbers"):
+    with pytest.raises(InputError, match="--steps is 'six'; give whole numbers"):
         steps_named("six")
 
 
 def test_seasons_as_of_steps_are_drawn_once_and_spared_by_gc(small_card, tmp_path, capsys):
     cache = str(tmp_path / "cache")
     given = ["--data", str(small_card), "--cache", cache, "--encoder", "none", "--style.size", "96"]
-    for wrong, told in (("13", "known after 1 to 12"), ("6;9", "'6;9'")):
+    for wrong, told in (("13", "it must be 1 to 12"), ("6;9", "'6;9'")):
         assert render_cache.main([*given, "--steps", wrong]) == 2
         assert told in capsys.readouterr().err
     assert not (tmp_path / "cache").exists()

@@ -1,4 +1,4 @@
-"""The dataset card: a small TOML beside the data that says what its columns mean."""
+"""The dataset card: a small TOML file beside the data that explains its columns."""
 
 from pipeline.card.dataset_card import DatasetCard
 from pipeline.card.flatten import is_there

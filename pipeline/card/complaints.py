@@ -1,4 +1,4 @@
-"""What pydantic refuses in a card, as sentences with the key, the value and what is allowed."""
+"""Validation errors of pydantic as sentences with the key, the value and what is allowed."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ _PARTS: dict[str, type[Section]] = {
 
 
 def complaints(error: ValidationError, card: type[Section]) -> str:
-    """Every complaint as a sentence, each key once, five at most."""
-    found: dict[str, str] = {}
+    """One sentence per invalid key, at most five."""
+    sentences: dict[str, str] = {}
     for problem in error.errors(include_url=False):
         key = _spell(problem["loc"])
-        found.setdefault(key or problem["msg"], _sentence(key, dict(problem), card))
-    return " ".join([*found.values()][:5])
+        sentences.setdefault(key or problem["msg"], _sentence(key, dict(problem), card))
+    return " ".join([*sentences.values()][:5])
 
 
 def _spell(location: tuple[int | str, ...]) -> str:
-    """`variates 2, scale` for ("variates", 1, "scale"): entries count from 1, as a person does."""
+    """`variates entry 2 scale` for ("variates", 1, "scale"). Entries count from 1."""
     words = [f"entry {part + 1}" if isinstance(part, int) else str(part) for part in location]
     return " ".join(words)
 

@@ -1,4 +1,4 @@
-"""A card as a whole: the keys at its top, its sections, and what they say together."""
+"""The whole dataset card: its top-level keys, its sections, and checks across them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from pipeline.units import TONNES_PER_HECTARE, spell_unit, to_tonnes_per_hectare
 
 
 class DatasetCard(Section):
-    """All keys of a dataset card. `load` reads one; a wrong one raises `InputError`."""
+    """All keys of a dataset card. `load` reads a card and raises `InputError` if it is invalid."""
 
     name: TableName
     format: Literal["wide", "long", "netcdf", "zarr", "sources"]
@@ -86,17 +86,15 @@ class DatasetCard(Section):
     @model_validator(mode="after")
     def _hold_together(self) -> DatasetCard:
         if (self.format == "sources") != bool(self.sources):
-            raise ValueError("`format` is wide, long, netcdf or zarr; a card with [[sources]] leaves it out")
+            raise ValueError("`format` must be wide, long, netcdf or zarr; a card with [[sources]] leaves it out")
         if self.format == "wide" and (self.date or self.step):
-            raise ValueError("a wide table has its steps in its columns: leave out `date` and `step`")
+            raise ValueError("a wide table has one column per step; leave out `date` and `step`")
         if self.format not in ("wide", "sources") and (self.date is None) == (self.step is None):
             raise ValueError(f"format {self.format!r} needs one of `date` and `step`, the column of the time")
         if (self.latitude is None) != (self.longitude is None):
             raise ValueError("`latitude` and `longitude` belong together, the columns of one position")
         if self.geometry is not None and self.latitude is not None:
-            raise ValueError(
-                "`geometry` is a file and `latitude` a column, both of which say where samples lie: one of them"
-            )
+            raise ValueError("`geometry` and `latitude` both give the positions of samples; leave out one of them")
         if self.latitude is not None and not self.sources and self.format not in ("wide", "long"):
             raise ValueError(f"format {self.format!r} does not use `latitude`; name a `geometry` file")
         repeated = [name for name, count in Counter(v.name for v in self.series).items() if count > 1]
@@ -114,14 +112,14 @@ class DatasetCard(Section):
         return self
 
     def _refuse_places_of_other_parts(self) -> None:
-        """A place has the same parts wherever it is named, or nothing would meet."""
+        """Raise ValueError unless `place` has the same number of columns everywhere, as a join needs."""
         named = [(f"the source {one.label}", one.place or self.place) for one in self.sources] or [("", self.place)]
         named += [("[history]", self.history.place)] if self.history else []
         (first, columns), *others = named
-        for where, found in others:
-            if len(found) != len(columns):
+        for where, other in others:
+            if len(other) != len(columns):
                 raise ValueError(
-                    f"`place` of {where} is {place_key(found)}, {len(found)} column{'s' * (len(found) > 1)}, and "
+                    f"`place` of {where} is {place_key(other)}, {len(other)} column{'s' * (len(other) > 1)}, and "
                     f"{f'`place` of {first}' if first else '`place` at the top'} is {place_key(columns)}, "
                     f"{len(columns)}; a place has the same number of columns everywhere, in the same order"
                 )
@@ -140,28 +138,31 @@ class DatasetCard(Section):
         try:
             keys = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise InputError(f"{path}: there is no such dataset card; check the path given as data.") from None
+            raise InputError(f"{path}: this dataset card does not exist; check the path given as data.") from None
         except UnicodeDecodeError as error:
-            raise InputError(f"{path}: the dataset card is not UTF-8 ({error.reason}); save it as such.") from None
+            raise InputError(f"{path}: the dataset card is not UTF-8 ({error.reason}); save it as UTF-8.") from None
         except tomllib.TOMLDecodeError as error:
             raise InputError(
-                f"{path}: the dataset card is not valid TOML: {error}. Texts stand in quotes, lists in [ ]."
+                f"{path}: the dataset card is not valid TOML: {error}. Write texts in quotes and lists in [ ]."
             ) from None
         except RecursionError:
             raise InputError(
-                f"{path}: the dataset card nests brackets deeper than can be read; a list in a list is the most "
-                "that any key needs."
+                f"{path}: the dataset card nests brackets too deeply to be read; no key needs more than a list in a "
+                "list."
             ) from None
         if not keys.keys() & cls.model_fields.keys():
             raise InputError(
-                f"{path}: this TOML file is no dataset card, for it has none of a card's keys (name, format, files, "
-                'variates, ...); README.md, "Your own table", shows one.'
+                f"{path}: this TOML file is no dataset card, because it has none of a card's keys (name, format, "
+                'files, variates, ...); README.md, "Your own table", shows one.'
             )
         return cls.from_keys(keys, path)
 
     @classmethod
     def from_keys(cls, keys: Mapping[str, Any], path: Path) -> DatasetCard:
-        """The card with these keys, as if it stood in `path`; its relative files start from that folder."""
+        """The card with these keys, as if it were read from `path`. Relative files start from that folder.
+
+        Raises `InputError` if a key is invalid.
+        """
         try:
             card = cls.model_validate(flattened(keys, path) if "sources" in keys else dict(keys))
         except ValidationError as error:
@@ -171,21 +172,21 @@ class DatasetCard(Section):
 
     @property
     def series(self) -> tuple[VariateCard, ...]:
-        """Variates, then drivers: what is read alike, one series a sample each."""
+        """Variates, then drivers. Both are read in the same way, as one series per sample."""
         return (*self.variates, *self.drivers)
 
     @property
     def place_key(self) -> str:
-        """What the place is called among the columns that were read."""
+        """The name of the place column among the columns that were read."""
         return place_key(self.place)
 
     @property
     def path(self) -> Path:
-        """Where the card lies."""
+        """The path of the card."""
         return self._path
 
     def unit_findings(self) -> tuple[Finding, ...]:
-        """How the units of yields are read, if they are spelled in another way than the known ones."""
+        """A note for each yield unit whose spelling differs from that of a known unit."""
         units = [part.unit for part in (self.target, self.history) if part is not None and part.unit is not None]
         spelled = {unit: spell_unit(unit) for unit in units if spell_unit(unit).casefold() != unit.casefold()}
         known = {unit: name for unit, name in spelled.items() if name in (*TONNES_PER_HECTARE, "bu/ac")}
@@ -201,18 +202,18 @@ class DatasetCard(Section):
 
     @property
     def missing_texts(self) -> tuple[str, ...]:
-        """The texts that stand for missing data in columns of numbers."""
+        """The texts that stand for missing data in numeric columns."""
         return tuple(mark for mark in self.missing if isinstance(mark, str))
 
     def target_factor(self) -> float:
-        """What the target column is multiplied with to give t/ha; 1 where the card has no target."""
+        """The factor that converts the target column to t/ha; 1 if the card has no target. Raises `InputError`."""
         if self.target is None:
             return 1.0
         where = f"{self.path}: [target] column {self.target.column}"
         return to_tonnes_per_hectare(self.target.unit, factor=self.target.factor, crop=self.crop, where=where)
 
     def history_factor(self) -> float:
-        """What the history column is multiplied with to give t/ha; 1 where the card has no history."""
+        """The factor that converts the history column to t/ha; 1 if the card has no history. Raises `InputError`."""
         if self.history is None:
             return 1.0
         where = f"{self.path}: [history] column {self.history.column}"

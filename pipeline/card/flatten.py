@@ -1,4 +1,4 @@
-"""[[sources]] of a card, flattened: what all sources give together stands beside them, as in a card of one file."""
+"""Flatten the [[sources]] of a card: gather their variates, drivers and so on at the top, as in a card without them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ class _Sources(Section):
     sources: Annotated[list[SourceCard], Field(min_length=1)]
 
 
-# Keys that a source has, or that several sources have no use for.
+# Keys that belong into a source, or that a join of sources does not use.
 _OF_ONE_FILE = ("format", "files", "variates", "drivers", "target", "static", "year", "date", "step", "first_step",
                 "latitude", "longitude", "sample_id", "split", "radiometry", "step_year")  # fmt: skip
 
 
 def flattened(keys: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The keys of a card with [[sources]] and, beside them, what all of its sources give together.
+    """The keys of a card with [[sources]], plus what all of its sources give together.
 
-    Files of an optional source that are not there are left out, and the source with them if none is.
+    Missing files of an optional source are left out, and so is the source if it has no file. Raises `InputError` if
+    sources contradict each other or a key of a source is at the top.
     """
     stray = next((key for key in _OF_ONE_FILE if key in keys), None)
     if stray is not None:
@@ -35,14 +36,14 @@ def flattened(keys: Mapping[str, Any], path: Path) -> dict[str, Any]:
             else "write it in the source"
         )
         raise InputError(
-            f"{path}: the dataset card cannot be used. The key `{stray}` stands beside [[sources]], which meet by "
-            f"place and season; {where}."
+            f"{path}: the dataset card cannot be used. The key `{stray}` stands beside [[sources]], which are joined "
+            f"by place and season; {where}."
         )
     sources = _Sources.model_validate({"sources": keys["sources"]}).sources
     sources = [found for one in sources if (found := _as_there(one, path)) is not None]
     series = [variate for one in sources for variate in one.variates]
     if not series:
-        raise InputError(f"{path}: the dataset card cannot be used. No source has `variates`; one at least is needed.")
+        raise InputError(f"{path}: the dataset card cannot be used. No source has `variates`; at least one is needed.")
     for key in ("target", "calendar", "latitude"):
         if len(having := [one for one in sources if getattr(one, key) is not None]) > 1:
             raise InputError(
@@ -66,8 +67,8 @@ def flattened(keys: Mapping[str, Any], path: Path) -> dict[str, Any]:
     stray = next((key for key in ("season_start", "harvest") if key in keys), None)
     if stray is not None and any(one.calendar for one in sources):
         raise InputError(
-            f"{path}: the dataset card cannot be used. Both `{stray}` and the `calendar` of a source say when a season "
-            "is; leave out one of them."
+            f"{path}: the dataset card cannot be used. Both `{stray}` and the `calendar` of a source define the "
+            "season; leave out one of them."
         )
     return {**keys, **flat, "sources": sources}
 
@@ -80,6 +81,6 @@ def _as_there(source: SourceCard, card: Path) -> SourceCard | None:
 
 
 def is_there(card: Path, pattern: str) -> bool:
-    """Whether a file or glob, from the folder of the card `card` on, names anything."""
+    """Whether a file or glob, relative to the folder of the card file `card`, matches anything."""
     path = card.parent / pattern
     return path.exists() or bool(glob.glob(str(path)))

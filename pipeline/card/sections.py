@@ -28,7 +28,7 @@ class Section(BaseModel):
 
 
 class VariateCard(Section):
-    """`[[variates]]`: one measured quantity, stored number x `scale` + `offset`; `low`/`high` hold after that."""
+    """`[[variates]]`: one measured quantity, stored number x `scale` + `offset`. `low`/`high` limit the result."""
 
     name: Line
     unit: Line = "1"
@@ -56,15 +56,15 @@ class VariateCard(Section):
 
 
 class DriverCard(VariateCard):
-    """`[[drivers]]`: what acts on the crop, read as numbers and never drawn. `known`: ahead, as a calendar is."""
+    """`[[drivers]]`: what acts on the crop; used as numbers, never drawn. `known`: known ahead, as day length is."""
 
     known: bool = False
 
 
 class TargetCard(Section):
-    """`[target]`: the yield column; `unit`, or else `factor`, turns it into t/ha.
+    """`[target]`: the yield column. `unit`, or else `factor`, converts it to t/ha.
 
-    `group` is the column of the district, farm or trial whose one yield was copied onto several samples.
+    `group` is the column of the district, farm or trial whose yield was copied to several samples.
     """
 
     column: Text
@@ -74,7 +74,7 @@ class TargetCard(Section):
 
 
 class ExcludeCard(Section):
-    """`[[exclude]]`: samples that match every key given here are left out; every report says why."""
+    """`[[exclude]]`: leave out samples that match every key given here. Every report states the `reason`."""
 
     reason: Text
     year: Year | None = None
@@ -90,7 +90,7 @@ class ExcludeCard(Section):
         return self
 
     def describe_keys(self) -> str:
-        """What it matches, as the card spells it."""
+        """Its keys and values, as the card spells them."""
         return ", ".join(f"{key} = {value!r}" for key, value in self._keys().items())
 
     def _keys(self) -> dict[str, int | str | list[str]]:
@@ -102,7 +102,7 @@ class ExcludeCard(Section):
 
 
 class HistoryCard(Section):
-    """`[history]`: known yields of the places, one row a place and year, in files of their own."""
+    """`[history]`: known yields of earlier years in files of their own, one row per place and year."""
 
     files: Files
     column: Text
@@ -113,16 +113,16 @@ class HistoryCard(Section):
 
 
 class RadiometryCard(Section):
-    """`[radiometry]`: bring each (group, step) to one level; `group` is a column: flight, date, sensor."""
+    """`[radiometry]`: bring each (group, step) to the same level. `group` is a column of flights, dates or sensors."""
 
     group: Text
     variates: list[Text] = Field(default_factory=list)
 
 
 class CalendarCard(Section):
-    """`calendar` of a source: the columns of each place's first and last day of the season.
+    """`calendar` of a source: the columns with the first and last day of the season of each place.
 
-    They hold days of the year (1 to 366), dates, or MM-DD. days_before: start that many days earlier.
+    Days are days of the year (1 to 366), dates, or MM-DD. The season starts `days_before` days earlier.
     """
 
     start: Text
@@ -131,10 +131,10 @@ class CalendarCard(Section):
 
 
 class SourceCard(Section):
-    """`[[sources]]`: files of one kind, with the columns that place their rows and what is read from them.
+    """`[[sources]]`: files of one kind, with their key columns and what is read from them.
 
-    Keys mean what they mean at the top of a card. Those left out here are the card's: `place`, `missing`, `step_days`,
-    `calendar_start`, `date_order`, `separator`, `decimal`, `encoding`.
+    Keys have the same meaning as at the top of a card. If they are left out, `place`, `missing`, `step_days`,
+    `calendar_start`, `date_order`, `separator`, `decimal` and `encoding` are taken from there.
     """
 
     files: Files
@@ -170,7 +170,7 @@ class SourceCard(Section):
         if (self.latitude is None) != (self.longitude is None):
             raise ValueError("`latitude` and `longitude` belong together, the columns of one position")
         if self.format in ("netcdf", "zarr") and (self.target or self.static or self.calendar or self.latitude):
-            raise ValueError(f"format {self.format!r} gives series here; read all else from tables")
+            raise ValueError(f"format {self.format!r} gives only series in a source; read the rest from tables")
         if self.target is not None and self.year is None:
             raise ValueError(f"the source {self.files[0]!r} has a `target` and needs `year`, the column of its year")
         return self

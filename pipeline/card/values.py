@@ -1,4 +1,4 @@
-"""The kinds of values that a card's keys take, and what is allowed in each."""
+"""The types of values in a card, with what is allowed for each."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _place_parts(value: Any) -> tuple[str, ...]:
 
 
 def place_key(columns: Sequence[str]) -> str:
-    """What the place is called among the columns of a table: its column, or all of them as in `state + county`."""
+    """The name of the place among the columns of a table: its column, or several as in `state + county`."""
     return " + ".join(columns)
 
 
@@ -68,8 +68,8 @@ def _table_name(text: str) -> str:
     if (safe := safe_name(text)) == unicodedata.normalize("NFC", text):
         return safe
     raise ValueError(
-        f"letters, digits, spaces and _ . + - only, {LONGEST_NAME} at most and no dot or space in front: run folders "
-        "are called after it"
+        f"letters, digits, spaces and _ . + - only, {LONGEST_NAME} at most and no dot or space in front, because run "
+        "folders are named after it"
     )
 
 

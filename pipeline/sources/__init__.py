@@ -1,4 +1,4 @@
-"""Sources: CSV, Parquet, NetCDF and Zarr files become a season table, by a dataset card or, wide and plain, without."""
+"""Read CSV, Parquet, NetCDF and Zarr files into a season table, with a dataset card or, for wide tables, without."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from pipeline.table import SeasonTable, Variate, YieldHistory
 __all__ = ["read"]
 
 
-MOST_DAYS_TO_HARVEST = 183  # after the last step
+MOST_DAYS_TO_HARVEST = 183  # from the end of the last step
 
 
 def read(
@@ -51,19 +51,20 @@ def read(
 ) -> SeasonTable:
     """Read a season table. Values are float32 in each variate's unit, NaN where unobserved; yields are t/ha.
 
-    data            a dataset card (.toml), a file (.csv, .csv.gz, .parquet, .nc, .zarr), a folder of such files or with
-                    one card, a glob, or several of them
-    year            the label year of a file that does not tell it itself
+    data            a dataset card (.toml), a file (.csv, .csv.gz, .parquet, .nc, .zarr), a folder with such files or
+                    with one card, a glob, or several of these
+    year            harvest year of a file that has neither a year column nor a year in its name
     for_prediction  the target may be absent or empty; such samples stay, with target NaN
-    memory_gb       how much memory (1e9 bytes) may be used; 60 % of what is available by default
-    season_steps    T, instead of the card's
-    unfinished      T of seasons that may still be going on, where nothing else tells it: steps that the table does not
-                    have yet are unobserved
+    memory_gb       memory that may be used, in 1e9 bytes; 60 % of the available memory by default
+    season_steps    T, overrides the card
+    unfinished      T of seasons that may not be complete, if nothing else gives T; steps that the table does not have
+                    yet are unobserved
 
-    Rows of a long table that share a place, a date and a variate are averaged; samples with a yield of zero or below
-    are dropped. Both are counted. Rows are sorted by sample_id. Raises `InputError` with file, row, value, limit and
-    advice for any input that cannot be read, or cannot be right; what was dropped, masked or excluded is counted in the
-    table's `counts`, and what may be wrong or was assumed stands in its `findings`.
+    Rows of a long table that share a place, a date and a variate are averaged. Samples with a yield of zero or below
+    are dropped. Both are counted. The rows of the table are sorted by sample_id.
+
+    Raises `InputError`, with file, row, value, limit and advice, if the input cannot be read or cannot be right. The
+    table's `counts` contain what was dropped, masked or excluded, and its `findings` what was assumed or may be wrong.
     """
     if year is not None:
         refuse_odd_year(year, "--year")
@@ -82,8 +83,8 @@ def _read_plain(found: Located, year: int | None, for_prediction: bool, budget: 
     cube = next((path for path in found.files if kind_of(path) in CUBES), None)
     if cube is not None:
         raise InputError(
-            f"{cube}: a cube needs a dataset card that names its variates, place and time; write one (.toml) beside it "
-            "and give the card as data."
+            f"{cube}: a cube needs a dataset card that names its variates, place and time. Write one (.toml) beside "
+            "it, and give the card as data."
         )
     plans, bands, noticed = plan_plain(found.files, year, for_prediction, budget)
     series = [VariateCard(name=band) for band in bands]
@@ -117,7 +118,7 @@ def _read_card(
         known=tuple(driver.known for driver in card.drivers),
         step_days=calendar.days,
         season_start=calendar.season_start,
-        # Asked for before anything is read: a unit that cannot be converted need not wait for the data.
+        # Computed before any data is read, so that an unknown unit is reported at once.
         target_factor=card.target_factor(),
         static_names=tuple(card.static),
         missing=card.missing_numbers,
@@ -132,7 +133,7 @@ def _read_card(
     if card.sources:
         if year is not None:
             raise InputError(
-                f"{card.path}: --year {year} is for one file, and this card names [[sources]]; leave it out."
+                f"{card.path}: --year {year} is for a single file, but this card names [[sources]]; leave it out."
             )
         met = join_sources(card, length.steps, for_prediction, budget)
         draft, about = met.draft, replace(about, notes=(*about.notes, *met.notes), sources=met.sources)
@@ -156,20 +157,20 @@ def _settled(
     source: str,
     for_prediction: bool,
 ) -> tuple[YieldHistory, tuple[Finding, ...]]:
-    """The history spelled as the table is, and what to report of both. target [N] in t/ha."""
+    """The history with the table's spelling of places, and findings about it and the labels. target [N] in t/ha."""
     history, found = spelled_alike(history, place, source)
-    # A table to be forecast may hold yields that nobody reads.
+    # In a table that is read for prediction, yields are not used and need not be checked.
     return history, found if for_prediction else (*found, *check_history(history, place, year, target, source))
 
 
 def _refuse_far_harvest(card: DatasetCard, table: SeasonTable) -> None:
-    """Raise `InputError` where the harvest is more than half a year after the last step: lead times count from it."""
+    """Raise `InputError` if the harvest is over half a year after the last step, as lead times would be wrong."""
     late = (table.harvest_days or 0) - table.steps * table.step_days
     if late > MOST_DAYS_TO_HARVEST:
         raise InputError(
             f"{card.path}: `harvest` is {card.harvest}, {late:.0f} days after the end of a season of {table.steps} "
-            f"steps from {table.season_start} on; at most {MOST_DAYS_TO_HARVEST} are taken. Is another day, "
-            "`season_start` or `step_days` meant?"
+            f"steps that starts on {table.season_start}; at most {MOST_DAYS_TO_HARVEST} days are allowed. Correct "
+            "`harvest`, `season_start` or `step_days`."
         )
 
 
@@ -202,7 +203,7 @@ def _draft(
 
 
 def _refuse_other_kinds(card: DatasetCard, files: Sequence[Path]) -> None:
-    """Raise `InputError` for a file whose ending the card's format does not read."""
+    """Raise `InputError` if the ending of a file does not fit the card's format."""
     if card.sources:
         for source in card.sources:
             there = [pattern for pattern in source.files if is_there(card.path, pattern)]

@@ -1,6 +1,6 @@
-"""Observations into cells: the mean of each (sample, step), and the one number that a sample's rows agree on.
+"""Aggregate rows to samples: the mean of each (sample, step), and numbers on which all rows of a sample agree.
 
-A step may hold several dates and a date several rows: all that was observed counts alike in the step's mean.
+A step may have several dates, and a date several rows. All observations have the same weight in the mean of the step.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Index = NDArray[np.int64]
 
 
 def mean_in_cells(measured: NDArray[np.float32], sample: Index, step: Index, n: int, steps: int) -> NDArray[np.float32]:
-    """values [N,V,T]: the mean of what was observed in each step, NaN where nothing was. measured [R,V]."""
+    """values [N,V,T]: the mean of the observations in each step, NaN without any. measured [R,V]; sample, step [R]."""
     values = np.full((n, measured.shape[1], steps), np.nan, np.float32)
     cell = sample * steps + step
     rows = np.bincount(cell, minlength=n * steps)
@@ -36,9 +36,9 @@ def mean_in_cells(measured: NDArray[np.float32], sample: Index, step: Index, n: 
 
 
 def distinct_pairs(one: Index, other: Index, width: int) -> tuple[Index, Index]:
-    """The distinct keys `one * width + other`, sorted, and which of them each row is [R]. 0 <= other < width.
+    """Returns (the sorted distinct keys `one * width + other`, the position of each row's key among them [R]).
 
-    As numpy.unique, without sorting where a table of all pairs that could occur is no larger than the rows.
+    0 <= other < width. This is numpy.unique, but without a sort if a table of all possible pairs is small enough.
     """
     low = int(other.min(initial=width))
     columns = int(other.max(initial=low)) - low + 1
@@ -47,8 +47,8 @@ def distinct_pairs(one: Index, other: Index, width: int) -> tuple[Index, Index]:
         return distinct, index
     cell = one * columns + (other - low)
     occurs = np.bincount(cell) > 0
-    found = np.flatnonzero(occurs)
-    return found // columns * width + found % columns + low, (np.cumsum(occurs) - 1)[cell]
+    cells = np.flatnonzero(occurs)
+    return cells // columns * width + cells % columns + low, (np.cumsum(occurs) - 1)[cell]
 
 
 def in_shared_cells(sample: Index, step: Index) -> NDArray[np.bool_]:
@@ -61,9 +61,9 @@ def in_shared_cells(sample: Index, step: Index) -> NDArray[np.bool_]:
 
 
 def repeated_rows(measured: NDArray[np.float32], sample: Index, day: Index) -> int:
-    """How many rows hold a value of a (sample, day, variate) that an earlier row holds already. measured [R,V].
+    """The number of rows with a value for a (sample, day, variate) that an earlier row has too. measured [R,V].
 
-    Rows that share a date but not a variate are how some tables are laid out, and no repetition.
+    Rows that share a date but no variate are not repetitions, as some tables have one row per variate.
     """
     if len(day) == 0:
         return 0
@@ -79,27 +79,27 @@ def repeated_rows(measured: NDArray[np.float32], sample: Index, day: Index) -> i
 
 
 def one_a_sample(columns: Columns, column: str | None, sample: Index, names: NDArray[np.str_]) -> NDArray[np.float64]:
-    """The one number that each sample's rows agree on [N], NaN where they have none. Two are refused."""
-    found = np.full(len(names), np.nan)
+    """The number on which all rows of each sample agree [N], NaN if none has one. Raises `InputError` for two."""
+    agreed = np.full(len(names), np.nan)
     if column is None:
-        return found
+        return agreed
     numbers = columns.exact[column]
     known = np.flatnonzero(~np.isnan(numbers))
-    # Written backwards, so that the first known number of a sample stays.
-    found[sample[known[::-1]]] = numbers[known[::-1]]
-    other = known[numbers[known] != found[sample[known]]]
+    # Assigned backwards, so that the first known number of a sample remains.
+    agreed[sample[known[::-1]]] = numbers[known[::-1]]
+    other = known[numbers[known] != agreed[sample[known]]]
     if len(other):
         row = int(other[0])
         raise InputError(
             f"{columns.where(row)}, column {column}: sample {names[sample[row]]} has {numbers[row]:g} here and "
-            f"{found[sample[row]]:g} in another row; a sample has one. Correct the rows, or name the column that tells "
-            f"the samples apart as `sample_id` in the dataset card. {TWO_OF_ONE_NAME}"
+            f"{agreed[sample[row]]:g} in another row, but a sample has one value. Correct the rows, or name the column "
+            f"that tells the samples apart as `sample_id` in the dataset card. {TWO_OF_ONE_NAME}"
         )
-    return found
+    return agreed
 
 
 def static_of(columns: Columns, static: Sequence[str], sample: Index, names: NDArray[np.str_]) -> NDArray[np.float64]:
-    """The static columns of each sample [N,S], NaN where unknown."""
+    """The static columns of each sample [N,S], NaN if unknown. Raises `InputError` if the rows of a sample differ."""
     numbers = np.zeros((len(names), len(static)))
     for s, column in enumerate(static):
         numbers[:, s] = one_a_sample(columns, column, sample, names)
@@ -107,14 +107,14 @@ def static_of(columns: Columns, static: Sequence[str], sample: Index, names: NDA
 
 
 def first_rows(sample: Index, n: int) -> Index:
-    """The first row of each sample [N]."""
+    """The first row of each sample [N], -1 for a sample without rows."""
     first = np.full(n, -1, np.int64)
     first[sample[::-1]] = np.arange(len(sample))[::-1]
     return first
 
 
 def sample_where(seen: Columns, sample: Index, labels: Columns, labelled: Index) -> Callable[[int], str]:
-    """Where a sample's first row stands, for messages."""
+    """A function that returns the file and row of a sample's first row, for messages."""
 
     def where(index: int) -> str:
         rows = np.flatnonzero(sample == index)
@@ -126,7 +126,7 @@ def sample_where(seen: Columns, sample: Index, labels: Columns, labelled: Index)
 
 
 def refuse_repeated_steps(columns: Columns, column: str, sample: Index, step: Index, names: NDArray[np.str_]) -> None:
-    """Raise `InputError` where a sample has a step twice; step numbers, unlike dates, are not averaged."""
+    """Raise `InputError` if a sample has a step twice. Step numbers, unlike dates, are not averaged."""
     order = np.lexsort((step, sample))
     same = (sample[order][1:] == sample[order][:-1]) & (step[order][1:] == step[order][:-1])
     if not same.any():
@@ -142,7 +142,7 @@ def refuse_repeated_steps(columns: Columns, column: str, sample: Index, step: In
 def refuse_two(
     columns: Columns, what: str, found: Text | Index, sample: Index, first: Index, names: NDArray[np.str_]
 ) -> None:
-    """Raise `InputError` where the rows of a sample do not agree on `what`, its place or its year."""
+    """Raise `InputError` if the rows of a sample differ in `what`, its place or its year."""
     codes = found.codes if isinstance(found, Text) else found
     other = codes != codes[first][sample]
     if not other.any():

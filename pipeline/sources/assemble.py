@@ -1,4 +1,4 @@
-"""From what was read to the season table: drop and count, refuse what cannot be meant, sort, seal."""
+"""Assemble the season table from what was read: drop and count samples, reject invalid values, sort."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from pipeline.table import Count, SeasonTable, Variate, YieldHistory, cut_of
 
 @dataclass(frozen=True)
 class Description:
-    """What the table says about itself; `source` is the file or card that messages name.
+    """The properties of a table that come from its card. `source` is the file or card that messages name.
 
-    drivers   read as the variates are, after them; known [R]: which of them are known ahead
+    drivers   read like the variates, and stored after them; known [R]: which of them are known ahead
     missing   the marks of missing data that the card names
     """
 
@@ -54,19 +54,18 @@ class Description:
 
 @dataclass(frozen=True)
 class TableDraft:
-    """N seasons as read, before any is dropped. target [N] is in its own unit.
+    """N seasons as read, before any is dropped. target [N] is in the stored unit.
 
-    values      [N,V+R,T] f32, variates and then drivers, NaN where unobserved
-    static      [N,S] f64 as stored, NaN where unknown
-
-    incomplete  [N] bool: half of the season lies in a row that is not there
-    assigned    [N] str, one of SIDES or empty; None where no column says it
-    days_to_harvest [N] from the start of each sample's season to its own harvest; None where no calendar gives it
-    group       [N] str, what `[target] group` says, empty where it says nothing; None without that key
-    file        [N] which of `files` a sample comes from; None if its rows may come from several
-    where       says in which row of which file a sample stands
-    advice      what to do if two samples have one name
-    where_label says in which row the yield of a sample stands, if that is not the row of `where`
+    values           [N,V+R,T] f32, variates and then drivers, NaN if unobserved
+    static           [N,S] f64 as stored, NaN if unknown
+    incomplete       [N] bool: a part of the season should be in a row that is missing
+    assigned         [N] str, one of SIDES or empty; None without a column of sides
+    days_to_harvest  [N] days from the start of each sample's season to its harvest; None without a calendar
+    group            [N] str, the value of `[target] group`, empty if unknown; None without that key
+    file             [N] position of a sample's file in `files`; None if its rows may be in several files
+    where            returns the file and row of a sample
+    advice           what to do if two samples have one name
+    where_label      returns the file and row of a sample's yield, if that differs from `where`
     """
 
     values: NDArray[np.float32]
@@ -89,9 +88,9 @@ class TableDraft:
 
 
 def finish(about: Description, draft: TableDraft, history: YieldHistory, *, for_prediction: bool) -> SeasonTable:
-    """The immutable table, sorted by sample_id, so that the order of the file's rows does not matter.
+    """The immutable table, sorted by sample_id, so that the order of rows in the files does not matter.
 
-    Raises `InputError` for a repeated sample, a range or yield that cannot be meant, or where no sample is left.
+    Raises `InputError` for a repeated sample, for an implausible range or yield, or if no sample is left.
     """
     cut = cut_of(about.cut, draft.values.shape[2], about.source)
     _refuse_duplicates(draft)
@@ -99,20 +98,20 @@ def finish(about: Description, draft: TableDraft, history: YieldHistory, *, for_
     static = _static(about, draft)
     marked, marks = marked_as_missing(draft.target)
     target = np.where(marked, np.nan, draft.target) * about.target_factor
-    kept, counts = _keep(about, draft, target, for_prediction)
-    if not kept.any():
+    remaining, counts = _keep(about, draft, target, for_prediction)
+    if not remaining.any():
         raise InputError(
-            f"{about.source}: none of the {len(kept)} samples is left. {_told(counts)} Correct the data or the dataset "
-            "card; a table without yields can only be read for prediction."
+            f"{about.source}: none of the {len(remaining)} samples is left. {_list_counts(counts)} Correct the data or "
+            "the dataset card. A table without yields can only be read for prediction."
         )
-    refuse_large_median(target[kept], about.source)
-    rows = np.flatnonzero(kept)
-    refuse_total_rows(draft.place[rows], lambda row: draft.where(int(np.flatnonzero(kept)[row])))
+    refuse_large_median(target[remaining], about.source)
+    rows = np.flatnonzero(remaining)
+    refuse_total_rows(draft.place[rows], lambda row: draft.where(int(np.flatnonzero(remaining)[row])))
     rows = rows[np.argsort(draft.sample_id[rows], kind="stable")]
-    found = _checked(about, draft, target, rows, for_prediction)
+    findings = _checked(about, draft, target, rows, for_prediction)
     if not for_prediction:
-        found = (*marks, *tiny_yields(target[rows]), *found)
-    draft = replace(draft, counts=(*draft.counts, *counts), findings=(*draft.findings, *found))
+        findings = (*marks, *tiny_yields(target[rows]), *findings)
+    draft = replace(draft, counts=(*draft.counts, *counts), findings=(*draft.findings, *findings))
     places = report_places(draft.place[rows], draft.year[rows], history, for_prediction=for_prediction)
     return _sealed(about, draft, target, static, rows, history, cut, places)
 
@@ -175,7 +174,7 @@ def _sealed(
 def _checked(
     about: Description, draft: TableDraft, target: NDArray[np.float64], rows: NDArray[np.int64], for_prediction: bool
 ) -> tuple[Finding, ...]:
-    """What the series and yields of the samples `rows` show if they are compared with each other."""
+    """Findings from comparisons of the series and yields of the samples `rows` with each other."""
     file = None if draft.file is None else draft.file[rows]
 
     def where(row: int) -> str:
@@ -215,7 +214,7 @@ def excluded(
     year: NDArray[np.int64],
     sample_id: NDArray[np.str_] | None = None,
 ) -> list[NDArray[np.bool_]]:
-    """For each rule [N] bool: which samples it leaves out. Without `sample_id`, rules that name one match nothing."""
+    """For each rule a mask [N] of the samples it excludes. Without `sample_id`, rules that name one match nothing."""
     masks = []
     for rule in rules:
         mask = np.ones(len(year), bool)
@@ -236,34 +235,34 @@ def excluded(
 def _keep(
     about: Description, draft: TableDraft, target: NDArray[np.float64], for_prediction: bool
 ) -> tuple[NDArray[np.bool_], list[Count]]:
-    kept = np.ones(len(target), bool)
+    remaining = np.ones(len(target), bool)
     counts: list[Count] = []
 
-    def drop(mask: NDArray[np.bool_], reason: str, always_tell: bool = False) -> None:
-        nonlocal kept
-        rows = int((mask & kept).sum())
-        if rows or always_tell:
+    def drop(mask: NDArray[np.bool_], reason: str, count_zero: bool = False) -> None:
+        nonlocal remaining
+        rows = int((mask & remaining).sum())
+        if rows or count_zero:
             counts.append(Count(reason, rows))
-        kept = kept & ~mask
+        remaining = remaining & ~mask
 
     if not for_prediction:
         drop(np.isnan(target), "sample without a yield dropped")
         drop(target <= 0, "sample with a yield of zero or below dropped (a real crop failure of 0 t/ha, too)")
     if draft.assigned is not None:
         drop(draft.assigned == "", "sample without a side (train, valid, test) in the column of `split` dropped")
-    # A rule that matches nothing is told as well: it may be misspelt.
+    # A rule that matches nothing is reported as well, because it may be misspelt.
     masks = excluded(about.exclude, draft.place, draft.year, draft.sample_id)
     for rule, mask in zip(about.exclude, masks, strict=True):
         nothing = "" if mask.any() else f" ({rule.describe_keys()} matches no sample)"
-        drop(mask, f"sample excluded by the dataset card{nothing}: {rule.reason}", always_tell=True)
+        drop(mask, f"sample excluded by the dataset card{nothing}: {rule.reason}", count_zero=True)
     drop(draft.incomplete, "sample dropped because half of its season lies in a row that is not in the table")
     seen = ~np.isnan(draft.values[:, : len(about.variates)])
     drop(~np.asarray(seen.any(axis=(1, 2))), "sample without any observation in its season dropped")
-    return kept, counts
+    return remaining, counts
 
 
 def _masked(variates: Sequence[Variate], observed: NDArray[np.bool_]) -> list[Count]:
-    """A count for each variate that some sample lacks altogether."""
+    """A count for each variate that has no observation in some sample."""
     empty = (~observed.any(axis=2)).sum(axis=0)
     return [
         Count(f"series of {variate.name} without an observation masked", int(rows))
@@ -273,22 +272,25 @@ def _masked(variates: Sequence[Variate], observed: NDArray[np.bool_]) -> list[Co
 
 
 def _static(about: Description, draft: TableDraft) -> NDArray[np.float32]:
-    """[N,S], NaN for a mark of missing data. `InputError` for a mark that no card names, and for what is no float32."""
+    """The static columns [N,S], NaN for marks of missing data that the card names.
+
+    Raises `InputError` for a mark that it does not name, and for a number too large for float32.
+    """
     static = as_measured(draft.static, about.missing, 1.0)
     names = [(name,) for name in about.static_names]
-    # A number of a place stands in each of its rows, so only a wide gap says that it is none.
+    # A static number is repeated in all rows of its place, so only a wide gap shows that it is a mark.
     refuse_marks([Columns({}, {}, static, draft.where)], [names], [Stored()] * len(names), about.missing, far=VERY_FAR)
     if np.isinf(static).any():
         n, s = (int(i[0]) for i in np.nonzero(np.isinf(static)))
         raise InputError(
-            f"{draft.where(n)}, column {about.static_names[s]}: {draft.static[n, s]:g} is larger than a float32 holds "
-            "(3.4e38). Leave the cell empty (or NA) where nothing is known."
+            f"{draft.where(n)}, column {about.static_names[s]}: {draft.static[n, s]:g} is too large for a float32 "
+            "(3.4e38). Leave the cell empty (or NA) if the value is not known."
         )
     return static
 
 
 def _unknown(names: Sequence[str], static: NDArray[np.float32]) -> list[Count]:
-    """A count for each static column that some sample lacks; they stay, with NaN there."""
+    """A count for each static column that is unknown for some samples. They stay, with NaN."""
     lacking = np.isnan(static).sum(axis=0)
     return [
         Count(f"sample without a value in the static column {name}", int(rows))
@@ -305,13 +307,13 @@ def _refuse_duplicates(draft: TableDraft) -> None:
     second = int(np.flatnonzero(draft.sample_id == ids[i])[1])
     raise InputError(
         f"{draft.where(second)}: sample {ids[i]} is there already ({draft.where(int(first[i]))}). A sample is one "
-        "place in one year: remove one of the rows, or name the column that tells them apart as `sample_id` in the "
+        "place in one year. Remove one of the rows, or name the column that tells them apart as `sample_id` in the "
         f"dataset card. {draft.advice}"
     )
 
 
 def _refuse_unscaled(about: Description, draft: TableDraft) -> None:
-    """A range that most values miss means a wrong scale or unit, which no later step would notice."""
+    """Raise `InputError` if most values lie outside the range: the scale or unit is wrong, and no later step checks."""
     for v, variate in enumerate((*about.variates, *about.drivers)):
         seen = draft.values[:, v][~np.isnan(draft.values[:, v])]
         low = -np.inf if variate.low is None else variate.low
@@ -334,5 +336,5 @@ def _describe_range(variate: Variate) -> str:
     return f"{variate.low} to {variate.high}{unit}"
 
 
-def _told(counts: Sequence[Count]) -> str:
+def _list_counts(counts: Sequence[Count]) -> str:
     return " ".join(f"{c.rows} x {c.reason}." for c in counts)

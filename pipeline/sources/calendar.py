@@ -1,6 +1,6 @@
-"""From days to steps: where a season starts, which step a date falls in, and which year a season is called after.
+"""From days to steps: the start of a season, the step of a date, and the year of a season.
 
-The year of a season is the calendar year in which its last step begins (`season_year = "end"`, the harvest year) or in
+The year of a season is the calendar year in which its last step begins (`season_year = "end"`, the harvest year), or in
 which its first step begins (`"start"`).
 """
 
@@ -17,8 +17,8 @@ from pipeline.errors import InputError
 
 YEAR_DAYS = 365.25
 _STEPS_A_YEAR = {"month": 12, "dekad": 36}
-_SHARE_OF_LAST_STEP = 0.6  # composites of 8 and 16 days fill a year with 46 and 23; ten days are 36, as dekads are
-# What a number of columns usually is, as `step_days`.
+_SHARE_OF_LAST_STEP = 0.6  # makes 46 steps of 8 days, 23 of 16 days, and 36 of 10 days in a year
+# The usual `step_days` of a number of columns.
 USUAL_STEPS = {365: 1, 366: 1, 73: 5, 52: 7, 53: 7, 46: 8, 37: 10, 36: 10, 24: 15, 23: 16, 26: 14, 12: "month"}
 
 Dates = NDArray[np.datetime64]  # datetime64[D]
@@ -26,7 +26,7 @@ Dates = NDArray[np.datetime64]  # datetime64[D]
 
 @dataclass(frozen=True)
 class Calendar:
-    """The step grid of a data set. `row_start` is the day of step 1 of a stored row, `season_start` the season's."""
+    """The step grid of a data set. `row_start` is the first day of a stored row, `season_start` that of a season."""
 
     step_days: StepDays = 10.0
     season_start: str = "01-01"
@@ -35,25 +35,25 @@ class Calendar:
 
     @classmethod
     def of(cls, card: DatasetCard) -> Calendar:
-        """The card's grid; a season that is not placed starts where the stored rows do."""
+        """The grid of a card. Without `season_start`, the season starts with the stored rows."""
         return cls(card.step_days, card.season_start or card.calendar_start, card.calendar_start, card.season_year)
 
     @property
     def days(self) -> float:
-        """Days in a step, on average."""
+        """Days per step, on average."""
         if isinstance(self.step_days, str):
             return YEAR_DAYS / _STEPS_A_YEAR[self.step_days]
         return self.step_days
 
     @property
     def steps_a_year(self) -> int:
-        """Steps in a year. A last one that the next year cuts short counts if most of it is left: 23 x 16 days."""
+        """Steps per year. A last step that the next year cuts short counts if most of it remains (23 x 16 days)."""
         whole = int(YEAR_DAYS / self.days + 1e-9)
         return whole + (YEAR_DAYS / self.days - whole > _SHARE_OF_LAST_STEP)
 
     @property
     def offset(self) -> int:
-        """Steps of a stored row that come before the season starts, to the nearest whole step."""
+        """Number of steps of a stored row before the season starts, to the nearest whole step."""
         first = _days(np.array([2001]), self.row_start)
         begin = _days(np.array([2001]), self.season_start)
         if begin[0] < first[0]:
@@ -63,40 +63,39 @@ class Calendar:
         return round(float((begin - first).astype(np.int64)[0]) / self.days)
 
     def days_until(self, month_day: str) -> float:
-        """Days from the start of a season to the next such day: 1 to 365."""
+        """Days from the start of a season to the next day `month_day` (MM-DD), 1 to 365."""
         start, day = (_days(np.array([2001]), one)[0] for one in (self.season_start, month_day))
         return float((day - start).astype(np.int64) % 365 or 365)
 
     def refuse_longer_than_a_year(self, steps: int, where: str) -> None:
-        """Raise `InputError` where seasons of consecutive years would overlap."""
-        # A last step that is cut short by the next season is fine: 23 x 16 days is how MODIS fills a year.
+        """Raise `InputError` if seasons of consecutive years would overlap."""
+        # The next season may cut the last step short, as in the 23 x 16 days of a MODIS year.
         if (steps - 1) * self.days >= 365:
             raise InputError(
                 f"{where}: a season of {steps} steps of {self.days:g} days takes {steps * self.days:g} days, more than "
-                f"a year{likely_meaning(steps)}; set `season_steps` to {self.steps_a_year} or less, or "
-                "`step_days` in a "
-                "dataset card to what a step really is."
+                f"a year{likely_meaning(steps)}. Set `season_steps` to {self.steps_a_year} or less, or `step_days` in "
+                "a dataset card to the real length of a step."
             )
 
     def refuse_rows_of_another_length(self, stored: int, where: str) -> None:
-        """Raise `InputError` if a stored row would last more than a year, but is a year in other steps."""
+        """Raise `InputError` if a stored row would last over a year, but would be one year with another step length."""
         if (stored - 1) * self.days >= 365 and stored in USUAL_STEPS:
             raise InputError(
                 f"{where}: a row holds {stored} steps, which at {self.days:g} days each are "
-                f"{stored * self.days:g} days, "
-                f"more than a year{likely_meaning(stored)}; correct `step_days` in the dataset card."
+                f"{stored * self.days:g} days, more than a year{likely_meaning(stored)}. Correct `step_days` in the "
+                "dataset card."
             )
 
     def season_of(self, dates: Dates, steps: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(year, step) of each date [R]: the year of the season that was running, and its step from 0.
+        """(year, step) of each date [R]: the year of the latest season that had started, and the step in it from 0.
 
-        Steps at or above `steps` lie after that season's end.
+        Steps of `steps` or more lie after the end of that season.
         """
         day = dates.view(np.int64)
         first, last = int(day.min(initial=0)), int(day.max(initial=0))
         if last - first >= len(day):
             return self._seasons(dates, steps)
-        # Every day once, however many rows it has.
+        # Each day is computed once, however many rows it has.
         year, step = self._seasons(np.arange(first, last + 1).astype("datetime64[D]"), steps)
         return year[day - first], step[day - first]
 
@@ -106,7 +105,7 @@ class Calendar:
         return start_year + self._year_shift(steps), self._between(_days(start_year, self.season_start), dates)
 
     def step_in(self, year: NDArray[np.int64], dates: Dates, steps: int) -> NDArray[np.int64]:
-        """The step of each date [R] in the season of `year` [R]; below 0 or at least `steps` outside of it."""
+        """The step of each date [R] in the season of `year` [R]. Outside the season it is below 0 or >= `steps`."""
         return self._between(_days(year - self._year_shift(steps), self.season_start), dates)
 
     def last_days(self, year: NDArray[np.int64], step: NDArray[np.int64]) -> Dates:
@@ -124,7 +123,7 @@ class Calendar:
         return day
 
     def _year_shift(self, steps: int) -> int:
-        """What is added to the year in which a season starts to get the year it is called after."""
+        """The difference between the year of a season and the calendar year in which it starts."""
         if self.season_year == "start":
             return 0
         month, day = (int(part) for part in self.season_start.split("-"))
@@ -143,7 +142,7 @@ class Calendar:
 
 
 def likely_meaning(steps: int) -> str:
-    """What a season of this number of steps usually is, as the end of a clause; empty if nothing."""
+    """The usual meaning of this number of steps in a year, as the end of a clause; empty if there is none."""
     days = USUAL_STEPS.get(steps)
     if days is None:
         return ""

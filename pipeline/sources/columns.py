@@ -1,4 +1,4 @@
-"""Columns of CSV and Parquet files, by name: strict numbers, streamed in blocks, kept as float32."""
+"""Read columns of CSV and Parquet files by name. Numbers are parsed strictly, in blocks, and stored as float32."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from pipeline.sources.place_parts import joined_columns
 
 _BLOCK_BYTES = 1 << 23
 _BATCH_ROWS = 1 << 14
-# Peak bytes a cell while reading: blocks, their concatenation and the season arrays live side by side.
+# Peak bytes per cell while reading, when blocks, their concatenation and the season arrays are all in memory.
 _MEASURED_BYTES, _EXACT_BYTES, _TEXT_BYTES = 18, 24, 64
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which columns to read, and as what. No other column of a file is ever parsed.
+    """Which columns to read, and how. No other column of a file is ever parsed.
 
-    text      names of places, ids, dates
-    exact     numbers kept as float64, as written: years, steps, yields, soil
-    measured  numbers of the series: `missing` values dropped, times `scale` (one a column), then float32
-    static    those of `exact` that describe a sample: what is said of a text among them
-    keys      what the card says of the form of its CSV files
-    places    those of `text` that name a place or sample, where NA is a name (Namibia, North America)
-    yields    those of `exact` to which `missing` applies as well
-    missing_texts  what stands in a column of numbers where there is none, such as "(D)"
-    place     several of `text` that name the place together; they are also read as one text, called `place_key`
+    text           names of places, ids, dates
+    exact          numbers that stay float64: years, steps, yields, soil
+    measured       numbers of the series: NaN for `missing`, times `scale` (one per column), then float32
+    static         those of `exact` that are static columns; errors about texts in them give advice on categories
+    keys           the form of CSV files that the card states
+    places         those of `text` that name a place or sample, in which NA is a name (Namibia, North America)
+    yields         those of `exact` to which `missing` also applies
+    missing_texts  texts in numeric columns that stand for missing data, such as "(D)"
+    place          columns of `text` that name the place together; if several, they are also read as one, `place_key`
     """
 
     text: tuple[str, ...] = ()
@@ -58,32 +58,32 @@ class Wanted:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every column once, in order."""
+        """Every column name once, in order."""
         return tuple(dict.fromkeys((*self.text, *self.exact, *self.measured)))
 
     @property
     def bytes_per_row(self) -> float:
-        """An upper estimate of the memory that a row takes while it is read."""
+        """An upper estimate of the memory per row while reading, in bytes."""
         return _MEASURED_BYTES * len(self.measured) + _EXACT_BYTES * len(self.exact) + _TEXT_BYTES * len(self.text)
 
 
 @dataclass(frozen=True)
 class Text:
-    """A text column: `names[codes]`, with code -1 where the cell is empty. names [G], codes [R] int64."""
+    """A text column: `names[codes]`, with code -1 for an empty cell. names [G], codes [R] int64."""
 
     names: NDArray[np.str_]
     codes: NDArray[np.int64]
 
     def strings(self) -> NDArray[np.str_]:
-        """One text a row [R]."""
+        """The text of each row [R]."""
         return self.names[self.codes]
 
 
 @dataclass(frozen=True)
 class Columns:
-    """R rows of one or several files. measured [R,M] float32; `where(row)` says where a row stands, for messages.
+    """R rows of one or several files. measured [R,M] float32; `where(row)` returns file and line, for messages.
 
-    marks   how often each number of the card's `missing` was found
+    marks   number of cells with each number of the card's `missing`
     """
 
     text: Mapping[str, Text]
@@ -96,7 +96,7 @@ class Columns:
         return len(self.measured)
 
     def rows(self, chosen: NDArray[np.int64]) -> Columns:
-        """Some of the rows, in this order."""
+        """The rows `chosen` [n], in this order."""
         return Columns(
             text={name: Text(text.names, text.codes[chosen]) for name, text in self.text.items()},
             exact={name: numbers[chosen] for name, numbers in self.exact.items()},
@@ -114,19 +114,19 @@ def column_names(path: Path, keys: CsvKeys = USUAL) -> list[str]:
 
 
 def csv_keys(card: DatasetCard, source: SourceCard | None = None) -> CsvKeys:
-    """What a card, or one source of it, says of the form of its CSV files."""
+    """The form of CSV files that a card, or one source of it, states."""
     named = [(getattr(source, key, None) or getattr(card, key)) for key in ("separator", "decimal", "encoding")]
     return CsvKeys(*named)
 
 
 def require(path: Path, present: Sequence[str], wanted: Sequence[str]) -> None:
-    """Raise `InputError`, naming the nearest column, where the file lacks one or has it twice."""
+    """Raise `InputError` if the file lacks a column or has it twice. The message names the nearest column."""
     for name in wanted:
         count = present.count(name)
         if count == 1:
             continue
         if count > 1:
-            raise InputError(f"{path}: column {name} stands {count} times in the header; give each its own name.")
+            raise InputError(f"{path}: column {name} occurs {count} times in the header; give each its own name.")
         near = get_close_matches(name, present, n=1, cutoff=0.5)
         hint = (
             f"did you mean {near[0] if near[0] == near[0].strip() else repr(near[0])}?"
@@ -140,7 +140,10 @@ def require(path: Path, present: Sequence[str], wanted: Sequence[str]) -> None:
 
 
 def load_columns(files: Sequence[tuple[Path, Wanted]], budget: Budget) -> list[Columns]:
-    """Read the wanted columns of every file. All are counted against the budget before the first is read."""
+    """Read the wanted columns of every file. The budget is claimed for all files before the first is read.
+
+    Raises `InputError` if a column is missing, a cell is invalid, or the memory does not suffice.
+    """
     for path, wanted in files:
         require(path, column_names(path, wanted.keys), wanted.names)
         budget.claim(path, _row_count(path), wanted.bytes_per_row)
@@ -148,7 +151,7 @@ def load_columns(files: Sequence[tuple[Path, Wanted]], budget: Budget) -> list[C
 
 
 def joined(parts: Sequence[Columns]) -> Columns:
-    """The rows of several files with the same columns, one after the other."""
+    """The rows of several files with the same columns, concatenated."""
     if len(parts) == 1:
         return parts[0]
     return Columns(
@@ -161,12 +164,12 @@ def joined(parts: Sequence[Columns]) -> Columns:
 
 
 def marks_of(parts: Sequence[Columns]) -> dict[float, int]:
-    """How often each number of `missing` was found in all parts."""
+    """The number of cells with each number of `missing` in all parts."""
     return dict(sum((Counter(part.marks) for part in parts), Counter[float]()))
 
 
 def joined_where(parts: Sequence[Columns]) -> Callable[[int], str]:
-    """Where a row of `joined(parts)` stands."""
+    """A function that returns the file and line of a row of `joined(parts)`."""
     ends = np.cumsum([len(part) for part in parts])
 
     def where(row: int) -> str:
@@ -177,7 +180,7 @@ def joined_where(parts: Sequence[Columns]) -> Callable[[int], str]:
 
 
 def merged(texts: Sequence[Text]) -> Text:
-    """One text column of several, row after row."""
+    """Several text columns, concatenated."""
     if len(texts) == 1 and not (texts[0].codes < 0).any():
         names, inverse = np.unique(texts[0].names, return_inverse=True)
         return Text(names, inverse[texts[0].codes])
@@ -191,7 +194,7 @@ def merged(texts: Sequence[Text]) -> Text:
 
 
 def filled(text: Text) -> NDArray[np.str_]:
-    """One text a row [R], empty where the cell is empty."""
+    """The text of each row [R]; empty for an empty cell."""
     return np.append(text.names, "")[text.codes]
 
 
@@ -230,16 +233,16 @@ def _load(path: Path, wanted: Wanted) -> Columns:
 
 
 def with_joined_place(text: Mapping[str, Text], place: Sequence[str]) -> Mapping[str, Text]:
-    """The text columns, and one of the whole place if several columns name it."""
+    """The text columns, plus a joined one if several columns name the place."""
     if len(place) < 2:
         return text
     return {**text, place_key(place): Text(*joined_columns([(text[part].names, text[part].codes) for part in place]))}
 
 
 def as_measured(numbers: NDArray[np.float64], missing: Sequence[float], scale: float) -> NDArray[np.float32]:
-    """What is stored as what was measured: NaN for a mark of missing data, times `scale`; inf where float32 ends."""
+    """Convert stored numbers to measurements: NaN for marks of missing data, times `scale`, inf beyond float32."""
     with np.errstate(over="ignore"):
-        # Plus zero, so that -0 and 0 are one value with one fingerprint.
+        # Plus zero, so that -0 and 0 have the same fingerprint.
         return (without_marks(numbers, missing) * scale + 0.0).astype(np.float32)
 
 
@@ -249,23 +252,23 @@ def without_marks(numbers: NDArray[np.float64], missing: Sequence[float]) -> NDA
         return numbers
     with np.errstate(over="ignore"):
         marks = np.array(missing, np.float64)
-        # As float32 too: a file that stores 1e20 so does not hold the number that the card spells.
+        # Also compared as float32, because a file with float32 numbers does not hold exactly the card's 1e20.
         narrow = marks.astype(np.float32)
         marked = np.isin(numbers, marks) | np.isin(numbers.astype(np.float32), narrow[np.isfinite(narrow)])
     return np.where(marked, np.nan, numbers)
 
 
 def count_marks(numbers: NDArray[np.float64], missing: Sequence[float]) -> dict[float, int]:
-    """How often each of `missing` stands among the numbers."""
+    """The number of cells with each number of `missing`."""
     with np.errstate(over="ignore"):
         narrow = numbers.astype(np.float32) if missing else numbers
         return {mark: int(((numbers == mark) | (narrow == np.float32(mark))).sum()) for mark in missing}
 
 
 def shifted(measured: NDArray[np.float32], offsets: Sequence[float]) -> NDArray[np.float32]:
-    """measured [...,V] plus the offset of each variate: the last step from what is stored to what was measured.
+    """measured [...,V] plus the offset of each variate, the last step from stored numbers to measurements.
 
-    Marks of missing data are looked for before it, among multiples of the stored numbers.
+    Marks of missing data are searched before this step, when numbers are still multiples of the stored ones.
     """
     if not any(offsets):
         return measured
@@ -302,13 +305,13 @@ def _finite(path: Path, batch: Any, name: str, first_row: int, wanted: Wanted) -
 def _infinite(path: Path, row: int, name: str, wanted: Wanted) -> InputError:
     value = f"{csv_text.cell(path, row, name, wanted.keys)!r}" if csv_text.is_csv(path) else "the value"
     return InputError(
-        f"{path}, {_row_name(path, row, wanted)}, column {name}: {value} is infinite, or larger than a float32 holds "
-        "(3.4e38). Leave the cell empty (or NA) where nothing was measured."
+        f"{path}, {_row_name(path, row, wanted)}, column {name}: {value} is infinite, or too large for a float32 "
+        "(3.4e38). Leave the cell empty (or NA) if nothing was measured."
     )
 
 
 def _encoded(chunks: Sequence[Any], na_is_a_name: bool) -> Text:
-    """Arrow text -> normal names and codes, by hash and not by sorting every row."""
+    """Convert Arrow text to normal names and codes, by hashing, which is faster than sorting all rows."""
     encoded = pa.chunked_array(chunks).dictionary_encode().combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.chunk(0)
@@ -354,8 +357,8 @@ def _parquet(path: Path) -> Any:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
         raise InputError(
-            f"{path}: this is not a Parquet file, or it is cut short ({error}); export it again, or give it the "
-            "ending of what it is."
+            f"{path}: this is not a Parquet file, or it is cut short ({error}). Export it again, or give it the "
+            "ending of its real format."
         ) from None
 
 
@@ -382,7 +385,7 @@ def _parquet_batches(path: Path, wanted: Wanted) -> Iterator[Any]:
 
 
 def _nulled(column: Any, wanted: Wanted) -> Any:
-    """A column of texts as numbers, if `missing` names texts and all its other cells are numbers."""
+    """A text column as numbers, if `missing` names texts and all other cells are numbers."""
     kind = column.type
     if not wanted.missing_texts or not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         return column
@@ -395,12 +398,12 @@ def _nulled(column: Any, wanted: Wanted) -> Any:
 
 
 def _parquet_numbers(path: Path, name: str, column: Any, first_row: int, static: bool) -> Any:
-    """float64; a column of another kind is refused, with its first value."""
+    """The column as float64. Raises `InputError`, with the first value, if it is not numeric."""
     kind = column.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
         return column.cast(pa.float64())
     row = next((r for r, value in enumerate(column) if value.is_valid), 0)
     raise InputError(
         f"{path}, row {first_row + row + 1}, column {name}: {column[row].as_py()!r} is not a number (the column "
-        f"holds {kind}). Store the column as numbers, with nulls where there is none.{csv_text.CATEGORY * static}"
+        f"holds {kind}). Store the column as numbers, with nulls for missing ones.{csv_text.CATEGORY * static}"
     )

@@ -6,5 +6,5 @@ from pipeline.table import Count
 
 
 def counted(reason: str, rows: int) -> tuple[Count, ...]:
-    """The count, or nothing if it is zero."""
+    """The count, or an empty tuple if it is zero."""
     return (Count(reason, rows),) if rows else ()

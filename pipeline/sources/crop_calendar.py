@@ -1,4 +1,4 @@
-"""A crop calendar: each place's season starts and ends on days of its own, so that step 0 is one stage of the crop."""
+"""Crop calendars: the season of each place has its own start and end, so that step 0 is the same crop stage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.sources.columns import Columns
 from pipeline.sources.labels import refuse_empty, years_of
 
 LONGEST_SEASON = 365  # days; seasons of one place must not overlap
-OWN_START = "each place's own start"  # where a table names the day on which its seasons start
+OWN_START = "each place's own start"  # `season_start` of a table whose seasons start on different days
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 _MONTH_DAY = re.compile(r"(\d{1,2})-(\d{1,2})")
 
@@ -29,12 +29,12 @@ Day = int | tuple[int, int] | date  # a day of the year, (month, day), or a date
 
 @dataclass(frozen=True)
 class CropCalendar:
-    """Seasons of places. One row a place holds for every year; a row of dates, or one with a year, for one season.
+    """The seasons of places. A row with dates or a year is for one season; any other row is for every year.
 
-    place  [C] str
-    year   [C] the year that a row is about, 0 where it holds for every year
+    place       [C] str
+    year        [C] the year of the season, 0 for every year
     start, end  C days each, as the file spells them
-    where  says in which row of which file an entry stands
+    where       returns the file and row of an entry
     """
 
     place: NDArray[np.str_]
@@ -47,7 +47,7 @@ class CropCalendar:
 
     @classmethod
     def of(cls, card: DatasetCard, source: SourceCard, columns: Columns) -> CropCalendar:
-        """From the columns of the calendar's file. Raises `InputError` for what is no day."""
+        """From the columns of the calendar file. Raises `InputError` for an empty or invalid day."""
         assert source.calendar is not None
         named = source.calendar
         for column in (named.start, named.end):
@@ -66,20 +66,23 @@ class CropCalendar:
         )
 
     def seasons(self, places: NDArray[np.str_], first: int, last: int) -> PlaceSeasons:
-        """The seasons of the places [P], sorted, that end in the years `first` to `last`."""
+        """The sorted seasons of the places [P] that end in the years `first` to `last`.
+
+        Raises `InputError` if a season is too long, or if two seasons of a place overlap.
+        """
         codes = {name: code for code, name in enumerate(places.tolist())}
-        found: list[tuple[int, date, date, int, int]] = []
+        entries: list[tuple[int, date, date, int, int]] = []
         for row, name in enumerate(self.place.tolist()):
             if name not in codes:
                 continue
             start, end, year = self.start[row], self.end[row], int(self.year[row])
             ends = [end.year] if isinstance(end, date) else [year] if year else range(first, last + 1)
-            found += [(codes[name], *self._season(row, start, end, ending), row) for ending in ends]
-        found.sort(key=lambda one: one[:2])
-        return PlaceSeasons.of(found, places, self.where)
+            entries += [(codes[name], *self._season(row, start, end, ending), row) for ending in ends]
+        entries.sort(key=lambda one: one[:2])
+        return PlaceSeasons.of(entries, places, self.where)
 
     def _season(self, row: int, start: Day, end: Day, ending: int) -> tuple[date, date, int]:
-        """(first day, last day, year) of the season that ends in the year `ending`."""
+        """(first day, last day, year) of the season that ends in the calendar year `ending`."""
         closes = _in_year(end, ending)
         opens = _in_year(start, ending)
         if opens >= closes and not isinstance(start, date):
@@ -93,7 +96,7 @@ class CropCalendar:
             before = f", {self.days_before} days earlier (`days_before`)" if self.days_before else ""
             raise InputError(
                 f"{self.where(row)}: the season of place {self.place[row]} runs from {opens}{before} to {closes}, "
-                f"which is {length} days; it must be 1 to {LONGEST_SEASON}. Correct the calendar, or give fewer "
+                f"which is {length} days; it must be 1 to {LONGEST_SEASON} days. Correct the calendar, or give fewer "
                 "`days_before` in the dataset card."
             )
         return first, closes, year
@@ -101,7 +104,7 @@ class CropCalendar:
 
 @dataclass(frozen=True)
 class PlaceSeasons:
-    """S seasons, sorted by place and first day. place [S] codes, year [S], start and end [S]: first and last day."""
+    """S seasons, sorted by place and first day: place codes [S], year [S], first and last day `start`, `end` [S]."""
 
     place: Index
     year: Index
@@ -112,13 +115,13 @@ class PlaceSeasons:
     def of(
         cls, found: Sequence[tuple[int, date, date, int, int]], places: NDArray[np.str_], where: Callable[[int], str]
     ) -> PlaceSeasons:
-        """From sorted (place, start, end, year, row). Raises `InputError` where two of one place overlap."""
+        """From sorted (place, start, end, year, row). Raises `InputError` if two seasons of a place overlap."""
         for one, other in pairwise(found):
             if one[0] == other[0] and (other[1] <= one[2] or one[3] == other[3]):
                 raise InputError(
-                    f"{where(other[4])}: place {places[one[0]]} has a season from {one[1]} to {one[2]} called "
-                    f"{one[3]}, and another from {other[1]} to {other[2]} called {other[3]}; a place has one season "
-                    "a year. Keep one row a place, or correct its days."
+                    f"{where(other[4])}: place {places[one[0]]} has a season from {one[1]} to {one[2]} (year "
+                    f"{one[3]}), and another from {other[1]} to {other[2]} (year {other[3]}), but a place has one "
+                    "season per year. Keep one row per place, or correct its days."
                 )
         place, start, end, year, _ = zip(*found, strict=True) if found else ((), (), (), (), ())
         return cls(
@@ -130,23 +133,23 @@ class PlaceSeasons:
 
     @property
     def longest(self) -> int:
-        """Days of the longest season."""
+        """Length of the longest season, in days."""
         return int(((self.end - self.start).astype(np.int64) + 1).max(initial=0))
 
     def running(self, place: Index, dates: Dates) -> Index:
-        """The season of each (place, date) [R] that was running then, or -1."""
+        """The season in which each (place, date) [R] lies, or -1."""
         if len(self.place) == 0:
             return np.full(len(place), -1, np.int64)
         day, first = dates.astype(np.int64), self.start.astype(np.int64)
         low = min(int(first.min()), int(day.min(initial=0)))
         width = max(int(first.max()), int(day.max(initial=0))) - low + 1
-        found = np.searchsorted(self.place * width + first - low, place * width + day - low, side="right") - 1
-        at = np.maximum(found, 0)
-        runs = (found >= 0) & (self.place[at] == place) & (dates <= self.end[at])
-        return np.where(runs, found, -1)
+        latest = np.searchsorted(self.place * width + first - low, place * width + day - low, side="right") - 1
+        at = np.maximum(latest, 0)
+        runs = (latest >= 0) & (self.place[at] == place) & (dates <= self.end[at])
+        return np.where(runs, latest, -1)
 
     def days_to_harvest(self, place: Index, year: Index) -> NDArray[np.float64]:
-        """Days from the first to the last day of the season of each (place, year) [N]; NaN where there is none."""
+        """Days from the first to the last day of the season of each (place, year) [N]; NaN without a season."""
         known = {
             key: float(days)
             for *key_parts, days in zip(
@@ -158,12 +161,12 @@ class PlaceSeasons:
 
 
 def steps_of(seasons: PlaceSeasons, step_days: float) -> int:
-    """T: as many whole steps as the longest season holds, at least 2."""
+    """T: the number of whole steps in the longest season, at least 2."""
     return max(2, int(seasons.longest / step_days))
 
 
 def _in_year(day: Day, year: int) -> date:
-    """That day in a year; day 366 of a year of 365 is its last, and so is 02-29 its 28 February."""
+    """The day in a year. If the year is no leap year, day 366 becomes its last day and 02-29 becomes 02-28."""
     if isinstance(day, date):
         return day
     if isinstance(day, tuple):
@@ -184,8 +187,8 @@ def _parsed(columns: Columns, column: str) -> list[Day]:
         if day is None:
             row = int(np.argmax(text.codes == code))
             raise InputError(
-                f"{columns.where(row)}, column {column}: {str(text.names[code])!r} is no day; write a day of the year "
-                "(1 to 366), MM-DD, or a date as 2018-05-17."
+                f"{columns.where(row)}, column {column}: {str(text.names[code])!r} is not a day; write a day of the "
+                "year (1 to 366), MM-DD, or a date such as 2018-05-17."
             )
         days[code] = day
     return [days[code] for code in text.codes.tolist()]

@@ -1,7 +1,7 @@
-"""How a CSV file is written: separator, decimal sign and encoding, as the card names them or as the file shows.
+"""The form of CSV files: separator, decimal sign and encoding, as the card states them or as the file shows them.
 
-A file is read by what it shows only where it can be read one way; what was assumed is reported. Plain comma-separated
-UTF-8 with decimal points is the usual form and is not reported.
+A form is inferred from the file only if it is unambiguous, and it is reported. The usual form, comma-separated UTF-8
+with decimal points, is not reported.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LATIN = "cp1252"  # Latin-1 as Windows writes it
 
 @dataclass(frozen=True)
 class CsvKeys:
-    """What a card says of its CSV files; None where it says nothing."""
+    """The form of CSV files that a card states; None for what it leaves open."""
 
     separator: str | None = None
     decimal: str | None = None
@@ -39,7 +39,7 @@ class CsvKeys:
 
 @dataclass(frozen=True)
 class CsvFormat:
-    """How to read one file. sep_line: its first line is Excel's `sep=;` and no header."""
+    """How to read one file. `sep_line`: its first line is Excel's `sep=;`, and the header follows."""
 
     separator: str = ","
     decimal: str = "."
@@ -48,7 +48,7 @@ class CsvFormat:
 
     @property
     def codec(self) -> str:
-        """The encoding for Python's decoder, which must not take a byte order mark for text."""
+        """The encoding for Python's decoder, which must skip a byte order mark."""
         return "utf-8-sig" if self.encoding == "utf-8" else self.encoding
 
 
@@ -56,13 +56,13 @@ USUAL = CsvKeys()
 
 
 def format_of(path: Path, keys: CsvKeys = USUAL) -> CsvFormat:
-    """The format of a file. Raises `InputError` where it can be read two ways and no key decides."""
+    """The format of a file. Raises `InputError` if it is ambiguous and no key decides."""
     stat = path.stat()
     return _format_of(path, keys, stat.st_mtime_ns, stat.st_size)
 
 
 def format_notes(files: Iterable[Path], keys: CsvKeys) -> tuple[str, ...]:
-    """What was assumed of CSV files beyond the usual form and the card's keys, a sentence for all files alike."""
+    """Sentences on the forms that were inferred from CSV files, one for all files of the same form."""
     assumed: dict[str, list[str]] = {}
     for path in files:
         if path.name.lower().endswith((".csv", ".csv.gz")) and (form := _assumed(format_of(path, keys), keys)):
@@ -99,7 +99,7 @@ def _format_of(path: Path, keys: CsvKeys, modified: int, size: int) -> CsvFormat
     body = lines[1:] if named else lines
     separator = keys.separator or (named[1] if named else _separator(path, body))
     if encoding is None:
-        # Excel writes semicolons where it writes Windows-1252; any other text must be UTF-8, or be named.
+        # Excel uses semicolons together with Windows-1252. Any other text must be UTF-8, or its encoding be named.
         encoding = _LATIN if separator == ";" and not _is_utf8(raw) else "utf-8"
     rows = list(_parsed(body, separator))
     decimal = keys.decimal or (_decimal(path, rows[1:]) if separator != "," else ".")
@@ -114,7 +114,7 @@ def _first_bytes(path: Path) -> bytes:
     try:
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
             return file.read(_SAMPLE_BYTES)
-    except (OSError, EOFError, zlib.error):  # what is damaged is reported by the reader
+    except (OSError, EOFError, zlib.error):  # the reader reports damaged files
         return b""
 
 
@@ -148,12 +148,15 @@ def _is_utf8(raw: bytes) -> bool:
 def _parsed(lines: Sequence[str], separator: str) -> Iterable[list[str]]:
     try:
         yield from (cells for cells in csv.reader(lines, delimiter=separator) if cells)
-    except csv.Error:  # the reader itself says where
+    except csv.Error:  # the reader reports the line
         return
 
 
 def _separator(path: Path, lines: Sequence[str]) -> str:
-    """The one that cuts every line into the same number of columns, two or more; a comma where none does."""
+    """The separator that splits all lines into the same number of columns (two or more); a comma if none does.
+
+    Raises `InputError` if several do equally well.
+    """
     fitting = {}
     for separator in SEPARATORS:
         widths = {len(cells) for cells in _parsed(lines[:-1] if len(lines) == _SAMPLE_LINES else lines, separator)}
@@ -168,12 +171,12 @@ def _separator(path: Path, lines: Sequence[str]) -> str:
         return most
     names = " or ".join(_NAMES[one] for one in fitting)
     raise InputError(
-        f'{path}: the columns may be separated by {names}; say which in a dataset card, as in separator = "{most}".'
+        f'{path}: the columns may be separated by {names}. State which in a dataset card, as in separator = "{most}".'
     )
 
 
 def _by_header(lines: Sequence[str]) -> str:
-    """Where rows differ in length: a comma, unless only another separator is in the header."""
+    """The separator if rows differ in length: a comma, unless the header has only one other separator."""
     header = next((line for line in lines if line.strip()), "")
     widths = {one: len(next(iter(_parsed([header], one)), [])) for one in SEPARATORS}
     others = [one for one in SEPARATORS[1:] if widths[one] > 1]
@@ -181,7 +184,10 @@ def _by_header(lines: Sequence[str]) -> str:
 
 
 def _decimal(path: Path, rows: Sequence[Sequence[str]]) -> str:
-    """The decimal sign of the numbers below the header. Raises `InputError` where both signs occur, or 1,234 alone."""
+    """The decimal sign of the numbers below the header.
+
+    Raises `InputError` if both signs occur, or if all numbers with commas look like 1,234.
+    """
     cells = [cell for row in rows for cell in row]
     comma = next((cell for cell in cells if _COMMA.fullmatch(cell)), None)
     point = next((cell for cell in cells if _POINT.fullmatch(cell)), None)
@@ -190,11 +196,11 @@ def _decimal(path: Path, rows: Sequence[Sequence[str]]) -> str:
     if point is not None:
         raise InputError(
             f"{path}: {comma.strip()!r} and {point.strip()!r} are both in the table, so its decimal sign is not clear. "
-            'Say which it is in a dataset card, decimal = "," or decimal = ".", or write all numbers alike.'
+            'State it in a dataset card, decimal = "," or decimal = ".", or write all numbers in the same way.'
         )
     if all(_THOUSANDS.fullmatch(cell) for cell in cells if _COMMA.fullmatch(cell)):
         raise InputError(
-            f"{path}: {comma.strip()!r} may be a decimal number or thousands. Say which in a dataset card: decimal = "
-            '"," for decimal numbers; for thousands write the numbers without commas.'
+            f"{path}: {comma.strip()!r} may be a decimal number or thousands. For decimal numbers set decimal = "
+            '"," in a dataset card; for thousands write the numbers without commas.'
         )
     return ","

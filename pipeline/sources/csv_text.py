@@ -1,4 +1,4 @@
-"""CSV as a person sees it: header, line numbers, and the paragraph for a cell that the fast reader refused."""
+"""CSV files line by line: the header, line numbers, and the error message for a cell that the fast reader rejected."""
 
 from __future__ import annotations
 
@@ -26,43 +26,43 @@ _MAGIC = {
     b"CDF": "a NetCDF file (.nc)",
 }
 _SAMPLE_BYTES = 1 << 20
-# Said of a text where a static column needs a number.
-CATEGORY = " A category, such as a kind of soil, needs a column of 0 and 1 for each of its names."
+# Advice for a text in a static column.
+CATEGORY = " A category, such as a soil type, needs one column of 0 and 1 for each of its names."
 
 
 def is_csv(path: Path) -> bool:
-    """Whether the file's ending says CSV, compressed or not."""
+    """Whether the file's ending is that of CSV, compressed or not."""
     return path.name.lower().endswith((".csv", ".csv.gz"))
 
 
 def is_gzip(path: Path) -> bool:
-    """Whether the file's ending says gzip."""
+    """Whether the file's ending is that of gzip."""
     return path.suffix.lower() == ".gz"
 
 
 def open_text(path: Path, form: CsvFormat) -> TextIO:
-    """The decompressed text; bytes that are no text come through as surrogates, to be pointed at."""
+    """Open the file as decompressed text. Invalid bytes become surrogates, so that a message can name them."""
     if is_gzip(path):
         return gzip.open(path, "rt", encoding=form.codec, errors="surrogateescape", newline="")
     return path.open(encoding=form.codec, errors="surrogateescape", newline="")
 
 
 def read_header(path: Path, keys: CsvKeys = USUAL) -> list[str]:
-    """The column names. Raises `InputError` for what is empty, is not text, or is not what its ending says."""
+    """The column names. Raises `InputError` if the file is empty, is not text, or does not match its ending."""
     start = _first_bytes(path)
     if not start:
         raise InputError(f"{path}: the file is empty; it needs a header line and at least one row.")
     for magic, kind in _MAGIC.items():
         if start.startswith(magic):
-            raise InputError(f"{path}: this is {kind}, not CSV text; give the file the ending of what it is.")
+            raise InputError(f"{path}: this is {kind}, not CSV text; give the file the ending of its real format.")
     if b"\0" in start and not start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and not keys.encoding:
         raise InputError(f"{path}: this is not CSV text (it holds NUL bytes); export the table again as CSV in UTF-8.")
     line, header = next(_rows(path, format_of(path, keys)), (1, []))
     _refuse_bad_text(path, line, header)
     if len(header) == 1 and (other := next((mark for mark in ",;\t|" if mark in header[0]), None)):
         raise InputError(
-            f"{path}: line {line} separates its columns with {other!r}, but the dataset card says otherwise; correct "
-            "`separator`."
+            f"{path}: line {line} separates its columns with {other!r}, but the dataset card names another separator; "
+            "correct `separator`."
         )
     return header
 
@@ -87,7 +87,7 @@ def _decompress(path: Path, stream: gzip.GzipFile, size: int) -> bytes:
 
 
 def estimate_rows(path: Path) -> int:
-    """About how many rows, from the first megabyte and the file's size."""
+    """An estimate of the number of rows, from the first megabyte and the size of the file."""
     with path.open("rb") as raw:
         if is_gzip(path):
             with gzip.GzipFile(fileobj=raw) as stream:
@@ -99,7 +99,7 @@ def estimate_rows(path: Path) -> int:
 
 
 def line_of(path: Path, row: int, keys: CsvKeys = USUAL) -> int:
-    """The line, counted from 1 for the header as an editor does, on which data row `row` (from 0) ends."""
+    """The line number, as an editor counts from 1, on which data row `row` (from 0) ends."""
     for number, (line, _) in enumerate(_rows(path, format_of(path, keys)), start=-1):
         if number == row:
             return line
@@ -107,7 +107,7 @@ def line_of(path: Path, row: int, keys: CsvKeys = USUAL) -> int:
 
 
 def cell(path: Path, row: int, column: str, keys: CsvKeys = USUAL) -> str:
-    """What stands in the file, letter by letter."""
+    """The text of a cell, exactly as it is in the file."""
     rows = _rows(path, format_of(path, keys))
     _, header = next(rows)
     for number, (_, cells) in enumerate(rows):
@@ -117,7 +117,7 @@ def cell(path: Path, row: int, column: str, keys: CsvKeys = USUAL) -> str:
 
 
 def padded(texts: Collection[str]) -> list[str]:
-    """The texts of `missing` as exports write them, with or without a blank at either side or at both."""
+    """The texts of `missing`, each without and with a blank before it, after it, or on both sides."""
     return [form for text in texts for form in (text, f" {text}", f"{text} ", f" {text} ")]
 
 
@@ -129,7 +129,7 @@ def explain(
     keys: CsvKeys = USUAL,
     missing: Collection[str] = (),
 ) -> InputError:
-    """The first thing in the file that the fast reader must have refused, in words; `detail` where none is found."""
+    """The error message for the first invalid line or cell of the file; `detail` if none is found."""
     form = format_of(path, keys)
     sign = "comma" if form.decimal == "," else "point"
     empty = {*MISSING, *padded(missing)}
@@ -152,16 +152,16 @@ def explain(
                 if cells[place] not in empty and not _NUMBER.fullmatch(_with_point(cells[place], form)):
                     return InputError(
                         f"{path}, line {line}, column {name}: {cells[place]!r} is not a number. Write numbers with "
-                        f"a decimal {sign} and no other sign, and leave the cell empty (or NA) where there is none."
+                        f"a decimal {sign} and no other sign, and leave the cell empty (or NA) if there is none."
                         f"{hint(cells[place])}{CATEGORY * (name in static)}"
                     )
-    except InputError as found:
-        return found
+    except InputError as error:
+        return error
     return InputError(f"{path}: the table cannot be read ({detail}); export it again as CSV in UTF-8.")
 
 
 def _with_point(cell: str, form: CsvFormat) -> str:
-    """A number as the pattern of numbers spells it; one with the other decimal sign becomes none."""
+    """The cell with a decimal point, for `_NUMBER`. With the wrong decimal sign it no longer matches."""
     return cell if form.decimal == "." else cell.replace(".", "?").replace(",", ".")
 
 

@@ -1,4 +1,4 @@
-"""NetCDF and Zarr cubes, opened by xarray and laid out as a long table: one row a cell of the series' dimensions."""
+"""NetCDF and Zarr cubes, opened by xarray and converted to a long table with one row per cell."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-# A cell costs its value as read and as float32 for each variate, and the keys that place it.
+# Bytes per cell: its value, as read and as float32, for each variate, and its keys.
 _VALUE_BYTES, _KEY_BYTES = 16, 160
 
 
@@ -37,8 +37,9 @@ def load_cube(
 ) -> LongTable:
     """Read the card's variables of every cube.
 
-    The series lie on (sample, step), (place, year, step) or (place, time), in any order; the yield on any of their
-    dimensions, or on (place, year) beside a time axis. Variables may be keys too, such as place(sample).
+    The series have the dimensions (sample, step), (place, year, step) or (place, time), in any order. The yield has any
+    of these dimensions, or (place, year) if the series have a time axis. Keys may be variables, such as place(sample).
+    Raises `InputError` if dimensions, keys or numbers are invalid.
     """
     parts = [_load(card, path, budget, for_prediction) for path in files]
     target = None if any(part.target is None for part in parts) else parts[0].target
@@ -55,12 +56,12 @@ def load_cube(
 
 def _load(card: DatasetCard, path: Path, budget: Budget, for_prediction: bool) -> LongTable:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what a library warns of helps nobody here; what matters is checked below
+        warnings.simplefilter("ignore")  # warnings of libraries do not help here; the checks below do
         return _loaded(card, path, budget, for_prediction)
 
 
 def _loaded(card: DatasetCard, path: Path, budget: Budget, for_prediction: bool) -> LongTable:
-    # Coordinates become plain variables: what is read is named by the card, not by its role in the file.
+    # Coordinates become plain variables, because the card names what is read, whatever its role in the file.
     with _opened(card, path) as opened, _opened(card, path, packed=True) as packed:
         cube = opened.reset_coords()
         present = [str(name) for name in dict.fromkeys([*cube.variables, *cube.dims])]
@@ -83,8 +84,8 @@ def _loaded(card: DatasetCard, path: Path, budget: Budget, for_prediction: bool)
         beside = target is not None and not {*cube[target].dims} <= {*dims}
         _refuse_stray(path, cube, split, "`split`", dims, cube[target].dims if target else dims)
         _refuse_stray(path, cube, group, "`group` of [radiometry]", dims)
-        told = [*card.static, *([target] if target and not beside else [])]
-        observations = _columns(card, path, _frame(path, cube, series, [*keys, *told], dims), unpacked.marks)
+        numbers = [*card.static, *([target] if target and not beside else [])]
+        observations = _columns(card, path, _frame(path, cube, series, [*keys, *numbers], dims), unpacked.marks)
         if not beside:
             return LongTable(observations, observations, target, findings=findings)
         assert target is not None
@@ -95,7 +96,7 @@ def _loaded(card: DatasetCard, path: Path, budget: Budget, for_prediction: bool)
 
 
 def _opened(card: DatasetCard, path: Path, packed: bool = False) -> xr.Dataset:
-    """The cube as xarray decodes it; with `packed`, with its numbers as they are stored."""
+    """The cube as xarray decodes it. With `packed`, its numbers stay as they are stored."""
     import xarray as xr
 
     options: dict[str, Any] = {"engine": "zarr" if card.format == "zarr" else "netcdf4"}
@@ -107,13 +108,16 @@ def _opened(card: DatasetCard, path: Path, packed: bool = False) -> xr.Dataset:
     except (OSError, ValueError, KeyError) as error:
         refuse_odd_time_units(card, path, options)
         raise InputError(
-            f"{path}: this cannot be opened as {card.format} ({error}); export it again, or correct `format` in the "
+            f"{path}: this cannot be opened as {card.format} ({error}). Export it again, or correct `format` in the "
             f"dataset card {card.path}."
         ) from None
 
 
 def _series_dims(card: DatasetCard, path: Path, cube: xr.Dataset, series: Sequence[str]) -> tuple[str, ...]:
-    """The dimensions that all series share; each must be a key of the card, or carry one."""
+    """The dimensions that all series share. Each must be a key of the card, or the dimension of one.
+
+    Raises `InputError` otherwise.
+    """
     dims = tuple(str(dim) for dim in cube[series[0]].dims)
     for name in series[1:]:
         if {*cube[name].dims} != {*dims}:
@@ -122,19 +126,19 @@ def _series_dims(card: DatasetCard, path: Path, cube: xr.Dataset, series: Sequen
                 f"({', '.join(map(str, cube[name].dims))}); all variates need the same dimensions."
             )
     keys = [name for name in (*card.place, card.year, card.sample_id, card.date, card.step) if name]
-    told = {dim for key in keys if key in cube.variables for dim in cube[key].dims} | {*keys}
-    strange = [dim for dim in dims if dim not in told]
+    known = {dim for key in keys if key in cube.variables for dim in cube[key].dims} | {*keys}
+    strange = [dim for dim in dims if dim not in known]
     if strange or not dims:
         raise InputError(
-            f"{path}: {series[0]} lies on ({', '.join(dims)}), and the dataset card does not say what "
-            f"{strange[0] if strange else 'a single number'} is. Name the dimension, or a variable along it, as "
-            "`place`, `year`, `sample_id`, `date` or `step`; pixels need one `place` each."
+            f"{path}: {series[0]} lies on ({', '.join(dims)}), and the dataset card does not explain "
+            f"{strange[0] if strange else 'a single number'}. Name the dimension, or a variable along it, as "
+            "`place`, `year`, `sample_id`, `date` or `step`. Each pixel needs a `place`."
         )
     return dims
 
 
 def _refuse_stray(path: Path, cube: xr.Dataset, name: str | None, key: str, *homes: Sequence[Hashable]) -> None:
-    """Raise `InputError` where what a key of the card names lies within the dimensions of none of its homes."""
+    """Raise `InputError` if the variable `name` has dimensions that are not in any of the tuples `homes`."""
     if name is None or any({*cube[name].dims} <= {*home} for home in homes):
         return
     wanted = " or ".join(f"({', '.join(map(str, home))})" for home in dict.fromkeys(homes))
@@ -147,7 +151,7 @@ def _refuse_stray(path: Path, cube: xr.Dataset, name: str | None, key: str, *hom
 def _frame(
     path: Path, cube: xr.Dataset, names: Sequence[str], beside: Sequence[str], dims: Sequence[str]
 ) -> pd.DataFrame:
-    """One row a cell of `dims`: the variables `names`, and those of `beside` that lie within these dimensions."""
+    """One row per cell of `dims`: the variables `names`, and those of `beside` that have only these dimensions."""
     within = [name for name in beside if name in cube.variables and {*cube[name].dims} <= {*dims}]
     chosen = list(dict.fromkeys([*names, *within]))
     try:
@@ -157,7 +161,7 @@ def _frame(
 
 
 def _is_consolidated(path: Path) -> bool:
-    """Whether a Zarr store keeps the metadata of all its arrays in one place."""
+    """Whether a Zarr store has the metadata of all its arrays in one file."""
     if (path / ".zmetadata").is_file():
         return True
     root = path / "zarr.json"
@@ -207,7 +211,7 @@ def _columns(card: DatasetCard, path: Path, frame: pd.DataFrame, marks: Mapping[
     series = [(v.column or v.name, v.scale) for v in card.series if (v.column or v.name) in frame]
     measured = np.empty((len(frame), len(series)), np.float32)
     for m, (name, scale) in enumerate(series):
-        measured[:, m] = as_measured(_numbers(path, frame, name, where), (), scale)  # marks are dropped as stored
+        measured[:, m] = as_measured(_numbers(path, frame, name, where), (), scale)  # `unpack` has dropped the marks
         _refuse_infinite(measured[:, m], name, where)
     names = (*card.place, card.sample_id)
     text = {name: _text(frame, name, where, name in names) for name in dict.fromkeys(texts)}
@@ -228,7 +232,7 @@ def _text(frame: pd.DataFrame, name: str, where: Callable[[int], str], na_is_a_n
     bad = next((code for code, text in enumerate(spelled) if text is None), None)
     if bad is not None:
         raise InputError(
-            f"{where(int(np.argmax(codes == bad)))}: {name} holds the bytes {distinct[bad]!r}, which are not UTF-8; "
+            f"{where(int(np.argmax(codes == bad)))}: {name} has the bytes {distinct[bad]!r}, which are not UTF-8; "
             "store texts as UTF-8."
         )
     names, position = normal_names(np.array(spelled, np.str_))
@@ -238,7 +242,7 @@ def _text(frame: pd.DataFrame, name: str, where: Callable[[int], str], na_is_a_n
 
 
 def _spelled(value: object) -> str | None:
-    """A name as text; None for bytes in another encoding."""
+    """A name as text; None for bytes that are not UTF-8."""
     if isinstance(value, bytes):
         try:
             return value.decode("utf-8")
@@ -254,8 +258,8 @@ def _numbers(
 ) -> NDArray[np.float64]:
     column = frame[name].to_numpy()
     if not (np.issubdtype(column.dtype, np.integer) or np.issubdtype(column.dtype, np.floating)):
-        told = f"{name} is {column[0]!r}, which is not a number; store {name} as numbers."
-        raise InputError(f"{where(0)}: {told}{CATEGORY * static}")
+        problem = f"{name} is {column[0]!r}, which is not a number; store {name} as numbers."
+        raise InputError(f"{where(0)}: {problem}{CATEGORY * static}")
     numbers: NDArray[np.float64] = column.astype(np.float64)
     _refuse_infinite(numbers, name, where)
     return numbers
@@ -267,6 +271,6 @@ def _refuse_infinite(
     infinite = np.isinf(numbers)
     if infinite.any():
         raise InputError(
-            f"{where(int(np.argmax(infinite)))}: {name} is infinite, or larger than a float32 holds (3.4e38). Store "
-            "NaN where nothing was measured."
+            f"{where(int(np.argmax(infinite)))}: {name} is infinite, or too large for a float32 (3.4e38). Store NaN "
+            "if nothing was measured."
         )

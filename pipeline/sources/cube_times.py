@@ -26,32 +26,28 @@ def refuse_odd_time_units(card: DatasetCard, path: Path, options: dict[str, Any]
     for name, unit in units.items():
         if " since " in unit and unit.split(" since ")[0].strip().rstrip("s").lower() in INEXACT:
             raise InputError(
-                f"{path}: {name} counts {unit!r}, which is no date, for months and years differ in length. Store it as "
-                f'\'days since ...\' (in xarray: `cube["{name}"] = pandas.date_range(..., freq="MS")`), or, '
-                "if it counts "
-                f"the steps of a season, name it as `step` instead of `date` in {card.path} and set "
+                f"{path}: {name} counts {unit!r}, which gives no dates, because months and years differ in length. "
+                f'Store it as \'days since ...\' (in xarray: `cube["{name}"] = pandas.date_range(..., freq="MS")`). '
+                f"If it counts the steps of a season, name it as `step` instead of `date` in {card.path} and set "
                 'step_days = "month".'
             )
 
 
 def refuse_timeless(card: DatasetCard, path: Path, cube: xr.Dataset) -> None:
-    """Raise `InputError` if the card's `date` is a dimension without dates, or holds plain numbers."""
+    """Raise `InputError` if the card's `date` is a dimension without dates, or has numbers without units."""
     name = card.date
     if name is None:
         return
     if name not in cube.variables:
         raise InputError(
-            f"{path}: {name} is a dimension without a coordinate, so its {cube.sizes[name]} steps have no "
-            "dates. Add them "
-            f"(in xarray: `cube.assign_coords({name}=dates)`), or name it as `step` instead of `date` in "
-            f"{card.path} if "
-            "the steps are counted."
+            f"{path}: {name} is a dimension without a coordinate, so its {cube.sizes[name]} steps have no dates. Add "
+            f"them (in xarray: `cube.assign_coords({name}=dates)`). If it counts steps, name it as `step` instead of "
+            f"`date` in {card.path}."
         )
     if cube[name].dtype.kind in "iuf":
         first = cube[name].to_numpy().ravel()[:1].tolist()
         raise InputError(
             f"{path}: {name} holds plain numbers (the first is {first[0] if first else 'none'}) without units such as "
-            f"'days since 2020-01-01', so they are no dates. Add the attribute `units`, or name {name} as "
-            "`step` instead "
-            f"of `date` in {card.path} if it counts steps."
+            f"'days since 2020-01-01', so they are not dates. Add the attribute `units`. If it counts steps, name "
+            f"{name} as `step` instead of `date` in {card.path}."
         )

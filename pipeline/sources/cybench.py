@@ -1,4 +1,4 @@
-"""The folder layout of CY-Bench, one file a source for a crop and a country, recognised without a card."""
+"""The folder layout of CY-Bench, one file per source, crop and country, which is recognised without a card."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _FILE = re.compile(r"(yield|crop_calendar|ndvi|fpar)_(.+)\.csv")
 
 
 def cybench_card(files: Sequence[Path]) -> DatasetCard | None:
-    """The shipped card, for files that are a folder of CY-Bench; None for any others.
+    """The card that this project ships for CY-Bench, if the files are those of a CY-Bench folder; else None.
 
-    It needs yields, a calendar, and NDVI or FPAR, all of the same crop and country in the same folder.
+    Such a folder has yields, a calendar, and NDVI or FPAR, all of the same crop and country.
     """
     matches = [match for path in files if (match := _FILE.fullmatch(path.name))]
     kinds, names = {match[1] for match in matches}, {match[2] for match in matches}

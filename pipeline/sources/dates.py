@@ -1,6 +1,6 @@
-"""Dates as people write them: 2018-05-17, 2018/05/17, 20180517, 17.05.2018, and 17/05/2018 if one reading is possible.
+"""Parse dates: 2018-05-17, 2018/05/17, 20180517, 17.05.2018, and 17/05/2018 if the order of day and month is clear.
 
-Milliseconds since 1970 (`system:time_start` of Earth Engine) are days in UTC.
+Milliseconds since 1970 (`system:time_start` of Earth Engine) are converted to days in UTC.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ DateOrder = Literal["dmy", "mdy"]
 NAMES: dict[DateOrder, str] = {"dmy": "day, month, year", "mdy": "month, day, year"}
 _PARTS = re.compile(r"\s*(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:[ T].*)?\s*")
 _YEAR_FIRST = re.compile(r"\s*(\d{4})([./])(\d{1,2})\2(\d{1,2})(?:[ T].*)?\s*")
-# From 2001 on: no other way to write a date has so many digits. Earth Engine also writes 1.5540768E12.
+# Dates since 2001. No other form of a date has so many digits. Earth Engine also writes 1.5540768E12.
 _MILLISECONDS = re.compile(r"\s*(\d{13}|\d\.\d{1,12}E\+?12)(?:\.0)?\s*")
 
 
 class DateError(ValueError):
-    """The text that is no date, and why."""
+    """A text that is not a date, and the reason."""
 
     def __init__(self, text: str, why: str) -> None:
         super().__init__(why)
@@ -30,11 +30,10 @@ class DateError(ValueError):
 
 
 def order_of(texts: Iterable[str], order: DateOrder | None = None) -> DateOrder | None:
-    """The order in which days and months stand in dates such as 17/05/2018; None where no text is written so.
+    """The order of day and month in dates such as 17/05/2018; None if no text has this form.
 
-    Points are day first wherever they are used. Slashes and dashes are used both ways: a number above 12 decides, or
-    `order`.
-    Raises `DateError` where nothing does.
+    Dates with points start with the day. Dates with slashes or dashes occur in both orders, so a number above 12 or
+    `order` decides. Raises `DateError` if nothing decides.
     """
     parts = [match for text in texts if (match := _PARTS.fullmatch(text))]
     if not parts:
@@ -47,11 +46,11 @@ def order_of(texts: Iterable[str], order: DateOrder | None = None) -> DateOrder 
         return "dmy"
     if any(int(match[3]) > 12 for match in parts):
         return "mdy"
-    raise DateError(parts[0][0], 'may start with the day or the month: say `date_order = "dmy"` or "mdy" in the card')
+    raise DateError(parts[0][0], 'may start with the day or the month; set `date_order = "dmy"` or "mdy" in the card')
 
 
 def refuse_orders_by_file(files: Sequence[Path], texts: Sequence[Sequence[str]], column: str) -> None:
-    """Raise `InputError` if files write day and month in two orders, or if one shows an order and another none."""
+    """Raise `InputError` if files differ in the order of day and month, or if it is clear only in some of them."""
     found: dict[DateOrder, Path] = {}
     unclear: list[tuple[Path, str]] = []
     for path, written in zip(files, texts, strict=True):
@@ -71,12 +70,12 @@ def refuse_orders_by_file(files: Sequence[Path], texts: Sequence[Sequence[str]],
         path, text = unclear[0]
         raise InputError(
             f"{path}, column {column}: {text!r} may start with the day or the month. {clear} is written as "
-            f'{NAMES[order]}; if all files are, say `date_order = "{order}"` in the card.'
+            f'{NAMES[order]}; if all files are, set `date_order = "{order}"` in the card.'
         )
 
 
 def parse_days(texts: Sequence[str], order: DateOrder | None = None) -> list[date]:
-    """The day of each text. Raises `DateError` for the first that is none."""
+    """The day of each text. Raises `DateError` for the first text that is not a date."""
     order = order_of(texts, order)
     return [_day(text, order) for text in texts]
 

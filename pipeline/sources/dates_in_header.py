@@ -1,4 +1,4 @@
-"""Wide tables whose columns are called after dates: they belong in a long table, and the message says how."""
+"""Reject wide tables whose columns are named after dates. The message explains how to make a long table of them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _WRITTEN = re.compile(r"(?<!\d)(\d{1,2})[./-](\d{1,2})[./-]((?:19|20)\d\d)(?!\d)
 
 
 def refuse_dates_in_header(path: Path, header: Sequence[str]) -> None:
-    """Raise `InputError` if several columns are called after a date."""
+    """Raise `InputError` if several columns are named after a date."""
     dated = [name for name in header if _is_dated(name)]
     if len(dated) < LEAST:
         return
     raise InputError(
-        f"{path}: {len(dated)} columns are called after dates ({', '.join(dated[:3])}, ...). A wide table counts steps "
+        f"{path}: {len(dated)} columns are named after dates ({', '.join(dated[:3])}, ...). A wide table counts steps "
         "(ndvi_00, ndvi_01, ...) and cannot hold dates. Write it as a long table, one row per place and date "
-        '(columns place, date, ndvi, yield), with a dataset card that says format = "long" and date = "date"; '
+        '(columns place, date, ndvi, yield), with format = "long" and date = "date" in its dataset card; '
         '`pandas.melt(table, id_vars=["place", "yield"], var_name="date", value_name="ndvi")` does it.'
     )
 

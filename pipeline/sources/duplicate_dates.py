@@ -1,4 +1,4 @@
-"""Rows of a long table that share place and date: how many are averaged, and when that is reported."""
+"""Rows of a long table that share place and date: count those that are averaged, and report them if they are many."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from pipeline.sources.counts import counted
 from pipeline.sources.place_names import TWO_OF_ONE_NAME
 from pipeline.table import Count
 
-MOST_AVERAGED = 0.1  # of the rows may share place and date with another one before it is a finding
+MOST_AVERAGED = 0.1  # share of rows that may repeat a place and date without a finding
 
 
 def repeated_dates(
     seen: Columns, inside: NDArray[np.bool_], sample: Index, step: Index, dates: Dates
 ) -> tuple[Count, ...]:
-    """A count of the rows inside of the season that repeat a place, a date and a variate."""
+    """A count of the rows in the season that repeat a place, a date and a variate."""
     within = np.flatnonzero(inside)
-    # Two rows of one day share a step: only steps that hold several rows are looked at.
+    # Two rows of one day share a step, so only steps with several rows are compared.
     shared = within[aggregate.in_shared_cells(sample[within], step[within])]
     rows = aggregate.repeated_rows(seen.measured[shared], sample[shared], dates[shared].astype(np.int64))
     return counted("observation row averaged with an earlier one of its place and date", rows)
 
 
 def averaged(repeated: int, rows: int) -> tuple[Finding, ...]:
-    """A finding if many rows share place and date: they may be of several places with one name."""
+    """A finding if many rows share place and date, because they may be of several places with the same name."""
     if repeated < MOST_AVERAGED * rows:
         return ()
     sentence = f"{repeated} of {rows} rows share place and date with another row and are averaged. {TWO_OF_ONE_NAME}"

@@ -13,7 +13,7 @@ from pipeline.sources.yield_history import history_files
 
 @dataclass(frozen=True)
 class FileRead:
-    """A file (or the folder of a Zarr cube) and what is read from it, in words; whether that includes series."""
+    """A file (or the folder of a Zarr cube), what is read from it in words, and whether that includes series."""
 
     path: Path
     gives: str
@@ -21,7 +21,7 @@ class FileRead:
 
     @property
     def bytes(self) -> int:
-        """Its size on disk; 0 for a card that the project brings along."""
+        """Its size on disk; 0 for a card that this project ships."""
         files = self.path.rglob("*") if self.path.is_dir() else (self.path,)
         return sum(path.stat().st_size for path in files if path.is_file())
 
@@ -49,7 +49,7 @@ def _of_card(card: DatasetCard, files: tuple[Path, ...]) -> Iterator[FileRead]:
 
 
 def _given(source: SourceCard) -> str:
-    """What a source of a join gives: names of variates and static columns, yield, calendar, positions."""
+    """What is read from a source of a join: names of variates and static columns, yield, calendar, positions."""
     parts = [variate.name for variate in source.series]
     parts += ["yield"] if source.target else []
     parts += source.static

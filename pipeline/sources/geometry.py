@@ -1,4 +1,4 @@
-"""Where samples lie, for maps alone: the card's `latitude` and `longitude` columns, or its `geometry` file."""
+"""Positions of samples, for maps only: the card's `latitude` and `longitude` columns, or its `geometry` file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LIMITS = {"longitude": 180.0, "latitude": 90.0}
 
 @dataclass(frozen=True, eq=False)
 class Shapes:
-    """A GeoJSON geometry (RFC 7946: degrees, longitude first) by place, or by sample where the card names those."""
+    """GeoJSON geometries (RFC 7946: degrees, longitude first) by place, or by sample if the card names sample ids."""
 
     by_sample: bool
     known: Mapping[str, Mapping[str, Any]]
@@ -44,14 +44,14 @@ class Shapes:
 
 
 def shapes_of(data: str | Path, memory_gb: float | None = None) -> Shapes:
-    """The geometries that the card behind `data` names. Raises `InputError` where there are none, or they cannot be."""
+    """The geometries that the card of `data` names. Raises `InputError` if it names none, or if they are invalid."""
     card = locate(data).card
     if card is not None and card.geometry is not None:
         (path,) = files_of(card, [card.geometry], "geometry")
         return Shapes(False, dict(_features(card, path)))
     if card is None or card.latitude is None or card.longitude is None:
         raise InputError(
-            f"{data} does not say where its samples lie. Name their columns in the dataset card, as in latitude = "
+            f"{data} has no positions of its samples. Name their columns in the dataset card, as in latitude = "
             '"lat" and longitude = "lon", or a file, as in geometry = "fields.geojson".'
         )
     placed = next((source for source in card.sources if source.latitude is not None), None)
@@ -69,7 +69,7 @@ def shapes_of(data: str | Path, memory_gb: float | None = None) -> Shapes:
 
 
 def _points(card: DatasetCard, columns: Columns, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(name, point) of every name that has coordinates; its rows must agree."""
+    """(name, point) of every name with coordinates. Raises `InputError` if its rows differ or are no positions."""
     assert card.longitude is not None
     assert card.latitude is not None
     at = np.stack([columns.exact[card.longitude], columns.exact[card.latitude]], axis=1)
@@ -83,8 +83,8 @@ def _points(card: DatasetCard, columns: Columns, name: str) -> Iterator[tuple[st
         row = int(rows[np.argmax(torn)])
         raise InputError(
             f"{columns.where(row)}: {name} {columns.text[name].names[codes[np.argmax(torn)]]} lies at "
-            f"{at[row, 1]:g}, {at[row, 0]:g} here and elsewhere in an earlier row; it has one position. Correct it, or "
-            "name the column that tells its parts apart as `sample_id` in the dataset card."
+            f"{at[row, 1]:g}, {at[row, 0]:g} here and elsewhere in an earlier row, but it has one position. Correct "
+            "it, or name the column that tells its parts apart as `sample_id` in the dataset card."
         )
     for code, row in zip(distinct, rows[first], strict=True):
         yield str(columns.text[name].names[code]), {"type": "Point", "coordinates": at[row].tolist()}
@@ -97,12 +97,12 @@ def _refuse_first(
         row = int(np.argmax(bad))
         raise InputError(
             f"{columns.where(row)}, column {column}: {numbers[row]:g} is no position; it must be in {allowed}. Leave "
-            "the cell empty where it is not known."
+            "the cell empty if it is not known."
         )
 
 
 def _features(card: DatasetCard, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(place, geometry) of every feature; its place is the property that is called as the card's `place`."""
+    """(place, geometry) of every feature. The place is the property with the name of the card's `place` column."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -133,7 +133,7 @@ def _features(card: DatasetCard, path: Path) -> Iterator[tuple[str, dict[str, An
 
 
 def _refuse_other_degrees(where: str, coordinates: Any) -> None:
-    """Raise `InputError` for what are no positions in degrees, such as metres of a map projection."""
+    """Raise `InputError` if coordinates are not degrees, but for example metres of a map projection."""
     level: Sequence[Any] = [coordinates]
     while level and all(isinstance(one, list) and one and isinstance(one[0], list) for one in level):
         level = [inner for one in level for inner in one]

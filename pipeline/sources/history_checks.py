@@ -1,6 +1,7 @@
-"""Whether known yields of earlier years and the labels tell the same story.
+"""Check that known yields of earlier years agree with the labels.
 
-A history that is one year off holds the label of the season that is to be forecast: noise would be forecast perfectly.
+A history that is off by one year contains the label of the season to be forecast, so even noise would be forecast
+perfectly.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from pipeline.table import YieldHistory
 
 PlaceYears = dict[tuple[str, int], float]
 
-SAME = 0.005  # relative difference of two yields that are one number, rounded
-FINE = 0.01  # t/ha; yields that are rounded no further than this are seldom equal by chance
-MOST_EQUAL_ROUNDED = 0.9  # of yields that are rounded further
+SAME = 0.005  # largest relative difference of two yields that are the same number, rounded
+FINE = 0.01  # t/ha; yields with at most this rounding are seldom equal by chance
+MOST_EQUAL_ROUNDED = 0.9  # as MOST_EQUAL, for yields with coarser rounding
 CONTRADICTS = 0.1  # median relative difference over the place-years that both know
-LEAST = 4  # place-years to compare
-MOST_EQUAL = 0.6  # of the labels equal the history of another year
+LEAST = 4  # place-years that are needed for a comparison
+MOST_EQUAL = 0.6  # share of labels that may equal the history of another year
 YEARS_OFF = (-1, 1, -2, 2)
 OTHER_UNIT = 8.0
 
@@ -29,7 +30,7 @@ OTHER_UNIT = 8.0
 def check_history(
     history: YieldHistory, place: NDArray[np.str_], year: NDArray[np.int64], target: NDArray[np.float64], source: str
 ) -> tuple[Finding, ...]:
-    """What to report about labels [N] in t/ha and their history. Raises `InputError` if they cannot both be right."""
+    """Findings about labels [N] in t/ha and their history. Raises `InputError` if they cannot both be right."""
     if len(history) == 0:
         return ()
     known = dict(
@@ -50,7 +51,7 @@ def check_history(
 
 
 def _differences(labels: PlaceYears, known: PlaceYears, off: int) -> PlaceYears:
-    """Relative difference between each label and what the history says of the place `off` years on."""
+    """Relative difference between each label and the history of its place `off` years later."""
     return {
         (place, year): abs(known[place, year + off] - label) / label
         for (place, year), label in labels.items()
@@ -71,7 +72,7 @@ def _refuse_shifted(
         equal = [key for key, gap in gaps.items() if gap <= _same_within(labels[key], rounded)]
         if len(equal) < LEAST or len(equal) < least * len(gaps):
             continue
-        # Yields that hardly change from year to year are equal one year off without being shifted.
+        # Yields that hardly change from year to year also equal those of the next year, without a shift.
         if len({round(labels[key], 3) for key in equal}) < LEAST:
             continue
         own = [gap <= _same_within(labels[key], rounded) for key, gap in same.items()]
@@ -81,35 +82,34 @@ def _refuse_shifted(
         apart = "one year" if abs(off) == 1 else "two years"
         raise InputError(
             f"{source}: [history] is {apart} off. {len(equal)} of {len(gaps)} labels equal the history of {apart} "
-            f"{'earlier' if off < 0 else 'later'}, such as place {place}: {labels[equal[0]]:.4g} t/ha in {year} among "
-            f"the labels and in {year + off} in the history. A forecast would know its own answer. Correct the year "
-            "in the history (is it a harvest year?), the column that `year` of [history] names, or the years of the "
-            "labels."
+            f"{'earlier' if off < 0 else 'later'}. For example, place {place} has {labels[equal[0]]:.4g} t/ha in "
+            f"{year} among the labels and in {year + off} in the history. A forecast would know its own answer. "
+            "Correct the year in the history (is it a harvest year?), the column that `year` of [history] names, or "
+            "the years of the labels."
         )
 
 
 def _same_within(label: float, rounded: float) -> float:
-    """The relative difference up to which two yields are one number, if one is rounded to multiples of `rounded`."""
+    """The largest relative difference of equal yields, if one of them is rounded to multiples of `rounded`."""
     return max(SAME, rounded / 2 / label)
 
 
 def _rounding(yields: Sequence[float]) -> float:
-    """What all yields are multiples of: 0.1, 0.01, or 0 if they are finer."""
+    """The rounding of the yields: 0.1 or 0.01 if all are multiples of it, else 0."""
     numbers = np.array(yields)
     alike = (unit for unit in (0.1, 0.01) if np.allclose(numbers / unit, np.round(numbers / unit), atol=1e-6))
     return next(alike, 0.0)
 
 
 def _refuse_another_unit(labels: PlaceYears, known: PlaceYears, source: str) -> None:
-    """Places that both know differ by a factor that no decade explains."""
+    """Raise `InputError` if history and labels of the same places differ by a factor that only a unit explains."""
     own, past = _by_place(labels), _by_place(known)
     ratios = [float(np.median(past[place]) / np.median(own[place])) for place in own.keys() & past.keys()]
     ratio = float(np.median(ratios)) if len(ratios) >= LEAST else 1.0
     if max(ratio, 1 / ratio) >= OTHER_UNIT:
         raise InputError(
-            f"{source}: the known yields of [history] are {ratio:.3g} times the labels of the same "
-            f"{len(ratios)} places. "
-            "This looks like another unit: correct `unit` of [history] or of [target]."
+            f"{source}: the known yields of [history] are {ratio:.3g} times the labels of the same {len(ratios)} "
+            "places. This looks like another unit; correct `unit` of [history] or of [target]."
         )
 
 
@@ -130,7 +130,6 @@ def _contradiction(
     key = max(differ, key=lambda one: differ[one])
     return (
         f"{source}: [history] contradicts the labels in {len(differ)} of {both} place-years that both know, such as "
-        f"place {key[0]} in {key[1]}: {known[key]:.4g} t/ha in the history, {labels[key]:.4g} among the "
-        "labels. Correct "
-        "`year`, `column` or `unit` of [history], or leave these years out of its file."
+        f"place {key[0]} in {key[1]}: {known[key]:.4g} t/ha in the history, {labels[key]:.4g} among the labels. "
+        "Correct `year`, `column` or `unit` of [history], or leave these years out of its file."
     )

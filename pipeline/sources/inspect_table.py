@@ -108,7 +108,7 @@ def inspect_table(path: Path) -> TableLook:
     header = column_names(path)
     if twice := next((name for name in header if header.count(name) > 1), None):
         raise InputError(
-            f"{path}: column {twice} stands {header.count(twice)} times in the header; give each its own name."
+            f"{path}: column {twice} occurs {header.count(twice)} times in the header; give each its own name."
         )
     form = format_of(path) if is_csv(path) else None
     table = _head(path, form)

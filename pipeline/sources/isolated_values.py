@@ -1,4 +1,4 @@
-"""One number that stands in several cells far from all others: a mark of missing data that no list of marks knows."""
+"""Report a number that occurs in several cells far from all others, as it may be an unusual mark of missing data."""
 
 from __future__ import annotations
 

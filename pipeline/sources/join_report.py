@@ -1,4 +1,4 @@
-"""How a join of sources went, in sentences: what each has, how much of it met the others, and names of what did not."""
+"""Report a join of sources in sentences: what each source has, how much of it matched the others, and what did not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.errors import InputError
 from pipeline.provenance import JoinedSource, KeyCount
 from pipeline.sources.locate_files import files_of
 
-NAMES = 3  # of each kind
+NAMES = 3  # names shown of each kind
 YEARS = 10_000
 
 Key = tuple[str, int]  # a place and a year; 0 where every year is meant

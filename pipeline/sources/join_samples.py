@@ -1,4 +1,4 @@
-"""From the rows of all sources to one number, series or group of each joined sample."""
+"""From the rows of all sources to the numbers, the series and the group of each joined sample."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def values_of_seasons(
 
 
 def number_a_sample(part: Numbers, place: Index, samples: Index, names: NDArray[np.str_]) -> NDArray[np.float64]:
-    """The numbers [N,S] of each sample, NaN where none is known. Two that differ are refused."""
+    """The numbers [N,S] of each sample, NaN if unknown. Raises `InputError` if rows of a sample differ."""
     key = keys_of(place, part.year)
     wanted = samples if part.year is not None else samples // YEARS * YEARS
     found = np.full((len(samples), len(part.columns)), np.nan)
@@ -58,7 +58,7 @@ def number_a_sample(part: Numbers, place: Index, samples: Index, names: NDArray[
 
 
 def group_a_sample(part: Numbers, place: Index, samples: Index, names: NDArray[np.str_]) -> NDArray[np.str_] | None:
-    """What `[target] group` says of each sample [N], empty where it says nothing. Two groups of one are refused."""
+    """The value of `[target] group` for each sample [N], empty if unknown. Raises `InputError` if rows differ."""
     if part.group is None:
         return None
     key = keys_of(place, part.year)
@@ -89,7 +89,7 @@ def counts_of_rows(series: Sequence[Observations], placed: Sequence[Placed]) -> 
 
 
 def repeated_rows_of(one: Observations, at: Placed) -> int:
-    """How many rows hold a value of a place, date and variate that an earlier row holds already."""
+    """The number of rows with a value for a place, date and variate that an earlier row has too."""
     rows = np.flatnonzero(at.inside)
     place, year = np.divmod(at.key[rows], YEARS)
     _, sample = aggregate.distinct_pairs(place, year, YEARS)

@@ -1,7 +1,7 @@
-"""Several sources become one table: each is read by itself, and all meet on the card's grid by place and season.
+"""Join several sources to one table. Each is read by itself, and all are joined by place and season on the card's grid.
 
-A source of series gives numbers of a place and a day, one of yields a number of a place and year, one of static columns
-numbers of a place.
+Series are numbers of a place and day, yields are numbers of a place and year, and static columns are numbers of a
+place.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What names a row and what labels it: its id, its year, the column of its yield."""
+"""The id, the year and the yield column of rows, with their checks."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _YEAR_IN_NAME = re.compile(r"(?<!\d)(?:19\d\d|20\d\d|2100)(?!\d)")
 
 
 def year_in_name(path: Path) -> int | None:
-    """The one year that a file's name holds, or None where it holds none or several."""
+    """The year in a file's name, or None if it has none or several."""
     years = {int(text) for text in _YEAR_IN_NAME.findall(path.name)}
     return years.pop() if len(years) == 1 else None
 
 
 def refuse_odd_year(year: float, where: str) -> None:
-    """Raise `InputError` for a year that is none, or lies outside of what the table takes."""
+    """Raise `InputError` if a year is missing, not a whole number, or out of range."""
     if np.isnan(year):
         raise InputError(f"{where}: the year is missing; every row needs one.")
     if year != int(year) or not FIRST_YEAR <= year <= LAST_YEAR:
@@ -44,7 +44,7 @@ def years_of(numbers: NDArray[np.float64], column: str, where: Callable[[int], s
 
 
 def default_ids(place: NDArray[np.str_], year: NDArray[np.int64]) -> NDArray[np.str_]:
-    """`place|year`, the name of a sample that has no other [N]."""
+    """[N] `place|year`, the id of a sample without another one."""
     pairs = zip(place.tolist(), year.tolist(), strict=True)
     return np.array([f"{p}|{y}" for p, y in pairs], np.str_)
 
@@ -99,7 +99,7 @@ def without_nameless(columns: Columns, name: str, source: str) -> tuple[Columns,
 
 
 def target_column(card: DatasetCard, path: Path, present: Sequence[str], for_prediction: bool) -> str | None:
-    """The card's target, or None where a table read for prediction does not have it."""
+    """The card's target column, or None if a table read for prediction does not have it."""
     if card.target is None:
         if for_prediction:
             return None

@@ -1,4 +1,4 @@
-"""What `--data` names: a dataset card, a file, a folder, a glob, or several of them."""
+"""Find the files that `--data` names: a dataset card, a file, a folder, a glob, or several of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Located:
 
 
 def locate(data: str | Path | Sequence[str | Path]) -> Located:
-    """Find the files. Raises `InputError` naming what is missing or cannot be meant."""
+    """Find the files. Raises `InputError` if something is missing or invalid."""
     if isinstance(data, str | Path):
         found = _expand(data)
         name = _name(Path(data))

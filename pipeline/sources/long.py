@@ -1,7 +1,7 @@
-"""Long tables, one row a place and date (or step), are put on the step grid; what was not observed stays NaN.
+"""Put long tables, with one row per place and date (or step), on the step grid. Unobserved steps are NaN.
 
-Rows whose dates fall in one step are averaged, and so are two rows of one place and date (which are counted); two rows
-of one place and step number are refused, for a step has no dates to differ in.
+Rows whose dates fall in the same step are averaged. Duplicate dates of a place are averaged and counted. Duplicate step
+numbers of a place are errors.
 """
 
 from __future__ import annotations

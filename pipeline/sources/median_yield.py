@@ -1,4 +1,4 @@
-"""Whether the median yield is one that a crop can have: a wrong unit moves it by a factor of ten or more."""
+"""Check that the median yield is possible for a crop. A wrong unit changes it by a factor of ten or more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much memory a read may take, and the refusal where a file needs more."""
+"""The memory that reading may use. A file that needs more is rejected."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def available_bytes() -> int:
-    """Memory that can be had without swapping: the kernel's estimate, or a container's limit where that is less."""
+    """Memory in bytes that is available without swapping: the kernel's estimate, or a container's limit if smaller."""
     free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if _MEMINFO.exists():
         lines = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())

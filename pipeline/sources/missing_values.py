@@ -1,7 +1,7 @@
-"""Numbers that stand for "nothing was measured": a mark that no card names would be drawn and learnt from.
+"""Find marks of missing data that the card does not name. They would be drawn and used in training.
 
-A usual mark is taken for one if it lies outside of the variate's declared range, or if its sign or a wide gap sets it
-apart from all other values.
+A number that is a usual mark is treated as one if it lies outside the variate's declared range, or if its sign or a
+wide gap separates it from all other values.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is said about the marks of missing data that a card names and no file holds."""
+"""A finding about marks of missing data that the card names but no file contains."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ def unmatched_marks(found: Mapping[float, int], missing: Sequence[float]) -> tup
         return ()
     sentence = (
         f"`missing` names {', '.join(unmatched)}, and no cell of the table holds "
-        f"{'it' if len(unmatched) == 1 else 'them'}. "
-        "It names numbers as they are stored, before any scale."
+        f"{'it' if len(unmatched) == 1 else 'them'}. Give the numbers as they are stored, before any scale."
     )
     return (Finding("warning", sentence, f"missing = [{', '.join(unmatched)}]"),)

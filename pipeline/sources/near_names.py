@@ -1,4 +1,4 @@
-"""Names that are nearly the same: read as different places, and reported because they may be one."""
+"""Report place names that are nearly the same. They are read as different places, but may be one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.findings import Finding
 
 SHOWN = 3
 _BETWEEN_LETTERS = re.compile(r"(?<!\d) +| +(?!\d| )")
-# What offices add to a name or leave out.
+# Words that offices add to a name or leave out.
 _KINDS = re.compile(
     r"\s+(?:county|parish|borough|district|province|region|oblast|co\.|landkreis|kreis)$|^(?:landkreis|kreis)\s+"
 )
@@ -19,9 +19,9 @@ _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+")
 
 
 def near_names(names: Sequence[str], years: Mapping[str, set[int]] | None = None) -> tuple[Finding, ...]:
-    """A finding if names differ only in capitals, accents, punctuation or a word such as County: they are kept apart.
+    """A finding if names differ only in capitals, accents, punctuation or a word such as County.
 
-    years   of each name: Richmond and Richmond County are two places if they share a year
+    years   the years of each name; Richmond and Richmond County are two places if they share a year
     """
     like: dict[str, list[str]] = defaultdict(list)
     for name in names:
@@ -30,8 +30,8 @@ def near_names(names: Sequence[str], years: Mapping[str, set[int]] | None = None
     if pairs:
         shown = _shown(pairs)
         sentence = (
-            f"{len(pairs)} groups of place names differ only in capitals, accents or punctuation ({shown}). They are "
-            "read as different places; spell them alike if they are the same."
+            f"{_groups(len(pairs))} only in capitals, accents or punctuation ({shown}). They are read as different "
+            "places. If they are the same, give them the same spelling."
         )
         return (Finding("warning", sentence),)
     return _of_one_kind(like, years or {})
@@ -47,11 +47,15 @@ def _of_one_kind(like: Mapping[str, Sequence[str]], years: Mapping[str, set[int]
     if not pairs:
         return ()
     sentence = (
-        f"{len(pairs)} groups of place names differ only in a word such as County or in a separator of thousands "
-        f"({_shown(pairs)}), and never occur in the same year. They are read as different places; spell them alike if "
-        "they are the same."
+        f"{_groups(len(pairs))} only in a word such as County or in a separator of thousands ({_shown(pairs)}), and "
+        "never occur in the same year. They are read as different places. If they are the same, give them the same "
+        "spelling."
     )
     return (Finding("warning", sentence),)
+
+
+def _groups(n: int) -> str:
+    return "Place names differ" if n == 1 else f"{n} groups of place names differ"
 
 
 def _never_together(years: Sequence[set[int]]) -> bool:

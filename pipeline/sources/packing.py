@@ -1,4 +1,4 @@
-"""What cubes store before it is a measurement: marks of missing data and valid ranges hold for stored numbers.
+"""Packed numbers of cubes: apply marks of missing data and valid ranges, which refer to numbers as they are stored.
 
 xarray unpacks (`scale_factor`, `add_offset`) and drops `_FillValue` and `missing_value`. Here the marks that the card
 names and the file's `valid_range` are applied to the same numbers as they are stored.
@@ -71,9 +71,9 @@ def unpack(cube: xr.Dataset, stored: xr.Dataset, names: Sequence[str], missing: 
 
 
 def without_fill_values(path: Path, raw: xr.Dataset) -> xr.Dataset:
-    """The cube without the marks that xarray makes of `fill_value` in Zarr format 2.
+    """The cube without the marks of missing data that xarray derives from `fill_value` in Zarr format 2.
 
-    There it is what an unwritten chunk holds, zero by default, and marks nothing unless an attribute says so.
+    There `fill_value` is the content of unwritten chunks, zero by default. It marks nothing without an attribute.
     """
     for name, variable in raw.variables.items():
         about = path / str(name) / ".zattrs"
@@ -86,7 +86,7 @@ def without_fill_values(path: Path, raw: xr.Dataset) -> xr.Dataset:
 
 
 def fill_values(path: Path, names: Sequence[str], stored: Mapping[str, xr.DataArray]) -> tuple[Finding, ...]:
-    """What to say of Zarr format 2: `fill_value` is what an unwritten chunk holds, and no mark of missing data."""
+    """Findings about cells that equal `fill_value` in Zarr format 2, which is not a mark of missing data."""
     found = []
     for name in names:
         about = path / name / ".zarray"
@@ -98,16 +98,16 @@ def fill_values(path: Path, names: Sequence[str], stored: Mapping[str, xr.DataAr
         cells = int((stored[name].to_numpy() == fill).sum())
         if cells:
             sentence = (
-                f"{path.name}: {cells} cells of {name} hold {fill:g}, the `fill_value` of its Zarr array, "
-                "and are read as "
-                "measured, for no attribute of the file calls it missing."
+                f"{path.name}: {cells} cell{'s' * (cells != 1)} of {name} {'hold' if cells != 1 else 'holds'} "
+                f"{fill:g}, the `fill_value` of its Zarr array. It is read as measured, because no attribute of the "
+                "file calls it missing."
             )
             found.append(Finding("note" if fill == 0 else "warning", sentence, f"missing = [{fill:g}]"))
     return tuple(found)
 
 
 def _range(raw: xr.DataArray) -> tuple[float, float, Any] | None:
-    """(lowest, highest, type) that the file calls valid; None if it says nothing."""
+    """(lowest, highest, dtype kind) of the valid range in the file's attributes; None without one."""
     about = raw.attrs
     if "valid_range" in about and np.size(about["valid_range"]) == 2:
         low, high = np.asarray(about["valid_range"]).tolist()
@@ -136,5 +136,7 @@ def _invalid(raw: xr.DataArray, kept: NDArray[np.float64], decoded: NDArray[Any]
 def _invalid_finding(name: str, raw: xr.DataArray, cells: int) -> Finding:
     low, high, _ = _range(raw) or (np.nan, np.nan, "")
     return Finding(
-        "note", f"{cells} values of {name} lie outside of the file's valid range {low:g} to {high:g} and are missing."
+        "note",
+        f"{cells} value{'s' * (cells != 1)} of {name} {'lie' if cells != 1 else 'lies'} outside the file's valid range "
+        f"{low:g} to {high:g} and {'are' if cells != 1 else 'is'} read as missing.",
     )

@@ -1,4 +1,4 @@
-"""Which column of a wide table without a card names the place, and what is asked if there are several or none."""
+"""Find the column of the place in a wide table without a card."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ _NOT_WORDS = re.compile(r"[^a-z0-9:.]+")
 def place_column(
     files: Sequence[Path], headers: Sequence[Sequence[str]], used: Sequence[str], budget: Budget
 ) -> tuple[str | None, tuple[Finding, ...]]:
-    """(the column that names the place, what to report). `used`: bands and yields, which are no places.
+    """Returns (the column that names the place, findings). `used` are the bands and yields.
 
-    A column called after a place goes before one that may be a row number. Raises `InputError` if two columns could
-    name the place and their contents do not tell which one does.
+    A column named after a kind of place is preferred to one that may be a row number. Raises `InputError` if two
+    columns could name the place and their contents do not decide.
     """
     present = {_key(name): name for name in reversed(headers[0]) if all(name in header for header in headers)}
     places = [present[key] for key in PLACES if key in present]

@@ -1,8 +1,8 @@
-"""Names of places and samples: one normal form for all readers, and repair of leading zeros that a spreadsheet dropped.
+"""Names of places and samples: a normal form for all readers, and repair of leading zeros that spreadsheets drop.
 
-Two spellings are one name if they differ only in Unicode composition (NFC), in blanks at the ends, in the number of
-blanks inside, in NUL padding, or in a decimal point that a number got on its way (`17019.0`). Nothing else is merged:
-`Adams` and `ADAMS` stay two places, and a finding says so.
+Two spellings are the same name if they differ only in Unicode composition (NFC), in blanks at the ends, in the number
+of blanks inside, in NUL padding, or in decimals such as `17019.0`. Nothing else is merged: `Adams` and `ADAMS` stay two
+places, and a finding reports them.
 """
 
 from __future__ import annotations
@@ -97,10 +97,10 @@ def _lost_zeros(names: Sequence[str]) -> dict[str, str]:
 
 
 def restore_zeros(place: Names, year: NDArray[np.int64], source: str) -> tuple[Names, tuple[Finding, ...]]:
-    """place [N] with each place under one spelling, and what was repaired.
+    """Returns (place [N] with one spelling for each place, findings about repairs).
 
-    `1001` becomes `01001` if both occur and never in the same year. Raises `InputError` if they share a year, for then
-    they may be two places.
+    `1001` becomes `01001` if both occur and never in the same year. Raises `InputError` if they share a year, because
+    then they may be two places.
     """
     repair = lost_zeros(np.unique(place).tolist())
     if not repair:

@@ -1,7 +1,7 @@
-"""Whether series can be what the card says: compared by file, by year, with the declared range and with each other.
+"""Check the plausibility of series: compare files, years and samples with each other and with the declared range.
 
-A file or year that was stored times 10,000, a level that shifts from one processing baseline to the next, a scale
-applied twice, zeros that stand for missing data: none of them shows in the median of all values.
+The median of all values does not show a file or year that was stored times 10,000, a shift between two processing
+baselines, a scale that was applied twice, or zeros that stand for missing data.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from pipeline.table import Variate
 
 Floats = NDArray[np.float64]
 
-SOME = 300  # samples of a year or file tell its quantiles
-MOST_OUTSIDE = 0.5  # of the values of one year or file may lie outside of the declared range
-SCALED_GROUP = 5.0  # times the level of the other years or files, at nearly every step
-SCALED_CELLS = 100.0  # between neighbouring magnitudes: no quantity leaves such a gap
-SCALED_ROWS = 30.0  # between the levels of samples; ten times that if the smaller ones are few
-LEAST_LOW_ROWS = 0.4
-FEW_SAMPLES = 3  # with fewer, a year may differ as places do
-LEAST_SPREAD = 0.02  # of the declared range
+SOME = 300  # samples of a year or file from which its quantiles are taken
+MOST_OUTSIDE = 0.5  # share of the values of a year or file that may lie outside the declared range
+SCALED_GROUP = 5.0  # ratio to the level of the other years or files, at nearly every step, that is an error
+SCALED_CELLS = 100.0  # ratio of neighbouring magnitudes that is an error; no quantity has such a gap
+SCALED_ROWS = 30.0  # ratio of neighbouring levels of samples that is an error; ten times that if few are smaller
+LEAST_LOW_ROWS = 0.4  # share of samples below the gap under which these count as few
+FEW_SAMPLES = 3  # with fewer samples, a year may differ from others as places do
+LEAST_SPREAD = 0.02  # range of the values, as a share of the declared range
 LEAST_VALUES = 8
-LEAST_LOWER = 0.1  # of the values lie below the gap, so that noise around zero is none
-FEW_CELLS = 0.02  # above the gap are spikes, which are reported and not refused
-ISOLATED_ZERO = 0.2  # of the median magnitude: smaller values than this make zero one of them
-SHIFT_STEPS = 0.8  # of the steps must agree on a shift
-SHIFT_TIMES = 3.0  # as large as that of any other year among the rest
-LEAST_SHIFT = 0.15  # of the usual spread of the values
+LEAST_LOWER = 0.1  # share of the values that must lie below a gap, so that noise around zero is no gap
+FEW_CELLS = 0.02  # share of values above a gap up to which they are spikes, which are only reported
+ISOLATED_ZERO = 0.2  # share of the median magnitude; smaller values show that zero is a real value
+SHIFT_STEPS = 0.8  # share of the steps that must agree on a shift
+SHIFT_TIMES = 3.0  # ratio of a shift to the largest shift among the other years
+LEAST_SHIFT = 0.15  # least shift, as a share of the interquartile range of the values
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Seasons:
 
 
 def check_series(seasons: Seasons, *, for_prediction: bool = False) -> tuple[Finding, ...]:
-    """What is odd about the series but may be right. Raises `InputError` for what cannot be right."""
+    """Findings about series that are odd but may be right. Raises `InputError` for series that cannot be right."""
     found: list[Finding] = []
     for v, variate in enumerate(seasons.variates):
         values = seasons.values[:, v].astype(np.float64)
@@ -108,7 +108,7 @@ def _row_medians(values: Floats) -> Floats:
 
 
 def _refuse_narrow(seasons: Seasons, variate: Variate, values: Floats) -> None:
-    """A spread that is nothing beside the declared range: a scale that was applied twice."""
+    """Raise `InputError` if the values span almost nothing of the declared range, as after a scale applied twice."""
     if variate.low is None or variate.high is None or np.count_nonzero(~np.isnan(values)) < LEAST_VALUES:
         return
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
@@ -150,9 +150,9 @@ def _refuse_scaled_group(
     name: Callable[[int], str],
     rows: NDArray[np.int64],
 ) -> None:
-    """A year or file whose level is many times that of the others at nearly every step; of two, the smaller one.
+    """Raise `InputError` if the level of a year or file is many times that of the others at nearly every step.
 
-    rows [n]: where these samples stand in the table.
+    Of two, the one with fewer samples is named. rows [n]: positions of these samples in the table.
     """
     names, sizes = np.unique(group, return_counts=True)
     for one in names[np.argsort(sizes, kind="stable")].tolist():
@@ -182,7 +182,7 @@ def _refuse_scaled_group(
 
 
 def _level_ratios(mine: Floats, others: Floats) -> Floats:
-    """Level at each step over that of the others [<=T], where both have one."""
+    """The ratio of the level to that of the others at each step at which both have one [<=T]."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a step without values has no level
         one, other = (np.nanmedian(np.where(part > 0, part, np.nan), axis=0) for part in (mine, others))
@@ -191,7 +191,7 @@ def _level_ratios(mine: Floats, others: Floats) -> Floats:
 
 
 def _refuse_scaled_rows(seasons: Seasons, variate: Variate, values: Floats) -> None:
-    """Samples in another scale: between their levels, each over the median of its steps, lies a wide gap."""
+    """Raise `InputError` if the levels of samples, relative to the median of each step, have a wide gap."""
     size = np.where(np.abs(values) > 0, np.abs(values), np.nan)
     rows = np.flatnonzero(np.count_nonzero(~np.isnan(size), axis=1) >= 3)
     if len(rows) < 2 * FEW_SAMPLES:
@@ -219,7 +219,7 @@ def _refuse_scaled_rows(seasons: Seasons, variate: Variate, values: Floats) -> N
 
 
 def _scaled_cells(seasons: Seasons, variate: Variate, values: Floats) -> list[Finding]:
-    """A gap between magnitudes: some rows or steps are in another scale. Few such cells are spikes, and reported."""
+    """Raise `InputError` for a wide gap between magnitudes, as of two scales. A few such cells are only reported."""
     size = np.abs(values)
     if not _has_gap(size):
         return []
@@ -241,7 +241,11 @@ def _scaled_cells(seasons: Seasons, variate: Variate, values: Floats) -> list[Fi
     whole_rows = int(((large | np.isnan(values)).all(axis=1) & large.any(axis=1)).sum())
     samples = int(large.any(axis=1).sum())
     if large.sum() <= max(1, FEW_CELLS * len(ordered)) and (samples < FEW_SAMPLES or not whole_rows):
-        sentence = f"{claim}: {int(large.sum())} cells lie far above all others and are read as measured."
+        one = int(large.sum()) == 1
+        sentence = (
+            f"{claim}. {int(large.sum())} cell{' lies' if one else 's lie'} far above all others and "
+            f"{'is' if one else 'are'} read as measured."
+        )
         line = f'[[exclude]]\nsample_id = "{seasons.sample_id[row]}"\nreason = "spike"'
         return [Finding("warning", sentence, line)]
     raise InputError(
@@ -252,7 +256,7 @@ def _scaled_cells(seasons: Seasons, variate: Variate, values: Floats) -> list[Fi
 
 
 def _far_outside(seasons: Seasons, variate: Variate, values: Floats) -> list[Finding]:
-    """Samples that lie mostly outside of the declared range, and cells further from it than it is wide."""
+    """A finding about samples mostly outside the declared range, or cells further from it than its width."""
     if variate.low is None or variate.high is None:
         return []
     outside = (values < variate.low) | (values > variate.high)
@@ -284,7 +288,7 @@ def _has_gap(size: Floats) -> bool:
 
 
 def _zeros(variate: Variate, values: Floats) -> list[Finding]:
-    """Exact zeros in a band that has no other value near zero."""
+    """A finding about exact zeros in a band that has no other value near zero."""
     seen = values[~np.isnan(values)]
     zeros, others = int((seen == 0).sum()), np.abs(seen[seen != 0])
     if zeros == 0 or len(others) < LEAST_VALUES or others.min() < ISOLATED_ZERO * np.median(others):
@@ -297,7 +301,7 @@ def _zeros(variate: Variate, values: Floats) -> list[Finding]:
 
 
 def _shifts(seasons: Seasons, variate: Variate, values: Floats) -> list[Finding]:
-    """A year or file whose level lies apart from the others by the same amount at nearly every step."""
+    """Findings about years or files whose level differs from the others by the same amount at nearly every step."""
     spread = float(np.subtract(*np.nanquantile(values, (0.75, 0.25))))
     for kind, group, name in seasons.groupings():
         names = np.unique(group)

@@ -1,8 +1,8 @@
-"""Radiometry: whole flights, dates or sensors that are too dark or too bright are brought to one level, without labels.
+"""Radiometry: bring flights, dates or sensors that are too dark or too bright to one level, without using labels.
 
-Leakage: the median of a group is taken over all of its samples at a step, those that validate and test among them. No
-yield is looked at, but a sample's numbers depend on the other samples of its group, and those of the same table alone:
-a table read for prediction is levelled by itself. What a group as a whole says about its yields is lost on purpose.
+Leakage: the median of a group includes all of its samples at a step, also those of the validation and test rows. It
+uses no yield, but a sample's numbers depend on the other samples of its group in the same table. A table read for
+prediction is levelled by itself. Differences between whole groups, which may explain yields, are removed on purpose.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from pipeline.sources.aggregate import Index
 from pipeline.sources.columns import Text
 from pipeline.table import Count
 
-LEAST_SAMPLES = 3  # of a group at a step: the median of fewer says more about them than about the flight
-MOST_LEFT_OUT = 0.5  # of a variate's values; with more, the column is none of groups
+LEAST_SAMPLES = 3  # samples that a group needs at a step, so that its median describes the flight
+MOST_LEFT_OUT = 0.5  # share of a variate's values that may be left out; with more, the column has no real groups
 
 
 @dataclass(frozen=True)
 class Level:
-    """What is levelled: the variates at `positions` among the series, called `names`, by the groups of a column."""
+    """The variates to level, by their `positions` among the series and their `names`, and the column of the groups."""
 
     group: str
     positions: tuple[int, ...]
@@ -44,12 +44,12 @@ class Level:
     def apply(
         self, values: NDArray[np.float32], group: Text, step: Index, sample: Index, where: Callable[[int], str]
     ) -> tuple[NDArray[np.float32], tuple[Count, ...]]:
-        """values [n,M] levelled, each row's sample, group and step [n] given; and what is told of it.
+        """Returns (levelled values [n,M], counts of changes). sample, group and step [n] are those of each row.
 
-        A value is divided by the median of its (group, step) and multiplied by the variate's median over all that is
-        kept: levels of groups and the common course over the steps go, differences between samples stay. What has
-        fewer than LEAST_SAMPLES in its (group, step) is left out. Raises `InputError` for a median of zero or below,
-        and where more than half of a variate would be left out.
+        A value is divided by the median of its (group, step) and multiplied by the variate's median over all remaining
+        values. This removes the levels of groups and the common course over the steps, while differences between
+        samples stay. Values with fewer than LEAST_SAMPLES samples in their (group, step) are left out. Raises
+        `InputError` for a median of zero or below, or if more than half of a variate would be left out.
         """
         levelled = values.copy()
         _, cell = np.unique(group.codes * (int(step.max(initial=0)) + 1) + step, return_inverse=True)
@@ -68,16 +68,16 @@ class Level:
             if len(left_out):
                 reason = f"value of {name} left out: fewer than {LEAST_SAMPLES} samples of its {self.group} at its step"
                 counts.append(Count(reason, len(left_out)))
-        told = (
+        reason = (
             f"value of {', '.join(self.names)} divided by the median of its {self.group} and step, over samples of "
             "all sides of the split, as [radiometry] asks"
         )
-        return levelled, (Count(told, changed), *counts)
+        return levelled, (Count(reason, changed), *counts)
 
     def apply_to_rows(
         self, values: NDArray[np.float32], group: Text, where: Callable[[int], str]
     ) -> tuple[NDArray[np.float32], tuple[Count, ...]]:
-        """The same of stored rows [R,V,C], each a sample of one group [R]."""
+        """The same for stored rows [R,V,C], each of which is a sample of one group [R]."""
         rows, variates, steps = values.shape
         row, step = np.divmod(np.arange(rows * steps), steps)
         flat = values.transpose(0, 2, 1).reshape(-1, variates)

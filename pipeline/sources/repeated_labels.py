@@ -1,7 +1,7 @@
-"""Yields of a district that were copied onto its fields: which rows share one measured yield.
+"""Find rows that share one measured yield, such as fields that have the yield of their district.
 
-Such rows are one sample as far as the yield is concerned. A split must not put them on two sides, and intervals must
-count groups, not rows.
+For yields such rows count as one sample. A split must put them on the same side, and intervals must count groups
+instead of rows.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ DECIMALS = 6
 def label_groups(
     target: NDArray[np.float64], year: Index, named: NDArray[np.str_] | None, column: str | None
 ) -> tuple[Index, tuple[Finding, ...]]:
-    """(group [N], what to report). target [N]: yields as stored, NaN where unknown; named [N]: `[target] group`.
+    """Returns (group [N], findings). target [N]: yields as stored, NaN if unknown; named [N]: `[target] group`.
 
-    Groups are numbered by their first row. Rows without a yield or a group are groups of their own.
+    The number of a group is its first row. A row without a yield or a group is a group of its own.
     """
     rows = np.arange(len(target))
     known = np.flatnonzero(~np.isnan(target))

@@ -28,7 +28,7 @@ def needed_years(card: DatasetCard, table: LongTable, columns: Columns) -> Index
 
 
 def row_years(card: DatasetCard, table: LongTable, columns: Columns) -> Index | None:
-    """The year that each row names, itself or by its file's name; None where neither does."""
+    """The year of each row, from its year column or from the name of the file; None if neither gives it."""
     if card.year is not None and card.year in columns.exact:
         return years_of(columns.exact[card.year], card.year, columns.where)
     if card.date is None and table.year is not None:

@@ -55,7 +55,7 @@ def sides_of_samples(
 def groups_of_samples(
     card: DatasetCard, table: LongTable, sample: Index, labelled: Index, names: NDArray[np.str_]
 ) -> NDArray[np.str_] | None:
-    """What `[target] group` says of each sample [N], empty where it says nothing. Two names are refused."""
+    """The value of `[target] group` for each sample [N], empty if unknown. Raises `InputError` if rows differ."""
     column = card.target.group if card.target else None
     if column is None:
         return None

@@ -1,4 +1,4 @@
-"""Places whose series lie beyond those of all others in every season: they may be stored in another scale."""
+"""Report places whose series lie beyond those of all others in every season, as their scale may be different."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ LEAST_SEASONS = 2  # of the places beyond, together
 
 
 def scaled_places(variate: Variate, values: NDArray[np.float64], place: NDArray[np.str_]) -> list[Finding]:
-    """A finding if places fall into two groups and one lies beyond all values [N,T] of the other, by a wide margin.
+    """A finding if one group of places lies far beyond all values [N,T] of the other places.
 
-    Places differ by nature, so it is reported and not refused. The smaller group is named.
+    It is no error, because places differ by nature. The smaller group is named.
     """
     rows = np.flatnonzero(np.count_nonzero(~np.isnan(values), axis=1) > 0)
     names, index, seasons = np.unique(place[rows], return_inverse=True, return_counts=True)

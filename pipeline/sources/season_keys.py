@@ -1,4 +1,4 @@
-"""Where rows of sources meet: the key of a place and season, and the step in it."""
+"""Keys by which sources are joined: the place and season of each row, and its step in the season."""
 
 from __future__ import annotations
 

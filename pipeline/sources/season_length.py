@@ -1,4 +1,4 @@
-"""How many steps a season has: those that the card or the command asks for, or those that were found."""
+"""The number of steps of a season, from the card, the command line or the data."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Which year a row of numbered steps carries if its season crosses New Year.
+"""The meaning of the year of a row with a numbered step, if the season crosses New Year.
 
-Either the calendar year in which the step lies, so that a season is put together from the rows of two years, or the
-year of the season, so that months 10, 11, 12, 1, 2 stand under one harvest year. `step_year` in the card decides.
+It is either the calendar year of the step, so that a season is joined from the rows of two years, or the year of the
+season, so that months 10, 11, 12, 1, 2 have the same harvest year. `step_year` in the card decides.
 """
 
 from __future__ import annotations

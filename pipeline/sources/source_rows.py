@@ -1,4 +1,4 @@
-"""What one source of a card gives: observations of places on days, or numbers of places."""
+"""The rows of one source of a card: observations of places on days, or numbers of places."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from pipeline.table import Count
 
 @dataclass(frozen=True)
 class Observations:
-    """R rows of one source of series: what was measured [R,V] at a place on a day.
+    """R rows of one source of series: measurements [R,V] at a place on a day.
 
-    marks   how often each number of `missing` was found
+    marks   number of cells with each number of `missing`
     """
 
     source: SourceCard
@@ -44,8 +44,8 @@ class Observations:
 class Numbers:
     """R rows of yields or static columns: numbers [R,S] of a place, in a year or (None) in every year.
 
-    group   [R] str, what `[target] group` says, empty where it says nothing; None without that key
-    marks   how often each number of `missing` was found
+    group   [R] str, the value of `[target] group`, empty if unknown; None without that key
+    marks   number of cells with each number of `missing`
     """
 
     source: SourceCard

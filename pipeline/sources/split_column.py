@@ -1,4 +1,4 @@
-"""Which side of a split the data itself puts a sample on: a column that says train, valid or test."""
+"""The side of a split that the data assigns to each sample: a column with train, valid or test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.table import SIDES
 
 
 def sides_of(columns: Columns, column: str) -> Text:
-    """The column as SIDES, code -1 where the cell is empty. Raises `InputError` for any other word."""
+    """The column as SIDES, with code -1 for an empty cell. Raises `InputError` for any other word."""
     text = columns.text[column]
     words = [name.strip().lower() for name in text.names.tolist()]
     side = np.array([*(SIDES.index(word) if word in SIDES else -1 for word in words), -1], np.int64)
@@ -28,7 +28,7 @@ def sides_of(columns: Columns, column: str) -> Text:
 
 
 def side_a_sample(columns: Columns, column: str, sample: Index, names: NDArray[np.str_]) -> NDArray[np.str_]:
-    """The one side that each sample's rows agree on [N], empty where none says one. Two are refused."""
+    """The side of each sample [N], empty if no row names one. Raises `InputError` if its rows differ."""
     sides = sides_of(columns, column)
     found = np.full(len(names), -1)
     said = np.flatnonzero(sides.codes >= 0)

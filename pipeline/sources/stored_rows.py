@@ -1,4 +1,4 @@
-"""Stored rows, one place and year each, become seasons: cut, or put together from two rows across New Year."""
+"""Make seasons from stored rows of a place and year: cut them, or join two rows of a season that crosses New Year."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ class StoredRows:
 
 @dataclass(frozen=True)
 class Length:
-    """T of a season; None takes as many steps as a row holds. `unfinished`: a row may end before its season does."""
+    """T of a season; None takes all steps of a row. `unfinished`: a row may end before its season does."""
 
     steps: int | None = None
     unfinished: bool = False
 
 
 def seasons(rows: StoredRows, calendar: Calendar, length: Length, source: str) -> TableDraft:
-    """One season a row: that of the row's year. Half of it may come from the row of the year before (or after).
+    """One season per row: that of the row's year. A part of it may come from the row of the year before (or after).
 
-    Steps that an unfinished season does not have yet are unobserved. A row serves two seasons where they cross, as
-    itself and as the neighbour's other half; a season whose other half is not stored is marked incomplete.
+    Steps that an unfinished season does not have yet are unobserved. If seasons cross New Year, a row is used in two of
+    them, and a season whose other row is missing is marked incomplete. Raises `InputError` if the lengths do not fit.
     """
     stored = rows.values.shape[2]
     offset = calendar.offset
@@ -107,7 +107,7 @@ def _crossing(
 
 
 def _row_of(rows: StoredRows, years_on: int) -> NDArray[np.int64]:
-    """For each row [R]: the row of the same place so many years on, or -1."""
+    """For each row [R]: the row of the same place `years_on` years later, or -1."""
     where: dict[tuple[str, int], int] = {}
     keys = list(zip(rows.place.tolist(), rows.year.tolist(), strict=True))
     for row, key in enumerate(keys):

@@ -1,4 +1,4 @@
-"""Times that are midnight somewhere else: read as UTC they fall on the day before, or after, the local one."""
+"""Report times that look like local midnight stored as UTC, which may be the day before or after the local day."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def zones_of_texts(names: Sequence[str], column: str) -> tuple[Finding, ...]:
         except ValueError:
             continue
         minutes.append(when.hour * 60 + when.minute + (when.second > 0) / 2)
-    return _told(np.array(minutes), str(names[0]) if len(names) else "", column)
+    return _zone_finding(np.array(minutes), str(names[0]) if len(names) else "", column)
 
 
 def zones_of_times(times: NDArray[np.datetime64], column: str) -> tuple[Finding, ...]:
     """Findings about the times of a cube."""
     times = times[~np.isnat(times)]
     minutes = (times - times.astype("datetime64[D]")).astype("timedelta64[s]").astype(np.int64) / 60
-    return _told(minutes, str(times[0].astype("datetime64[m]")) if len(times) else "", column)
+    return _zone_finding(minutes, str(times[0].astype("datetime64[m]")) if len(times) else "", column)
 
 
-def _told(minutes: NDArray[np.float64], example: str, column: str) -> tuple[Finding, ...]:
+def _zone_finding(minutes: NDArray[np.float64], example: str, column: str) -> tuple[Finding, ...]:
     """A finding if all times stand at one hour, or at two an hour apart (summer time), other than midnight and noon."""
     hours = np.unique(minutes)
     alike = len(hours) == 1 or (len(hours) == 2 and hours[1] - hours[0] == 60)

@@ -1,4 +1,4 @@
-"""Rows that sum up the others: the last line of an export from Excel, called "Total", is no place."""
+"""Reject rows that sum up others, such as the last line of an Excel export, which is called "Total"."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TOTAL = re.compile(
 
 
 def is_total(name: str) -> bool:
-    """Whether a name, or the last part of one, says that its row sums up other rows."""
+    """Whether a name, or its last part, is that of a row that sums up other rows."""
     return _TOTAL.fullmatch(parts_of(name)[-1].strip(" :")) is not None
 
 
@@ -33,6 +33,7 @@ def refuse_total_rows(place: NDArray[np.str_], where: Callable[[int], str]) -> N
     name = str(place[rows[0]])
     raise InputError(
         f"{where(int(rows[0]))}: the place is called {name!r}, which looks like a sum or mean of the other rows "
-        f"and would be learnt from as if it were a place ({len(rows)} such samples). Remove the row, or leave it out "
+        f"and would be used in training as if it were a place ({len(rows)} such sample{'s' * (len(rows) != 1)}). "
+        "Remove the row, or leave it out "
         f'in the dataset card: [[exclude]] with place = "{name}" and a reason. If it is a place, give it another name.'
     )

@@ -1,4 +1,4 @@
-"""Wide tables, one row a place and year: which columns hold the steps, by the card; and reading them into rows."""
+"""Wide tables, with one row per place and year: find the columns of the steps by the card, and read the rows."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ from pipeline.table import Count
 
 @dataclass(frozen=True)
 class WideFile:
-    """What to read from one file, and as what. steps[v][c] is the column of variate v at step c.
+    """What to read from one file. steps[v][c] is the column of variate v at step c.
 
-    place    the columns that name the place; none where each row is a place of its own
-    year     a column, or the one year of the whole file
-    target   None where the file has no yields (a table read for prediction)
-    group    the column of the groups that are levelled, if any are
-    labels   the column of the groups that share one yield, if the card names one
-    split    the column that says train, valid or test; None where there is none, and for prediction
+    place    the columns that name the place; empty if each row is a place of its own
+    year     a column, or the year of the whole file
+    target   None if the file has no yields (a table read for prediction)
+    group    the column of the groups of [radiometry], if any
+    labels   the column of the groups that share one yield, if any
+    split    the column with train, valid or test; None without one, and for prediction
     earlier  year -> column of that year's known yields
-    keys     what the card says of the form of its CSV files
+    keys     the form of CSV files that the card states
     """
 
     path: Path
@@ -97,7 +97,7 @@ class WideFile:
 def plan_by_card(
     card: DatasetCard, files: Sequence[Path], year: int | None, for_prediction: bool
 ) -> tuple[WideFile, ...]:
-    """Find the card's columns in the header of every file."""
+    """Find the card's columns in the header of every file. Raises `InputError` if they are missing or differ."""
     if year is not None and (card.year is not None or len(files) > 1):
         raise InputError(
             f"{card.path}: --year {year} names the year of one file that does not tell it, but "
@@ -165,7 +165,7 @@ def _steps_of(path: Path, header: Sequence[str], pattern: str) -> dict[int, str]
 
 
 def add_step(path: Path, found: dict[int, str], step: int, column: str) -> None:
-    """Note a column of a band; two for one step (`ndvi_1` and `ndvi_01`) are refused."""
+    """Record a column of a band. Raises `InputError` for two columns of one step, such as `ndvi_1` and `ndvi_01`."""
     if step in found:
         raise InputError(f"{path}: columns {found[step]} and {column} are both step {step}; remove one of them.")
     found[step] = column
@@ -206,17 +206,17 @@ def _range(steps: Mapping[int, str]) -> str:
 
 
 def refuse_other_steps(first: WideFile, other: WideFile) -> None:
-    """Raise `InputError` where one file of several has other bands or steps than the first."""
+    """Raise `InputError` if a file has other bands or steps than the first."""
     if {*map(frozenset, first.steps)} == {*map(frozenset, other.steps)}:
         return
-    mine = {name for columns in first.steps for name in columns}
-    theirs = {name for columns in other.steps for name in columns}
-    lacking = sorted(mine - theirs)[:3]
-    extra = sorted(theirs - mine)[:3]
-    told = [f"it lacks {', '.join(lacking)}"] * bool(lacking) + [f"it also has {', '.join(extra)}"] * bool(extra)
+    first_names = {name for columns in first.steps for name in columns}
+    other_names = {name for columns in other.steps for name in columns}
+    lacking = sorted(first_names - other_names)[:3]
+    extra = sorted(other_names - first_names)[:3]
+    differences = [f"it lacks {', '.join(lacking)}"] * bool(lacking) + [f"it also has {', '.join(extra)}"] * bool(extra)
     raise InputError(
-        f"{other.path}: the bands and steps differ from those of {first.path}: {' and '.join(told)}. All files of a "
-        "data set need the same columns; name the bands to read in a dataset card, or read the file alone."
+        f"{other.path}: the bands and steps differ from those of {first.path}: {' and '.join(differences)}. All files "
+        "of a data set need the same columns; name the bands to read in a dataset card, or read the file alone."
     )
 
 
@@ -293,7 +293,7 @@ def _values(
 
 
 def _label_groups(files: Sequence[WideFile], parts: Sequence[Columns]) -> NDArray[np.str_] | None:
-    """What the column of `[target] group` says of each row [R], empty where it says nothing."""
+    """The value of `[target] group` for each row [R], empty if unknown."""
     named = [part.text[file.labels] for file, part in zip(files, parts, strict=True) if file.labels]
     return np.concatenate([filled(text) for text in named]) if named else None
 

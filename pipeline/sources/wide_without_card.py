@@ -1,4 +1,4 @@
-"""Wide tables without a card: bands `{band}_{step}`, yields `y<year>` in t/ha, ten days a step."""
+"""Wide tables without a card: bands `{band}_{step}`, yields `y<year>` in t/ha, ten days per step."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ _YIELD = re.compile(r"[yY](\d{4})")
 def plan_plain(
     files: Sequence[Path], year: int | None, for_prediction: bool, budget: Budget
 ) -> tuple[tuple[WideFile, ...], tuple[str, ...], tuple[Finding, ...]]:
-    """(what to read from each file, the band names in the order of the first file's columns, what to report).
+    """Returns (what to read from each file, the band names in the order of the first file's columns, findings).
 
-    Yields of years before a file's label year are planned as known history; those of later years are never planned, so
-    no reader ever parses them.
+    Yields of years before a file's label year are read as known history. Those of later years are never read.
     """
     if year is not None and len(files) > 1:
         raise InputError(
@@ -102,12 +101,14 @@ def _label_year(path: Path, yields: Sequence[int], year: int | None, for_predict
         label = yields[0]
     if label is None:
         label = named
-    told = f"yields of {', '.join(f'y{y}' for y in yields)}" if yields else "no y<year> column"
+    present = f"yields of {', '.join(f'y{y}' for y in yields)}" if yields else "no y<year> column"
     if label is None:
         raise InputError(
-            f"{path}: the file has {told}, and its name does not hold one year; say which year its bands are from with "
+            f"{path}: the file has {present}, and its name does not hold one year; name the year of its bands with "
             "--year."
         )
     if label not in yields and not for_prediction:
-        raise InputError(f"{path}: there is no yield column y{label}; the file has {told}. Name its year with --year.")
+        raise InputError(
+            f"{path}: there is no yield column y{label}; the file has {present}. Name its year with --year."
+        )
     return label

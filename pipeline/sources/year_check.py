@@ -1,4 +1,4 @@
-"""Whether the year that a row names is that of the season its date falls in: if not, yields go to other seasons."""
+"""Check that the year column of a row is the year of the season of its date. Otherwise yields go to other seasons."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from pipeline.sources.columns import Columns
 def rows_of_other_seasons(
     card: DatasetCard, calendar: Calendar, seen: Columns, dates: Dates, said: Index | None, group: Index, steps: int
 ) -> int:
-    """How many rows lie in another season than the one that their year column names. said, group [R].
+    """The number of rows whose date lies in another season than the one that the year column names. said, group [R].
 
-    Raises `InputError` where that is so for more than half of the rows, and for all rows of their group: the sample
-    that they name, or else the place's season that their dates fall in. A column of calendar years names two seasons
-    that cross New Year in turn, so some row of each group agrees; a column that means another year agrees nowhere.
+    Raises `InputError` if this is so for more than half of the rows, counting only groups without any row that agrees.
+    A group is a sample, or else a place and season. If seasons cross New Year, a column of calendar years agrees with
+    some rows of each group, while a column with another meaning agrees with none.
     """
     if said is None:
         return 0

@@ -1,4 +1,4 @@
-"""Whether yields can be what the card says: marks of missing data, units that change between rows, years or files."""
+"""Check the plausibility of yields: marks of missing data, and units that change between rows, years or files."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pipeline.sources.missing_values import Stored, marks_in
 Floats = NDArray[np.float64]
 
 HIGHEST_YIELD = 250.0  # t/ha; sugar cane reaches about 200
-OTHER_UNIT = 30.0  # times the median: no field of a crop yields so much more than half of the others
-OTHER_UNIT_YEAR = 8.0  # times the median of the other years: dt/ha beside t/ha is 10
-ODD_YEAR = 2.2  # times the median of the other years, from which on it is reported
-OUTLIER = 4.0  # times the median, from which on a yield is reported if it is also far from the next
-NEXT = 2.0  # times the next largest
-GAP, LEAST_SHARE = 5.0, 0.2  # two groups of yields with nothing between them, each of at least this share
+OTHER_UNIT = 30.0  # ratio of a yield to the median that is an error
+OTHER_UNIT_YEAR = 8.0  # ratio of a year's median to that of the others that is an error; dt/ha to t/ha is 10
+ODD_YEAR = 2.2  # ratio of a year's median to that of the others that is reported
+OUTLIER = 4.0  # ratio of a yield to the median that is reported, if NEXT also holds
+NEXT = 2.0  # ratio of an outlier to the next lower yield
+GAP, LEAST_SHARE = 5.0, 0.2  # ratio across a gap between two groups of yields, and least share of each group
 LEAST_ROWS = 4
 
 
@@ -28,7 +28,7 @@ LEAST_ROWS = 4
 class Yields:
     """Yields [N] in t/ha, NaN where unknown, with their year [N], and file [N] of `files` if that is known.
 
-    factor   what the stored numbers were multiplied with
+    factor   factor by which the stored numbers were multiplied
     what     "yield" or "known yield of the history", for messages
     """
 
@@ -48,7 +48,7 @@ class Yields:
 
 
 def check_yields(yields: Yields, missing: Sequence[float] = ()) -> tuple[Finding, ...]:
-    """What is odd about the yields but may be right. Raises `InputError` for what cannot be right."""
+    """Findings about yields that are odd but may be right. Raises `InputError` for yields that cannot be right."""
     _refuse_marks(yields, missing)
     rows = np.flatnonzero(yields.target > 0)
     if len(rows) < LEAST_ROWS:
@@ -60,9 +60,9 @@ def check_yields(yields: Yields, missing: Sequence[float] = ()) -> tuple[Finding
 
 
 def marked_as_missing(target: Floats) -> tuple[NDArray[np.bool_], tuple[Finding, ...]]:
-    """Which yields [N], as stored, are negative marks such as -9999: they are dropped either way, but not as failures.
+    """Returns (mask [N] of yields that are negative marks such as -9999, findings). target [N] is as stored.
 
-    target  as stored
+    Such samples are dropped in any case, but should not be counted as crop failures.
     """
     numbers, counts = np.unique(target[target < 0], return_counts=True)
     marks = [float(n) for n in numbers if n <= -99]
@@ -70,7 +70,10 @@ def marked_as_missing(target: Floats) -> tuple[NDArray[np.bool_], tuple[Finding,
         return np.zeros(len(target), bool), ()
     cells = int(counts[np.isin(numbers, marks)].sum())
     listed = ", ".join(f"{mark:g}" for mark in marks)
-    sentence = f"{cells} yields of {listed} are read as missing: no yield is negative."
+    sentence = (
+        f"{cells} yield{'s' * (cells != 1)} of {listed} {'are' if cells != 1 else 'is'} read as missing, because no "
+        "yield is negative."
+    )
     return np.isin(target, marks), (Finding("warning", sentence, f"missing = [{listed}]"),)
 
 
@@ -85,7 +88,7 @@ def _refuse_marks(yields: Yields, missing: Sequence[float]) -> None:
     raise InputError(
         f"{yields.at(row)}: the {yields.what} is {form.number(float(positive[row])):g}, and {found.cells} "
         "such stand in "
-        f"the table, {found.others(form)}. This looks like missing data and would be learnt from: name it in the "
+        f"the table, {found.others(form)}. This looks like missing data and would be used in training. Name it in the "
         f"dataset card, `missing = [{listed}]`, or leave those cells empty."
     )
 
@@ -105,7 +108,7 @@ def _refuse_another_unit(yields: Yields, rows: NDArray[np.int64]) -> None:
 
 
 def _odd_groups(yields: Yields, rows: NDArray[np.int64]) -> list[Finding]:
-    """Years or files whose median is far from that of the others."""
+    """Findings about years with an unusual median. Raises `InputError` if a year or file is in another unit."""
     known, found = yields.target[rows], list[Finding]()
     groupings: list[tuple[str, NDArray[np.int64], Callable[[int], str]]] = [("year", yields.year[rows], str)]
     if yields.file is not None:
@@ -140,7 +143,7 @@ def _odd_groups(yields: Yields, rows: NDArray[np.int64]) -> list[Finding]:
 
 
 def _refuse_two_units(yields: Yields, rows: NDArray[np.int64]) -> None:
-    """Two large groups of yields with a wide gap between them."""
+    """Raise `InputError` if there are two large groups of yields with a wide gap between them."""
     known = np.sort(yields.target[rows])
     ratio = known[1:] / known[:-1]
     least = max(2, int(np.ceil(LEAST_SHARE * len(known))))
@@ -161,7 +164,7 @@ def _refuse_two_units(yields: Yields, rows: NDArray[np.int64]) -> None:
 
 
 def _outliers(yields: Yields, rows: NDArray[np.int64]) -> list[Finding]:
-    """The yields above a gap that are far from the median, and a single one far below all others."""
+    """Findings about yields far above the median and beyond a gap, and about a single yield far below all others."""
     known = yields.target[rows]
     median = float(np.median(known))
     ordered = np.sort(known)

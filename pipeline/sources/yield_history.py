@@ -26,7 +26,7 @@ HISTORY = "known yield of the history"
 
 
 def history_of(card: DatasetCard, budget: Budget) -> tuple[YieldHistory, tuple[Count, ...]]:
-    """The card's history in t/ha; empty where it names none."""
+    """The card's history in t/ha; empty if it names none."""
     if card.history is None:
         return YieldHistory(), ()
     named = card.history
@@ -86,9 +86,9 @@ def compared(
     source: str,
     for_prediction: bool,
 ) -> tuple[Count, ...]:
-    """Checks the history beside the table's places and labels in t/ha [N]: counts where the two do not fit.
+    """Compare the history with the table's places and labels in t/ha [N]. Returns counts of what does not fit.
 
-    Raises `InputError` where it knows no place of the table. A table read for prediction may be about new places.
+    Raises `InputError` if it has no place of the table, unless the table is read for prediction.
     """
     if len(history) == 0:
         return ()
@@ -121,9 +121,10 @@ def known_yields(
     source: str,
     exclude: Sequence[ExcludeCard],
 ) -> tuple[YieldHistory, tuple[Count, ...]]:
-    """Sorted by place and year, each once. Missing ones are left out; so is what the card excludes, and is counted.
+    """Known yields sorted by place and year, without duplicates. What the card excludes is left out and counted.
 
-    A label that is excluded as faulty must not come back as what is known about its place.
+    Otherwise a label that is excluded as faulty would return as a known yield of its place. Raises `InputError` if two
+    yields of a place and year differ.
     """
     counts = []
     known = ~np.isnan(target)

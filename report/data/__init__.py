@@ -1,5 +1,5 @@
-"""The data page: what a season table holds, what is odd about it and what settles it, in one HTML file before training.
+"""The data page: one HTML file that shows the contents and the oddities of a season table before training.
 
-look gathers, the summaries compute, charts and tables show: `look.py` -> `series.py`, `yields.py`, `places.py`,
-`season.py`, `plots.py`, `findings.py` -> `charts.py`, `tables.py` -> `page.py`.
+`summary.py` gathers what `series.py`, `yields.py`, `places.py`, `plots.py` and `findings.py` compute. `charts.py`,
+`tables.py` and `season.py` present it, and `page.py` writes the page.
 """

@@ -1,4 +1,4 @@
-"""DataSummary at a season table before anything is learnt from it: one page with findings, charts and tables.
+"""Look at a season table before training: write one page with findings, charts and tables.
 
     python -m report.data --data my_card.toml --out data.html
     python -m report.data --data "exports/*.csv"
@@ -27,22 +27,22 @@ from report.data.summary import summarise
 
 @dataclass(frozen=True)
 class Arguments:
-    """Write a page that shows what a season table holds and what is odd about it."""
+    """Write a page that shows the contents and the oddities of a season table."""
 
     data: str = "demo/card.toml"
     """Dataset card, data file, folder or glob."""
     out: Path = Path("data.html")
-    """The page to write; an earlier one is replaced."""
+    """The page to write. An existing page is replaced."""
     year: int | None = None
-    """Label year of a table without a card whose name does not hold it."""
+    """Harvest year of a table without a card, if its file name does not contain it."""
     for_prediction: bool = False
-    """The table has no yields, or those that it has do not count."""
+    """The table has no yields, or they are to be ignored."""
     split: SplitChoice = "auto"
-    """The split that train.py will be given: y-ranges come from its training rows, and it must not separate copies."""
+    """The split that train.py will use. Its training rows set the y-ranges, and it must not separate copies."""
     seed: int = 0
     """Seed of the place and random splits."""
     memory_gb: float | None = None
-    """Refuse a table that needs more memory than this; 60 % of what is free by default."""
+    """Refuse a table that needs more than this many GB of memory. Default: 60 % of the free memory."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def describe(args: Arguments) -> int:
-    """Read the table, write the page, print the headline and the findings."""
+    """Read the table, write the page, and print the headline and the findings. Returns the exit code."""
     refuse_unless_possible(args.out, (".html",), replace=True)
     table = read(args.data, year=args.year, memory_gb=args.memory_gb, for_prediction=args.for_prediction)
     summary = summarise(table, args.data, args.split, args.seed)

@@ -1,4 +1,4 @@
-"""The charts of the data page, from the summaries."""
+"""The charts of the data page, made from the summaries."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from report.data.summary import DataSummary, SeriesLook
 from report.data.yields import Yields
 from report.interactive import BLUE, GREY, PALE, RED, Chart
 
-MOST_FILES = 30  # boxes of a chart by file
-MOST_SERIES = 24  # variates and drivers with a chart of their own
-MOST_RED = 200  # outliers of a chart
+MOST_FILES = 30  # boxes in a chart by file
+MOST_SERIES = 24  # variates and drivers that get a chart of their own
+MOST_RED = 200  # outliers in a chart
 LONGEST = 24  # characters of a name on an axis
 SHARE = {"thickness": 10, "tickformat": ".0%", "outlinewidth": 0, "len": 0.9}
 BY_ROW = {"margin": {"l": 10, "r": 10, "t": 10, "b": 60}}
 
 
 def rounded(values: Any) -> list[float | None]:
-    """Numbers with four digits, so that the page stays small; None for what is not finite."""
+    """Numbers with four significant digits, so that the page stays small. None stands for what is not finite."""
     return [float(f"{v:.4g}") if math.isfinite(v) else None for v in np.asarray(values, np.float64).tolist()]
 
 
 def grid(values: Any) -> list[list[float | None]]:
-    """As `rounded`, of a matrix."""
+    """As `rounded`, for a matrix."""
     return [rounded(row) for row in values]
 
 
@@ -41,13 +41,13 @@ def short(name: str) -> str:
 
 
 def axis_names(names: Sequence[str]) -> list[str]:
-    """Short names for an axis, each once: two that would look the same keep their full length."""
+    """Short names for an axis. Names that would look the same keep their full length, so that each occurs once."""
     cut = Counter(map(short, names))
     return [short(name) if cut[short(name)] == 1 else name for name in names]
 
 
 def year_axis(years: Sequence[int]) -> dict[str, Any]:
-    """An axis of whole years with at most some ten ticks."""
+    """An axis of whole years with about ten ticks at most."""
     span = max(years) - min(years) + 1
     step = next(step for step in (1, 2, 5, 10, 20, 50) if span <= 10 * step)
     edge = {"range": [min(years) - 0.6, max(years) + 0.6]}
@@ -65,12 +65,12 @@ def step_axis(table: SeasonTable) -> dict[str, Any]:
 
 
 def with_unit(name: str, unit: str) -> str:
-    """A quantity as an axis calls it."""
+    """The label of a quantity on an axis."""
     return name if unit in ("1", "") else f"{name}, {unit}"
 
 
 def observed_charts(table: SeasonTable, observed: Observed) -> list[Chart]:
-    """Share observed by variate and step, and by year and step for each variate in turn."""
+    """The share of observed values by variate and step, and by year and step for each variate."""
     centre = (observed.first_steps + (observed.steps - 1) / 2).tolist()
     binned = f" A cell is {observed.steps} steps." if observed.steps > 1 else ""
     shared: dict[str, Any] = {"type": "heatmap", "x": centre, "zmin": 0, "zmax": 1,
@@ -118,7 +118,7 @@ def series_charts(series: Sequence[SeriesLook]) -> Iterator[Chart]:
 
 
 def file_charts(series: Sequence[SeriesLook], files: Sequence[str]) -> Iterator[Chart]:
-    """The spread of each variate and driver by file; of many files those whose medians are furthest from all."""
+    """The spread of each variate and driver by file. Of many files, those with the most extreme medians are shown."""
     for number, one in enumerate(series[:MOST_SERIES]):
         shown = furthest(one.by_file, MOST_FILES)
         if not shown:
@@ -151,7 +151,10 @@ def yield_chart(table: SeasonTable, yields: Yields) -> Chart:
     shown = len(yields.points)
     some = "" if shown == yields.labelled else f", a sample of {shown:,} of {yields.labelled:,} rows"
     red_of = f"the {MOST_RED} furthest of {len(yields.outliers):,} outliers" * (len(yields.outliers) > MOST_RED)
-    note = f"Boxes: quartiles; whiskers: 5 % to 95 %; grey points: rows{some}; red points: {red_of or 'outliers'}."
+    note = (
+        f"Boxes show quartiles and whiskers the 5 % and 95 % quantiles. Grey points are rows{some}. Red points are "
+        f"{red_of or 'outliers'}."
+    )
     layout = {"xaxis": year_axis(years), "yaxis": {"automargin": True, "title": {"text": "yield, t/ha"}},
               "margin": {"l": 10, "r": 10, "t": 10, "b": 45}}  # fmt: skip
     return Chart("yields", "Yields by year", note, traces, layout)
@@ -163,7 +166,7 @@ def rounded_years(table: SeasonTable, yields: Yields, aside: Any) -> list[float]
 
 
 def presence_charts(presence: Presence) -> list[Chart]:
-    """How many places each year has, and which."""
+    """How many places each year has, and which ones."""
     years = presence.years.tolist()
     new, all_ = presence.new_by_year, presence.by_year
     bars = [
@@ -213,7 +216,7 @@ def map_chart(positions: Positions) -> Chart:
               "xaxis": {"title": {"text": "longitude"}, "ticksuffix": "°", "zeroline": False},
               "yaxis": {"title": {"text": "latitude"}, "ticksuffix": "°", "automargin": True, "zeroline": False,
                         "scaleanchor": "x", "scaleratio": ratio}}  # fmt: skip
-    note = f"A point is a place, in the colour of its {what.partition(',')[0]}."
+    note = f"Each point is a place, coloured by its {what.partition(',')[0]}."
     if len(positions.names) < positions.known:
         note += f" A sample of {len(positions.names):,} of {positions.known:,} places."
     if positions.lost:

@@ -1,4 +1,4 @@
-"""data.html: what a season table holds, what is odd about it and what settles it, in one file that opens offline."""
+"""data.html: the contents and the oddities of a season table, in one file that opens offline."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHOWN_FILES = 4  # in the headline
 
 
 def write_data_page(seen: DataSummary, path: Path) -> None:
-    """Write the page, whole or not at all. Raises `OSError` if it cannot be written."""
+    """Write the page completely or not at all. Raises `OSError` if it cannot be written."""
     text = page(seen)
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
@@ -46,7 +46,7 @@ def page(seen: DataSummary) -> str:
         sections=charts,
         tables=tables_of(seen),
         left_out=left,
-        # Lines on each source of a join begin with blanks; the table of sources has their numbers.
+        # Notes on the sources of a join begin with blanks. The table of sources has their numbers already.
         notes=[note for note in table.notes if not note.startswith("  ")],
         files_note=files_note(seen),
         labels_note=labels_note(seen),
@@ -70,12 +70,12 @@ def headline(seen: DataSummary) -> str:
 
 
 def counted(n: int, what: str) -> str:
-    """A number of things: 1 year, 2 years."""
+    """A number with its noun, as in "1 year" or "2 years"."""
     return f"{n:,} {what}{'s' * (n != 1)}"
 
 
 def facts(seen: DataSummary) -> dict[str, str]:
-    """What a person checks first."""
+    """The facts that a person checks first."""
     table = seen.table
     files = [one.path.name for one in seen.files]
     more = f" and {len(files) - SHOWN_FILES} more" if len(files) > SHOWN_FILES else ""
@@ -93,7 +93,7 @@ def facts(seen: DataSummary) -> dict[str, str]:
 
 
 def tables_of(seen: DataSummary) -> dict[str, SortedTable]:
-    """The tables that have rows, by their id."""
+    """The tables that have rows, by id."""
     table = seen.table
     tables = (
         files_table(seen.files, table),
@@ -120,15 +120,16 @@ def files_note(seen: DataSummary) -> str:
 
 
 def labels_note(seen: DataSummary) -> str:
-    """How many yields are distinct, and how many seasons stand twice."""
-    copies = f"{counted(len(seen.copies), 'season')} stand{'s' * (len(seen.copies) == 1)} twice"
-    doubled = copies if seen.copies else "No season stands twice"
+    """How many yields are distinct, and how many seasons are duplicates."""
+    copies = f"{counted(len(seen.copies), 'season')} {'is a duplicate' if len(seen.copies) == 1 else 'are duplicates'}"
+    doubled = copies if seen.copies else "No season is a duplicate"
     if not seen.yields.labelled:
         return f"{doubled}."
     distinct = sum(one.distinct for one in seen.yields.labels)
     groups = sum(one.groups for one in seen.yields.labels)
-    shared = f" They are read as {groups:,} yields that were measured once." if groups < seen.yields.labelled else ""
+    shared = f" They are treated as {groups:,} measured yields." if groups < seen.yields.labelled else ""
+    has = "has" if seen.yields.labelled == 1 else "have"
     return (
-        f"{counted(seen.yields.labelled, 'row')} with a yield, {distinct:,} distinct yields, counted by year.{shared} "
-        f"{doubled}."
+        f"{counted(seen.yields.labelled, 'row')} {has} a yield, with {counted(distinct, 'distinct value')}, counted "
+        f"within years.{shared} {doubled}."
     )

@@ -1,4 +1,4 @@
-"""Summaries of the places: which are present in which year, and where they lie."""
+"""Summaries of the places: which of them occur in which year, and where they lie."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pipeline.sources.geometry import Shapes
 from pipeline.table import SeasonTable
 from report.data.series import evenly
 
-MOST_PLACES = 60  # rows of the chart of places by year
-MOST_POINTS = 4_000  # of the map
+MOST_PLACES = 60  # rows in the chart of places by year
+MOST_POINTS = 4_000  # on the map
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +44,9 @@ class Presence:
 
 @dataclass(frozen=True, eq=False)
 class Positions:
-    """Where places lie [P], in degrees, with the mean yield of each in t/ha (NaN if unknown) and its years.
+    """Positions of P places in degrees, with the mean yield of each in t/ha (NaN if unknown) and its number of years.
 
-    known: how many places have a position, of which P are here; lost: how many places have none
+    known: number of places with a position, of which P are here; lost: number of places without one
     """
 
     names: tuple[str, ...]
@@ -59,7 +59,7 @@ class Positions:
 
 
 def presence_of(table: SeasonTable) -> Presence:
-    """Which places are there when."""
+    """Which places occur in which years."""
     places, place = np.unique(table.place, return_inverse=True)
     years, year = np.unique(table.year, return_inverse=True)
     present = np.zeros((len(places), len(years)), bool)
@@ -68,7 +68,7 @@ def presence_of(table: SeasonTable) -> Presence:
 
 
 def positions_of(table: SeasonTable, shapes: Shapes, most: int = MOST_POINTS) -> Positions:
-    """One point a place: the position, or the middle of the box around its shape."""
+    """One point per place: its position, or the middle of the bounding box of its shape."""
     names, first, of = np.unique(table.place, return_index=True, return_inverse=True)
     geometry = shapes.of(table.rows(first))
     known = np.array([position for position, one in enumerate(geometry) if one is not None], np.int64)
@@ -90,7 +90,7 @@ def positions_of(table: SeasonTable, shapes: Shapes, most: int = MOST_POINTS) ->
 
 
 def _middle(geometry: Mapping[str, Any] | None) -> tuple[float, float]:
-    """Longitude and latitude of the middle of the box around a geometry."""
+    """Longitude and latitude of the middle of the bounding box of a geometry, in degrees."""
     assert geometry is not None
     corners = np.array(list(_corners(geometry["coordinates"])), np.float64)
     longitude, latitude = (corners.min(axis=0) + corners.max(axis=0)) / 2

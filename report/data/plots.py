@@ -1,4 +1,4 @@
-"""The y-ranges of the plots, and a few plots as the encoder sees them."""
+"""The y-ranges of the plots, and a few example plots as the encoder sees them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from pipeline.windows import Framing
 from report.data.series import evenly
 
 MOST_PICTURES = 8
-MOST_ROWS = 2_000  # that the share outside of the y-range is taken from
+MOST_ROWS = 2_000  # rows from which the share of values outside the y-range is estimated
 
 
 @dataclass(frozen=True)
 class Range:
-    """The y-range of a variate; `from_card` if the card gives it. `lowest`, `highest`: of all observed values.
+    """The y-range of a variate. `from_card` is True if the card gives it.
 
-    outside: the share of values that lie outside of it and are drawn on the edge
+    lowest, highest  extremes of all observed values
+    outside          share of the values that lie outside the y-range and are drawn on the edge
     """
 
     name: str
@@ -40,7 +41,7 @@ class Range:
 
 @dataclass(frozen=True, eq=False)
 class Plot:
-    """A picture of one series, in the colour of its variate; steps first to last (both included) fill its frame."""
+    """A picture of one series in the colour of its variate. Its frame shows steps `first` to `last`, both included."""
 
     sample: str
     variate: str
@@ -51,7 +52,7 @@ class Plot:
 
 
 def ranges_of(table: SeasonTable, folds: Sequence[Fold]) -> NDArray[np.float64]:
-    """The y-range [V,2] of each variate in the first fold; from all rows if there is no fold."""
+    """The y-range [V,2] of each variate, from the training rows of the first fold, or from all rows without folds."""
     if folds:
         return fold_ranges(table, folds[0])
     lows, highs = [v.low for v in table.variates], [v.high for v in table.variates]
@@ -59,9 +60,9 @@ def ranges_of(table: SeasonTable, folds: Sequence[Fold]) -> NDArray[np.float64]:
 
 
 def describe_ranges(table: SeasonTable, ranges: NDArray[np.float64]) -> tuple[Range, ...]:
-    """A row for each variate."""
+    """The y-range of each variate, from `ranges` [V,2], with the share of values outside it."""
     some = table.rows(evenly(np.arange(len(table)), MOST_ROWS))
-    # Keys are not needed, but the share outside is what render_cache.py prints.
+    # The keys are not needed here. `series_blocks` is used so that the share equals what render_cache.py prints.
     shares = outside(some, series_blocks(some, ranges, Style(), "halves"))
     found = []
     for v, variate in enumerate(table.variates):
@@ -85,10 +86,10 @@ def describe_ranges(table: SeasonTable, ranges: NDArray[np.float64]) -> tuple[Ra
 def plots_of(
     table: SeasonTable, ranges: NDArray[np.float64], style: Style, framing: Framing, most: int = MOST_PICTURES
 ) -> tuple[Plot, ...]:
-    """At most `most` plots: up to four variates in both windows, of as many samples as there is room for."""
+    """At most `most` plots: up to four variates in both windows, for as many samples as fit."""
     variates = evenly(np.arange(len(table.variates)), max(1, most // 2))
     samples = max(1, most // (2 * len(variates)))
-    # The middle of equal parts of the table, so that one sample is not its first row.
+    # The middle row of equal parts of the table, so that a single sample is not the first row.
     rows = np.unique(((np.arange(samples) + 0.5) * len(table) / samples).astype(np.int64))
     few = table.rows(rows)
     blocks = series_blocks(few, ranges, style, framing)

@@ -1,4 +1,4 @@
-"""The season as dates: when each step begins, and how many days before the harvest it ends."""
+"""The season in dates: when each step begins, and how many days before harvest it ends."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pipeline.sources.calendar import YEAR_DAYS, Calendar
 from pipeline.sources.crop_calendar import OWN_START
 from pipeline.table import SeasonTable
 
-YEAR = 2001  # of a season that is shown without a year; it is no leap year
+YEAR = 2001  # stands for any year in seasons shown without one; it is not a leap year
 
 
 @dataclass(frozen=True)
 class StepOfSeason:
-    """A number of known steps.
+    """The season after a number of known steps.
 
-    until      the last day that they cover, without a meaningful year; None if each place has a season of its own
+    until      the last day that these steps cover; its year means nothing; None if seasons start on different days
     lead_days  days from then to the harvest or, if no harvest is known, to the end of the season
     what       what happens at this step, if anything
     """
@@ -30,12 +30,12 @@ class StepOfSeason:
 
 
 def starts_alike(table: SeasonTable) -> bool:
-    """Whether all places share the day on which the season starts."""
+    """Whether the season starts on the same day in all places."""
     return table.season_start != OWN_START
 
 
 def step_starts(table: SeasonTable) -> tuple[date, ...]:
-    """The first day of each step [T] and of the step after the last, [T+1] in all; empty if places differ in it."""
+    """The first day of each step and of the step after the last [T+1]; empty if seasons start on different days."""
     if not starts_alike(table):
         return ()
     days = {round(YEAR_DAYS / n, 6): name for n, name in ((12, "month"), (36, "dekad"))}
@@ -48,7 +48,7 @@ def step_starts(table: SeasonTable) -> tuple[date, ...]:
 
 
 def season_steps(table: SeasonTable, most: int = 12) -> tuple[StepOfSeason, ...]:
-    """The season after some steps: about `most` that are evenly spaced, the cut and the last one among them."""
+    """The season after about `most` evenly spaced numbers of steps, including the cut and the whole season."""
     every = -(-table.steps // most)
     wanted = sorted({*range(every, table.steps, every), table.cut, table.steps})
     starts = step_starts(table)
@@ -65,10 +65,10 @@ def season_steps(table: SeasonTable, most: int = 12) -> tuple[StepOfSeason, ...]
 
 
 def describe_season(table: SeasonTable) -> str:
-    """When the season is, in sentences."""
+    """Sentences on the dates of the season."""
     length = f"{table.steps} steps of {days_text(table.step_days)}"
     if not starts_alike(table):
-        when = f"Each place has a season of its own, of {length} from its start"
+        when = f"Seasons start on different days in different places and have {length}"
     else:
         starts = step_starts(table)
         end = date.fromordinal(starts[-1].toordinal() - 1)
@@ -86,10 +86,10 @@ def describe_season(table: SeasonTable) -> str:
 
 
 def days_text(days: float) -> str:
-    """A number of days: 1 day, 30.44 days."""
+    """A number of days, as in "1 day" or "30.44 days"."""
     return "1 day" if days == 1 else f"{days:.4g} days"
 
 
 def day_name(day: date) -> str:
-    """A day without its year: 1 April."""
+    """A day without its year, as in "1 April"."""
     return f"{day.day} {day:%B}"

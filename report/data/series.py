@@ -1,4 +1,4 @@
-"""Summaries of the series: how much of them was observed, and how the values of each year or file are spread."""
+"""Summaries of the series: the share of observed values, and the spread of the values by year or file."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from pipeline.table import SeasonTable
 
-MOST_SAMPLES = 2_000  # of a year or file, from which quantiles are taken
-MOST_BINS = 74  # steps of a heat map; 365 days are shown in bins of 5
+MOST_SAMPLES = 2_000  # samples of a year or file from which quantiles are taken
+MOST_BINS = 74  # columns of a heat map; 365 daily steps are shown in bins of 5
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @dataclass(frozen=True)
 class Spread:
-    """How the values of one group lie: their 5, 25, 50, 75 and 95 % quantiles, of `values` numbers of `rows` rows."""
+    """The 5, 25, 50, 75 and 95 % quantiles of a group, which has `values` numbers in `rows` rows."""
 
     group: int
     rows: int
@@ -26,17 +26,19 @@ class Spread:
 
     @property
     def median(self) -> float:
-        """The middle value."""
+        """The 50 % quantile."""
         return self.quantiles[2]
 
 
 @dataclass(frozen=True, eq=False)
 class Observed:
-    """The share of cells that were observed, by series (variates, then drivers), year and step.
+    """The share of observed values by series (variates, then drivers), year and bin of steps.
 
-    names [S], years [Y], first_steps [B]: the first step of each bin; steps: how many steps a bin has (the last one
-    may have fewer);  share [S,Y,B], each sample with the same weight
-    samples [Y]: how many samples a year has
+    names        [S] the series;  years [Y]
+    first_steps  [B] the first step of each bin
+    steps        number of steps per bin; the last bin may have fewer
+    share        [S,Y,B]; each sample has the same weight
+    samples      [Y] number of samples per year
     """
 
     names: tuple[str, ...]
@@ -48,17 +50,17 @@ class Observed:
 
     @property
     def of_all_years(self) -> NDArray[np.float64]:
-        """[S,B] over all samples."""
+        """[S,B] the share over all samples."""
         return np.asarray(np.average(self.share, axis=1, weights=self.samples), np.float64)
 
     @property
     def of_variates(self) -> NDArray[np.float64]:
-        """[Y,B] over all series."""
+        """[Y,B] the mean share of all series."""
         return np.asarray(self.share.mean(axis=0), np.float64)
 
 
 def observed_shares(table: SeasonTable, most_bins: int = MOST_BINS) -> Observed:
-    """How much was observed, in at most `most_bins` bins of steps."""
+    """The share of observed values, in at most `most_bins` bins of steps."""
     steps = -(-table.steps // most_bins)
     first = np.arange(0, table.steps, steps)
     sizes = np.diff([*first, table.steps])
@@ -74,7 +76,7 @@ def observed_shares(table: SeasonTable, most_bins: int = MOST_BINS) -> Observed:
 
 
 def evenly(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """At most `most` of the rows, evenly spaced and in their order."""
+    """At most `most` of the rows, evenly spaced, in the same order."""
     if len(rows) <= most:
         return rows
     return np.asarray(rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)])
@@ -108,7 +110,7 @@ def series_of(table: SeasonTable) -> list[tuple[str, str, NDArray[np.float32]]]:
 
 
 def furthest(found: Sequence[Spread], most: int) -> tuple[Spread, ...]:
-    """At most `most` of the spreads: those whose median lies furthest from the median of all, in their own order."""
+    """At most `most` spreads, in the same order: those with medians furthest from the median of all medians."""
     if len(found) <= most:
         return tuple(found)
     middle = float(np.median([one.median for one in found]))

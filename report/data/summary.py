@@ -1,4 +1,4 @@
-"""DataSummary at a season table: everything that the data page shows, gathered before anything is drawn."""
+"""The summary of a season table: everything that the data page shows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from report.data.yields import Copy, Yields, copies_of, yields_of
 
 @dataclass(frozen=True)
 class SeriesLook:
-    """A variate or driver: how its values are spread by year, and by file if that says more."""
+    """A variate or driver, with the spread of its values by year, and by file if files are not years."""
 
     name: str
     unit: str
@@ -35,7 +35,7 @@ class SeriesLook:
 
 @dataclass(frozen=True, eq=False)
 class DataSummary:
-    """A table and what there is to see of it. `split`: the sentence on the folds, empty if there are none."""
+    """A table and its summaries. `split` is the sentence on the folds; it is empty if there are no folds."""
 
     table: SeasonTable
     data: str
@@ -61,25 +61,25 @@ def summarise(
     style: Style | None = None,
     framing: Framing = "halves",
 ) -> DataSummary:
-    """DataSummary at `table`, which was read from `data`."""
+    """Summarise `table`, which was read from `data`."""
     style = style or Style()
     labelled = yields_of(table)
     folds: Sequence[Fold] = ()
-    told, found = "", tuple[Finding, ...]()
+    split_sentence, findings = "", tuple[Finding, ...]()
     if labelled.labelled:
-        folds, told, found = folds_of(table, split, seed)
+        folds, split_sentence, findings = folds_of(table, split, seed)
     spans = ranges_of(table, folds)
     ranges, copies = describe_ranges(table, spans), copies_of(table)
     positions, unplaced = _positions(table, data)
-    found = (*found, *copy_findings(table, copies, folds), *table.findings, *join_findings(table.sources), *unplaced)
+    findings += (*copy_findings(table, copies, folds), *table.findings, *join_findings(table.sources), *unplaced)
     if style.y_range == "fixed":
-        found = (*found, *range_findings(ranges))
+        findings += tuple(range_findings(ranges))
     return DataSummary(
         table=table,
         data=data,
         files=files_read(data),
-        findings=tuple(by_severity(found)),
-        split=told,
+        findings=tuple(by_severity(findings)),
+        split=split_sentence,
         observed=observed_shares(table),
         series=_series(table),
         yields=labelled,
@@ -93,7 +93,7 @@ def summarise(
 
 
 def files_are_years(table: SeasonTable) -> bool:
-    """Whether each file holds one year and each year stands in one file."""
+    """Whether each file contains one year and each year is in one file."""
     if table.file is None:
         return False
     pairs = np.unique(np.stack([table.file, table.year]), axis=1).shape[1]
@@ -114,7 +114,7 @@ def _series(table: SeasonTable) -> tuple[SeriesLook, ...]:
 
 
 def _positions(table: SeasonTable, data: str) -> tuple[Positions | None, tuple[Finding, ...]]:
-    """(where places lie, a warning if the card's positions cannot be read); None if the card gives none."""
+    """Returns (positions or None, a warning if the positions that the card names cannot be read)."""
     card = locate(data).card
     if card is None or (card.geometry is None and card.latitude is None):
         return None, ()

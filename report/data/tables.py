@@ -1,4 +1,4 @@
-"""The tables of the data page, from the summaries."""
+"""The tables of the data page, made from the summaries."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from report.data.season import StepOfSeason, day_name
 from report.data.yields import FENCE, Copy, Outlier, YearOfLabels
 from report.interactive import Cell, SortedTable
 
-MOST_ROWS = 20  # of a list of outliers or copies
+MOST_ROWS = 20  # in a list of outliers or copies
 MOST_FILES = 60
 NAMES = 3
 
 
 def number(value: float, form: str = ".4g") -> Cell:
-    """A number; an empty cell if it is not known."""
+    """A cell with a number; empty if the number is NaN."""
     return Cell(format(value, form), value) if value == value else Cell("")
 
 
 def whole(value: int) -> Cell:
-    """A count."""
+    """A cell with a count."""
     return Cell(f"{value:,}", value)
 
 
 def size(count: int) -> str:
-    """Bytes as a person reads them; empty for none."""
+    """A number of bytes with a unit, as in "3.2 MB"; empty for 0."""
     if count == 0:
         return ""
     unit, name = next(pair for pair in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B")) if count >= pair[0])
@@ -38,7 +38,7 @@ def size(count: int) -> str:
 
 
 def files_table(files: Sequence[FileRead], table: SeasonTable) -> SortedTable:
-    """What was read from which file, and how many samples came from it if that is known."""
+    """What was read from each file, and the number of its samples if it is known."""
     known = table.file is not None
     counts = [] if table.file is None else np.bincount(table.file, minlength=len(table.files)).tolist()
     samples = dict(zip(table.files, counts, strict=False))
@@ -56,7 +56,7 @@ def files_table(files: Sequence[FileRead], table: SeasonTable) -> SortedTable:
 
 
 def joined_table(sources: Sequence[JoinedSource]) -> SortedTable:
-    """How the sources met by place and season."""
+    """How the sources were joined by place and season."""
     rows = [
         [
             Cell(one.label),
@@ -72,10 +72,10 @@ def joined_table(sources: Sequence[JoinedSource]) -> SortedTable:
     ]
     head = ("source", "counted in", "has", "met", "lost: no match", "not in it", "what is read", "such as")
     note = (
-        "What has no match in the other sources is not in the table. “Not in it” counts what the table has and "
-        "this source has not."
+        "Keys without a match in the other sources are not in the table. “Not in it” counts keys of the table that "
+        "the source lacks."
     )
-    return SortedTable("joined", "How the sources met", note, head, rows)
+    return SortedTable("joined", "How the sources were joined", note, head, rows)
 
 
 def _examples(one: JoinedSource) -> str:
@@ -91,7 +91,7 @@ def counts_table(counts: Sequence[Count]) -> SortedTable:
 
 
 def outliers_table(outliers: Sequence[Outlier]) -> SortedTable:
-    """The outliers, the furthest first."""
+    """The outliers, the most extreme first."""
     rows = [
         [
             Cell(one.place),
@@ -119,15 +119,15 @@ def labels_table(labels: Sequence[YearOfLabels]) -> SortedTable:
 
 
 def copies_table(copies: Sequence[Copy]) -> SortedTable:
-    """Seasons that stand twice."""
+    """The duplicate seasons."""
     rows = [[Cell(one.sample), Cell(one.same_as), number(one.value), number(one.other)] for one in copies[:MOST_ROWS]]
     head = ("sample", "same numbers as", "yield, t/ha", "yield of that one, t/ha")
     note = f"The first {MOST_ROWS} of {len(copies):,}." if len(copies) > MOST_ROWS else ""
-    return SortedTable("copies", "Seasons that stand twice", note, head, rows)
+    return SortedTable("copies", "Duplicate seasons", note, head, rows)
 
 
 def season_table(steps: Sequence[StepOfSeason], to_harvest: bool) -> SortedTable:
-    """The season by steps known, with dates and lead times."""
+    """The season by number of known steps, with dates and lead times in days."""
     dated = any(one.until is not None for one in steps)
     head = ("steps known", *(("until",) if dated else ()), f"days before {'harvest' if to_harvest else 'the end'}", "")
     rows = []
@@ -140,7 +140,7 @@ def season_table(steps: Sequence[StepOfSeason], to_harvest: bool) -> SortedTable
 
 
 def ranges_table(ranges: Sequence[Range]) -> SortedTable:
-    """The y-range of each variate beside its values."""
+    """The y-range of each variate beside the range of its values."""
     rows = [
         [
             Cell(one.name),

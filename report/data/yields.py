@@ -1,4 +1,4 @@
-"""Summaries of the yields: by year, the outliers by name, how many are distinct, and seasons that stand twice."""
+"""Summaries of the yields: spread by year, outliers, number of distinct yields, and duplicate seasons."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pipeline.duplicates import twins
 from pipeline.table import SeasonTable
 from report.data.series import Spread, evenly, spreads
 
-FENCE = 1.5  # interquartile ranges beyond the quartiles of its year, from which on a yield is an outlier (Tukey)
-LEAST_YIELDS = 5  # of a year, to have quartiles
-LEAST_RANGE = 0.01  # of the year's median: yields that are nearly all equal have no outliers within it
-MOST_POINTS = 1_500  # of a chart
+FENCE = 1.5  # a yield this many interquartile ranges beyond the quartiles of its year is an outlier (Tukey)
+LEAST_YIELDS = 5  # yields that a year needs for quartiles
+LEAST_RANGE = 0.01  # least interquartile range, as a share of the median, if nearly all yields are equal
+MOST_POINTS = 1_500  # in a chart
 
 
 @dataclass(frozen=True)
 class Outlier:
-    """A yield in t/ha far from the others of its year; `ranges`: how many interquartile ranges beyond the quartile."""
+    """A yield in t/ha, `ranges` interquartile ranges beyond the quartile of its year."""
 
     sample: str
     place: str
@@ -31,7 +31,7 @@ class Outlier:
 
 @dataclass(frozen=True)
 class YearOfLabels:
-    """How many rows with a yield a year has, how many distinct yields, and how many groups that share a yield."""
+    """The number of rows with a yield in a year, of distinct yields, and of groups of rows that share a yield."""
 
     year: int
     rows: int
@@ -41,7 +41,7 @@ class YearOfLabels:
 
 @dataclass(frozen=True, eq=False)
 class Yields:
-    """The yields of a table. `points` [P]: rows that a chart draws, of `labelled` rows that have a yield."""
+    """The yields of a table. `points` [P] are the rows that a chart draws, out of `labelled` rows with a yield."""
 
     labelled: int
     by_year: tuple[Spread, ...]
@@ -61,7 +61,7 @@ class Copy:
 
 
 def yields_of(table: SeasonTable) -> Yields:
-    """All of it; empty if no yield is known. Outliers come with the furthest first."""
+    """Summarise the yields; empty if no yield is known. Outliers are sorted, the most extreme first."""
     rows = np.flatnonzero(np.isfinite(table.target))
     return Yields(
         labelled=len(rows),
@@ -73,7 +73,7 @@ def yields_of(table: SeasonTable) -> Yields:
 
 
 def copies_of(table: SeasonTable) -> tuple[Copy, ...]:
-    """The seasons that stand twice, in the order of the table."""
+    """The duplicate seasons, in the order of the table."""
     first = twins(table)
     again = np.flatnonzero(first != np.arange(len(table)))
     return tuple(

@@ -11,14 +11,14 @@ import pandas as pd
 from report.interactive import BLUE, GREY, RED, Chart
 from report.run_page.tables import errors_by
 
-MOST_POINTS = 3_000  # of a scatter chart; a larger table shows a sample of its rows
+MOST_POINTS = 3_000  # in a scatter chart; a larger table is sampled
 MOST_PLACES = 40  # bars of a chart
 YEARS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a8a00", "#7a5195")
 SMALL: dict[str, Any] = {"height": 320, "margin": {"l": 10, "r": 10, "t": 30, "b": 50}}
 
 
 def rounded(values: Any) -> list[float]:
-    """Numbers with four digits after the comma at most, so that the page stays small."""
+    """Numbers rounded to four decimals, so that the page stays small."""
     return [round(float(one), 4) for one in values]
 
 
@@ -49,8 +49,9 @@ def forecast_charts(test: pd.DataFrame) -> Iterator[Chart]:
     line = {"type": "scatter", "mode": "lines", "x": span, "y": [level + slope * one for one in span],
             "line": {"color": RED}, "hoverinfo": "skip"}  # fmt: skip
     note = (
-        f"The line is a least-squares fit: the error changes by {slope:+.2f} t/ha per t/ha of observed yield. Below "
-        "zero, high yields are forecast too low and low ones too high, which every forecast that is not perfect does."
+        f"The line is a least-squares fit: the error changes by {slope:+.2f} t/ha per t/ha of observed yield. A "
+        "negative slope means that high yields are forecast too low and low yields too high. Any imperfect forecast "
+        "tends to do that."
     )
     layout = {"height": 380, "xaxis": axis("observed, t/ha"), "yaxis": axis("forecast minus observed, t/ha")}
     yield Chart("residual", "Are extremes flattened?", note, [points, line], layout)
@@ -77,7 +78,7 @@ def _points(rows: pd.DataFrame, name: str, colour: str) -> dict[str, Any]:
 
 
 def error_charts(test: pd.DataFrame) -> Iterator[Chart]:
-    """RMSE with bias, by year and by place."""
+    """RMSE and bias by year and by place."""
     for column in ("year", "place"):
         rows = errors_by(test, column)
         if len(rows) < 2:
@@ -94,12 +95,12 @@ def error_charts(test: pd.DataFrame) -> Iterator[Chart]:
                 "hovertemplate": "%{x}: bias %{y:+.3f} t/ha<extra></extra>"}  # fmt: skip
         layout = {**SMALL, "height": 340, "showlegend": True, "legend": {"orientation": "h", "y": 1.12},
                   "xaxis": {"type": "category", "automargin": True}, "yaxis": axis("t/ha")}  # fmt: skip
-        note = f"Forecast minus observed: a bias above zero is too high.{left}"
+        note = f"Bias is forecast minus observed, so a positive bias is a forecast that is too high.{left}"
         yield Chart(f"error-{column}", f"Error by {column}", note, [bars, bias], layout)
 
 
 def lead_charts(early: Mapping[str, Any]) -> Iterator[Chart]:
-    """RMSE and R2 against the days before harvest, beside the lines to beat."""
+    """RMSE and R2 against days before harvest, with the baselines as horizontal lines."""
     days = [float(row["lead_days"]) for row in early["steps"]]
     kinds = [("this run", RED, [row for row in early["steps"] if not row["completed"]])]
     completed = [row for row in early["steps"] if row["completed"]]
@@ -122,16 +123,17 @@ def lead_charts(early: Mapping[str, Any]) -> Iterator[Chart]:
 
 
 def learner_charts(result: Mapping[str, Any]) -> Iterator[Chart]:
-    """The weight of each learner, and the share of the anomaly's variance that each block of features has."""
+    """The weight of each learner, and the share of the variance of anomalies that each feature block explains."""
     if len(result.get("learners", {})) > 2:
         weights = sorted(result["learners"].items(), key=lambda item: item[1])
-        yield Chart("learners", "Weights of the learners", "Means over folds. The offset has what they leave to 1.",
+        note = "Means over folds. The rest, up to 1, is the weight of the offset."
+        yield Chart("learners", "Weights of the learners", note,
                     [_bars(weights)], _bar_layout(len(weights), "weight"))  # fmt: skip
     folds = [fold["variance_shares"] for fold in result.get("learnt", {}).values() if fold.get("variance_shares")]
     if folds and "gp" in folds[0]:
         names = list(folds[0]["gp"])
         shares = sorted(((n, float(np.mean([f["gp"].get(n, 0.0) for f in folds]))) for n in names), key=lambda s: s[1])
-        note = "The share of the variance of yield anomalies that the Gaussian process gives to each, on training rows."
+        note = "Share of the variance of yield anomalies that the Gaussian process assigns to each, on training rows."
         layout = _bar_layout(len(shares), "share of variance")
         yield Chart("blocks", "What carries the forecast", note, [_bars(shares)], layout)
 
@@ -147,7 +149,7 @@ def _bar_layout(bars: int, title: str) -> dict[str, Any]:
 
 
 def map_chart(test: pd.DataFrame, positions: Mapping[str, tuple[float, float]]) -> Iterator[Chart]:
-    """Places with a position: forecast, observed yield and error in turn, means over the test years."""
+    """A map of places with a menu for forecast, observed yield or error, each the mean over the test years."""
     known = test[test["sample_id"].isin(list(positions))]
     if known.empty:
         return
@@ -171,12 +173,12 @@ def map_chart(test: pd.DataFrame, positions: Mapping[str, tuple[float, float]]) 
     middle = float(np.cos(np.deg2rad(places["latitude"].mean())))
     layout = {"height": 480, "xaxis": axis("longitude, °"),
               "yaxis": axis("latitude, °", scaleanchor="x", scaleratio=1 / max(middle, 0.2))}  # fmt: skip
-    note = "Means over the test years of each place. No outline is drawn: the page needs no network."
+    note = "Means over the test years of each place. Outlines of countries would need a network and are not drawn."
     yield Chart("map", "Map", note, traces, layout, "Show")
 
 
 def training_charts(metrics: Sequence[Mapping[str, Any]]) -> Iterator[Chart]:
-    """The error in training and validation by epoch, a fold at a time."""
+    """Training and validation error by epoch. A menu selects the fold."""
     epochs = [row for row in metrics if "epoch" in row]
     folds = list(dict.fromkeys(row["fold"] for row in epochs))
     if not folds:

@@ -1,4 +1,4 @@
-"""report.html: the headline, scores, charts and single seasons of a run."""
+"""report.html: headline, scores, charts and single seasons of a run."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ Positions = Mapping[str, tuple[float, float]]
 
 
 def write_page(run: RunFolder, table: SeasonTable | None = None, positions: Positions | None = None) -> Path:
-    """Write report.html of a run; returns its path.
+    """Write report.html of a run. Returns its path.
 
-    table      that the run read, for the browser of samples; without it the page has none
+    table      the table that the run read; without it the page shows no single samples
     positions  longitude and latitude of samples in degrees, for the map
     """
     result, predictions = run.read_json("result.json"), run.read_predictions()
@@ -85,7 +85,7 @@ def charts_of(
 def views_of(
     run: RunFolder, result: Mapping[str, Any], fitted: Mapping[str, Any], test: pd.DataFrame, table: SeasonTable
 ) -> list[SampleView]:
-    """Single seasons of the first fold, whose y-ranges their plots have."""
+    """Single seasons of the first fold, drawn in the y-ranges of that fold."""
     fold = result["folds"][0]
     record, mine = fitted[fold], test[test["fold"] == fold]
     if result["stage"] == 1:
@@ -99,18 +99,18 @@ def views_of(
 
 
 def completion_errors(rows: pd.DataFrame, table: SeasonTable) -> pd.DataFrame:
-    """One row per sample: `y_pred` is its root mean squared error as a share of the range of each variate."""
+    """One row per sample. `y_pred` is its root mean squared error, as a share of the range of each variate."""
     spans = {
         name: float(np.ptp(table.values[:, v][table.observed[:, v]])) or 1.0
         for v, name in enumerate(table.variate_names)
     }
     error = (rows["y_pred"] - rows["y_true"]) / rows["variate"].map(spans)
-    found = (error**2).groupby(rows["sample_id"]).mean() ** 0.5
-    return pd.DataFrame({"sample_id": found.index, "y_pred": found.to_numpy(), "y_true": 0.0})
+    rmse = (error**2).groupby(rows["sample_id"]).mean() ** 0.5
+    return pd.DataFrame({"sample_id": rmse.index, "y_pred": rmse.to_numpy(), "y_true": 0.0})
 
 
 def completion_of(result: Mapping[str, Any], fold: str) -> pd.DataFrame | None:
-    """The completed halves of the stage-1 run below this one, if its folder is still there."""
+    """The completed halves of the stage-1 run that this run started from; None if its folder is gone."""
     if not result.get("from"):
         return None
     with contextlib.suppress(InputError):

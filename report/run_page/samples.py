@@ -1,4 +1,4 @@
-"""Single held-out seasons: series, plots as the encoder sees them, forecast, and earlier yields of the place."""
+"""Single held-out seasons: series, plots as the encoder sees them, forecast, and earlier yields of the same place."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from pipeline.table import SeasonTable
 from report.interactive import BLUE, GREY, RED, Chart, picture
 from report.run_page.charts import axis, rounded
 
-EACH = 3  # of the best, the typical and the worst
+EACH = 3  # samples of each kind: best, typical and worst
 MOST_VARIATES = 8
 COLUMNS = 4
 
 
 @dataclass(frozen=True, eq=False)
 class SampleView:
-    """One sample of the browser; pictures: address and caption of each plot."""
+    """One sample of the page. `pictures` has the data URL and the caption of each plot."""
 
     name: str
     sentence: str
@@ -40,9 +40,9 @@ def sample_views(
     style: Style,
     framing: Any,
 ) -> list[SampleView]:
-    """The best, typical and worst of the test rows.
+    """The best, the typical and the worst test rows.
 
-    test       stage 2 and 3: rows of predictions.parquet; stage 1: one row per sample, its error in `y_pred`
+    test       stages 2 and 3: rows of predictions.parquet; stage 1: one row per sample, with its error in `y_pred`
     completed  stage-1 forecasts of steps: sample_id, variate, step, y_pred in the variate's unit
     ranges     y-ranges [V,2] of the plots
     """
@@ -94,14 +94,14 @@ def _sentence(row: Mapping[str, Any], table: SeasonTable, position: int) -> str:
 
 
 def earlier_yields(table: SeasonTable, position: int) -> pd.DataFrame:
-    """Columns year and yield (t/ha), before the year of this sample: from the table and its history."""
+    """Columns year and yield (t/ha): yields of the same place in earlier years, from the table and its history."""
     place, year = table.place[position], table.year[position]
     mine, past = (table.place == place) & (table.year < year), table.history
     before = (past.place == place) & (past.year < year)
     years = np.concatenate([past.year[before], table.year[mine]])
     yields = np.concatenate([past.target[before], table.target[mine]])
-    found = pd.DataFrame({"year": years, "yield": yields}).dropna()
-    return found.groupby("year", as_index=False)["yield"].mean()
+    rows = pd.DataFrame({"year": years, "yield": yields}).dropna()
+    return rows.groupby("year", as_index=False)["yield"].mean()
 
 
 def series_chart(table: SeasonTable, position: int, completed: pd.DataFrame | None, name: str) -> Chart:
@@ -134,7 +134,7 @@ def series_chart(table: SeasonTable, position: int, completed: pd.DataFrame | No
         )  # fmt: skip
     note = "By step. Blue: observed."
     if completed is not None:
-        note += " Red: completed by stage 1 from what came before."
+        note += " Red: completed by stage 1 from the steps before the cut."
     return Chart(name, "Series", note, traces, layout)
 
 
@@ -142,11 +142,11 @@ def _pictures(
     table: SeasonTable, position: int, ranges: NDArray[np.float64], style: Style, framing: Any
 ) -> list[tuple[str, str]]:
     one = table.rows(np.array([position]))
-    found = []
+    pictures = []
     blocks = series_blocks(one, ranges, style, framing)
     for v, variate in enumerate(one.variate_names[:MOST_VARIATES]):
         for block in blocks:
             ink = draw(block.values[0, v][None], block.observed[0, v][None], style)
             image = Image.fromarray(colourise(ink, PALETTE[[v % len(PALETTE)]])[0])
-            found.append((picture(image), f"{variate}, {block.window.name}"))
-    return found
+            pictures.append((picture(image), f"{variate}, {block.window.name}"))
+    return pictures

@@ -1,4 +1,4 @@
-"""What a run is worth, in sentences that follow from result.json by a rule."""
+"""The result of a run in sentences, which fixed rules derive from result.json."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 
 def headline(result: Mapping[str, Any]) -> str:
-    """What was forecast for which held-out rows, how well, and where that stands among the baselines."""
+    """The error on the held-out rows, and the rank of the run among the baselines."""
     metrics, n = result["metrics"], result["n_test"]
     if result["stage"] == 1:
         return (
-            f"The second half of {n:,} held-out seasons, completed from the first: error "
+            f"The second half of {n:,} held-out seasons was completed from the first half with an error of "
             f"{metrics['rmse_over_range']:.3f} of the range of a variate. {standing(result)}"
         )
     sure = result.get("metric_intervals")
@@ -38,7 +38,7 @@ def held_out(result: Mapping[str, Any]) -> str:
 
 
 def standing(result: Mapping[str, Any]) -> str:
-    """Where the run stands among its baselines on the same test rows, by RMSE (stage 1: standardised MSE)."""
+    """How the run compares with its baselines on the same test rows, by RMSE (stage 1: standardised MSE)."""
     name, unit = ("rmse", " t/ha") if result["stage"] > 1 else ("mse_standardised", "")
     mine = result["metrics"][name]
     others = {baseline: scores[name] for baseline, scores in result["baselines"].items()}
@@ -66,7 +66,7 @@ def standing(result: Mapping[str, Any]) -> str:
 
 
 def coverage_sentence(coverage: Mapping[str, Any]) -> str:
-    """Whether the intervals hold the promised share of the test yields."""
+    """Whether the intervals contain their nominal share of the test yields."""
     low, high = coverage["over_years"] or (coverage["low"], coverage["high"])
     fits = (
         "fewer than" if high < coverage["nominal"] else "more than" if low > coverage["nominal"] else "about as many as"
@@ -79,7 +79,7 @@ def coverage_sentence(coverage: Mapping[str, Any]) -> str:
 
 
 def fold_sentences(result: Mapping[str, Any], fitted: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
-    """How the forecasts of each fold came about."""
+    """How the forecasts of each fold were made."""
     found = []
     for fold, record in fitted.items():
         one = record.get("forecaster")
@@ -98,8 +98,8 @@ def fold_sentences(result: Mapping[str, Any], fitted: Mapping[str, Any], config:
         sentence = f"Fold {fold}: {', '.join(parts)}."
         if learnt.get("year_spread"):
             sentence += (
-                f" All yields of a new year together may lie {number(learnt['year_spread'])} t/ha (one standard "
-                "deviation) above or below their forecasts."
+                f" The error that all yields of a new year share has a standard deviation of "
+                f"{number(learnt['year_spread'])} t/ha."
             )
         found.append(sentence)
     return found
@@ -113,7 +113,7 @@ def metric_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def number(value: float) -> str:
-    """Three decimals, or two significant digits where that would hide a small number; below 0.0001 it is zero."""
+    """Three decimals; two significant digits below 0.001; zero below 0.0001."""
     if abs(value) < 1e-4:
         return "0.000"
     return f"{value:.3f}" if abs(value) >= 1e-3 else f"{value:.2g}"

@@ -26,7 +26,7 @@ METRICS = {
 
 
 def score_table(result: Mapping[str, Any]) -> SortedTable:
-    """The run and every baseline on the same test rows, the best first; stage 1 by standardised MSE."""
+    """The run and every baseline on the same test rows, sorted by RMSE (stage 1: standardised MSE), the best first."""
     rows = metric_rows(result)
     by = "rmse" if result["stage"] > 1 else "mse_standardised"
     names = [name for name in METRICS if any(name in row for row in rows)]
@@ -37,14 +37,14 @@ def score_table(result: Mapping[str, Any]) -> SortedTable:
         [Cell(str(row["name"])), *(Cell(number(row[name]), row[name]) if name in row else Cell("") for name in names)]
         for row in ordered
     ]
-    note = "The same test rows for all." if result["stage"] > 1 else "MAE of a variate in its own unit."
+    note = "All on the same test rows." if result["stage"] > 1 else "The MAE of a variate is in its own unit."
     return SortedTable(
         "scores", "This run and the baselines", note, ["model", *(METRICS.get(n, n) for n in names)], cells
     )
 
 
 def error_table(test: pd.DataFrame, column: str) -> SortedTable:
-    """n, mean yield, RMSE, bias and the share held by the interval of each year or place, the largest RMSE first."""
+    """Number of samples, mean yield, RMSE, bias and interval coverage of each year or place, as `errors_by` sorts."""
     groups = errors_by(test, column)
     rows = [
         [
@@ -56,7 +56,7 @@ def error_table(test: pd.DataFrame, column: str) -> SortedTable:
         for row in groups
     ]
     head = [column, "samples", "mean yield, t/ha", "RMSE, t/ha", "bias, t/ha", "held by the interval"]
-    return SortedTable(f"by-{column}", f"By {column}", "A bias above zero is a forecast that is too high.", head, rows)
+    return SortedTable(f"by-{column}", f"By {column}", "A positive bias is a forecast that is too high.", head, rows)
 
 
 def errors_by(test: pd.DataFrame, column: str) -> list[dict[str, Any]]:
@@ -79,7 +79,7 @@ def errors_by(test: pd.DataFrame, column: str) -> list[dict[str, Any]]:
 
 
 def early_table(early: Mapping[str, Any]) -> SortedTable:
-    """A row per step, the whole season last, then the baselines that read nothing of the season."""
+    """One row per step, the whole season last, followed by the baselines that do not use the season."""
     rows = [
         [
             Cell(f"{row['step']}{', the rest completed' * row['completed']}", row["step"]),
@@ -95,11 +95,11 @@ def early_table(early: Mapping[str, Any]) -> SortedTable:
         for line, scores in early["lines"].items()
     ]
     head = ["steps known", f"days before {early['until']}", "RMSE, t/ha", "R2", "held by the interval"]
-    return SortedTable("early", "By how much of the season is known", "", head, rows)
+    return SortedTable("early", "Scores by number of known steps", "", head, rows)
 
 
 def origin_table(result: Mapping[str, Any]) -> dict[str, str]:
-    """How to repeat the run."""
+    """What is needed to repeat the run: command, commit, data and hardware."""
     names = {"command": "Command", "commit": "Commit", "data_fingerprint": "Data", "cache_spec": "Embeddings",
              "hardware": "Hardware"}  # fmt: skip
     found = {label: str(result[name]) for name, label in names.items() if result.get(name)}
