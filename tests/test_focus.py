@@ -49,5 +49,5 @@ def test_a_network_that_is_not_there_or_another_is_refused(tmp_path, monkeypatch
         assert "cannot be written to" in capsys.readouterr().err
     monkeypatch.undo()
     monkeypatch.setattr(focus, "distribution", lambda name: Package())
-    with pytest.raises(InputError, match=r"sha256 .*; version 0\.1\.1 has"):
+    with pytest.raises(InputError, match=r"sha256 .*, but version 0\.1\.1 has"):
         focus.file()
