@@ -276,7 +276,7 @@ def test_no_series_give_no_pictures() -> None:
 def test_an_observed_value_that_is_not_finite_is_refused_with_its_place(value: float, y_range: str) -> None:
     values, observed = many_series(4, 10)
     values[2, 6], observed[2, 6] = value, True
-    with pytest.raises(InputError, match=r"Series 2 holds .* at step 6"):
+    with pytest.raises(InputError, match=r"Series 2 is .* at step 6"):
         vertices(values, observed, Style(y_range=y_range))  # type: ignore[arg-type]
 
 
