@@ -404,6 +404,7 @@ def test_positions_that_cannot_be_read_are_a_warning(tmp_path):
 # ---- the page and the commands
 
 
+@pytest.mark.slow
 def test_a_large_table_is_summarised_and_says_so(tmp_path):
     table = made(n=100_000, variates=3, steps=36, places=9_000)
     (tmp_path / "t.csv").write_text("")
@@ -430,6 +431,7 @@ def test_names_of_the_data_cannot_become_part_of_the_page(tmp_path):
     assert "\\u003c/script>\\u003cb>x" in text.replace("\\u003e", ">")
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_page_that_needs_no_network(small_card, tmp_path):
     command = [sys.executable, "-m", "report.data", "--data", str(small_card), "--out", str(tmp_path / "data.html")]
     for _ in range(2):  # an earlier page is replaced
@@ -552,6 +554,7 @@ def rich(tmp_path_factory):
     return summarise(read(folder / "card.toml"), str(folder / "card.toml"))
 
 
+@pytest.mark.slow
 @NEEDS
 @pytest.mark.parametrize("width", [400, 1280])
 def test_the_page_loads_without_an_error_and_nothing_is_cut_off(rich, tmp_path, width):

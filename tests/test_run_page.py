@@ -18,6 +18,8 @@ from report.run_page.tables import errors_by, score_table
 from tests.browser import NEEDS, opened
 from tests.conftest import CARD, small_seasons
 
+pytestmark = pytest.mark.slow
+
 MARKS = """
 const found = {};
 for (const chart of document.querySelectorAll(".chart"))
