@@ -77,7 +77,9 @@ def change_table(name: str, title: str, rows: pd.DataFrame) -> SortedTable:
         ]
         for row in rows.to_dict("records")
     ]
-    return SortedTable(name, title, "", ["hidden", "mean |change|, t/ha", "mean change, t/ha", "samples"], cells)
+    return SortedTable(
+        name, title, "", ["hidden", "mean |change|, t/ha", "mean change, t/ha", "forecasts compared"], cells
+    )
 
 
 def selection_table(selection: pd.DataFrame) -> SortedTable:

@@ -107,6 +107,23 @@ def test_a_signal_ends_the_run_with_its_workers_and_the_same_command_goes_on(man
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("after", [0.0, 0.4, 1.5])
+def test_ctrl_c_while_openvino_embeds_ends_with_130_and_nothing_else(tmp_path, after):
+    small_seasons().to_csv(tmp_path / "seasons.csv", index=False)
+    (tmp_path / "card.toml").write_text(CARD)
+    flags = ["--data", "card.toml", "--cache", "cache", "--encoder", "efficientnet-lite0", "--views", "20"]
+    two = os.environ | {"OMP_NUM_THREADS": "2"}
+    process = subprocess.Popen([sys.executable, PROGRAM, *flags], cwd=tmp_path, env=two,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    for line in process.stdout:
+        if line.startswith("draw: "):  # then it embeds
+            break
+    time.sleep(after)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors.count("FATAL")) == (130, 0), errors
+
+
 def test_twenty_kills_at_random_instants_lose_nothing_that_was_committed(tmp_path):
     """The writer itself is killed; tests/test_fill.py kills whole groups of workers, make soak does both 200 times."""
     blocks = [block(samples=200)]

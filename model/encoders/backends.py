@@ -124,12 +124,14 @@ def by_openvino(spec: EncoderSpec) -> Encode:
             batches[start] = request.get_output_tensor(0).data.copy()  # the next request overwrites it
 
         queue.set_callback(done)
-        for start in range(0, len(ink), CPU_BATCH):
-            plane = ink[start : start + CPU_BATCH].astype(np.float32)
-            if plane.shape[1:] != (spec.size, spec.size):
-                plane = _resized(plane, spec.size)
-            queue.start_async([plane, rgb[start : start + CPU_BATCH].astype(np.float32)], start)
-        queue.wait_all()
+        try:
+            for start in range(0, len(ink), CPU_BATCH):
+                plane = ink[start : start + CPU_BATCH].astype(np.float32)
+                if plane.shape[1:] != (spec.size, spec.size):
+                    plane = _resized(plane, spec.size)
+                queue.start_async([plane, rgb[start : start + CPU_BATCH].astype(np.float32)], start)
+        finally:  # after Ctrl-C, too: a request that calls back into a Python that has ended aborts the process
+            queue.wait_all()
         return np.concatenate([batches[start] for start in sorted(batches)])
 
     return encode
