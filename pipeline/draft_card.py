@@ -283,6 +283,9 @@ def _target(looks: Sequence[TableLook]) -> Iterator[str]:
     first = looks[0]
     column = first.target or first.year_yields[-1]
     yield f"column = {_text(column)}"
+    if first.target is None and len(first.year_yields) > 1:
+        unread = ", ".join(first.year_yields[:-1])
+        yield f"# {ASK}{unread}: yields of other years, which this card does not read. List them under [history]?"
     known = np.concatenate([look.columns[column].known for look in looks if column in look.columns])
     median = float(np.median(known[known > 0])) if (known > 0).any() else 0.0
     spelled = column.lower().replace("_", "/")
@@ -316,7 +319,7 @@ def _range(name: str, numbers: NDArray[np.float64]) -> list[str]:
         return ["low = -0.2 # the usual range of the index", "high = 1.0"]
     if index and 250 < high <= 11_000:
         return [f"scale = 1e-4 # {ASK}it reaches {high:g}: is it stored x 10,000?", "low = -0.2", "high = 1.0"]
-    bottom, top = snapped(*np.percentile(rest, (1, 99)).tolist())
+    bottom, top = snapped(low, high)
     return [
         f'# {ASK}unit = "..."?',
         f"low = {bottom:g} # {ASK}numbers reach from {low:g} to {high:g}; which range is possible?",

@@ -155,7 +155,7 @@ def _refuse_shared_yields(fold: Fold, group: Index, sample_id: NDArray[np.str_],
             f"--split {split}: samples {str(sample_id[one])!r} and {str(sample_id[other])!r} share one yield, and "
             f"fold {fold.name} has one in {SIDES[side[one]]} and the other in {SIDES[side[other]]} "
             f"({len(torn)} such yield{'s' * (len(torn) != 1)}), so the answer to a test would be known. Correct the "
-            "column of `split`. If the yields are only equal by chance, name a column that tells their rows apart as "
+            "column of `split`. If the yields are only equal by chance, name a column that distinguishes their rows as "
             "[target] `group` in the dataset card."
         )
 

@@ -181,7 +181,7 @@ class SeasonTable:
             i = int(first[np.argmax(count > 1)])
             raise InputError(
                 f"{self.name}: sample {self.sample_id[i]} occurs {int(count.max())} times; a sample is one place "
-                "in one year. Name a column that tells them apart as `sample_id` in the dataset card."
+                "in one year. Name a column that distinguishes them as `sample_id` in the dataset card."
             )
 
     def _refuse_odd_numbers(

@@ -158,8 +158,8 @@ def test_an_unknown_unit_names_the_card_and_the_known_ones() -> None:
 def test_units_are_understood_as_people_spell_them_and_it_is_said(written: str, known: str) -> None:
     spelled = card(crop="maize", target={"column": "y", "unit": written})
     assert spelled.target_factor() == card(crop="maize", target={"column": "y", "unit": known}).target_factor()
-    (told,) = spelled.unit_findings()
-    assert f"is read as {known}" in told.sentence
+    (finding,) = spelled.unit_findings()
+    assert f"is read as {known}" in finding.sentence
 
 
 @pytest.mark.parametrize(

@@ -171,3 +171,20 @@ def test_real_tables_are_read_by_their_drafted_card(tmp_path, capsys, files, row
     said, _ = drafted(capsys, *sorted(SHARED.glob(files)), out=tmp_path / "card.toml")
     assert f"It reads {rows} samples" in said
     assert len(read(tmp_path / "card.toml")) == rows
+
+
+def test_yields_of_other_years_are_asked_about_and_ranges_hold_the_data(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"field": [f"f{n}" for n in range(30)]})
+    for step in range(12):
+        rows[f"nir_{step:02}"] = rng.uniform(0.171, 0.422, 30).round(3)
+    for year in (2020, 2021, 2022):
+        rows[f"y{year}"] = rng.normal(5, 1, 30).round(2)
+    rows.to_csv(tmp_path / "fields_2022.csv", index=False)
+    drafted(capsys, tmp_path / "fields_2022.csv", out=tmp_path / "card.toml")
+    text = (tmp_path / "card.toml").read_text()
+    assert "y2020, y2021: yields of other years, which this card does not read" in text
+    (variate,) = DatasetCard.load(tmp_path / "card.toml").variates
+    numbers = rows.filter(like="nir_").to_numpy()
+    assert variate.low <= numbers.min()
+    assert variate.high >= numbers.max()

@@ -1,4 +1,4 @@
-"""What is told during training, and what the page of a run shows afterwards."""
+"""Output during training, and the page of a run afterwards."""
 
 import io
 import json

@@ -51,7 +51,7 @@ def card(folder: Path, name: str) -> Path:
     return path
 
 
-def check(table: SeasonTable, places: int, variates: int = 1) -> None:
+def assert_as_exported(table: SeasonTable, places: int, variates: int = 1) -> None:
     """What was exported, where it was not masked; each yield in its place and year."""
     assert table.values.shape == (places * len(YEARS), variates, STEPS)
     at = {name: index for index, name in enumerate(sorted(set(table.place.tolist())))}
@@ -119,7 +119,7 @@ def test_earth_engine_and_quick_stats(tmp_path: Path, selectors: bool, polygons:
     earth_engine(tmp_path, selectors, polygons)
     nass(tmp_path)
     table = read(card(tmp_path, "gee.toml"))
-    check(table, len(COUNTIES), 2)
+    assert_as_exported(table, len(COUNTIES), 2)
     np.testing.assert_allclose(table.target[0], harvest(0, 2019), rtol=2e-3)
     assert any("1 row without a place" in finding.sentence for finding in table.findings)
     run = [sys.executable, "render_cache.py", "--data", str(tmp_path / "gee.toml"), "--encoder", "none", "--dry-run",
@@ -135,7 +135,7 @@ def test_earth_engine_by_geoid_alone_is_read_too(tmp_path: Path) -> None:
     farm_yields(tmp_path, [state + county for state, county, _ in COUNTIES], "GEOID")
     text = CARDS["exactextract_long.toml"].replace('"field_id"', '"GEOID"').replace('"ndvi.csv"', '"s2_*.csv"')
     (tmp_path / "card.toml").write_text(text.replace(', column = "mean"', ""))
-    check(read(tmp_path / "card.toml"), len(COUNTIES))
+    assert_as_exported(read(tmp_path / "card.toml"), len(COUNTIES))
 
 
 def test_a_crop_calendar_of_counties(tmp_path: Path) -> None:
@@ -162,9 +162,9 @@ def test_exactextract_by_date(tmp_path: Path) -> None:
     ]
     pd.DataFrame(rows).to_csv(tmp_path / "ndvi.csv", index=False)
     farm_yields(tmp_path, [*FIELDS])
-    check(read(card(tmp_path, "exactextract_long.toml")), len(FIELDS))
+    assert_as_exported(read(card(tmp_path, "exactextract_long.toml")), len(FIELDS))
     pd.DataFrame(rows).to_csv(tmp_path / "ndvi.csv")  # with the index of pandas in a column without a name
-    check(read(tmp_path / "exactextract_long.toml"), len(FIELDS))
+    assert_as_exported(read(tmp_path / "exactextract_long.toml"), len(FIELDS))
 
 
 def test_exactextract_by_bands(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_exactextract_by_bands(tmp_path: Path) -> None:
         ]
         pd.DataFrame(rows).to_csv(tmp_path / f"ndvi_{year}.csv", index=False)
     farm_yields(tmp_path, [*FIELDS])
-    check(read(card(tmp_path, "exactextract_wide.toml")), len(FIELDS))
+    assert_as_exported(read(card(tmp_path, "exactextract_wide.toml")), len(FIELDS))
 
 
 def test_a_stack_averaged_by_xarray(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_stack_averaged_by_xarray(tmp_path: Path) -> None:
     stack[["ndvi"]].groupby(field).mean().to_netcdf(tmp_path / "ndvi.nc")
     assert 'stack[["ndvi"]].groupby(field).mean().to_netcdf' in PAGE
     farm_yields(tmp_path, [*range(101, 106)])
-    check(read(card(tmp_path, "xarray.toml")), 5)
+    assert_as_exported(read(card(tmp_path, "xarray.toml")), 5)
 
 
 def dekads(year: int) -> list[str]:
@@ -235,7 +235,7 @@ def test_openeo_netcdf(tmp_path: Path) -> None:
     cube.attrs["Conventions"] = "CF-1.8"
     cube.to_netcdf(tmp_path / "ndvi.nc", encoding={"ndvi": {"zlib": True, "complevel": 5}})
     farm_yields(tmp_path, [*range(5)], "feature_index")
-    check(read(card(tmp_path, "openeo_netcdf.toml")), 5)
+    assert_as_exported(read(card(tmp_path, "openeo_netcdf.toml")), 5)
 
 
 def test_openeo_json_is_refused_with_what_to_do(tmp_path: Path) -> None:

@@ -106,12 +106,12 @@ def test_rows_that_fail_by_years_are_known_less_well_than_independent_ones():
 def test_coverage_counts_test_rows_by_year_and_place():
     rows = [(f"p{i % 3}", 2000 + i // 6, "test" if i < 18 else "valid", float(i % 2)) for i in range(24)]
     table = pd.DataFrame(rows, columns=["place", "year", "split", "y_true"]).assign(y_lo=-0.5, y_hi=0.5)
-    told = coverage(table)
-    assert (told["n"], told["share"], [row["n"] for row in told["by_year"]]) == (18, 0.5, [6, 6, 6])
-    assert [row["place"] for row in told["by_place"]] == ["p0", "p1", "p2"]
-    assert told["over_years"] == [0.5, 0.5]
-    assert "fewer than promised" in coverage_sentence(told)
-    assert json.loads(json.dumps(told)) == told
+    shares = coverage(table)
+    assert (shares["n"], shares["share"], [row["n"] for row in shares["by_year"]]) == (18, 0.5, [6, 6, 6])
+    assert [row["place"] for row in shares["by_place"]] == ["p0", "p1", "p2"]
+    assert shares["over_years"] == [0.5, 0.5]
+    assert "fewer than promised" in coverage_sentence(shares)
+    assert json.loads(json.dumps(shares)) == shares
 
 
 @pytest.mark.slow

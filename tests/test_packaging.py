@@ -64,8 +64,8 @@ def test_the_tag_of_typed_packages_is_in_each():
 @pytest.mark.slow
 @pytest.mark.parametrize("program", ["train.py", "render_cache.py", "predict.py", "explain.py", "ablate.py"])
 def test_every_program_prints_the_version(program, tmp_path):
-    told = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, ROOT / program, "--version"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert told.stdout == f"{PROJECT['name']} {__version__}\n"
+    assert printed.stdout == f"{PROJECT['name']} {__version__}\n"
     assert list(tmp_path.iterdir()) == []

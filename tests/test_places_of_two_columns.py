@@ -68,7 +68,7 @@ def card(folder: Path, text: str) -> Path:
     return path
 
 
-def check(table: SeasonTable) -> None:
+def assert_numbers_of_each_county(table: SeasonTable) -> None:
     assert table.place.tolist() == [name for name in NAMES for _ in YEARS]
     order = [PLACES.index((name[:2], name[5:])) for name in NAMES]
     wanted = [[number(i, y, s) for s in range(4)] for i in order for y in YEARS]
@@ -76,12 +76,12 @@ def check(table: SeasonTable) -> None:
 
 
 def test_a_wide_table_keeps_two_counties_of_one_name_apart(tmp_path: Path) -> None:
-    check(read(wide(tmp_path)))
+    assert_numbers_of_each_county(read(wide(tmp_path)))
 
 
 @pytest.mark.parametrize("step", [False, True])
 def test_a_long_table_keeps_two_counties_of_one_name_apart(tmp_path: Path, step: bool) -> None:
-    check(read(long(tmp_path, step)))
+    assert_numbers_of_each_county(read(long(tmp_path, step)))
 
 
 def test_samples_with_ids_know_their_place_by_both_columns(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_a_cube_has_a_variable_for_each_part(tmp_path: Path) -> None:
     path = card(
         tmp_path, 'format = "netcdf"\nfiles = "c.nc"\nyear = "year"\nstep = "step"\nstep_days = 30\n' + BOTH + TARGET
     )
-    check(read(path))
+    assert_numbers_of_each_county(read(path))
 
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=6)

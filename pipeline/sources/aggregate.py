@@ -93,7 +93,7 @@ def one_a_sample(columns: Columns, column: str | None, sample: Index, names: NDA
         raise InputError(
             f"{columns.where(row)}, column {column}: sample {names[sample[row]]} has {numbers[row]:g} here and "
             f"{agreed[sample[row]]:g} in another row, but a sample has one value. Correct the rows, or name the column "
-            f"that tells the samples apart as `sample_id` in the dataset card. {TWO_OF_ONE_NAME}"
+            f"that distinguishes the samples as `sample_id` in the dataset card. {TWO_OF_ONE_NAME}"
         )
     return agreed
 
@@ -134,7 +134,7 @@ def refuse_repeated_steps(columns: Columns, column: str, sample: Index, step: In
     one, two = (int(order[int(np.argmax(same)) + k]) for k in (0, 1))
     raise InputError(
         f"{columns.where(two)}: sample {names[sample[two]]} has step {columns.exact[column][two]:g} already "
-        f"({columns.where(one)}). Remove one of the rows, or name the column that tells the samples apart as "
+        f"({columns.where(one)}). Remove one of the rows, or name the column that distinguishes the samples as "
         f"`sample_id` in the dataset card. {TWO_OF_ONE_NAME}"
     )
 

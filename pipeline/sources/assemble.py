@@ -307,7 +307,7 @@ def _refuse_duplicates(draft: TableDraft) -> None:
     second = int(np.flatnonzero(draft.sample_id == ids[i])[1])
     raise InputError(
         f"{draft.where(second)}: sample {ids[i]} is there already ({draft.where(int(first[i]))}). A sample is one "
-        "place in one year. Remove one of the rows, or name the column that tells them apart as `sample_id` in the "
+        "place in one year. Remove one of the rows, or name the column that distinguishes them as `sample_id` in the "
         f"dataset card. {draft.advice}"
     )
 

@@ -84,7 +84,7 @@ def _points(card: DatasetCard, columns: Columns, name: str) -> Iterator[tuple[st
         raise InputError(
             f"{columns.where(row)}: {name} {columns.text[name].names[codes[np.argmax(torn)]]} lies at "
             f"{at[row, 1]:g}, {at[row, 0]:g} here and elsewhere in an earlier row, but it has one position. Correct "
-            "it, or name the column that tells its parts apart as `sample_id` in the dataset card."
+            "it, or name the column that distinguishes its parts as `sample_id` in the dataset card."
         )
     for code, row in zip(distinct, rows[first], strict=True):
         yield str(columns.text[name].names[code]), {"type": "Point", "coordinates": at[row].tolist()}

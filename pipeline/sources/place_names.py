@@ -30,7 +30,7 @@ SHOWN = 3
 
 
 def both_columns(columns: Sequence[str]) -> str:
-    """What to do about two places of one name that a second column tells apart."""
+    """What to do about two places of one name that a second column distinguishes."""
     listed = ", ".join(f'"{column}"' for column in columns)
     return (
         "If two places have one name, such as counties in two states, let both columns name the place in the dataset "

@@ -29,7 +29,7 @@ def places_of_one_name(
 ) -> tuple[Finding, ...]:
     """A finding if a place lies in two states. Raises `InputError` if two of its rows also share their time.
 
-    when    what tells the times apart, [R] each: a date, or a year and a step
+    when    the time of each row, [R] each: a date, or a year and a step
     """
     state = state_column(column_names(files[0], form))
     if state is None or state in place or not all(state in column_names(path, form) for path in files):
