@@ -109,7 +109,13 @@ def explain(args: Arguments) -> int:
     if (drawn_on := found.selection) is not None:
         write_whole(out / "selection.csv", lambda path: drawn_on.to_csv(path, index_label="variate"))
     page = explain_page(
-        run.read_json("result.json"), found.means, found.changes, found.selection, found.samples, found.note
+        run.read_json("result.json"),
+        found.means,
+        found.changes,
+        found.selection,
+        found.samples,
+        headline="; ".join(strongest(found.means)),
+        note=found.note,
     )
     write_whole(out / "explain.html", lambda path: path.write_text(page))
     for line in strongest(found.means):

@@ -19,11 +19,13 @@ def explain_page(
     changes: pd.DataFrame,
     selection: pd.DataFrame | None,
     samples: Sequence[str],
+    headline: str,
     note: str,
 ) -> str:
     """The HTML text.
 
     summary, changes  tables of `stages.occlusion`, in t/ha
+    headline          which parts move the forecasts most
     samples           ids of the samples that get a chart of their own
     """
     charts = [steps_chart("all test samples", summary, "mean_abs_change", "mean |change|, t/ha", 0)]
@@ -40,6 +42,7 @@ def explain_page(
         "explain_page.html",
         [parts_chart(parts), *charts],
         result=result,
+        headline=headline,
         note=note,
         tables=tables,
     )

@@ -4,19 +4,19 @@ function coloured(chart) {
   return JSON.parse(JSON.stringify(chart), (key, value) =>
     typeof value === "string" && /^--[a-z]+$/.test(value) ? style.getPropertyValue(value).trim() || value : value);
 }
-function draw() {
-  for (const [id, chart] of Object.entries(drawn)) {
-    const { data, layout } = coloured(chart);
-    Plotly.react("chart-" + id, data, layout, { responsive: true, displayModeBar: false });
-  }
+function drawOne(id) {
+  const { data, layout } = coloured(drawn[id]);
+  Plotly.react("chart-" + id, data, layout, { responsive: true, displayModeBar: false });
 }
+function draw() { Object.keys(drawn).forEach(drawOne); }
 draw();
 dark.addEventListener("change", draw);
+for (const [event, light] of [["beforeprint", true], ["afterprint", false]])
+  addEventListener(event, () => { document.documentElement.classList.toggle("printing", light); draw(); });
 for (const list of document.querySelectorAll("select[data-chart]"))
   list.addEventListener("change", () => {
-    const chart = drawn[list.dataset.chart];
-    chart.data.forEach((trace, at) => { trace.visible = at === list.selectedIndex; });
-    draw();
+    drawn[list.dataset.chart].data.forEach((trace, at) => { trace.visible = at === list.selectedIndex; });
+    drawOne(list.dataset.chart);
   });
 const key = cell => "value" in cell.dataset ? Number(cell.dataset.value) : cell.textContent;
 function order(head) {

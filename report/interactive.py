@@ -37,21 +37,28 @@ LAYOUT: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Cell:
-    """The text that a table shows, and the number that it sorts by. If that is None, it sorts by the text."""
+    """The text that a table shows, and the number that it sorts by. If that is None, it sorts by the text.
+
+    link  the address that the text leads to, if not empty
+    best  whether the text is bold, as the best of its column
+    """
 
     text: str
     value: float | None = None
+    link: str = ""
+    best: bool = False
 
 
 @dataclass(frozen=True)
 class SortedTable:
-    """A table of a page."""
+    """A table of a page. `marked` has the positions of the rows that are set off from the others."""
 
     id: str
     title: str
     note: str
     head: Sequence[str]
     rows: Sequence[Sequence[Cell]]
+    marked: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,7 @@ class Chart:
     """A chart of a page, with traces and layout in Plotly's form.
 
     choose   if not empty, one trace is shown at a time, and this is the label of the menu that selects it
+    wide     whether the chart takes the whole width of a grid
     """
 
     id: str
@@ -67,12 +75,14 @@ class Chart:
     traces: Sequence[Mapping[str, Any]]
     layout: Mapping[str, Any]
     choose: str = ""
+    wide: bool = False
 
 
 def fill_template(folder: Path, name: str, charts: Sequence[Chart], **values: Any) -> str:
     """A whole page from the template `name` of `folder`.
 
-    The template gets `values`, `charts`, `style`, and the `script` that draws the charts.
+    The template gets `values`, `charts`, `style`, and the `script` that draws the charts. Plotly is left out if there
+    are no charts.
     """
     here = Path(__file__).parent
     environment = jinja2.Environment(
@@ -82,11 +92,12 @@ def fill_template(folder: Path, name: str, charts: Sequence[Chart], **values: An
     # "<" could end the script element that contains the numbers.
     numbers = json.dumps(as_json(drawn), separators=(",", ":")).replace("<", "\\u003c")
     code = _text(here / "interactive.js")
+    plotly = f"<script>{get_plotlyjs()}</script>\n" if charts else ""
     return environment.get_template(name).render(
         **values,
         charts=charts,
         style=Markup(_text(here / "interactive.css")),
-        script=Markup(f"<script>{get_plotlyjs()}</script>\n<script>\nconst drawn = {numbers};\n{code}</script>"),
+        script=Markup(f"{plotly}<script>\nconst drawn = {numbers};\n{code}</script>"),
     )
 
 
