@@ -225,9 +225,9 @@ def test_a_name_with_and_without_the_kind_of_place_is_reported(tmp_path: Path, s
 
 def test_two_kinds_of_one_name_in_one_year_are_two_places() -> None:
     names = ["Baltimore", "Baltimore County"]
-    assert near_names(names, {"Baltimore": {2019, 2020}, "Baltimore County": {2020}}) == ()
-    assert near_names(names, {"Baltimore": {2019}, "Baltimore County": {2020}}) != ()
-    assert near_names(["17,019", "17019"], {"17,019": {2019}, "17019": {2020}}) != ()
+    assert near_names(names, lambda: {"Baltimore": {2019, 2020}, "Baltimore County": {2020}}) == ()
+    assert near_names(names, lambda: {"Baltimore": {2019}, "Baltimore County": {2020}}) != ()
+    assert near_names(["17,019", "17019"], lambda: {"17,019": {2019}, "17019": {2020}}) != ()
     assert near_names(["1-1", "11", "1", "2"]) == ()
 
 

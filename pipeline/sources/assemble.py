@@ -315,6 +315,8 @@ def _refuse_duplicates(draft: TableDraft) -> None:
 def _refuse_unscaled(about: Description, draft: TableDraft) -> None:
     """Raise `InputError` if most values lie outside the range: the scale or unit is wrong, and no later step checks."""
     for v, variate in enumerate((*about.variates, *about.drivers)):
+        if variate.low is None and variate.high is None:
+            continue
         seen = draft.values[:, v][~np.isnan(draft.values[:, v])]
         low = -np.inf if variate.low is None else variate.low
         high = np.inf if variate.high is None else variate.high

@@ -97,7 +97,8 @@ class Calendar:
             return self._seasons(dates, steps)
         # Each day is computed once, however many rows it has.
         year, step = self._seasons(np.arange(first, last + 1).astype("datetime64[D]"), steps)
-        return year[day - first], step[day - first]
+        at = day - first
+        return year[at], step[at]
 
     def _seasons(self, dates: Dates, steps: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         start_year = dates.astype("datetime64[Y]").astype(np.int64) + 1970

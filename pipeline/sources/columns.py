@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from pipeline.card import DatasetCard, SourceCard, place_key
 from pipeline.errors import InputError
 from pipeline.sources import csv_text
+from pipeline.sources.arrow_numbers import numbers_of
 from pipeline.sources.csv_format import USUAL, CsvKeys, format_of
 from pipeline.sources.memory_budget import Budget
 from pipeline.sources.place_names import normal_names
@@ -207,9 +209,9 @@ def _load(path: Path, wanted: Wanted) -> Columns:
     blocks: list[NDArray[np.float32]] = []
     marks: Counter[float] = Counter()
     rows = 0
-    for batch in _csv_batches(path, wanted) if csv_text.is_csv(path) else _parquet_batches(path, wanted):
+    for batch in _read_ahead(_csv_batches(path, wanted) if csv_text.is_csv(path) else _parquet_batches(path, wanted)):
         for name in wanted.text:
-            texts[name].append(batch.column(name))
+            texts[name].append(batch.column(name).dictionary_encode())
         for name in wanted.exact:
             numbers = _finite(path, batch, name, rows, wanted)
             if name in wanted.yields:
@@ -230,6 +232,15 @@ def _load(path: Path, wanted: Wanted) -> Columns:
         where=where,
         marks=dict(marks),
     )
+
+
+def _read_ahead(batches: Iterator[Any]) -> Iterator[Any]:
+    """The same batches; a thread reads the next one while the caller works on this one."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        following = thread.submit(next, batches, None)
+        while (batch := following.result()) is not None:
+            following = thread.submit(next, batches, None)
+            yield batch
 
 
 def with_joined_place(text: Mapping[str, Text], place: Sequence[str]) -> Mapping[str, Text]:
@@ -295,7 +306,7 @@ def _measured_block(
 
 
 def _finite(path: Path, batch: Any, name: str, first_row: int, wanted: Wanted) -> NDArray[np.float64]:
-    numbers: NDArray[np.float64] = batch.column(name).to_numpy(zero_copy_only=False)
+    numbers: NDArray[np.float64] = numbers_of(batch.column(name), np.nan)
     infinite = np.isinf(numbers)
     if infinite.any():
         raise _infinite(path, first_row + int(np.argmax(infinite)), name, wanted)
@@ -311,16 +322,14 @@ def _infinite(path: Path, row: int, name: str, wanted: Wanted) -> InputError:
 
 
 def _encoded(chunks: Sequence[Any], na_is_a_name: bool) -> Text:
-    """Convert Arrow text to normal names and codes, by hashing, which is faster than sorting all rows."""
-    encoded = pa.chunked_array(chunks).dictionary_encode().combine_chunks()
+    """Convert dictionary-encoded Arrow text to normal names and codes."""
+    encoded = pa.chunked_array(chunks).unify_dictionaries().combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.chunk(0)
-    names = np.array(encoded.dictionary.to_pylist(), dtype=np.str_)
-    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    names, position = normal_names(names)
-    codes = np.where(codes < 0, -1, np.append(position, -1)[codes])
-    empty = np.flatnonzero(np.isin(names, csv_text.MISSING_NAMES if na_is_a_name else csv_text.MISSING))
-    return Text(names, np.where(np.isin(codes, empty), -1, codes))
+    names, position = normal_names(np.array(encoded.dictionary.to_pylist(), dtype=np.str_))
+    empty = np.isin(names, csv_text.MISSING_NAMES if na_is_a_name else csv_text.MISSING)
+    # The last entry is that of a null, whose code is -1.
+    return Text(names, np.append(np.where(empty[position], -1, position), -1)[numbers_of(encoded.indices, -1)])
 
 
 def _csv_batches(path: Path, wanted: Wanted) -> Iterator[Any]:

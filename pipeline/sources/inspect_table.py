@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
+from pipeline.sources.arrow_numbers import numbers_of
 from pipeline.sources.columns import column_names
 from pipeline.sources.csv_format import CsvFormat, format_of
 from pipeline.sources.csv_text import is_csv, is_gzip
@@ -195,7 +196,7 @@ def _column(name: str, cells: Any, form: CsvFormat | None) -> Column:
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
     texts = tuple("" if text is None else str(text) for text in encoded.dictionary.to_pylist())
-    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    codes = numbers_of(encoded.indices, -1).astype(np.int64)
     decimal = form.decimal if form else "."
     each = [_number(text, decimal) for text in texts]
     wrong = [text for text, number in zip(texts, each, strict=True) if number is None and text.strip() not in _EMPTY]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.findings import Finding
+from pipeline.sources.medians import Floats
 from pipeline.table import Variate
 
 LEAST_CELLS = 3  # hold exactly the same number
@@ -14,13 +14,15 @@ SOME = 10_000  # values give the spread
 LEAST_DISTINCT = 20  # values; with fewer the quantity comes in classes, and the last class is one of them
 
 
-def isolated_values(variate: Variate, values: NDArray[np.float64]) -> list[Finding]:
+def isolated_values(variate: Variate, values: Floats) -> list[Finding]:
     """A finding for the lowest and the highest value of a variate [N,T] if it is repeated and lies apart."""
-    seen = values[~np.isnan(values)]
     found = []
-    for number in (float(seen.min()), float(seen.max())):
-        cells = int(np.count_nonzero(seen == number))
-        if number == 0 or cells < LEAST_CELLS or cells == len(seen):  # zeros are looked at by themselves
+    for number in (float(np.nanmin(values)), float(np.nanmax(values))):
+        cells = int(np.count_nonzero(values == number))
+        if number == 0 or cells < LEAST_CELLS:  # zeros are looked at by themselves
+            continue
+        seen = values[~np.isnan(values)]
+        if cells == len(seen):
             continue
         rest = seen[seen != number]
         some = rest[:: max(1, len(rest) // SOME)]

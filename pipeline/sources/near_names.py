@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pipeline.findings import Finding
 
@@ -18,10 +18,10 @@ _KINDS = re.compile(
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+")
 
 
-def near_names(names: Sequence[str], years: Mapping[str, set[int]] | None = None) -> tuple[Finding, ...]:
+def near_names(names: Sequence[str], years: Callable[[], Mapping[str, set[int]]] = dict) -> tuple[Finding, ...]:
     """A finding if names differ only in capitals, accents, punctuation or a word such as County.
 
-    years   the years of each name; Richmond and Richmond County are two places if they share a year
+    years   returns the years of each name; Richmond and Richmond County are two places if they share a year
     """
     like: dict[str, list[str]] = defaultdict(list)
     for name in names:
@@ -34,16 +34,19 @@ def near_names(names: Sequence[str], years: Mapping[str, set[int]] | None = None
             "places. If they are the same, give them the same spelling."
         )
         return (Finding("warning", sentence),)
-    return _of_one_kind(like, years or {})
+    return _of_one_kind(like, years)
 
 
-def _of_one_kind(like: Mapping[str, Sequence[str]], years: Mapping[str, set[int]]) -> tuple[Finding, ...]:
+def _of_one_kind(like: Mapping[str, Sequence[str]], years: Callable[[], Mapping[str, set[int]]]) -> tuple[Finding, ...]:
     """Names that differ in the kind of place or in a separator of thousands, and never occur in one year."""
     bare: dict[str, list[str]] = defaultdict(list)
     for group in like.values():
         bare[_without_kind(group[0])] += group
     groups = [tuple(sorted(group)) for key, group in bare.items() if len(group) > 1 and key]
-    pairs = sorted(group for group in groups if _never_together([years.get(name, set()) for name in group]))
+    if not groups:
+        return ()
+    years_of = years()
+    pairs = sorted(group for group in groups if _never_together([years_of.get(name, set()) for name in group]))
     if not pairs:
         return ()
     sentence = (
@@ -69,11 +72,15 @@ def _shown(pairs: Sequence[Sequence[str]]) -> str:
 
 def _without_kind(name: str) -> str:
     """A name's letters without the kind of place; a code without its separators of thousands."""
+    if name.isalnum():  # neither a blank nor a comma
+        return _letters(name)
     return name.replace(",", "") if _THOUSANDS.fullmatch(name) else _letters(_KINDS.sub("", name.casefold()))
 
 
 def _letters(name: str) -> str:
     """A name without capitals, accents, blanks and punctuation; names of other signs have none."""
+    if name.isascii() and name.isalnum():
+        return name.casefold()
     plain = unicodedata.normalize("NFKD", name).casefold()
     kept = "".join(c if unicodedata.category(c)[0] in "LN" else " " for c in plain if not unicodedata.combining(c))
     return _BETWEEN_LETTERS.sub("", kept.strip())  # plots 1-1 and 11 are two

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.findings import Finding
-from pipeline.sources.place_parts import in_each_part, joined_name, parts_of
+from pipeline.sources.place_parts import SEPARATOR, in_each_part, joined_name, parts_of
 
 Names = NDArray[np.str_]
 
@@ -75,9 +75,9 @@ def lost_zeros(names: Sequence[str]) -> dict[str, str]:
 
     The full spellings must all have one width, as codes of a register have, and no other name of digits may be wider.
     """
-    split = [parts_of(name) for name in names]
-    if all(len(parts) == 1 for parts in split):
+    if not any(SEPARATOR in name for name in names):
         return _lost_zeros(names)
+    split = [parts_of(name) for name in names]
     width = max(map(len, split))
     repair = [_lost_zeros([parts[i] for parts in split if len(parts) == width]) for i in range(width)]
     full = [

@@ -20,7 +20,7 @@ def report_places(
     names = np.unique(place)
     years = np.unique(year)
     every = np.unique(np.concatenate([names, history.place])).tolist()
-    findings = [*near_names(every, _years_of(place, year)), *_called_na(names, place)]
+    findings = [*near_names(every, lambda: _years_of(place, year)), *_called_na(names, place)]
     sentence = f"The table has {_counted(len(names), 'place')} in {_counted(len(years), 'year')}."
     alone = new = 0
     if len(years) > 1:

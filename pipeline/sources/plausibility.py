@@ -6,9 +6,10 @@ baselines, a scale that was applied twice, or zeros that stand for missing data.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,9 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.sources.isolated_values import isolated_values
+from pipeline.sources.medians import Floats, column_medians, row_medians
 from pipeline.sources.scaled_places import scaled_places
 from pipeline.table import Variate
-
-Floats = NDArray[np.float64]
 
 SOME = 300  # samples of a year or file from which its quantiles are taken
 MOST_OUTSIDE = 0.5  # share of the values of a year or file that may lie outside the declared range
@@ -67,26 +67,29 @@ class Seasons:
 
 def check_series(seasons: Seasons, *, for_prediction: bool = False) -> tuple[Finding, ...]:
     """Findings about series that are odd but may be right. Raises `InputError` for series that cannot be right."""
-    found: list[Finding] = []
-    for v, variate in enumerate(seasons.variates):
-        values = seasons.values[:, v].astype(np.float64)
+    places = None if seasons.place is None else np.unique(seasons.place, return_inverse=True)
+
+    def of_variate(v: int) -> list[Finding]:
+        variate, values = seasons.variates[v], np.ascontiguousarray(seasons.values[:, v])
         if np.isnan(values).all():
-            continue
+            return []
         _refuse_narrow(seasons, variate, values)
         for kind, group, name in seasons.groupings():
             some = _some_of_each(group)
             _refuse_group_outside(seasons, variate, values, kind, group, name)
             _refuse_scaled_group(seasons, variate, values[some], kind, group[some], name, some)
         _refuse_scaled_rows(seasons, variate, values)
-        found += _scaled_cells(seasons, variate, values)
+        found = _scaled_cells(seasons, variate, values)
         found += _zeros(variate, values)
         found += isolated_values(variate, values)
-        if seasons.place is not None:
-            found += scaled_places(variate, values, seasons.place)
+        if places is not None:
+            found += scaled_places(variate, values, *places)
         found += _far_outside(seasons, variate, values)
-        if not for_prediction:
-            found += _shifts(seasons, variate, values)
-    return tuple(found)
+        return found if for_prediction else found + _shifts(seasons, variate, values)
+
+    # The first variate that cannot be right is named, whichever thread ends first.
+    with ThreadPoolExecutor() as threads:
+        return tuple(chain.from_iterable(threads.map(of_variate, range(len(seasons.variates)))))
 
 
 def _some_of_each(group: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -98,13 +101,6 @@ def _some_of_each(group: NDArray[np.int64]) -> NDArray[np.int64]:
         for start, n in zip(first, size, strict=True)
     ]
     return np.sort(order[np.concatenate(chosen)])
-
-
-def _row_medians(values: Floats) -> Floats:
-    """The median of each row [N], NaN left out; one sort of all rows. Every row needs a value."""
-    ordered, count = np.sort(values, axis=1), np.count_nonzero(~np.isnan(values), axis=1)
-    rows = np.arange(len(values))
-    return np.asarray((ordered[rows, (count - 1) // 2] + ordered[rows, count // 2]) / 2)
 
 
 def _refuse_narrow(seasons: Seasons, variate: Variate, values: Floats) -> None:
@@ -127,6 +123,8 @@ def _refuse_group_outside(
 ) -> None:
     low = -np.inf if variate.low is None else variate.low
     high = np.inf if variate.high is None else variate.high
+    if variate.low is None and variate.high is None:
+        return
     for one in np.unique(group).tolist():
         seen = values[group == one]
         seen = seen[~np.isnan(seen)]
@@ -183,23 +181,20 @@ def _refuse_scaled_group(
 
 def _level_ratios(mine: Floats, others: Floats) -> Floats:
     """The ratio of the level to that of the others at each step at which both have one [<=T]."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a step without values has no level
-        one, other = (np.nanmedian(np.where(part > 0, part, np.nan), axis=0) for part in (mine, others))
+    one, other = (column_medians(np.where(part > 0, part, np.float32(np.nan))) for part in (mine, others))
     both = ~np.isnan(one) & ~np.isnan(other)
-    return np.asarray(one[both] / other[both], np.float64)
+    return np.asarray(one[both] / other[both])
 
 
 def _refuse_scaled_rows(seasons: Seasons, variate: Variate, values: Floats) -> None:
     """Raise `InputError` if the levels of samples, relative to the median of each step, have a wide gap."""
-    size = np.where(np.abs(values) > 0, np.abs(values), np.nan)
+    size = np.abs(values)
+    size[size == 0] = np.nan
     rows = np.flatnonzero(np.count_nonzero(~np.isnan(size), axis=1) >= 3)
     if len(rows) < 2 * FEW_SAMPLES:
         return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        usual = np.nanmedian(size[_some_of_each(np.zeros(len(size), np.int64))], axis=0)
-        level = _row_medians(size[rows] / usual)
+    usual = column_medians(size[_some_of_each(np.zeros(len(size), np.int64))])
+    level = row_medians(size[rows] / usual)
     rows, level = rows[~np.isnan(level)], level[~np.isnan(level)]
     order = np.argsort(level)
     gaps = level[order][1:] / level[order][:-1]
@@ -289,9 +284,12 @@ def _has_gap(size: Floats) -> bool:
 
 def _zeros(variate: Variate, values: Floats) -> list[Finding]:
     """A finding about exact zeros in a band that has no other value near zero."""
+    zeros = int((values == 0).sum())
+    if zeros == 0:
+        return []
     seen = values[~np.isnan(values)]
-    zeros, others = int((seen == 0).sum()), np.abs(seen[seen != 0])
-    if zeros == 0 or len(others) < LEAST_VALUES or others.min() < ISOLATED_ZERO * np.median(others):
+    others = np.abs(seen[seen != 0])
+    if len(others) < LEAST_VALUES or others.min() < ISOLATED_ZERO * np.median(others):
         return []
     sentence = (
         f"{variate.name} is exactly 0 in {zeros} of {len(seen)} cells, and no other value is nearer to zero than "
@@ -302,14 +300,13 @@ def _zeros(variate: Variate, values: Floats) -> list[Finding]:
 
 def _shifts(seasons: Seasons, variate: Variate, values: Floats) -> list[Finding]:
     """Findings about years or files whose level differs from the others by the same amount at nearly every step."""
-    spread = float(np.subtract(*np.nanquantile(values, (0.75, 0.25))))
+    evenly = values[_some_of_each(np.zeros(len(values), np.int64))]
+    spread = float(np.subtract(*np.nanquantile(evenly, (0.75, 0.25))))
     for kind, group, name in seasons.groupings():
         names = np.unique(group)
         some = _some_of_each(group)
         part, of = values[some], group[some]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # a step without values has no level
-            level = np.stack([np.nanmedian(part[of == one], axis=0) for one in names])
+        level = np.stack([column_medians(part[of == one]) for one in names])
         found = []
         for g, one in enumerate(names.tolist()):
             others = np.delete(level, g, axis=0)
@@ -330,9 +327,7 @@ def _shifts(seasons: Seasons, variate: Variate, values: Floats) -> list[Finding]
 
 def _steady_shift(mine: Floats, others: Floats) -> float:
     """By how much a level [T] lies above the others [G,T] if it is about the same at nearly every step, else 0."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        shift = mine - np.nanmedian(others, axis=0)
+    shift = mine - column_medians(others)
     shift = shift[~np.isnan(shift)]
     if len(shift) < 3:
         return 0.0
@@ -345,7 +340,5 @@ def _largest_shift(level: Floats) -> float:
     """The largest median shift of one of these levels [G,T] from the rest of them; 0 if there is one alone."""
     if len(level) < 2:
         return 0.0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        shifts = [np.nanmedian(one - np.nanmedian(np.delete(level, g, axis=0), axis=0)) for g, one in enumerate(level)]
-    return float(np.nanmax(np.abs(shifts)))
+    differences = np.stack([one - column_medians(np.delete(level, g, axis=0)) for g, one in enumerate(level)])
+    return float(np.nanmax(np.abs(row_medians(differences))))

@@ -28,7 +28,7 @@ def label_groups(
     """
     rows = np.arange(len(target))
     known = np.flatnonzero(~np.isnan(target))
-    distinct = len(np.unique(np.stack([year[known], target[known]], axis=1), axis=0)) if len(known) else 0
+    distinct = _distinct(target[known], year[known])
     if named is not None:
         group = _first_rows(named, year, np.flatnonzero(named != ""))
         return group, _named_findings(group, target, str(column))
@@ -45,6 +45,13 @@ def label_groups(
         f"{finding} Rows with equal year and yield are read as copies of one yield and stay on one side of a split."
     )
     return _first_rows(target, year, known), (Finding("warning", sentence, '[target] group = "<column>"'),)
+
+
+def _distinct(target: NDArray[np.float64], year: Index) -> int:
+    """The number of different pairs of yield and year [N]."""
+    order = np.lexsort((target, year))
+    target, year = target[order], year[order]
+    return int(np.count_nonzero((np.diff(target) != 0) | (np.diff(year) != 0))) + (len(target) > 0)
 
 
 def _first_rows(key: NDArray[np.generic], year: Index, rows: Index) -> Index:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.findings import Finding
+from pipeline.sources.medians import Floats, row_medians
 from pipeline.table import Variate
 
 BEYOND = 2.0  # times the largest value of all other places: the level of each of these places
@@ -13,19 +14,23 @@ LEAST_PLACES = 3
 LEAST_SEASONS = 2  # of the places beyond, together
 
 
-def scaled_places(variate: Variate, values: NDArray[np.float64], place: NDArray[np.str_]) -> list[Finding]:
+def scaled_places(variate: Variate, values: Floats, names: NDArray[np.str_], place: NDArray[np.int64]) -> list[Finding]:
     """A finding if one group of places lies far beyond all values [N,T] of the other places.
 
-    It is no error, because places differ by nature. The smaller group is named.
+    place [N]: which of `names` each sample is in. It is no error, because places differ by nature. The smaller group
+    is named.
     """
-    rows = np.flatnonzero(np.count_nonzero(~np.isnan(values), axis=1) > 0)
-    names, index, seasons = np.unique(place[rows], return_inverse=True, return_counts=True)
+    rows = np.flatnonzero(~np.isnan(values).all(axis=1))
+    used, index, seasons = np.unique(place[rows], return_inverse=True, return_counts=True)
+    names = names[used]
     if len(names) < LEAST_PLACES:
         return []
     size = np.abs(values[rows])
-    level = _median_per_place(np.nanmedian(size, axis=1), index, seasons)
     highest = np.full(len(names), -np.inf)
     np.maximum.at(highest, index, np.nanmax(size, axis=1))
+    if not _far_above(np.sort(highest)).any():  # a level is at most the highest value, so no level lies beyond either
+        return []
+    level = _median_per_place(row_medians(size), index, seasons)
     order = np.argsort(level, kind="stable")
     below = np.maximum.accumulate(highest[order])[:-1]
     beyond = np.flatnonzero((below > 0) & (level[order][1:] > BEYOND * below))
@@ -45,10 +50,13 @@ def scaled_places(variate: Variate, values: NDArray[np.float64], place: NDArray[
     return [Finding("warning", sentence, line)]
 
 
-def _median_per_place(
-    level: NDArray[np.float64], index: NDArray[np.int64], seasons: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _far_above(ordered: Floats) -> NDArray[np.bool_]:
+    """Whether each number but the first lies beyond the one before it."""
+    return np.asarray((ordered[:-1] > 0) & (ordered[1:] > BEYOND * ordered[:-1]))
+
+
+def _median_per_place(level: Floats, index: NDArray[np.int64], seasons: NDArray[np.int64]) -> Floats:
     """The middle of the levels [N] of each place."""
     order = np.lexsort((level, index))
     first = np.cumsum(seasons) - seasons
-    return np.asarray(level[order][first + seasons // 2], np.float64)
+    return np.asarray(level[order][first + seasons // 2])
