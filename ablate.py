@@ -25,13 +25,15 @@ from cache.storage import CacheError, refuse_unless_cache
 from model.encoders import EncoderError, resolve
 from pipeline.duplicates import refuse_twins
 from pipeline.errors import InputError
+from pipeline.flags import CacheFlags, Names, ReadingFlags, SplitFlags, TableFlags
+from pipeline.parser import parse_flags
 from pipeline.program import run_program
 from pipeline.render import Style
 from pipeline.series import fold_ranges
 from pipeline.sources import read
 from pipeline.splits import EVERY, Fold, SplitChoice, make_folds, resolve_split
 from pipeline.table import SeasonTable
-from pipeline.version import __version__, parse_flags
+from pipeline.version import __version__
 from report.atomic_write import write_whole
 from report.run import commit, hardware
 from stages.command_line import accepts
@@ -56,20 +58,14 @@ from verdict.statistics import DRAWS
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Arguments(ReadingFlags, SplitFlags, CacheFlags, TableFlags):
     """Train every arm with every seed, compare them, and decide whether pictures pay."""
 
-    data: str = "demo/card.toml"
-    """Dataset card, data file, folder or glob."""
-    cache: str = "image_cache"
-    """The cache; missing pictures are rendered into it first."""
     split: SplitChoice = "auto"
     """How rows are held out; auto: forward if the table has three years or more, else by place. More held-out years or
     places make smaller differences detectable."""
-    folds: str | None = None
+    folds: Names = ()
     """Only these folds of the split, as in 2021,2022; by default all; with forward, each year after the first two."""
-    year: int | None = None
-    """Label year, if a table without a card does not contain it."""
     seeds: int = 5
     """Runs per arm."""
     arms: tuple[str, ...] = ()
@@ -92,12 +88,18 @@ class Arguments:
     """Print the arms, their questions and what is left out, and change nothing."""
 
 
+FIRST_FLAGS = ("data", "cache", "split", "folds", "seeds", "arms", "epochs", "workers", "out", "dry-run")  # in --help
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code: 0, 1 (a run failed), 2 (bad input), 130 (Ctrl-C), 143 (SIGTERM)."""
     given = sys.argv[1:] if arguments is None else arguments
     return run_program(
         "ablate.py",
-        lambda: ablate(parse_flags(Arguments, arguments, __doc__), shlex.join(["python", "ablate.py", *given])),
+        lambda: ablate(
+            parse_flags(Arguments, arguments, __doc__, "ablate.py", short=FIRST_FLAGS),
+            shlex.join(["python", "ablate.py", *given]),
+        ),
         refused=(EncoderError,),
         failed=(CacheError,),
         after_stop="The same command resumes it.",
@@ -121,7 +123,7 @@ class Matrix:
 
 def ablate(args: Arguments, command: str) -> int:
     """The whole program: plan, render, run, compare, write."""
-    table = read(args.data, year=args.year)
+    table = read(args.data, year=args.year, memory_gb=args.memory_gb)
     split, why = resolve_split(args.split, table, by_years="forward")
     if why:
         print(why)
@@ -160,10 +162,10 @@ def prepare(args: Arguments, table: SeasonTable | None = None) -> Matrix:
             "test, and no honest interval is available. Use --split forward, leave-year-out or place."
         )
     refuse_unless_cache(args.cache)
-    table = read(args.data, year=args.year) if table is None else table
+    table = read(args.data, year=args.year, memory_gb=args.memory_gb) if table is None else table
     assert args.split != "auto"  # `resolve_split` has replaced it
     folds = make_folds(
-        table.year, table.place, table.sample_id, args.split, chosen=args.folds or EVERY, group=table.group
+        table.year, table.place, table.sample_id, args.split, chosen=args.folds or (EVERY,), group=table.group
     )
     refuse_twins(table, folds)
     encoder, others = resolve(args.encoder), [resolve(name) for name in args.encoders]
@@ -173,8 +175,8 @@ def prepare(args: Arguments, table: SeasonTable | None = None) -> Matrix:
     arms = tuple(arm for arm in chosen if missing[arm.name] is None)
 
     where: Flags = ("--data", args.data, "--cache", args.cache, "--split", args.split)
-    where += ("--folds", args.folds or EVERY)
-    where += ("--year", str(args.year)) if args.year else ()
+    where += ("--folds", ",".join(args.folds or (EVERY,)))
+    where += reading_flags(args)
     how = ("--epochs", str(args.epochs)) if args.epochs else ()
     out = args.out or Path("runs") / f"verdict-{slug(table.name)}-{args.split}"
     seeds = range(args.seeds)
@@ -199,11 +201,17 @@ def prepare(args: Arguments, table: SeasonTable | None = None) -> Matrix:
     )
 
 
+def reading_flags(args: Arguments) -> Flags:
+    """The flags of the programs that are run, for how they read the table."""
+    flags: Flags = ("--year", str(args.year)) if args.year is not None else ()
+    return flags if args.memory_gb is None else (*flags, "--memory-gb", str(args.memory_gb))
+
+
 def renders(args: Arguments, arms: Sequence[Arm], names: dict[str, str], encoder: str) -> list[tuple[str, Flags]]:
     """Every kind of pictures of the arms, with a command that renders it. names: name of each encoder by its label."""
     where: Flags = ("--data", args.data, "--cache", args.cache, "--split", args.split)
-    where += ("--folds", args.folds or EVERY, "--workers", "2")
-    where += ("--year", str(args.year)) if args.year else ()
+    where += ("--folds", ",".join(args.folds or (EVERY,)), "--workers", "2")
+    where += reading_flags(args)
     seeds = range(args.seeds) if args.split == "place" else range(1)  # the seed of the folds, which determine y-ranges
     commands = []
     for flags in dict.fromkeys(render_flags(arm, encoder) for arm in arms):

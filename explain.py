@@ -12,25 +12,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import tyro
 from numpy.typing import NDArray
 
 from cache.embeddings import embeddings
 from cache.storage import CacheError, refuse_unless_cache
 from model.encoders import EncoderError
 from pipeline.errors import InputError
+from pipeline.flags import Names, ReadingFlags, RedrawFlags
+from pipeline.parser import parse_flags
 from pipeline.program import run_program
 from pipeline.render import Style
 from pipeline.series import series_blocks
 from pipeline.sources import read
 from pipeline.table import SeasonTable
-from pipeline.version import parse_flags
 from report.atomic_write import write_whole
 from report.explain_page import explain_page
 from report.run import RunFolder
@@ -56,25 +58,21 @@ class Arguments:
     """Steps to hide at a time."""
     hide: HideName = "exchanged"
     """Replacement of hidden values: those of other samples (exchanged), or none (unobserved)."""
-    samples: str | None = None
+    samples: Names = ()
     """Ids of samples that get their own charts, separated by commas."""
     pictures: bool = False
     """Hide steps in the plots too: draws and embeds the test seasons again for each block of steps."""
     cache: str | None = None
     """The cache folder; by default the run's."""
-    encoder: str | None = None
-    """Path of the run's encoder, if its weights are in a file or folder of your own."""
-    workers: int = 2
-    """Number of drawing processes."""
-    memory_gb: float | None = None
-    """Largest memory in GB that a table may need; 60 % of the free memory by default."""
+    redraw: tyro.conf.OmitArgPrefixes[RedrawFlags] = field(default_factory=RedrawFlags)
+    reading: tyro.conf.OmitArgPrefixes[ReadingFlags] = field(default_factory=ReadingFlags)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     return run_program(
         "explain.py",
-        lambda: explain(parse_flags(Arguments, arguments, __doc__)),
+        lambda: explain(parse_flags(Arguments, arguments, __doc__, "explain.py")),
         refused=(EncoderError,),
         failed=(CacheError,),
     )
@@ -128,7 +126,9 @@ def explain_run(args: Arguments, run: RunFolder) -> Explanation:
     """Hide each part of the run's test seasons in turn and forecast again."""
     result, config = run.read_json("result.json"), run.read_json("config.json")
     require_informative(args, result)
-    table = read(args.data or config["data"], year=config["year"], memory_gb=args.memory_gb)
+    table = read(
+        args.data or config["data"], year=args.reading.year or config["year"], memory_gb=args.reading.memory_gb
+    )
     if table.fingerprint() != result["data_fingerprint"]:
         raise InputError(f"{args.data or config['data']} is not the data of {args.run}: their fingerprints differ. "
                          "Name the run's data with --data.")  # fmt: skip
@@ -188,17 +188,16 @@ def tested(run: RunFolder, table: SeasonTable) -> dict[str, Rows]:
     }
 
 
-def chosen(names: str | None, table: SeasonTable, rows: Mapping[str, Rows]) -> list[str]:
+def chosen(names: Sequence[str], table: SeasonTable, rows: Mapping[str, Rows]) -> list[str]:
     """The samples that --samples names. Raises InputError for one that is not a test sample of the run."""
     test_samples = set(table.sample_id[np.concatenate(list(rows.values()))].tolist())
-    wanted = [] if names is None else [name.strip() for name in names.split(",")]
-    for name in wanted:
+    for name in names:
         if name not in test_samples:
             some = ", ".join(sorted(test_samples)[:3])
             raise InputError(
                 f"--samples names {name!r}, which is not a test sample of this run. Test samples are {some}, ..."
             )
-    return wanted
+    return list(names)
 
 
 def pictures_of(
@@ -221,7 +220,7 @@ def pictures_of(
         needed = [whole, *(one.hide(whole, donor) for donor in stand_in for one in hiding)]
         ranges = np.array(fitted[fold]["ranges"])
         blocks += [block for one in needed for block in series_blocks(one, ranges, style, framing)]
-    reader = fill(root, args.workers, encoder_for(args.run, args.encoder), result, blocks).reader()
+    reader = fill(root, args.redraw.workers, encoder_for(args.run, args.redraw.encoder), result, blocks).reader()
 
     def vectors(one: SeasonTable, ranges: NDArray[np.float64]) -> NDArray[np.float16]:
         return embeddings(reader, series_blocks(one, ranges, style, framing))

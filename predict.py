@@ -12,25 +12,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import tyro
 from numpy.typing import NDArray
 
 from cache.storage import CacheError, refuse_unless_cache
 from model.encoders import EncoderError
 from pipeline.errors import InputError
 from pipeline.findings import describe_findings
+from pipeline.flags import CACHE, ReadingFlags, RedrawFlags
+from pipeline.parser import parse_flags
 from pipeline.program import run_program
 from pipeline.render import Style
 from pipeline.series import series_blocks
 from pipeline.sources import read
 from pipeline.sources.geometry import shapes_of
 from pipeline.table import SeasonTable
-from pipeline.version import parse_flags
 from report.atomic_write import refuse_unless_possible
 from report.forecast_files import ENDINGS, by_place, write_table
 from report.run import RunFolder
@@ -53,25 +55,19 @@ class Arguments:
     """The .csv, .parquet or .geojson to write; an existing file is an error. A map needs positions in the card."""
     by_place: Path | None = None
     """Also write a CSV with one row per place: mean, minimum and maximum of its forecasts."""
-    cache: str = "image_cache"
+    cache: str = CACHE
     """The cache folder; missing pictures are drawn and embedded into it."""
-    encoder: str | None = None
-    """Path of the run's encoder, if its weights are in a file or folder of your own."""
-    workers: int = 2
-    """Number of drawing processes."""
-    year: int | None = None
-    """Harvest year of the seasons, if a table without a card does not contain it."""
     as_of: int | None = None
     """Forecast from this many steps of the season; later steps are ignored."""
-    memory_gb: float | None = None
-    """Largest memory in GB that a table may need; 60 % of the free memory by default."""
+    redraw: tyro.conf.OmitArgPrefixes[RedrawFlags] = field(default_factory=RedrawFlags)
+    reading: tyro.conf.OmitArgPrefixes[ReadingFlags] = field(default_factory=ReadingFlags)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     return run_program(
         "predict.py",
-        lambda: forecast(parse_flags(Arguments, arguments, __doc__)),
+        lambda: forecast(parse_flags(Arguments, arguments, __doc__, "predict.py")),
         refused=(EncoderError,),
         failed=(CacheError,),
     )
@@ -96,7 +92,7 @@ def forecast(args: Arguments) -> int:
         refuse_unless_possible(args.by_place, (".csv",), replace=False, flag="--by-place")
         if args.by_place.resolve() == args.out.resolve():
             raise InputError(f"--out and --by-place both name {args.out}; one would replace the other.")
-    shapes = shapes_of(args.data, args.memory_gb) if args.out.suffix.lower() == ".geojson" else None
+    shapes = shapes_of(args.data, args.reading.memory_gb) if args.out.suffix.lower() == ".geojson" else None
     found = forecast_new_seasons(args)
     positions = [] if shapes is None else shapes.of_samples(found.rows["sample_id"], found.rows["place"])
     write_table(args.out, found.rows, positions)
@@ -147,7 +143,9 @@ def read_new_seasons(
     if as_of is not None:
         require_step(args.run, as_of, steps, fitted)
     unfinished = None if as_of is None else steps
-    table = read(args.data, year=args.year, for_prediction=True, memory_gb=args.memory_gb, unfinished=unfinished)
+    table = read(
+        args.data, year=args.reading.year, for_prediction=True, memory_gb=args.reading.memory_gb, unfinished=unfinished
+    )
     table = in_the_order_of(table, result["seasons"])
     require_same_seasons(table, result)
     known = [place for record in fitted.values() for place in record["forecaster"]["known"]["place"]]
@@ -177,7 +175,7 @@ def pictures_of(
     style, framing = Style(**result["style"]), next(iter(fitted.values()))["framing"]
     distinct = {str(record["ranges"]): np.array(record["ranges"]) for record in fitted.values()}
     blocks = [block for ranges in distinct.values() for block in series_blocks(table, ranges, style, framing)]
-    store = fill(args.cache, args.workers, encoder_for(args.run, args.encoder), dict(result), blocks)
+    store = fill(args.cache, args.redraw.workers, encoder_for(args.run, args.redraw.encoder), dict(result), blocks)
     return Pictures(args.cache, style, store, "", framing)
 
 

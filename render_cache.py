@@ -22,6 +22,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+import tyro
+
 from cache.catalog import Entry, entries
 from cache.estimate import estimate
 from cache.fill import EmbeddingWork, Filled, ImageWork
@@ -30,16 +32,17 @@ from cache.spec import Spec, embedding_spec
 from cache.storage import CacheError, open_storage, refuse_unless_cache
 from cache.workers import MOST_RETRIES, Backend, Pool, leave
 from model.encoders import EncoderError, EngineName, choose, encode, load, resolve
-from pipeline.augmentation import Views, view_tables
+from pipeline.augmentation import view_tables
 from pipeline.errors import InputError
+from pipeline.flags import SeasonFlags, ViewFlags
+from pipeline.parser import parse_flags
 from pipeline.program import run_program
 from pipeline.render import Style
 from pipeline.series import SeriesBlock, fold_ranges, fold_variants, outside
 from pipeline.sources import read
-from pipeline.splits import Fold, SplitChoice, make_folds, resolve_split
+from pipeline.splits import Fold, make_folds, resolve_split
 from pipeline.table import SeasonTable
-from pipeline.version import parse_flags
-from pipeline.windows import Framing, steps_named
+from pipeline.windows import Framing
 from report.atomic_write import write_whole
 from report.progress import stage_progress
 
@@ -48,13 +51,15 @@ MOST_OUTSIDE = 0.02  # share of a variate's values that may lie outside its y-ra
 
 
 @dataclass(frozen=True)
+class ExperimentalFlags(ViewFlags):
+    """Experimental: not shown to improve forecasts (docs/training.md)."""
+
+
+@dataclass(frozen=True)
 class Arguments:
     """Draw and embed the series of a season table into the image cache."""
 
-    data: str = "demo/card.toml"
-    """Dataset card, data file, folder or glob."""
-    cache: str = "image_cache"
-    """The cache: a folder, or an address such as s3://bucket/prefix."""
+    input: tyro.conf.OmitArgPrefixes[SeasonFlags] = field(default_factory=SeasonFlags)
     encoder: str = "auto"
     """auto, none (draw only), efficientnet-lite0, open_clip:ARCH/TAG-or-path, transformers:ID-or-folder, timm:NAME,
     tuned:RUN (a tower that `train.py --finetune-vision` tuned)."""
@@ -67,43 +72,27 @@ class Arguments:
     which draw and embed."""
     scheduler: str | None = None
     """Address of the Dask scheduler (tcp://host:8786) or of the Ray head. Its processes need a copy of this folder."""
-    split: SplitChoice = "auto"
-    """The split whose training rows set the y-range of variates without a physical range on the card. auto splits by
-    years if the table has at least three, else by places, else by rows."""
-    folds: str | None = None
-    """The folds that train.py will use. `all` takes every year of a forward split instead of the last three."""
     seed: int = 0
     """Seed of the place and random splits."""
-    year: int | None = None
-    """Harvest year of a table without a card, if its file name does not contain it."""
-    memory_gb: float | None = None
-    """Refuse a table that needs more than this many GB of memory. Default: 60 % of the free memory."""
     framing: Framing = "halves"
     """What the two pictures of a series show. halves: each half of the season in its own frame. season: the whole
     season in both frames, once up to the cut and once complete."""
-    steps: str | None = None
-    """Also draw every season as it is known after n steps, as in 6,9,12. The whole season is always drawn."""
     dry_run: bool = False
     """Print the plan, write data.html (contents of the table, with charts) into this folder, and do nothing else."""
     preview: bool = False
     """First draw the plots of three samples beside their numbers into preview.png. It works with --dry-run."""
-    views: int = 0
-    """Number of augmented views of every sample for `train.py --views`: warped, noisy and masked seasons, drawn and
-    embedded as well."""
-    noise: float = Views.noise
-    """Views: standard deviation of the noise, as a share of the standard deviation of the series."""
-    warp: float = Views.warp
-    """Views: largest change of the season's speed. 0.1 reads it at 0.9 to 1.1 times its speed."""
-    mask: float = Views.mask
-    """Views: share of the observed steps that become unobserved."""
     style: Style = field(default_factory=Style)
+    experimental: tyro.conf.OmitArgPrefixes[ExperimentalFlags] = field(default_factory=ExperimentalFlags)
+
+
+FIRST_FLAGS = ("data", "cache", "encoder", "split", "folds", "steps", "workers", "dry-run", "preview")  # in --help
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code: 0, 1 (something failed), 2 (bad input), 130 (Ctrl-C), 143 (SIGTERM)."""
     return run_program(
         "render_cache.py",
-        lambda: render(parse_flags(Arguments, arguments, __doc__)),
+        lambda: render(parse_flags(Arguments, arguments, __doc__, "render_cache.py", short=FIRST_FLAGS)),
         refused=(EncoderError,),
         failed=(CacheError,),
         after_failure="Committed work is safe; run the same command again to continue.",
@@ -115,11 +104,11 @@ def render(args: Arguments) -> int:
     """Run the whole program: read, key, plan, draw, embed, record. Returns the exit code."""
     refuse_wrong_flags(args)
     pool = Pool(args.workers, args.backend, args.scheduler)
-    cache = os.path.abspath(args.cache) if pool.elsewhere and "://" not in args.cache else args.cache
+    cache = os.path.abspath(args.input.cache) if pool.elsewhere and "://" not in args.input.cache else args.input.cache
     seconds: dict[str, float] = {}
     with clock(seconds, "read"):
-        table = read(args.data, year=args.year, memory_gb=args.memory_gb)
-    split, why = resolve_split(args.split, table, seed=args.seed)
+        table = read(args.input.data, year=args.input.year, memory_gb=args.input.memory_gb)
+    split, why = resolve_split(args.input.split, table, seed=args.seed)
     for note in table.notes:
         print(note)
     print(f"{table.name}: {len(table)} samples x {len(table.variates)} variates x {table.steps} steps. "
@@ -134,7 +123,7 @@ def render(args: Arguments) -> int:
 
     with clock(seconds, "key"):
         folds = make_folds(
-            table.year, table.place, table.sample_id, split, args.seed, table.assigned, args.folds, table.group
+            table.year, table.place, table.sample_id, split, args.seed, table.assigned, args.input.folds, table.group
         )
         variants = to_draw(args, table, folds)
         blocks = [block for _, variant in variants for block in variant]
@@ -187,7 +176,7 @@ def show_data(args: Arguments, table: SeasonTable) -> None:
     from report.data.page import write_data_page
     from report.data.summary import summarise
 
-    summary = summarise(table, args.data, args.split, args.seed, args.style, args.framing)
+    summary = summarise(table, args.input.data, args.input.split, args.seed, args.style, args.framing)
     try:
         write_data_page(summary, Path(DATA_PAGE))
     except OSError as error:
@@ -213,8 +202,8 @@ def to_draw(
     The order is: views, seasons up to a step, whole seasons. Whole seasons come last because `show` takes the newest
     entry.
     """
-    seasons = [(table, view) for view in view_tables(table, Views(args.views, args.noise, args.warp, args.mask))]
-    seasons += [(early, early) for early in map(table.as_of, steps_named(args.steps))] + [(table, table)]
+    seasons = [(table, view) for view in view_tables(table, args.experimental.to_views())]
+    seasons += [(early, early) for early in map(table.as_of, args.input.steps)] + [(table, table)]
     return [
         (owner, variant)
         for owner, one in seasons
@@ -243,7 +232,7 @@ def refuse_wrong_flags(args: Arguments) -> None:
         raise InputError(f"--scheduler {args.scheduler} is for --backend dask or ray; this run uses {args.backend}.")
     if not 0 <= args.seed < 2**63:
         raise InputError(f"--seed is {args.seed}; it must be from 0 to 2^63 - 1.")
-    refuse_unless_cache(args.cache)
+    refuse_unless_cache(args.input.cache)
 
 
 def record(

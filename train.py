@@ -3,16 +3,16 @@ fine-tunes both together.
 
     python train.py --stage 1                                    on the demo data, after render_cache.py
     python train.py --stage 2                                    on the newest stage-1 run that fits
-    python train.py --stage 1 --data my_card.toml --split leave-year-out
-    python train.py --stage 2 --data my_card.toml --split leave-year-out --offset place
-    python train.py --stage 3 --from runs/x                      fine-tune a stage-2 run
+    python train.py --stage 2 --data my_card.toml --split leave-year-out
     python train.py --stage 1 --preset language-only             without pictures
-    python train.py --stage 1 --finetune-vision 2                also train the last 2 blocks of the image tower
-    python train.py --stage 1 --seeds 5                          five runs and their spread
     python train.py --resume runs/x                              resume a stopped run
+
+    python train.py --stage 3 --from runs/x                      fine-tune a stage-2 run
+    python train.py --stage 1 --seeds 5                          five runs and their spread
+    python train.py --stage 2 --steps 6,9,12                     mid-season forecasts too (give it to both stages)
     python train.py --config runs/x/config.json --lr 5e-4        the same run with another learning rate
     torchrun --nproc-per-node 2 train.py --stage 1               two processes, one result
-    python train.py --stage 2 --steps 6,9,12                     mid-season forecasts too (give it to both stages)
+    python train.py --stage 1 --finetune-vision 2                also train the last 2 blocks of the image tower
 
 Splits: year (the last year tests, the one before it validates), forward (each of the last three years tests, or of all
 years with --folds all, after training on earlier ones), leave-year-out, place (five folds of held-out places), random.
@@ -54,7 +54,7 @@ from stages.commands import render_command
 from stages.coverage import coverage
 from stages.ensemble import ForecastSetup
 from stages.epoch_log import EpochLog
-from stages.flags import Arguments, as_record, blocks_named, preset_of, schedule_of
+from stages.flags import Arguments, as_record, preset_of, schedule_of
 from stages.fold_data import FoldData
 from stages.run_inputs import RunInputs, prepare_inputs
 from stages.run_metadata import identity, rendering_seconds
@@ -194,13 +194,13 @@ def trainer_of(
     args: Arguments, processes: Processes, precision: Precision, checkpoints: Checkpoints, listener: Listener
 ) -> Trainer:
     """The trainer, by the flags of this run."""
-    parts = tuple(args.model.freeze.split(",")) if args.model.freeze else ()
-    last = args.model.unfreeze_at - 1 if args.model.unfreeze_at else None
+    unfreeze_at = args.experimental.unfreeze_at
+    last = None if unfreeze_at is None else unfreeze_at - 1
     return Trainer(
         schedule=schedule_of(args),
         seed=args.run.seed,
-        sampling=Sampling(args.sampling.mixup),
-        freeze=Freeze(parts, last),
+        sampling=Sampling(args.experimental.mixup),
+        freeze=Freeze(args.experimental.freeze, last),
         processes=processes,
         precision=precision,
         compile=args.learning.compile,
@@ -213,9 +213,9 @@ def train_fold(args: Arguments, ready: FoldData, inputs: RunInputs, trainer: Tra
     """Train one fold of the stage."""
     preset, source = preset_of(args), inputs.source
     if args.stage == 1:
-        return completion_stage.run_fold(ready, preset, trainer, args.sampling.balance, inputs.seeing)
+        return completion_stage.run_fold(ready, preset, trainer, args.experimental.balance, inputs.seeing)
     if args.stage == 3 and source is not None:
-        return yield_stage.run_stage_3(ready, source, trainer, args.sampling.balance)
+        return yield_stage.run_stage_3(ready, source, trainer, args.experimental.balance)
     completer = (
         None if source is None else completion_stage.load_model(source, ready.fold.name).to(trainer.processes.device)
     )
@@ -229,12 +229,12 @@ def setup_of(args: Arguments) -> ForecastSetup:
         offset=given.offset,
         window=given.offset_years,
         learner=given.learner,
-        blocks=blocks_named(given.blocks),
+        blocks=given.blocks,
         members=given.members,
         quantiles=given.quantiles,
-        balance=args.sampling.balance,
+        balance=args.experimental.balance,
         interval=given.interval,
-        fill=given.fill,
+        fill=args.experimental.fill,
     )
 
 

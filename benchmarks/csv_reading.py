@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
-import tyro
 
+from pipeline.parser import parse_flags
 from report.run import commit, hardware
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,7 +58,7 @@ class Arguments:
 
 def main() -> None:
     """Print the ratios of seconds, of CPU seconds, and of memory."""
-    args = tyro.cli(Arguments, description=__doc__)
+    args = parse_flags(Arguments, None, __doc__, "benchmarks.csv_reading")
     with tempfile.TemporaryDirectory() as folder:
         rows = write(Path(folder), args.rows // 360)
         alone = f"pacsv.read_csv({str(Path(folder) / 'rows.csv')!r})"

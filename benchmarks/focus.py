@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tyro
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
+from pipeline.parser import parse_flags
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +44,7 @@ class Arguments:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point. Returns the exit code."""
-    args = tyro.cli(Arguments, args=arguments, description=__doc__)
+    args = parse_flags(Arguments, arguments, __doc__, "benchmarks.focus")
     try:
         network = file()
         make(args.out)

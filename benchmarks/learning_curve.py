@@ -9,10 +9,10 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
-import tyro
 
 from benchmarks.runs import ENCODER, ROOT, Job, commits, results, spread
 from model.presets import PresetName
+from pipeline.parser import parse_flags
 from report.run import hardware
 
 SHARES = (0.1, 0.25, 0.5, 1.0)
@@ -38,7 +38,7 @@ class Arguments:
 
 def main() -> None:
     """Make the missing runs, then draw and write."""
-    args = tyro.cli(Arguments, description=__doc__)
+    args = parse_flags(Arguments, None, __doc__, "benchmarks.learning_curve")
     seeds = range(args.seeds)
     jobs: dict[tuple[str, float, str], list[Job]] = {}
     for data, share, preset in itertools.product(args.cards, SHARES, PRESETS):

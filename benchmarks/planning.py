@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
-import tyro
 
 from benchmarks.alone import Measured
 from benchmarks.drawing import row
 from cache.fill import IMAGE_ROWS
+from pipeline.parser import parse_flags
 from report.run import commit, hardware
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,7 +48,7 @@ class Arguments:
 
 def main() -> None:
     """Print the rows of all sizes, then slopes and the goal."""
-    args = tyro.cli(Arguments, description=__doc__)
+    args = parse_flags(Arguments, None, __doc__, "benchmarks.planning")
     identity = {"hardware": hardware(), "commit": commit()}
     for line in measure(args.series, args.slab_rows, args.memory_gb):
         print(json.dumps(line | identity), flush=True)

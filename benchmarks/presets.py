@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-import tyro
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.drawing import fastest
@@ -22,6 +21,7 @@ from model.season_tensors import SeasonTensors, WindowTensors
 from model.timesclip import TimesCLIP
 from model.training.optim import Schedule
 from model.training.trainer import Trainer
+from pipeline.parser import parse_flags
 from report.run import commit, hardware
 
 VARIATES, STEPS, DIM, BATCH = 7, 36, 1280, 64
@@ -47,7 +47,7 @@ class Arguments:
 
 def main() -> None:
     """Make the missing runs, then write the page."""
-    args = tyro.cli(Arguments, description=__doc__)
+    args = parse_flags(Arguments, None, __doc__, "benchmarks.presets")
     seeds = range(args.seeds)
     few = {preset: seeds[:1] if preset in SLOW else seeds for preset in args.presets}
     grid = [(data, split) for data in args.cards for split in args.splits]

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import tyro
 
 from benchmarks.alone import forget_peak, open_and_sort, peak, write_rows
 from benchmarks.drawing import STEPS, row, seasons
@@ -29,6 +28,7 @@ from cache.spec import embedding_spec
 from cache.storage import open_storage
 from cache.store import Store
 from model.encoders import encode, resolve
+from pipeline.parser import parse_flags
 from pipeline.render import Style, draw
 from pipeline.series import SeriesBlock, series_blocks
 from pipeline.table import SeasonTable, Variate
@@ -52,7 +52,7 @@ class Arguments:
 
 def main() -> None:
     """Print the rows."""
-    args = tyro.cli(Arguments, description=__doc__)
+    args = parse_flags(Arguments, None, __doc__, "benchmarks.scale")
     identity = {"hardware": hardware(), "commit": commit()}
     with tempfile.TemporaryDirectory() as folder:
         for line in measure(Path(folder) / "cache", args.series, args.dask, args.encoder):

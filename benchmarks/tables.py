@@ -14,10 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import tyro
-
 import ablate
 from benchmarks.runs import CARDS, ROOT, command
+from pipeline.parser import parse_flags
 from report.run import hardware
 from verdict.arms import WITH, WITHOUT
 from verdict.runner import slug
@@ -84,7 +83,7 @@ class Arguments:
 
 def main() -> None:
     """Make the missing verdicts, then write the pages."""
-    args = tyro.cli(Arguments, description=__doc__)
+    args = parse_flags(Arguments, None, __doc__, "benchmarks.tables")
     wanted = [replace(matrix, seeds=args.seeds) for matrix in MATRICES if matrix.data in args.data]
     if not args.made:
         for matrix in wanted:

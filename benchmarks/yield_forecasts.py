@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tyro
 
 from benchmarks.runs import ROOT, Job, commits, results, spread
 from benchmarks.tables import put_between
 from model.presets import PresetName
+from pipeline.parser import parse_flags
 from report.run import hardware
 
 TABLES = (
@@ -55,7 +55,7 @@ class Arguments:
 
 def main() -> None:
     """Make the missing runs, then write the pages."""
-    args = tyro.cli(Arguments, description=__doc__)
+    args = parse_flags(Arguments, None, __doc__, "benchmarks.yield_forecasts")
     jobs = [Job(*at, preset, seed) for seed in range(args.seeds) for preset in (WITH, WITHOUT) for at in TABLES]
     if not args.made:
         results(jobs, args.workers)

@@ -17,8 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import tyro
-
 from cache.catalog import entries
 from cache.contact_sheet import choose, contact_sheet
 from cache.fsck import check, draw_again, repair
@@ -27,6 +25,8 @@ from cache.run_log import history, totals
 from cache.storage import CacheError, Storage, open_storage
 from cache.store import MissingRows, Store, content_digest, slabs_of
 from pipeline.errors import InputError
+from pipeline.flags import Names
+from pipeline.parser import parse_command
 from pipeline.program import run_program
 from pipeline.render import Style
 from pipeline.series import fold_variants
@@ -114,7 +114,7 @@ class Fsck:
     """For --sample: card or file of data rendered into this cache."""
     split: SplitName = "year"
     """For --sample: the split used for rendering."""
-    folds: str | None = None
+    folds: Names = ()
     """For --sample: the folds used for rendering, if --folds was given."""
     framing: Framing = "halves"
     """For --sample: the framing used for rendering."""
@@ -224,10 +224,12 @@ def cache_at(root: str | Path) -> Storage:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    command: Any = tyro.extras.subcommand_cli_from_dict(
-        {"stats": Stats, "show": Show, "fsck": Fsck, "gc": Gc}, args=arguments, prog="python -m cache"
+    commands = {"stats": Stats, "show": Show, "fsck": Fsck, "gc": Gc}
+    return run_program(
+        "python -m cache",
+        lambda: int(parse_command(commands, arguments, "cache", __doc__ or "").run()),
+        failed=(CacheError, MissingRows),
     )
-    return run_program("python -m cache", command.run, failed=(CacheError, MissingRows))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from pipeline.card import safe_name
 from pipeline.errors import InputError
+from pipeline.parser import parse_flags
 from pipeline.program import run_program
 from pipeline.scaling import snapped
 from pipeline.sources import read
@@ -46,8 +47,12 @@ class Arguments:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    args = tyro.cli(Arguments, args=arguments, description=__doc__)
-    return run_program("pipeline.draft_card", lambda: draft(args.files, args.out))
+
+    def work() -> int:
+        args = parse_flags(Arguments, arguments, __doc__, "pipeline.draft_card")
+        return draft(args.files, args.out)
+
+    return run_program("pipeline.draft_card", work)
 
 
 def draft(files: Sequence[Path], out: Path) -> int:

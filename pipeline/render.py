@@ -52,10 +52,7 @@ _Function = TypeVar("_Function", bound=Callable[..., object])
 
 @dataclass(frozen=True)
 class Style:
-    """How a series is drawn. Every field is part of the keys, so pictures of different styles never mix.
-
-    Raises InputError if a field is outside its limits.
-    """
+    """How a series is drawn. Every field is part of the keys, so pictures of different styles never mix."""
 
     renderer: Literal["numba", "agg"] = "numba"
     """numba: the fast kernel. agg: matplotlib's rasteriser, the reference."""
@@ -72,6 +69,7 @@ class Style:
     """Margin in px on all four sides. At least half the line width and half the dot, so that no stroke is cut off."""
 
     def __post_init__(self) -> None:
+        """Raises InputError if a field is outside its limits."""
         if self.renderer not in ("numba", "agg"):
             raise InputError(f"style.renderer is {self.renderer!r}; choose numba or agg.")
         if self.y_range not in ("fixed", "window"):

@@ -35,11 +35,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tyro
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
+from pipeline.parser import parse_flags
+from pipeline.program import run_program
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -368,12 +369,9 @@ class Arguments:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    args = tyro.cli(Arguments, args=arguments, description=__doc__)
-    try:
-        return write(args)
-    except InputError as error:
-        print(f"pipeline.simulate: {error}", file=sys.stderr)
-        return 2
+    return run_program(
+        "pipeline.simulate", lambda: write(parse_flags(Arguments, arguments, __doc__, "pipeline.simulate"))
+    )
 
 
 def write(args: Arguments) -> int:

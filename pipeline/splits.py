@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -83,13 +83,13 @@ def make_folds(
     split: SplitName,
     seed: int = 0,
     assigned: NDArray[np.str_] | None = None,
-    chosen: str | None = None,
+    chosen: Sequence[str] = (),
     group: Index | None = None,
 ) -> tuple[Fold, ...]:
     """The folds of a split over N samples; year, place, sample_id, assigned [N]. The order of rows does not matter.
 
-    chosen     names of the folds to take, as in "2021,2022"; "all" for every fold; None for every fold, but only the
-               last three of forward
+    chosen     names of the folds to take; ("all",) for every fold; () for every fold, but only the last three of
+               forward
     group [N]  rows with the same number share one yield and are never on two sides; None: each row has its own yield
 
     year            the last year tests, the one before it validates, all others train
@@ -160,17 +160,16 @@ def _refuse_shared_yields(fold: Fold, group: Index, sample_id: NDArray[np.str_],
         )
 
 
-def _choose(folds: list[Fold], names: str | None, split: SplitName) -> list[Fold]:
-    if names is None:
+def _choose(folds: list[Fold], names: Sequence[str], split: SplitName) -> list[Fold]:
+    if not names:
         return folds[-FORWARD_TESTS:] if split == "forward" else folds
-    if names == EVERY:
+    if tuple(names) == (EVERY,):
         return folds
     known = {fold.name: fold for fold in folds}
-    wanted = [name.strip() for name in names.split(",")]
-    for name in wanted:
+    for name in names:
         if name not in known:
             raise InputError(f"--folds names {name!r}; the folds of this split are {', '.join(known)}, or {EVERY}.")
-    return [fold for fold in folds if fold.name in wanted]
+    return [fold for fold in folds if fold.name in names]
 
 
 def refuse_shared_groups(fold: Fold, group: NDArray[np.generic]) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from pipeline.errors import InputError
-
 Framing = Literal["halves", "season"]
 FRAMINGS: tuple[Framing, ...] = get_args(Framing)
 
@@ -38,19 +36,6 @@ def windows(steps: int, cut: int, framing: Framing = "halves") -> tuple[Window, 
     if framing == "halves":
         return Window("first-half", 0, cut, cut), Window("second-half", cut, steps, steps)
     return Window("so-far", 0, steps, cut), Window("season", 0, steps, steps)
-
-
-def steps_named(text: str | None) -> tuple[int, ...]:
-    """The distinct step numbers of a flag such as "6,9,12", ascending; empty for None.
-
-    Raises `InputError` if the text has anything but whole numbers and commas.
-    """
-    if text is None:
-        return ()
-    try:
-        return tuple(sorted({int(part) for part in text.split(",")}))
-    except ValueError:
-        raise InputError(f"--steps is {text!r}; give whole numbers separated by commas, as in 6,9,12.") from None
 
 
 def window_called(name: str, steps: int, cut: int) -> Window:

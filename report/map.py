@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
 from pipeline.errors import InputError
+from pipeline.parser import parse_flags
 from pipeline.program import run_program
 from pipeline.sources import read
 from pipeline.sources.geometry import shapes_of
@@ -32,7 +31,7 @@ class Arguments:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    return run_program("report.map", lambda: write_map(tyro.cli(Arguments, args=arguments)))
+    return run_program("report.map", lambda: write_map(parse_flags(Arguments, arguments, __doc__, "report.map")))
 
 
 def write_map(args: Arguments) -> int:

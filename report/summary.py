@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.table import Table
 
 from pipeline.errors import InputError
+from pipeline.parser import parse_flags
 from report.run import RunFolder, complete_runs
 from report.run_page.sentences import metric_rows, standing
 
@@ -81,9 +81,9 @@ class Arguments:
     """The folder that contains the run folders."""
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    args = tyro.cli(Arguments)
+    args = parse_flags(Arguments, arguments, __doc__, "report.summary")
     newest: dict[int, RunFolder] = {}
     for run in complete_runs(args.runs):
         try:

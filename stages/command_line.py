@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pipeline.errors import InputError
+from pipeline.parser import parse_flags
 from pipeline.render import Style
-from pipeline.version import parse_flags
 from stages.flag_checks import require_consistent, require_unchanged
-from stages.flags import Arguments, DataFlags, LearningFlags, ModelFlags, RunFlags, SamplingFlags, flag_names
+from stages.flags import EVERY_YEAR, FIRST_FLAGS, GROUP_FLAGS, Arguments, flag_names
 
 # Flags of earlier versions: their default, and advice if a file sets another value.
 RETIRED = {
@@ -35,13 +35,18 @@ def parse(given: Sequence[str], description: str) -> Arguments:
     path = Path(resumed) / "config.json" if resumed is not None else None if config is None else Path(config)
     from_file: dict[str, Any] = {} if path is None else read_flags(path)
     remaining = {name: value for name, value in from_file.items() if name not in named}
-    args = parse_flags(Arguments, [*as_flags(remaining), *given], description)
+    args = parsed([*as_flags(remaining), *given], description)
     if resumed is not None:
-        require_unchanged(args, from_file, named)
+        require_unchanged(args, parsed(as_flags(from_file), description), named)
     require_consistent(args, named | set(from_file))
-    if args.input.folds == "year":
-        args = replace(args, input=replace(args.input, split="leave-year-out", folds=None))
+    if args.input.folds == (EVERY_YEAR,):
+        args = replace(args, input=replace(args.input, split="leave-year-out", folds=()))
     return args
+
+
+def parsed(given: Sequence[str], description: str) -> Arguments:
+    """The flags of a command line alone."""
+    return parse_flags(Arguments, given, description, "train.py", short=FIRST_FLAGS)
 
 
 def read_flags(path: Path) -> dict[str, Any]:
@@ -71,7 +76,7 @@ def read_flags(path: Path) -> dict[str, Any]:
                 continue
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1, 0.0)[0]
-                raise InputError(f"{path}: there is no flag {name}. The nearest is {near}; `python train.py --help` "
+                raise InputError(f"{path}: there is no flag {name}. The nearest is {near}; `python train.py --help-all` "
                                  "lists all.")  # fmt: skip
             if one is not None:
                 flags[name] = one
@@ -83,7 +88,7 @@ def accepts(name: str, value: str | None = None) -> bool:
     if name.removeprefix("no-") not in flag_names():
         return False
     part = name.partition(".")[2] or name
-    for group in (Arguments, DataFlags, ModelFlags, LearningFlags, SamplingFlags, RunFlags, Style):
+    for group in (Arguments, *GROUP_FLAGS, Style):
         kind = get_type_hints(group).get(part.replace("-", "_"))
         if kind is not None and get_origin(kind) is Literal:
             return value in [str(one) for one in get_args(kind)]

@@ -5,24 +5,15 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import Any
 
 from model.presets import Preset
+from pipeline.flags import ViewFlags
 from pipeline.render import Style
-from stages.flags import (
-    CHOSEN,
-    GROUPS,
-    Arguments,
-    DataFlags,
-    LearningFlags,
-    ModelFlags,
-    RunFlags,
-    SamplingFlags,
-)
+from stages.flags import CHOSEN, GROUPS, Arguments, DataFlags, ExperimentalFlags, LearningFlags, ModelFlags, RunFlags
 
 SPLIT_NEEDS_SEED = ("place", "random")
-OF_VIEWS_AND_STEPS = ("views", "steps", "noise", "warp", "mask")
+VIEWS = tuple(f.name for f in fields(ViewFlags))
 
 
 def train_command(args: Arguments) -> str:
@@ -34,16 +25,18 @@ def base_command(args: Arguments) -> str:
     """The command that trains the run below: same data, split, model parts, seed, views and steps."""
     chosen = {*CHOSEN, "fixed_temperature"} - {"link"}
     model = {f.name: getattr(args.model, f.name) for f in fields(ModelFlags) if f.name in chosen}
-    sampling = {name: getattr(args.sampling, name) for name in OF_VIEWS_AND_STEPS}
+    experimental = {
+        f.name: getattr(args.experimental, f.name) for f in fields(ExperimentalFlags) if f.name in {*chosen, *VIEWS}
+    }
     return train_command(
         Arguments(
             stage=1 if args.stage == 2 else 2,
             input=args.input,
             model=ModelFlags(preset=args.model.preset, **model),
             learning=LearningFlags(),
-            sampling=SamplingFlags(**sampling),
             run=RunFlags(seed=args.run.seed),
             style=args.style,
+            experimental=ExperimentalFlags(**experimental),
         )
     )
 
@@ -58,10 +51,10 @@ def render_command(args: Arguments, preset: Preset, encoder: str | None) -> str:
     if given.split in SPLIT_NEEDS_SEED:
         command += ["--seed", str(args.run.seed)]
     if given.split == "forward" and given.folds:
-        command += ["--folds", given.folds]
-    command += args.sampling.to_views().flags()
-    if args.sampling.steps:
-        command += ["--steps", args.sampling.steps]
+        command += _flag("folds", given.folds)
+    command += args.experimental.to_views().flags()
+    if given.steps:
+        command += _flag("steps", given.steps)
     if preset.framing != "halves":
         command += ["--framing", preset.framing]
     if encoder:
@@ -92,4 +85,4 @@ def _flag(name: str, value: Any) -> list[str]:
     flag = name.replace("_", "-")
     if isinstance(value, bool):
         return [f"--{flag}" if value else f"--no-{flag}"]
-    return [f"--{flag}", str(value) if isinstance(value, int | float | str | Path) else shlex.join(map(str, value))]
+    return [f"--{flag}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]

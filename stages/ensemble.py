@@ -37,12 +37,12 @@ FillName = Literal["nothing", "completed"]
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastSetup:
-    """Settings of stage 2. blocks: inputs of gp and trees; None: the preset's."""
+    """Settings of stage 2. blocks: inputs of gp and trees; empty: the preset's."""
 
     offset: Literal["auto"] | OffsetName = "auto"
     window: int | None = None
     learner: LearnerName = "ensemble"
-    blocks: tuple[BlockName, ...] | None = None
+    blocks: tuple[BlockName, ...] = ()
     members: int = 5
     quantiles: bool = False
     balance: bool = False

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 from model.presets import PRESETS
 from pipeline.augmentation import Views
 from pipeline.errors import InputError
-from stages.flags import Arguments, as_record, blocks_named, flag_names, preset_of, schedule_of, tuned_blocks
-
-PARTS = ("vision", "language", "tower", "select", "head", "yields")  # names for --freeze, the last one in stage 3 only
+from stages.flags import EVERY_YEAR, PARTS, Arguments, as_record, flag_names, preset_of, schedule_of
 
 
-def require_unchanged(args: Arguments, before: Mapping[str, Any], named: set[str]) -> None:
-    """Raise InputError if a flag given with --resume would change the run."""
-    now = {name.replace("_", "-"): value for name, value in as_record(args).items()}
-    now |= {f"style.{name.replace('_', '-')}": value for name, value in asdict(args.style).items()}
+def require_unchanged(args: Arguments, started: Arguments, named: set[str]) -> None:
+    """Raise InputError if a flag given with --resume would change the run. started: the flags of that run."""
+    now, before = values_by_flag(args), values_by_flag(started)
     for name in sorted(named & set(flag_names())):
         if now.get(name) != before.get(name):
             raise InputError(
                 f"--{name} {now.get(name)} conflicts with --resume {args.run.resume}, which was started with "
                 f"{before.get(name)}. Leave it out, or start a new run with --config {args.run.resume}/config.json."
             )
+
+
+def values_by_flag(args: Arguments) -> dict[str, Any]:
+    """The flags that config.json records, by name."""
+    values = {name.replace("_", "-"): value for name, value in as_record(args).items()}
+    return values | {f"style.{name.replace('_', '-')}": value for name, value in asdict(args.style).items()}
 
 
 def require_consistent(args: Arguments, named: set[str]) -> None:
@@ -43,7 +45,7 @@ def check_another_stage(args: Arguments, named: set[str]) -> None:
     """Raise InputError for flags of another stage."""
     if args.stage != 2:
         for name in ("offset", "offset-years", "members", "quantiles", "interval", "fill", "learner", "blocks", "link"):
-            if name in named and value_differs(args.model, name):
+            if name in named and value_differs(args, name):
                 raise InputError(
                     f"--{name} is for stage 2, but this is stage {args.stage}. Leave it out or use --stage 2."
                 )
@@ -57,8 +59,7 @@ def check_another_stage(args: Arguments, named: set[str]) -> None:
 
 def check_pictures(args: Arguments) -> None:
     """Raise InputError if flags ask for pictures in two ways, or of a model that reads none."""
-    if args.model.finetune_vision is not None:
-        tuned_blocks(args)
+    if args.experimental.finetune_vision is not None:
         if args.stage != 1:
             raise InputError(
                 f"--finetune-vision is for stage 1, but this is stage {args.stage}. Later stages read the embeddings "
@@ -82,10 +83,10 @@ def check_pictures(args: Arguments) -> None:
 def check_filling(args: Arguments) -> None:
     """Raise InputError if --fill has nothing to fill."""
     preset = preset_of(args)
-    if args.model.fill == "completed" and (preset.use_vision or preset.link != "frozen"):
+    if args.experimental.fill == "completed" and (preset.use_vision or preset.link != "frozen"):
         raise InputError("--fill completed fills in numbers for frozen features. Pictures would still end at the step. "
                          "Leave it out, or use --preset language-only (both stages) and --link frozen.")  # fmt: skip
-    if args.model.fill == "completed" and not args.sampling.steps:
+    if args.experimental.fill == "completed" and not args.input.steps:
         raise InputError("--fill completed fills in the steps after one of --steps, and none is given. Add --steps, as "
                          "in --steps 6,9,12.")  # fmt: skip
 
@@ -93,7 +94,7 @@ def check_filling(args: Arguments) -> None:
 def check_learners(args: Arguments) -> None:
     """Raise InputError if --learner or --blocks conflict with the preset or another flag."""
     preset, given = preset_of(args), args.model
-    blocks = blocks_named(given.blocks) or ()
+    blocks = given.blocks
     if given.learner != "ensemble" and given.learner != "neural" and preset.link != "frozen":
         raise InputError(f"--learner {given.learner} reads frozen features, but --link is {preset.link}. Use --learner "
                          "neural, or --link frozen.")  # fmt: skip
@@ -105,7 +106,7 @@ def check_learners(args: Arguments) -> None:
     if given.learner == "ridge" and not preset.use_language:
         raise InputError(f"--learner ridge reads numbers, but --preset {given.preset} reads none. Leave one of the two "
                          "out.")  # fmt: skip
-    if given.fill == "completed" and given.learner not in ("ensemble", "neural"):
+    if args.experimental.fill == "completed" and given.learner not in ("ensemble", "neural"):
         raise InputError(f"--fill completed is for neural heads, but --learner is {given.learner}. Leave one of the "
                          "two out.")  # fmt: skip
     if given.quantiles and given.learner in ("trees", "ridge"):
@@ -116,22 +117,22 @@ def check_learners(args: Arguments) -> None:
 def check_freezing(args: Arguments) -> None:
     """Raise InputError for an unknown part, or an epoch that is out of range."""
     epochs = schedule_of(args).epochs
-    if args.stage == 2 and args.model.freeze:
+    if args.stage == 2 and args.experimental.freeze:
         raise InputError("--freeze is not for stage 2, where the whole encoder is frozen. Leave it out.")
-    for part in (args.model.freeze or "").split(",") if args.model.freeze else ():
+    for part in args.experimental.freeze:
         if part not in (known := PARTS if args.stage == 3 else PARTS[:-1]):
             near = difflib.get_close_matches(part, known, 1, 0.0)[0]
             raise InputError(f"--freeze names {part!r}; the parts are {', '.join(known)}. The nearest is {near}.")
-    if args.model.unfreeze_at is not None and not args.model.freeze:
+    if args.experimental.unfreeze_at is not None and not args.experimental.freeze:
         raise InputError("--unfreeze-at ends --freeze, but nothing is frozen. Add --freeze, as in --freeze vision.")
-    if args.model.unfreeze_at is not None and not 1 < args.model.unfreeze_at <= epochs:
-        raise InputError(f"--unfreeze-at is {args.model.unfreeze_at}; it must be 2 to --epochs, {epochs}.")
+    if args.experimental.unfreeze_at is not None and not 1 < args.experimental.unfreeze_at <= epochs:
+        raise InputError(f"--unfreeze-at is {args.experimental.unfreeze_at}; it must be 2 to --epochs, {epochs}.")
 
 
 def check_sampling(args: Arguments) -> None:
     """Raise InputError for views, batches, shares or folds that are out of range or conflict."""
     schedule = schedule_of(args)
-    if not args.sampling.views and args.sampling.to_views() != Views():
+    if not args.experimental.views and args.experimental.to_views() != Views():
         raise InputError(
             "--noise, --warp and --mask are settings of views, but there are no views. Add --views, as in --views 3."
         )
@@ -140,11 +141,12 @@ def check_sampling(args: Arguments) -> None:
                          "(--batch-size) into more micro-batches than it has samples.")  # fmt: skip
     if not 0 < args.input.share <= 1:
         raise InputError(f"--share is {args.input.share}; it is a share of the training rows, above 0 and at most 1.")
-    if args.input.folds == "year" and args.input.split not in ("auto", "year", "leave-year-out"):
+    if args.input.folds == (EVERY_YEAR,) and args.input.split not in ("auto", "year", "leave-year-out"):
         raise InputError(f"--folds year tests every year in turn and conflicts with --split {args.input.split}.")
 
 
-def value_differs(group: Any, name: str) -> bool:
-    """Whether a flag of a group differs from its default."""
-    (flag,) = (f for f in fields(group) if f.name == name.replace("-", "_"))
-    return bool(getattr(group, flag.name) != flag.default)
+def value_differs(args: Arguments, name: str) -> bool:
+    """Whether a flag of the model differs from its default."""
+    name = name.replace("-", "_")
+    group = args.model if hasattr(args.model, name) else args.experimental
+    return bool(getattr(group, name) != getattr(type(group)(), name))

@@ -18,41 +18,54 @@ from model.presets import PRESETS, LinkName, Preset, PresetName
 from model.training.distributed import DeviceName
 from model.training.optim import Schedule
 from model.training.precision import PrecisionName
-from pipeline.augmentation import Views
 from pipeline.errors import InputError
+from pipeline.flags import Names, SeasonFlags, ViewFlags, listed, parse_names, parsed_by
 from pipeline.render import Style
-from pipeline.splits import SplitChoice, resolve_split
+from pipeline.splits import resolve_split
 from pipeline.table import SeasonTable
 from pipeline.windows import windows
 from stages.fold_data import ControlName
 from stages.yield_learners import LearnerName
 
-CACHE = "image_cache"
+EVERY_YEAR = "year"  # as the only name of --folds
+PARTS = ("vision", "language", "tower", "select", "head", "yields")  # names for --freeze, the last one in stage 3 only
+
+
+def parse_blocks(text: str) -> tuple[BlockName, ...]:
+    """The blocks in a text such as "numbers,pictures", in the order of `BlockName`. Raises InputError for an unknown
+    name."""
+    known: tuple[BlockName, ...] = get_args(BlockName)
+    names = parse_names(text)
+    for name in names:
+        if name not in known:
+            raise InputError(f"--blocks names {name!r}; the blocks are {', '.join(known)}, separated by commas.")
+    return tuple(name for name in known if name in names)
+
+
+def parse_tower_blocks(text: str) -> int | Literal["all"]:
+    """A number of blocks of the image tower, or `all`. Raises InputError for anything else."""
+    if text == "all":
+        return "all"
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise InputError(f"--finetune-vision is {text}; it must be a number of blocks, at least 1, as in "
+                         "--finetune-vision 2, or all.")  # fmt: skip
+    return int(text)
+
+
+Blocks = Annotated[tuple[BlockName, ...], *listed(parse_blocks, "NAME,NAME")]
+TowerBlocks = Annotated[int | Literal["all"], parsed_by(parse_tower_blocks, "{N,all}")]
 
 
 @dataclass(frozen=True)
-class DataFlags:
-    """Data, and how rows are held out."""
+class DataFlags(SeasonFlags):
+    """Data, cache, and how rows are held out."""
 
-    data: str = "demo/card.toml"
-    """Dataset card, data file, folder or glob."""
-    cache: str = CACHE
-    """The cache that render_cache.py filled."""
     encoder: str | None = None
     """Encoder of the embeddings; by default the last one that render_cache.py used for this data."""
-    split: SplitChoice = "auto"
-    """How rows are held out. auto: by year if the table has three or more years, else by place, else by row."""
-    folds: str | None = None
-    """Only these folds of the split, as in 2021,2022, or `all`. Default: all; with --split forward the last three.
-    `year`: every year in turn (leave-year-out)."""
     share: float = 1.0
     """Use this share of the training and validation rows, drawn by --seed, for learning curves."""
     control: ControlName = "none"
     """Negative control: replace embeddings with another sample's (shuffled) or with noise."""
-    year: int | None = None
-    """Label year, if a table without a card does not contain it."""
-    memory_gb: float | None = None
-    """GB of memory that a table may need; 60 % of the free memory by default."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +73,8 @@ class ModelFlags:
     """The model to train."""
 
     preset: PresetName = "timesclip"
-    """Named choice of the parts below (docs/models.md)."""
+    """The model: timesclip (pictures and numbers), language-only, vision-only or no-alignment. The other presets are
+    experimental (docs/models.md)."""
     alignment: AlignmentName | None = None
     """Pairs of picture and text that the alignment loss contrasts.
 
@@ -88,32 +102,21 @@ class ModelFlags:
     """Attention heads."""
     dropout: float | None = None
     """Share of activations dropped in training."""
-    picture_dropout: float | None = None
-    """Share of training samples that stage 1 completes without pictures; with 1 the completion never reads them."""
-    link: LinkName | None = None
-    """Input of stage 2 from stage 1: frozen features, completion errors as extra channels, or nothing (scratch)."""
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Stage 2: the stage-1 run to start from; the newest that fits by default. Stage 3: the stage-2 run."""
-    finetune_vision: str | None = None
-    """Stage 1: also train the last N blocks of the image tower (2), or the whole tower (all); one fold only."""
-    freeze: str | None = None
-    """Frozen parts, as in vision,language; also select, head, tower (pretrained); in stage 3 also yields."""
-    unfreeze_at: int | None = None
-    """Epoch from which the frozen parts are trained too; never by default."""
     offset: Literal["auto"] | OffsetName = "auto"
     """Stage 2: baseline from which the yield anomaly is measured; auto chooses the best one on validation years."""
     offset_years: int | None = None
     """Stage 2: years before or around the forecast that the offset uses; chosen on validation years by default."""
     learner: LearnerName = "ensemble"
     """Stage 2 on frozen features: neural heads, Gaussian processes (gp), trees, ridge, or a weighted mean of all."""
-    blocks: str | None = None
-    """Stage 2: inputs of gp and trees, of numbers,pictures,tokens,convolutions; numbers and pictures by default."""
+    blocks: Blocks = ()
+    """Stage 2: inputs of gp and trees, of numbers, pictures, tokens, convolutions, and the control
+    numbers-again; by default those that the preset reads of numbers and pictures."""
     members: int = 5
     """Stage 2: number of yield heads, whose mean is the neural forecast."""
     quantiles: bool = False
     """Stage 2: forecast 5, 50 and 95 % quantiles too, and make the interval from them (CQR)."""
-    fill: Literal["nothing", "completed"] = "nothing"
-    """Stage 2 with --steps: fill in later steps with stage 1's completion (completed) if validation rows gain."""
     interval: IntervalName = "pooled"
     """Stage 2: calibrate the 90 % interval on single rows (pooled), or on whole years to hold in new ones (year)."""
 
@@ -145,27 +148,25 @@ class LearningFlags:
 
 
 @dataclass(frozen=True)
-class SamplingFlags:
-    """Samples of an epoch."""
+class ExperimentalFlags(ViewFlags):
+    """Experimental: not shown to improve forecasts, or hardly measured (docs/training.md)."""
 
-    balance: bool = False
-    """Draw training rows in inverse proportion to the density of their yield."""
-    views: int = 0
-    """Train each sample in one of K views per epoch, or as measured; `render_cache.py --views K` draws them."""
-    steps: str | None = None
-    """Also train each sample as known after these steps, as in 6,9,12; `render_cache.py --steps` draws them."""
-    noise: float = Views.noise
-    """Views: standard deviation of the noise, as a share of the series' own standard deviation."""
-    warp: float = Views.warp
-    """Views: maximum change of a season's speed; 0.1 means 0.9 to 1.1 times its speed."""
-    mask: float = Views.mask
-    """Views: share of the observed steps that become unobserved."""
     mixup: bool = False
     """Mix pairs of samples within a batch: embeddings, series, masks and yields, with one weight in 0.3-0.7."""
-
-    def to_views(self) -> Views:
-        """The settings of the views."""
-        return Views(self.views, noise=self.noise, warp=self.warp, mask=self.mask)
+    balance: bool = False
+    """Draw training rows in inverse proportion to the density of their yield."""
+    picture_dropout: float | None = None
+    """Share of training samples that stage 1 completes without pictures; with 1 the completion never reads them."""
+    link: LinkName | None = None
+    """Input of stage 2 from stage 1: frozen features, completion errors as extra channels, or nothing (scratch)."""
+    fill: Literal["nothing", "completed"] = "nothing"
+    """Stage 2 with --steps: fill in later steps with stage 1's completion (completed) if validation rows gain."""
+    finetune_vision: TowerBlocks | None = None
+    """Stage 1: also train the last N blocks of the image tower (2), or the whole tower (all); one fold only."""
+    freeze: Names = ()
+    """Frozen parts, as in vision,language; also select, head, tower (pretrained); in stage 3 also yields."""
+    unfreeze_at: int | None = None
+    """Epoch from which the frozen parts are trained too; never by default."""
 
 
 @dataclass(frozen=True)
@@ -205,12 +206,18 @@ class Arguments:
     input: tyro.conf.OmitArgPrefixes[DataFlags] = field(default_factory=DataFlags)
     model: tyro.conf.OmitArgPrefixes[ModelFlags] = field(default_factory=ModelFlags)
     learning: tyro.conf.OmitArgPrefixes[LearningFlags] = field(default_factory=LearningFlags)
-    sampling: tyro.conf.OmitArgPrefixes[SamplingFlags] = field(default_factory=SamplingFlags)
     run: tyro.conf.OmitArgPrefixes[RunFlags] = field(default_factory=RunFlags)
     style: Style = field(default_factory=Style)
+    experimental: tyro.conf.OmitArgPrefixes[ExperimentalFlags] = field(default_factory=ExperimentalFlags)
 
 
-GROUPS = ("input", "model", "learning", "sampling", "run")
+# `--help` shows these flags, `--help-all` all groups.
+FIRST_FLAGS = (
+    *("stage", "data", "cache", "split", "folds", "steps", "preset", "from"),
+    *("epochs", "seed", "seeds", "out", "resume", "config"),
+)
+GROUPS = ("input", "model", "learning", "run", "experimental")
+GROUP_FLAGS = (DataFlags, ModelFlags, LearningFlags, RunFlags, ExperimentalFlags)
 NOT_RECORDED = ("out", "resume", "config", "seeds")  # in config.json, as they do not change the result
 
 CHOSEN = ("link", *(f.name for f in fields(Parts)))  # parts of a preset that flags may change
@@ -225,7 +232,7 @@ DEFAULTS = {
 def flag_names() -> list[str]:
     """Every flag that a file may set, without the dashes."""
     names = [f.name for f in fields(Arguments) if f.name not in (*GROUPS, "style")]
-    for group in (DataFlags, ModelFlags, LearningFlags, SamplingFlags, RunFlags):
+    for group in GROUP_FLAGS:
         names += [f.name for f in fields(group)]
     names = [name.rstrip("_") for name in names if name not in ("resume", "config")]
     return [name.replace("_", "-") for name in names + [f"style.{f.name}" for f in fields(Style)]]
@@ -260,7 +267,8 @@ def schedule_of(args: Arguments) -> Schedule:
 
 def preset_of(args: Arguments) -> Preset:
     """The preset with the changes by flags. Raises InputError if the parts cannot work together."""
-    given = {name: value for name, value in asdict(args.model).items() if name in CHOSEN and value is not None}
+    chosen = asdict(args.model) | asdict(args.experimental)
+    given = {name: value for name, value in chosen.items() if name in CHOSEN and value is not None}
     if args.model.fixed_temperature is not None:
         given |= {"temperature": args.model.fixed_temperature, "learn_temperature": False}
     try:
@@ -283,27 +291,6 @@ def settled(args: Arguments, table: SeasonTable) -> tuple[Arguments, tuple[str, 
         model = replace(model, patch=patch)
         sentences.append(f"patch {patch}: the {first.name} has {first.length} steps, the default is {preset.patch}")
     return replace(args, input=replace(args.input, split=split), model=model), tuple(sentences)
-
-
-def tuned_blocks(args: Arguments) -> int | None:
-    """Number of blocks of the image tower to train; None: all. Raises InputError if the flag's value is invalid."""
-    given = args.model.finetune_vision or "all"
-    if given != "all" and not (given.isascii() and given.isdigit() and int(given) > 0):
-        raise InputError(f"--finetune-vision is {given}; it must be a number of blocks, at least 1, as in "
-                         "--finetune-vision 2, or all.")  # fmt: skip
-    return None if given == "all" else int(given)
-
-
-def blocks_named(names: str | None) -> tuple[BlockName, ...] | None:
-    """The blocks that --blocks names; None: those of the preset. Raises InputError for an unknown name."""
-    if names is None:
-        return None
-    blocks = tuple(name.strip() for name in names.split(","))
-    known: tuple[BlockName, ...] = get_args(BlockName)
-    for name in blocks:
-        if name not in known:
-            raise InputError(f"--blocks names {name!r}; the blocks are {', '.join(known)}, separated by commas.")
-    return tuple(name for name in known if name in blocks)
 
 
 def control_of(args: Arguments) -> str | None:

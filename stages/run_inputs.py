@@ -18,12 +18,11 @@ from pipeline.errors import InputError
 from pipeline.sources import read
 from pipeline.splits import Fold, make_folds, thinned
 from pipeline.table import SeasonTable
-from pipeline.windows import steps_named
 from report.run import RunFolder
 from stages import completion_stage
 from stages.base_run import base_run, named_run
 from stages.commands import render_command
-from stages.flags import Arguments, preset_of, settled, tuned_blocks
+from stages.flags import Arguments, preset_of, settled
 from stages.fold_data import FoldData, Pictures, prepare
 from stages.tuned_encoder import check_tuned_rows, find_tower, has_tower
 
@@ -79,12 +78,14 @@ def prepare_inputs(args: Arguments) -> RunInputs:
     if pictures is not None:
         check_tuned_rows(pictures, table, folds, args.input.split, args.run.seed)
     source = base_run(args, table, folds, pictures)
-    views, steps = view_tables(table, args.sampling.to_views()), steps_named(args.sampling.steps)
+    views, steps = view_tables(table, args.experimental.to_views()), args.input.steps
     prepared = [prepare(table, fold, preset.framing, pictures, views, steps) for fold in folds]
-    seeing = None
-    if args.model.finetune_vision is not None and pictures is not None:
+    seeing, tuned = None, args.experimental.finetune_vision
+    if tuned is not None and pictures is not None:
         drawn = (table, *views, *(table.as_of(step) for step in steps))
-        seeing = find_tower(pictures, args.input.encoder, tuned_blocks(args), drawn, prepared[0].scales.ranges)
+        seeing = find_tower(
+            pictures, args.input.encoder, None if tuned == "all" else tuned, drawn, prepared[0].scales.ranges
+        )
     return RunInputs(
         args=args,
         table=table,
@@ -109,7 +110,7 @@ def require_years(table: SeasonTable, folds: Sequence[Fold]) -> None:
 
 def require_one_fold(args: Arguments, folds: Sequence[Fold]) -> None:
     """Raise InputError if --finetune-vision would have to train one tower per fold."""
-    if args.model.finetune_vision is not None and len(folds) > 1:
+    if args.experimental.finetune_vision is not None and len(folds) > 1:
         raise InputError(
             f"--finetune-vision trains one tower on the training rows of one fold, but split {args.input.split} has "
             f"{len(folds)} ({', '.join(fold.name for fold in folds)}). A tower of one fold is trained on rows that "

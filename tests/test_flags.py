@@ -1,20 +1,21 @@
 """Flags come from dataclasses, files say the same, and what cannot be meant together is one paragraph and exit 2."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
+from dataclasses import fields, is_dataclass
+from typing import get_type_hints
 
 import numpy as np
 import pytest
 
+import ablate
+import render_cache
 import train
+from pipeline.errors import InputError
+from pipeline.parser import documentation
 from report.run import RunFolder
 from stages.command_line import parse
-from stages.flags import Arguments, as_record, flag_names
+from stages.flags import FIRST_FLAGS, GROUP_FLAGS, Arguments, as_record, flag_names
 from tests.conftest import CARD, small_seasons
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +33,9 @@ def test_a_toml_file_says_what_flags_say_and_the_command_line_wins(tmp_path):
     file = tmp_path / "run.toml"
     file.write_text('stage = 2\nlr = 5e-4\nbatch_size = 32\nmixup = true\nsplit = "place"\n[style]\nline-width = 3.0\n')
     args = parse(["--config", str(file), "--lr", "0.01", "--no-mixup"], "")
-    assert (args.stage, args.learning.lr, args.learning.batch_size, args.sampling.mixup) == (2, 0.01, 32, False)
+    assert (args.stage, args.learning.lr, args.learning.batch_size, args.experimental.mixup) == (2, 0.01, 32, False)
     assert (args.input.split, args.style.line_width) == ("place", 3.0)
-    assert parse(["--config", str(file)], "").sampling.mixup
+    assert parse(["--config", str(file)], "").experimental.mixup
 
 
 def test_an_unknown_key_is_an_error_with_the_nearest_name(tmp_path, capsys):
@@ -79,22 +80,64 @@ def test_a_run_s_own_config_runs_it_again(small, tmp_path):
     assert weights[0] == weights[1] != weights[2]
 
 
-@pytest.mark.slow
-def test_help_groups_the_flags_and_every_flag_says_what_it_is():
-    shown = subprocess.run(
-        [sys.executable, "train.py", "--help"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env={"COLUMNS": "200", "PATH": ""},
-    ).stdout
-    for group in ("input options", "model options", "learning options", "sampling options", "run options"):
+def printed(capsys, program, *flags):
+    """What a program prints before it ends with exit 0."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        program.main(list(flags))
+    assert not ended.value.code
+    return capsys.readouterr().out
+
+
+def test_all_help_groups_the_flags_and_every_flag_has_a_text(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = printed(capsys, train, "--help-all")
+    for group in ("input options", "model options", "learning options", "run options", "experimental options"):
         assert group in shown
     for name in flag_names():
         assert f"--{name}" in shown
+    for kind in (Arguments, *GROUP_FLAGS, render_cache.Arguments, render_cache.ExperimentalFlags, ablate.Arguments):
+        texts = documentation(kind)
+        assert [f.name for f in fields(kind) if not is_group(kind, f) and not texts.get(f.name)] == []
+    assert shown.index("experimental options") < shown.index("--mixup")
     for old in ("epochs", "seed", "out", "from", "offset", "offset-years", "members", "batch-size", "lr", "patience",
                 "encoder", "split", "preset", "cache", "data", "year", "memory-gb"):  # fmt: skip
         assert old in flag_names()
+
+
+def is_group(kind, field):
+    return is_dataclass(get_type_hints(kind)[field.name])
+
+
+@pytest.mark.parametrize(
+    ("program", "first"),
+    [(train, FIRST_FLAGS), (render_cache, render_cache.FIRST_FLAGS), (ablate, ablate.FIRST_FLAGS)],
+)
+def test_help_fits_a_screen_and_names_the_rest(program, first, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    shown = printed(capsys, program, "--help")
+    assert len(shown.splitlines()) <= 45
+    assert max(map(len, shown.splitlines())) <= 120
+    for name in first:
+        assert f"--{name} " in shown
+    assert "--help-all shows these and" in shown
+    assert "--mixup" not in shown
+    assert printed(capsys, program, "-h") == shown
+
+
+def test_a_config_of_the_version_before_is_read(tmp_path):
+    """0.1.0 kept lists as text and absent ones as null."""
+    old = {"stage": 1, "steps": "9,6", "folds": "2021, 2022", "freeze": "vision,head", "blocks": None, "shrink": True,
+           "finetune_vision": "2", "views": 0, "style": {"size": 64}}  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    args = parse(["--config", str(tmp_path / "config.json")], "")
+    assert (args.input.steps, args.input.folds) == ((6, 9), ("2021", "2022"))
+    assert (args.experimental.freeze, args.model.blocks) == (("vision", "head"), ())
+    assert args.experimental.finetune_vision == 2
+    assert as_record(args)["steps"] == (6, 9)
+    assert parse(["--resume", str(tmp_path), "--steps", "6,9"], "").input.steps == (6, 9)
+    with pytest.raises(InputError, match="--steps"):
+        parse(["--resume", str(tmp_path), "--steps", "6"], "")
 
 
 @pytest.mark.slow

@@ -64,7 +64,7 @@ def test_the_run_below_has_the_same_data_model_and_sampling(chosen, stage):
     args = parse(flags(chosen, "--stage", str(stage), *more), "")
     below = parse(parsed(base_command(args)), "")
     assert below.stage == stage - 1
-    assert (below.input, below.style, below.sampling) == (args.input, args.style, args.sampling)
+    assert (below.input, below.style, below.experimental) == (args.input, args.style, args.experimental)
     assert (below.run.seed, below.run.out) == (args.run.seed, None)
     for name in ("preset", "width", "dropout"):
         assert getattr(below.model, name) == getattr(args.model, name)
@@ -77,10 +77,11 @@ def test_the_rendering_has_the_same_data_split_steps_and_style(chosen):
     args = parse(flags(chosen, "--stage", "1"), "")
     command = render_command(args, PRESETS[args.model.preset], "efficientnet-lite0")
     made = tyro.cli(render_cache.Arguments, args=parsed(command, "render_cache.py"))
-    assert (made.data, made.split, made.year, made.memory_gb) == (
+    assert (made.input.data, made.input.split, made.input.year, made.input.memory_gb) == (
         args.input.data, args.input.split, args.input.year, args.input.memory_gb,
     )  # fmt: skip
-    assert (made.steps, made.views, made.style) == (args.sampling.steps, args.sampling.views, args.style)
+    assert (made.input.steps, made.experimental.views) == (args.input.steps, args.experimental.views)
+    assert made.style == args.style
     assert made.seed == (args.run.seed if args.input.split == "place" else 0)
 
 

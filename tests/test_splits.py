@@ -51,12 +51,12 @@ def test_forward_splits_never_learn_from_a_later_year(table, split):
         assert year[fold.train].max() < year[fold.valid].min() <= year[fold.valid].max() < year[fold.test].min()
     assert year[folds[-1].test].max() == year.max()
     if split == "forward":
-        every = make_folds(*table, split, chosen="all")
+        every = make_folds(*table, split, chosen=("all",))
         assert [fold.name for fold in every] == [str(y) for y in np.unique(year)[2:]]
-        (first,) = make_folds(*table, split, chosen=every[0].name)
+        (first,) = make_folds(*table, split, chosen=(every[0].name,))
         np.testing.assert_array_equal(first.train, every[0].train)
         with pytest.raises(InputError, match="1999"):
-            make_folds(*table, split, chosen="1999")
+            make_folds(*table, split, chosen=("1999",))
 
 
 @settings(max_examples=40, deadline=None)

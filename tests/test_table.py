@@ -11,10 +11,11 @@ import render_cache
 from cache.__main__ import main as cache_main
 from cache.catalog import entries
 from pipeline.errors import InputError
+from pipeline.flags import parse_steps
 from pipeline.render import Style, draw
 from pipeline.series import series_blocks
 from pipeline.sources import read
-from pipeline.windows import FRAMINGS, steps_named
+from pipeline.windows import FRAMINGS
 from tests.test_windows import RANGES, STYLE, made
 
 
@@ -63,10 +64,10 @@ def test_a_step_outside_of_the_season_is_out_of_range(step):
 
 
 def test_steps_are_named_with_commas():
-    assert steps_named("12, 6,6,9") == (6, 9, 12)
-    assert steps_named(None) == ()
+    assert parse_steps("12, 6,6,9") == (6, 9, 12)
+    assert parse_steps("") == ()
     with pytest.raises(InputError, match="--steps is 'six'; give whole numbers"):
-        steps_named("six")
+        parse_steps("six")
 
 
 def test_seasons_as_of_steps_are_drawn_once_and_spared_by_gc(small_card, tmp_path, capsys):

@@ -17,13 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import tyro
 from numpy.typing import NDArray
 
 from cache.storage import CacheError
 from model.baselines import boosting, filled
 from model.metrics import yield_metrics
 from model.offset import choose_offset
+from pipeline.flags import CacheFlags, Names, ReadingFlags, TableFlags
+from pipeline.parser import parse_flags
 from pipeline.program import run_program
 from pipeline.render import Style
 from pipeline.series import fold_ranges
@@ -44,37 +45,34 @@ INNER = 5
 MOST_ROWS = 4000  # largest number of training rows of a kernel; more are sampled
 
 
-@dataclass(frozen=True)
-class Arguments:
+@dataclass(frozen=True, kw_only=True)
+class Arguments(ReadingFlags, CacheFlags, TableFlags):
     """Forecast every fold by maps other than the model."""
 
     out: Path
     """The folder to write."""
-    data: str = "demo/card.toml"
-    """Dataset card, data file, folder or glob."""
-    cache: str = "image_cache"
-    """The cache that render_cache.py filled."""
     encoder: str | None = None
     """Encoder of the embeddings."""
     split: SplitName = "year"
     """How rows are held out."""
-    folds: str | None = None
+    folds: Names = ()
     """Only these folds of the split, or `all`."""
-    year: int | None = None
-    """Label year, if a table without a card does not contain it."""
     seed: int = 0
     """Seed of boosting and of the split by place."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code: 0, 1 (something failed), 2 (bad input)."""
-    args = tyro.cli(Arguments, args=arguments, description=__doc__)
-    return run_program("verdict.kernel_baselines", lambda: forecast(args), failed=(CacheError,))
+    return run_program(
+        "verdict.kernel_baselines",
+        lambda: forecast(parse_flags(Arguments, arguments, __doc__, "verdict.kernel_baselines")),
+        failed=(CacheError,),
+    )
 
 
 def forecast(args: Arguments) -> int:
     """Read, split, forecast every fold, write maps.parquet and result.json."""
-    table = read(args.data, year=args.year)
+    table = read(args.data, year=args.year, memory_gb=args.memory_gb)
     folds = make_folds(
         table.year, table.place, table.sample_id, args.split, args.seed, table.assigned, args.folds, table.group
     )

@@ -18,12 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
-
 from benchmarks.forecasting import cells, naive, ours, peers, table
 from benchmarks.forecasting.cells import Cell
 from benchmarks.forecasting.data import BENCHMARKS, SHARED, Series, errors
 from pipeline.errors import InputError
+from pipeline.parser import parse_flags
 from report.run import commit, hardware
 
 MODELS = (*naive.NAIVE, *ours.SETUPS, *peers.PEERS)
@@ -47,7 +46,7 @@ class Arguments:
 
 def main() -> int:
     """Make the missing results, then write the page. Returns the exit code."""
-    args = tyro.cli(Arguments, description=__doc__)
+    args = parse_flags(Arguments, None, __doc__, "benchmarks.forecasting")
     try:
         run(args)
     except InputError as error:

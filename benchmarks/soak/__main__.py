@@ -20,10 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
-
 from benchmarks.soak import collecting, flips, forks, growth, kills
 from benchmarks.soak.process import end_all
+from pipeline.parser import parse_flags
 
 Part = Callable[[Path], dict[str, Any]]  # an empty folder -> a row of counts, with "problems"
 
@@ -48,7 +47,7 @@ class Arguments:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point. Returns the exit code."""
-    args = tyro.cli(Arguments, args=arguments, description=__doc__)
+    args = parse_flags(Arguments, arguments, __doc__, "benchmarks.soak")
     failed = 0
     for part in parts(args):
         started = time.perf_counter()

@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
 from model.encoders import finetuned
 from model.export.card import model_card
 from model.export.onnx import Completion, Forecasting, require_packages, write_onnx
 from model.joint_finetuning import SeasonForecaster
 from model.training.errors import Refused
+from pipeline.parser import parse_flags
 from pipeline.program import run_program
 from report.run import RunFolder
 from stages.completion_stage import load_model
@@ -44,8 +43,9 @@ class Arguments:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    args = tyro.cli(Arguments, args=arguments, description=__doc__)
-    return run_program("model.export", lambda: export(args), refused=(Refused,))
+    return run_program(
+        "model.export", lambda: export(parse_flags(Arguments, arguments, __doc__, "model.export")), refused=(Refused,)
+    )
 
 
 def export(args: Arguments) -> int:

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
 from pipeline.findings import describe_findings
+from pipeline.flags import ReadingFlags, TableFlags
+from pipeline.parser import parse_flags
 from pipeline.program import run_program
 from pipeline.sources import read
 from pipeline.splits import SplitChoice
@@ -26,29 +26,22 @@ from report.data.summary import summarise
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Arguments(ReadingFlags, TableFlags):
     """Write a page that shows the contents and the oddities of a season table."""
 
-    data: str = "demo/card.toml"
-    """Dataset card, data file, folder or glob."""
     out: Path = Path("data.html")
     """The page to write. An existing page is replaced."""
-    year: int | None = None
-    """Harvest year of a table without a card, if its file name does not contain it."""
     for_prediction: bool = False
     """The table has no yields, or they are to be ignored."""
     split: SplitChoice = "auto"
     """The split that train.py will use. Its training rows set the y-ranges, and it must not separate copies."""
     seed: int = 0
     """Seed of the place and random splits."""
-    memory_gb: float | None = None
-    """Refuse a table that needs more than this many GB of memory. Default: 60 % of the free memory."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code: 0, 1 (the page could not be written), 2 (bad input)."""
-    args = tyro.cli(Arguments, args=arguments, description=__doc__)
-    return run_program("report.data", lambda: describe(args))
+    return run_program("report.data", lambda: describe(parse_flags(Arguments, arguments, __doc__, "report.data")))
 
 
 def describe(args: Arguments) -> int:
