@@ -76,8 +76,9 @@ def read_flags(path: Path) -> dict[str, Any]:
                 continue
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1, 0.0)[0]
-                raise InputError(f"{path}: there is no flag {name}. The nearest is {near}; `python train.py --help-all` "
-                                 "lists all.")  # fmt: skip
+                raise InputError(
+                    f"{path}: there is no flag {name}. The nearest is {near}; `python train.py --help-all` lists all."
+                )
             if one is not None:
                 flags[name] = one
     return flags

@@ -13,6 +13,7 @@ import pandas as pd
 import tyro
 
 from model.calibration import paired_difference
+from pipeline.parser import parse_flags
 from pipeline.program import run_program
 from report.atomic_write import refuse_unless_possible, write_whole
 from report.compare.page import compare_page, headline
@@ -32,7 +33,7 @@ class Arguments:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    return run_program("report.compare", lambda: compare(tyro.cli(Arguments, args=arguments)))
+    return run_program("report.compare", lambda: compare(parse_flags(Arguments, arguments, __doc__, "report.compare")))
 
 
 def compare(args: Arguments) -> int:
