@@ -36,6 +36,7 @@ from pipeline.table import SeasonTable
 from report.atomic_write import write_whole
 from report.explain_page import explain_page
 from report.run import RunFolder
+from report.run_page.page import write_page
 from stages.fill_cache import fill
 from stages.fold_offset import Rows
 from stages.occlusion import HideName, Occlusion, Vectors, donors, effects, occlusions, selection, summary
@@ -82,12 +83,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class Explanation:
     """How far forecasts move when parts of a season are hidden, in t/ha.
 
+    table      the table of the run
     means      a row per hidden part: kind, hidden, mean_abs_change, mean_change, n
     changes    a row per test sample and hidden part: sample_id, y_pred, y_without
     selection  how much each variate (row) draws on each other (column); None for models without variate selection
     note       what is hidden from what
     """
 
+    table: SeasonTable
     means: pd.DataFrame
     changes: pd.DataFrame
     selection: pd.DataFrame | None
@@ -116,6 +119,8 @@ def explain(args: Arguments) -> int:
         note=found.note,
     )
     write_whole(out / "explain.html", lambda path: path.write_text(page))
+    if args.out is None:
+        write_page(run, found.table, args.data)  # the page of the run shows what moves each forecast
     for line in strongest(found.means):
         print(line)
     print(f"{out / 'explain.html'}: {found.changes['sample_id'].nunique()} test samples. {found.note}")
@@ -138,6 +143,7 @@ def explain_run(args: Arguments, run: RunFolder) -> Explanation:
     vectors = pictures_of(args, config, result, run, table, rows, hiding) if result["cache_spec"] else None
     changes = effects(run, table, rows, hiding, args.hide, vectors, args.pictures)
     return Explanation(
+        table=table,
         means=summary(changes),
         changes=changes,
         selection=selection(run, table, rows, vectors),

@@ -15,7 +15,7 @@ for (const [event, light] of [["beforeprint", true], ["afterprint", false]])
   addEventListener(event, () => { document.documentElement.classList.toggle("printing", light); draw(); });
 for (const list of document.querySelectorAll("select[data-chart]"))
   list.addEventListener("change", () => {
-    drawn[list.dataset.chart].data.forEach((trace, at) => { trace.visible = at === list.selectedIndex; });
+    for (const trace of drawn[list.dataset.chart].data) trace.visible = trace.name === list.value;
     drawOne(list.dataset.chart);
   });
 const key = cell => "value" in cell.dataset ? Number(cell.dataset.value) : cell.textContent;

@@ -65,7 +65,7 @@ class SortedTable:
 class Chart:
     """A chart of a page, with traces and layout in Plotly's form.
 
-    choose   if not empty, one trace is shown at a time, and this is the label of the menu that selects it
+    choose   if not empty, the traces of one name are shown at a time, and this is the label of the menu of names
     wide     whether the chart takes the whole width of a grid
     """
 
@@ -76,6 +76,11 @@ class Chart:
     layout: Mapping[str, Any]
     choose: str = ""
     wide: bool = False
+
+    @property
+    def choices(self) -> list[str]:
+        """The names of the menu."""
+        return list(dict.fromkeys(str(trace["name"]) for trace in self.traces))
 
 
 def fill_template(folder: Path, name: str, charts: Sequence[Chart], **values: Any) -> str:

@@ -11,7 +11,11 @@ from pipeline.table import SeasonTable
 from stages.yield_forecast import Forecast
 from stages.yield_scores import rows_of, test_metrics
 
-LINES = ("place mean", "offset alone")  # baselines that read nothing of the season: the lines to beat
+LINES = (
+    "place mean",
+    "place mean + trend",
+    "offset alone",
+)  # baselines that read nothing of the season: the lines to beat
 
 
 def predictions(outcomes: Sequence[Forecast]) -> pd.DataFrame:
@@ -47,5 +51,5 @@ def scores(
             {"step": step, "lead_days": table.lead_days(step), "completed": completed, **metrics}
             for step, completed, metrics in rows
         ],
-        "lines": {name: dict(baselines[name]) for name in LINES},
+        "lines": {name: dict(baselines[name]) for name in LINES if name in baselines},
     }

@@ -16,14 +16,17 @@ FLAGS = (
 )  # fmt: skip
 
 
-def opened(page, folder, script="", arguments=("--dump-dom",)):
-    """DOM and console lines of a page (a Path) once loaded and `script`, put at its end, has run; offline."""
+def opened(page, folder, script="", arguments=("--dump-dom",), virtual_time=True):
+    """DOM and console lines of a page (a Path) once loaded and `script`, put at its end, has run; offline.
+
+    virtual_time: whether timers pass at once. Without it, performance.now() is the time of the wall.
+    """
     copy = folder / f"opened-{page.name}"
     copy.write_text(page.read_text().replace("</body>", f"<script>{script}</script></body>"))
     ran = subprocess.run(
         [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--enable-logging=stderr",
-         "--window-size=1300,2600", "--virtual-time-budget=20000", "--host-resolver-rules=MAP * ~NOTFOUND",
-         *arguments, copy.as_uri()],
+         "--window-size=1300,2600", *(["--virtual-time-budget=20000"] if virtual_time else []),
+         "--host-resolver-rules=MAP * ~NOTFOUND", *arguments, copy.as_uri()],
         capture_output=True, text=True, timeout=240, check=True,
     )  # fmt: skip
     return ran.stdout, re.findall(r'CONSOLE[^"]*"(.*)", source', ran.stderr)

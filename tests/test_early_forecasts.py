@@ -63,7 +63,7 @@ def test_every_step_is_scored_beside_the_lines_to_beat(runs):
     assert [row["step"] for row in early["steps"]] == [3, 6, 9, 12]
     assert early["until"] == "harvest"
     assert [row["lead_days"] for row in early["steps"]] == [120, 90, 60, 30]  # from 1 January to 31 May: 150 days
-    assert list(early["lines"]) == ["place mean", "offset alone"]
+    assert list(early["lines"]) == ["place mean", "place mean + trend", "offset alone"]
     for row in early["steps"][:-1]:
         test = kept[(kept["split"] == "test") & (kept["step"] == row["step"])]
         assert len(test) == 12

@@ -68,6 +68,17 @@ def shapes_of(data: str | Path, memory_gb: float | None = None) -> Shapes:
     return Shapes(by_sample, dict(_points(card, columns, name)))
 
 
+def known_shapes(data: str | Path, memory_gb: float | None = None) -> tuple[Shapes | None, str]:
+    """The geometries of `data`, if its card names any. The text says why those that it names cannot be read."""
+    card = locate(data).card
+    if card is None or (card.geometry is None and card.latitude is None):
+        return None, ""
+    try:
+        return shapes_of(data, memory_gb), ""
+    except InputError as error:
+        return None, str(error)
+
+
 def _points(card: DatasetCard, columns: Columns, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """(name, point) of every name with coordinates. Raises `InputError` if its rows differ or are no positions."""
     assert card.longitude is not None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +10,7 @@ from numpy.typing import NDArray
 from pipeline.sources.geometry import Shapes
 from pipeline.table import SeasonTable
 from report.data.series import evenly
+from report.map_chart import middle
 
 MOST_PLACES = 60  # rows in the chart of places by year
 MOST_POINTS = 4_000  # on the map
@@ -73,7 +72,8 @@ def positions_of(table: SeasonTable, shapes: Shapes, most: int = MOST_POINTS) ->
     geometry = shapes.of(table.rows(first))
     known = np.array([position for position, one in enumerate(geometry) if one is not None], np.int64)
     rows = evenly(known, most)
-    at = np.array([_middle(geometry[row]) for row in rows.tolist()], np.float64).reshape(-1, 2)
+    there = [one for row in rows.tolist() if (one := geometry[row]) is not None]
+    at = np.array([middle(one) for one in there], np.float64).reshape(-1, 2)
     labelled = np.isfinite(table.target)
     total = np.bincount(of[labelled], table.target[labelled], len(names))
     count = np.bincount(of[labelled], minlength=len(names))
@@ -87,19 +87,3 @@ def positions_of(table: SeasonTable, shapes: Shapes, most: int = MOST_POINTS) ->
         known=len(known),
         lost=len(names) - len(known),
     )
-
-
-def _middle(geometry: Mapping[str, Any] | None) -> tuple[float, float]:
-    """Longitude and latitude of the middle of the bounding box of a geometry, in degrees."""
-    assert geometry is not None
-    corners = np.array(list(_corners(geometry["coordinates"])), np.float64)
-    longitude, latitude = (corners.min(axis=0) + corners.max(axis=0)) / 2
-    return float(longitude), float(latitude)
-
-
-def _corners(coordinates: Sequence[Any]) -> Iterator[tuple[float, float]]:
-    if not isinstance(coordinates[0], list | tuple):
-        yield float(coordinates[0]), float(coordinates[1])
-        return
-    for part in coordinates:
-        yield from _corners(part)

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.errors import InputError
 from pipeline.findings import Finding, by_severity
 from pipeline.render import Style
 from pipeline.sources.files_read import FileRead, files_read
-from pipeline.sources.geometry import shapes_of
-from pipeline.sources.locate_files import locate
+from pipeline.sources.geometry import known_shapes
 from pipeline.splits import Fold, SplitChoice
 from pipeline.table import SeasonTable
 from pipeline.windows import Framing
@@ -115,11 +113,7 @@ def _series(table: SeasonTable) -> tuple[SeriesLook, ...]:
 
 def _positions(table: SeasonTable, data: str) -> tuple[Positions | None, tuple[Finding, ...]]:
     """Returns (positions or None, a warning if the positions that the card names cannot be read)."""
-    card = locate(data).card
-    if card is None or (card.geometry is None and card.latitude is None):
-        return None, ()
-    try:
-        shapes = shapes_of(data)
-    except InputError as error:
-        return None, (Finding("warning", f"The positions cannot be read, so there is no map: {error}"),)
-    return positions_of(table, shapes), ()
+    shapes, why = known_shapes(data)
+    if why:
+        return None, (Finding("warning", f"The positions cannot be read, so there is no map: {why}"),)
+    return None if shapes is None else positions_of(table, shapes), ()

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from report.interactive import BLUE, GREY, RED, Chart
+from report.map_chart import Quantity, map_chart
 from report.run_page.tables import errors_by
 
 MOST_POINTS = 3_000  # in a scatter chart; a larger table is sampled
@@ -78,25 +79,36 @@ def _points(rows: pd.DataFrame, name: str, colour: str) -> dict[str, Any]:
 
 
 def error_charts(test: pd.DataFrame) -> Iterator[Chart]:
-    """RMSE and bias by year and by place."""
+    """RMSE, bias and interval coverage by year and by place."""
     for column in ("year", "place"):
         rows = errors_by(test, column)
         if len(rows) < 2:
             continue
         shown = rows[:MOST_PLACES] if column == "place" else rows
-        left = f" The {MOST_PLACES} of {len(rows)} places with the largest RMSE." if len(shown) < len(rows) else ""
-        names = [str(row[column]) for row in shown]
-        held = [f"{row['held']:.0%} of {row['n']} held by the interval" for row in shown]
-        bars = {"type": "bar", "name": "RMSE", "x": names, "y": rounded(row["rmse"] for row in shown), "text": held,
-                "textposition": "none", "marker": {"color": BLUE},
-                "hovertemplate": "%{x}: RMSE %{y:.3f} t/ha<br>%{text}<extra></extra>"}  # fmt: skip
-        bias = {"type": "scatter", "mode": "markers", "name": "bias", "x": names, "marker": {"color": RED, "size": 8},
-                "y": rounded(row["bias"] for row in shown),
-                "hovertemplate": "%{x}: bias %{y:+.3f} t/ha<extra></extra>"}  # fmt: skip
-        layout = {**SMALL, "height": 340, "showlegend": True, "legend": {"orientation": "h", "y": 1.12},
-                  "xaxis": {"type": "category", "automargin": True}, "yaxis": axis("t/ha")}  # fmt: skip
+        left = f" The {MOST_PLACES} of {len(rows):,} places with the largest RMSE." if len(shown) < len(rows) else ""
         note = f"Bias is forecast minus observed, so a positive bias is a forecast that is too high.{left}"
-        yield Chart(f"error-{column}", f"Error by {column}", note, [bars, bias], layout)
+        yield Chart(f"error-{column}", f"Error and coverage by {column}", note, *_error_panels(shown, column))
+
+
+def _error_panels(rows: Sequence[Mapping[str, Any]], column: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Traces and layout: RMSE and bias above, the share of yields that their intervals contain below."""
+    names = [str(row[column]) for row in rows]
+    bars = {"type": "bar", "name": "RMSE", "x": names, "y": rounded(row["rmse"] for row in rows),
+            "marker": {"color": BLUE}, "text": [f"{row['n']:,} samples" for row in rows], "textposition": "none",
+            "hovertemplate": "%{x}: RMSE %{y:.3f} t/ha, %{text}<extra></extra>"}  # fmt: skip
+    bias = {"type": "scatter", "mode": "markers", "name": "bias", "x": names, "marker": {"color": RED, "size": 8},
+            "y": rounded(row["bias"] for row in rows),
+            "hovertemplate": "%{x}: bias %{y:+.3f} t/ha<extra></extra>"}  # fmt: skip
+    held = {"type": "bar", "name": "inside the 90 % interval", "x": names, "marker": {"color": GREY}, "yaxis": "y2",
+            "y": rounded(row["held"] for row in rows), "text": [f"{row['n']:,} samples" for row in rows],
+            "textposition": "none", "hovertemplate": "%{x}: %{y:.0%} of %{text}<extra></extra>"}  # fmt: skip
+    promised = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "yref": "y2", "y0": 0.9, "y1": 0.9,
+                "line": {"color": RED, "dash": "dot", "width": 1.5}}  # fmt: skip
+    layout = {**SMALL, "height": 430, "showlegend": True, "legend": {"orientation": "h", "y": 1.12},
+              "xaxis": {"type": "category", "automargin": True, "anchor": "y2"}, "shapes": [promised],
+              "yaxis": axis("t/ha", domain=[0.42, 1]),
+              "yaxis2": axis("coverage", domain=[0, 0.3], range=[0, 1.02], tickformat=".0%")}  # fmt: skip
+    return [bars, bias, held], layout
 
 
 def lead_charts(early: Mapping[str, Any]) -> Iterator[Chart]:
@@ -148,33 +160,27 @@ def _bar_layout(bars: int, title: str) -> dict[str, Any]:
             "yaxis": {"automargin": True, "type": "category"}}  # fmt: skip
 
 
-def map_chart(test: pd.DataFrame, positions: Mapping[str, tuple[float, float]]) -> Iterator[Chart]:
-    """A map of places with a menu for forecast, observed yield or error, each the mean over the test years."""
-    known = test[test["sample_id"].isin(list(positions))]
+def yield_map(test: pd.DataFrame, shapes: Mapping[str, Any]) -> Iterator[Chart]:
+    """A map of places: forecast, observed yield, error, and its size, each the mean over the test years.
+
+    shapes: GeoJSON geometries by place, in degrees
+    """
+    known = test[test["place"].isin(list(shapes))]
     if known.empty:
         return
-    at = known.assign(
-        longitude=[positions[one][0] for one in known["sample_id"]],
-        latitude=[positions[one][1] for one in known["sample_id"]],
-        error=known["y_pred"] - known["y_true"],
-    )
-    places = at.groupby("place")[["longitude", "latitude", "y_true", "y_pred", "error"]].mean().reset_index()
-    traces = []
-    for number, (name, column, scale) in enumerate(
-        (("forecast", "y_pred", "Viridis"), ("observed", "y_true", "Viridis"), ("error", "error", "RdBu"))
-    ):
-        marker: dict[str, Any] = {"size": 9, "color": rounded(places[column]), "colorscale": scale, "showscale": True,
-                                  "colorbar": {"title": {"text": "t/ha"}, "outlinewidth": 0}}  # fmt: skip
-        marker |= {"cmid": 0, "reversescale": True} if column == "error" else {}
-        traces.append({"type": "scatter", "mode": "markers", "name": name, "x": rounded(places["longitude"]),
-                       "y": rounded(places["latitude"]), "text": places["place"].tolist(), "marker": marker,
-                       "visible": number == 0,
-                       "hovertemplate": "%{text}: %{marker.color:.2f} t/ha<extra></extra>"})  # fmt: skip
-    middle = float(np.cos(np.deg2rad(places["latitude"].mean())))
-    layout = {"height": 480, "xaxis": axis("longitude, °"),
-              "yaxis": axis("latitude, °", scaleanchor="x", scaleratio=1 / max(middle, 0.2))}  # fmt: skip
-    note = "Means over the test years of each place. Outlines of countries would need a network and are not drawn."
-    yield Chart("map", "Map", note, traces, layout, "Show")
+    error = known["y_pred"] - known["y_true"]
+    means = known.assign(error=error, size=error.abs()).groupby("place")[["y_pred", "y_true", "error", "size"]].mean()
+    left = test["place"].nunique() - len(means)
+    note = "Means over the test years of each place. A positive error is a forecast that is too high."
+    if left:
+        note += f" {left:,} places have no position."
+    quantities = [
+        Quantity("observed yield", means["y_true"].to_numpy()),
+        Quantity("forecast", means["y_pred"].to_numpy()),
+        Quantity("error: forecast minus observed", means["error"].to_numpy(), signed=True),
+        Quantity("mean |error|", means["size"].to_numpy()),
+    ]
+    yield map_chart(means.index.tolist(), [shapes[place] for place in means.index], quantities, note)
 
 
 def training_charts(metrics: Sequence[Mapping[str, Any]]) -> Iterator[Chart]:
@@ -183,18 +189,18 @@ def training_charts(metrics: Sequence[Mapping[str, Any]]) -> Iterator[Chart]:
     folds = list(dict.fromkeys(row["fold"] for row in epochs))
     if not folds:
         return
-    traces = []
+    traces: list[dict[str, Any]] = []
     for number, fold in enumerate(folds):
         mine = [row for row in epochs if row["fold"] == fold]
         term = "completion" if "completion" in mine[0]["valid"] else "yield"
         x = [row["epoch"] for row in mine]
         train = rounded(row["train"].get(term, row["train"]["loss"]) for row in mine)
         valid = rounded(row["valid"]["score"] for row in mine)
-        gap = {"x": [*x, None, *x], "y": [*train, None, *valid]}
-        colours = [GREY] * len(x) + [GREY] + [RED] * len(x)
-        traces.append({"type": "scatter", "mode": "markers+lines", "name": str(fold), **gap, "visible": number == 0,
-                       "marker": {"color": colours, "size": 5}, "line": {"color": GREY, "width": 1},
-                       "hovertemplate": "epoch %{x}: %{y:.3f}<extra></extra>"})  # fmt: skip
-    layout = {**SMALL, "xaxis": axis("epoch"), "yaxis": axis("MSE, standardised")}
+        for rows, values, colour in (("training", train, GREY), ("validation", valid, RED)):
+            traces.append({"type": "scatter", "mode": "lines+markers", "name": f"fold {fold}", "x": x, "y": values,
+                           "visible": number == 0, "marker": {"color": colour, "size": 5},
+                           "line": {"color": colour, "width": 1.5},
+                           "hovertemplate": f"epoch %{{x}}, {rows}: %{{y:.3f}}<extra></extra>"})  # fmt: skip
+    layout = {**SMALL, "xaxis": axis("epoch"), "yaxis": axis("MSE, standardised", rangemode="tozero")}
     note = "Red: validation (or left-out) rows. Grey: training rows."
-    yield Chart("training", "Training", note, traces, layout, "Fold" if len(folds) > 1 else "")
+    yield Chart("training", "Learning curves", note, traces, layout, "Fold" if len(folds) > 1 else "")

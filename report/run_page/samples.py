@@ -1,9 +1,11 @@
-"""Single held-out seasons: series, plots as the encoder sees them, forecast, and earlier yields of the same place."""
+"""The sample browser: series, plots, completion, forecast, history and explanation of single held-out seasons."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,73 +16,235 @@ from PIL import Image
 from pipeline.render import PALETTE, Style, colourise, draw
 from pipeline.series import series_blocks
 from pipeline.table import SeasonTable
+from report.data.charts import step_axis, with_unit
 from report.interactive import BLUE, GREY, RED, Chart, picture
-from report.run_page.charts import axis, rounded
 
-EACH = 3  # samples of each kind: best, typical and worst
+EACH = 3  # samples of each kind: best, median and worst
 MOST_VARIATES = 8
 COLUMNS = 4
+SERIES_BYTES, PICTURE_BYTES = 500_000, 450_000  # of all samples together, so that a page stays below 6 MB
+INKS = 16  # shades of a plot on the page
+MOST_CAUSES = 10  # hidden parts of a season in the chart of an explanation
 
 
 @dataclass(frozen=True, eq=False)
-class SampleView:
-    """One sample of the page. `pictures` has the data URL and the caption of each plot."""
+class TestRow:
+    """A held-out sample: its position in the table, its error, its fold, and in stages 2 and 3 its forecast in t/ha."""
 
-    name: str
-    sentence: str
-    chart: Chart
-    pictures: Sequence[tuple[str, str]]
+    __test__ = False  # pytest takes the name for a test
+
+    position: int
+    fold: str
+    error: float
+    forecast: tuple[float, float, float] | None = None  # y_pred, y_lo, y_hi
 
 
-def sample_views(
-    table: SeasonTable,
-    test: pd.DataFrame,
-    completed: pd.DataFrame | None,
-    ranges: NDArray[np.float64],
-    style: Style,
-    framing: Any,
-) -> list[SampleView]:
-    """The best, the typical and the worst test rows.
+@dataclass(frozen=True, eq=False)
+class Browser:
+    """What the browser of samples needs.
 
-    test       stages 2 and 3: rows of predictions.parquet; stage 1: one row per sample, with its error in `y_pred`
-    completed  stage-1 forecasts of steps: sample_id, variate, step, y_pred in the variate's unit
-    ranges     y-ranges [V,2] of the plots
+    rows       the test rows
+    completed  stage-1 forecasts of steps: sample_id, fold, variate, step, y_pred in the variate's unit; None if unknown
+    changes    samples.csv of explain.py; None if it was not run
+    ranges     y-ranges [V,2] of the plots, by fold
     """
-    at = {name: row for row, name in enumerate(table.sample_id.tolist())}
-    unlabelled = replace(table, target=np.full(len(table), np.nan))  # plots need no yield
-    known = test[test["sample_id"].isin(list(at))]
-    known = known.assign(error=(known["y_pred"] - known["y_true"]).abs()).sort_values("error", kind="stable")
-    views: list[SampleView] = []
-    for kind, rows in _chosen(known):
-        for row in rows.to_dict("records"):
-            mine = None if completed is None else completed[completed["sample_id"] == row["sample_id"]]
-            position = at[row["sample_id"]]
-            views.append(
-                SampleView(
-                    name=f"{kind}: {row['sample_id']}",
-                    sentence=_sentence(row, table, position),
-                    chart=series_chart(table, position, mine, f"sample-{len(views)}"),
-                    pictures=_pictures(unlabelled, position, ranges, style, framing),
-                )
-            )
-    return views
+
+    table: SeasonTable
+    rows: Sequence[TestRow]
+    completed: pd.DataFrame | None
+    changes: pd.DataFrame | None
+    ranges: Mapping[str, NDArray[np.float64]]
+    style: Style
+    framing: Any
+
+    def payload(self) -> dict[str, Any]:
+        """The JSON that samples.js reads: variates, samples, the notable ones, and how many are left out."""
+        samples: list[dict[str, Any]] = []
+        spent = 0
+        for row in self.in_order():
+            one = self.describe(row)
+            spent += len(json.dumps(one))
+            if samples and spent > SERIES_BYTES:
+                break
+            samples.append(one)
+        self._add_pictures(samples)
+        samples.sort(key=lambda one: (one["place"], one["year"], one["id"]))
+        notable = {kind: [self.key(row) for row in rows] for kind, rows in self.notable.items()}
+        return {"samples": samples, "notable": notable, "of": len(self.rows), "cut": self.table.cut}
+
+    def key(self, row: TestRow) -> str:
+        """What names a test row on the page; a sample may be tested in several folds."""
+        return f"{self.table.sample_id[row.position]} {row.fold}"
+
+    @cached_property
+    def notable(self) -> dict[str, list[TestRow]]:
+        """The rows with the smallest, the median and the largest errors."""
+        rows = sorted(self.rows, key=lambda row: row.error)
+        if len(rows) <= 3 * EACH:
+            return {"sample": rows}
+        middle = (len(rows) - EACH) // 2
+        return {"best": rows[:EACH], "median": rows[middle : middle + EACH], "worst": rows[-EACH:][::-1]}
+
+    def in_order(self) -> Iterator[TestRow]:
+        """Every test row once: the notable ones, then the others in a random order."""
+        first = [row for rows in self.notable.values() for row in rows]
+        yield from first
+        taken = {id(row) for row in first}
+        for at in np.random.default_rng(0).permutation(len(self.rows)):
+            if id(self.rows[at]) not in taken:
+                yield self.rows[at]
+
+    def describe(self, row: TestRow) -> dict[str, Any]:
+        """One sample, without its pictures."""
+        table, at = self.table, row.position
+        variates = range(len(table.variates[:MOST_VARIATES]))
+        series = [_numbers(table.values[at, v], table.observed[at, v]) for v in variates]
+        earlier = earlier_yields(table, at)
+        truth = float(table.target[at])
+        return {
+            "key": self.key(row), "id": str(table.sample_id[at]), "place": str(table.place[at]),
+            "year": int(table.year[at]), "text": sentence(row, table), "series": series,
+            "completed": self._completed(row), "causes": self._causes(row),
+            "history": [earlier["year"].tolist(), [round(float(one), 3) for one in earlier["yield"]]],
+            "forecast": None if row.forecast is None else [round(one, 3) for one in row.forecast],
+            "observed": round(truth, 3) if np.isfinite(truth) else None,
+        }  # fmt: skip
+
+    def _completed(self, row: TestRow) -> list[Any] | None:
+        """[steps, values] of each variate."""
+        if self.completed is None:
+            return None
+        mine = self._by_sample.get((str(self.table.sample_id[row.position]), row.fold))
+        if mine is None:
+            return None
+        found = []
+        for variate in self.table.variates[:MOST_VARIATES]:
+            one = mine[mine["variate"] == variate.name].sort_values("step")
+            found.append([one["step"].tolist(), _numbers(one["y_pred"].to_numpy(), np.ones(len(one), bool))])
+        return found
+
+    @cached_property
+    def _by_sample(self) -> dict[tuple[str, str], pd.DataFrame]:
+        assert self.completed is not None
+        groups = self.completed.groupby(["sample_id", "fold"], sort=False)
+        return {(str(sample), str(fold)): part for (sample, fold), part in groups}
+
+    def _causes(self, row: TestRow) -> list[Any] | None:
+        """[names, changes in t/ha] of the hidden parts that move the forecast most, the largest last."""
+        if self.changes is None:
+            return None
+        mine = self.changes[self.changes["sample_id"] == self.table.sample_id[row.position]]
+        if mine.empty:
+            return None
+        change = (mine["y_without"] - mine["y_pred"]).groupby(mine["hidden"], sort=False).mean()
+        largest = change.loc[change.abs().sort_values().index[-MOST_CAUSES:]]
+        return [largest.index.tolist(), [round(float(one), 3) for one in largest]]
+
+    def _add_pictures(self, samples: Sequence[dict[str, Any]]) -> None:
+        """The plots of as many samples as PICTURE_BYTES allow, the notable ones first."""
+        rows, spent = {self.key(row): row for row in self.rows}, 0
+        unlabelled = replace(self.table, target=np.full(len(self.table), np.nan))  # plots need no yield
+        for one in samples:
+            if spent > PICTURE_BYTES:
+                one["plots"] = None
+                continue
+            row = rows[one["key"]]
+            one["plots"] = self.plots(unlabelled.rows(np.array([row.position])), row.fold)
+            spent += sum(len(address) for address, _ in one["plots"])
+
+    def plots(self, one: SeasonTable, fold: str) -> list[tuple[str, str]]:
+        """The data URL and the caption of each plot of a table of one sample."""
+        blocks = series_blocks(one, self.ranges[fold], self.style, self.framing)
+        found = []
+        for v, variate in enumerate(one.variate_names[:MOST_VARIATES]):
+            for block in blocks:
+                ink = draw(block.values[0, v][None], block.observed[0, v][None], self.style)
+                image = Image.fromarray(colourise(ink, PALETTE[[v % len(PALETTE)]])[0]).quantize(INKS)
+                found.append((picture(image), f"{variate}, {block.window.name}"))
+        return found
+
+    def charts(self) -> list[Chart]:
+        """The empty charts that samples.js fills."""
+        charts = [series_frame(self.table)]
+        if any(row.forecast for row in self.rows):
+            layout = {"height": 330, "showlegend": True, "legend": {"orientation": "h", "y": 1.15},
+                      "xaxis": {"title": {"text": "harvest year"}, "tickformat": "d", "automargin": True},
+                      "yaxis": {"title": {"text": "yield, t/ha"}, "automargin": True}}  # fmt: skip
+            charts.append(Chart("sample-history", "Forecast and history of the place", "", _history_traces(), layout))
+        if self.changes is not None:
+            layout = {"height": 330, "xaxis": {"title": {"text": "change if hidden, t/ha"}, "automargin": True},
+                      "yaxis": {"automargin": True, "type": "category"}}  # fmt: skip
+            bars = {"type": "bar", "orientation": "h", "x": [], "y": [], "marker": {"color": BLUE},
+                    "hovertemplate": "%{y} hidden: %{x:+.3f} t/ha<extra></extra>"}  # fmt: skip
+            note = "The parts of the season that change this forecast most when explain.py hides them."
+            charts.append(Chart("sample-causes", "What moves the forecast", note, [bars], layout))
+        return charts
 
 
-def _chosen(known: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    n = len(known)
-    if n <= 3 * EACH:
-        return [("sample", known)]
-    middle = (n - EACH) // 2
-    parts = {"best": known[:EACH], "typical": known[middle : middle + EACH], "worst": known[-EACH:][::-1]}
-    return list(parts.items())
+def series_frame(table: SeasonTable) -> Chart:
+    """A panel per variate with two traces: the observed series, and the half that stage 1 completed."""
+    variates = table.variates[:MOST_VARIATES]
+    columns = min(COLUMNS, len(variates))
+    rows = -(-len(variates) // columns)
+    layout: dict[str, Any] = {
+        "margin": {"l": 10, "r": 10, "t": 30, "b": 30},
+        "grid": {"rows": rows, "columns": columns, "pattern": "independent", "xgap": 0.2, "ygap": 0.45},
+        "height": 60 + 200 * rows,
+        "annotations": [],
+        "shapes": [],
+    }
+    ticks = {name: one for name, one in step_axis(table).items() if name != "title"}
+    traces: list[dict[str, Any]] = []
+    for v, variate in enumerate(variates):
+        end = str(v + 1) if v else ""
+        place = {"xaxis": f"x{end}", "yaxis": f"y{end}"}
+        traces += [
+            {"type": "scatter", "mode": "lines+markers", "x": [], "y": [], **place, "marker": {"size": 4},
+             "line": {"color": BLUE, "width": 1.5}, "hovertemplate": "step %{x}: %{y}<extra>observed</extra>"},
+            {"type": "scatter", "mode": "lines", "x": [], "y": [], **place, "line": {"color": RED, "width": 2.5},
+             "hovertemplate": "step %{x}: %{y}<extra>completed</extra>"},
+        ]  # fmt: skip
+        layout[f"xaxis{end}"] = {"automargin": True, "zeroline": False, "range": [-0.5, table.steps - 0.5], **ticks}
+        layout[f"yaxis{end}"] = {"automargin": True, "zeroline": False}
+        layout["annotations"].append(
+            {"text": with_unit(variate.name, variate.unit), "xref": f"x{end} domain", "yref": f"y{end} domain",
+             "x": 0, "y": 1.18, "showarrow": False, "font": {"size": 13}}
+        )  # fmt: skip
+        at = table.cut - 0.5
+        layout["shapes"].append(
+            {"type": "line", "xref": f"x{end}", "x0": at, "x1": at, "yref": f"y{end} domain", "y0": 0, "y1": 1,
+             "line": {"color": GREY, "width": 1, "dash": "dot"}}
+        )  # fmt: skip
+    note = "By step. Blue: observed. Red: completed by stage 1 from the steps before the dotted line."
+    more = len(table.variates) - len(variates)
+    note += f" {more} more variates are not shown." if more else ""
+    return Chart("sample-series", "Series", note, traces, layout)
 
 
-def _sentence(row: Mapping[str, Any], table: SeasonTable, position: int) -> str:
-    where = f"{table.place[position]}, {table.year[position]}"
-    if "y_lo" not in row:
-        return f"{where}: completion error {row['y_pred']:.3f} of the range of a variate."
-    held = "inside" if row["y_lo"] <= row["y_true"] <= row["y_hi"] else "outside"
-    earlier = earlier_yields(table, position)
+def _history_traces() -> list[dict[str, Any]]:
+    """Earlier yields, the forecast with its interval, and the observed yield; samples.js sets x and y."""
+    hover = "%{x}: %{y:.2f} t/ha<extra></extra>"
+    return [
+        {"type": "scatter", "mode": "lines+markers", "name": "earlier yields", "x": [], "y": [],
+         "line": {"color": GREY, "width": 1}, "marker": {"size": 6}, "hovertemplate": hover},
+        {"type": "scatter", "mode": "markers", "name": "forecast, 90 % interval", "x": [], "y": [],
+         "marker": {"color": RED, "size": 11}, "hovertemplate": hover,
+         "error_y": {"type": "data", "symmetric": False, "array": [], "arrayminus": [], "color": RED}},
+        {"type": "scatter", "mode": "markers", "name": "observed", "x": [], "y": [], "hovertemplate": hover,
+         "marker": {"color": BLUE, "size": 11, "symbol": "diamond"}},
+    ]  # fmt: skip
+
+
+def sentence(row: TestRow, table: SeasonTable) -> str:
+    """The sample in words."""
+    at = row.position
+    where = f"{table.place[at]}, {table.year[at]}"
+    if row.forecast is None:
+        return f"{where}: completion error {row.error:.3f} of the range of a variate."
+    pred, low, high = row.forecast
+    truth = table.target[at]
+    held = "inside" if low <= truth <= high else "outside"
+    earlier = earlier_yields(table, at)
     history = ""
     if len(earlier):
         history = (
@@ -88,8 +252,8 @@ def _sentence(row: Mapping[str, Any], table: SeasonTable, position: int) -> str:
             f"{earlier['yield'].mean():.2f}, {earlier['yield'].min():.2f} to {earlier['yield'].max():.2f} t/ha."
         )
     return (
-        f"{where}: forecast {row['y_pred']:.2f} t/ha (90 %: {row['y_lo']:.2f} to {row['y_hi']:.2f}), observed "
-        f"{row['y_true']:.2f} t/ha, {held} the interval.{history}"
+        f"{where}: forecast {pred:.2f} t/ha (90 %: {low:.2f} to {high:.2f}), observed {truth:.2f} t/ha, {held} the "
+        f"interval.{history}"
     )
 
 
@@ -104,49 +268,6 @@ def earlier_yields(table: SeasonTable, position: int) -> pd.DataFrame:
     return rows.groupby("year", as_index=False)["yield"].mean()
 
 
-def series_chart(table: SeasonTable, position: int, completed: pd.DataFrame | None, name: str) -> Chart:
-    """The observed series of each variate, and the half that stage 1 completed."""
-    traces: list[dict[str, Any]] = []
-    variates = table.variates[:MOST_VARIATES]
-    layout: dict[str, Any] = {"showlegend": False, "margin": {"l": 10, "r": 10, "t": 30, "b": 30}}
-    columns = min(COLUMNS, len(variates))
-    rows = -(-len(variates) // columns)
-    layout["grid"] = {"rows": rows, "columns": columns, "pattern": "independent", "xgap": 0.2, "ygap": 0.35}
-    layout["height"] = 60 + 190 * rows
-    for v, variate in enumerate(variates):
-        x, y = (f"{side}{v + 1 if v else ''}" for side in "xy")
-        values = [float(f"{one:.4g}") if seen else None for one, seen in
-                  zip(table.values[position, v], table.observed[position, v], strict=True)]  # fmt: skip
-        traces.append({"type": "scatter", "mode": "lines+markers", "x": list(range(table.steps)), "y": values,
-                       "xaxis": x, "yaxis": y, "marker": {"size": 4}, "line": {"color": BLUE, "width": 1.5},
-                       "hovertemplate": "step %{x}: %{y}<extra>observed</extra>"})  # fmt: skip
-        if completed is not None:
-            mine = completed[completed["variate"] == variate.name].sort_values("step")
-            traces.append({"type": "scatter", "mode": "lines", "x": mine["step"].tolist(), "y": rounded(mine["y_pred"]),
-                           "xaxis": x, "yaxis": y, "line": {"color": RED, "dash": "dot"},
-                           "hovertemplate": "step %{x}: %{y}<extra>completed</extra>"})  # fmt: skip
-        title = variate.name if variate.unit in ("1", "") else f"{variate.name}, {variate.unit}"
-        layout[f"xaxis{v + 1 if v else ''}"] = {"automargin": True, "zeroline": False}
-        layout[f"yaxis{v + 1 if v else ''}"] = axis("", zeroline=False)
-        layout.setdefault("annotations", []).append(
-            {"text": title, "xref": f"{x} domain", "yref": f"{y} domain", "x": 0, "y": 1.16, "showarrow": False,
-             "font": {"color": GREY}}
-        )  # fmt: skip
-    note = "By step. Blue: observed."
-    if completed is not None:
-        note += " Red: completed by stage 1 from the steps before the cut."
-    return Chart(name, "Series", note, traces, layout)
-
-
-def _pictures(
-    table: SeasonTable, position: int, ranges: NDArray[np.float64], style: Style, framing: Any
-) -> list[tuple[str, str]]:
-    one = table.rows(np.array([position]))
-    pictures = []
-    blocks = series_blocks(one, ranges, style, framing)
-    for v, variate in enumerate(one.variate_names[:MOST_VARIATES]):
-        for block in blocks:
-            ink = draw(block.values[0, v][None], block.observed[0, v][None], style)
-            image = Image.fromarray(colourise(ink, PALETTE[[v % len(PALETTE)]])[0])
-            pictures.append((picture(image), f"{variate}, {block.window.name}"))
-    return pictures
+def _numbers(values: NDArray[Any], seen: NDArray[np.bool_]) -> list[float | None]:
+    """Four significant digits; None for what is not observed."""
+    return [float(f"{value:.4g}") if one else None for value, one in zip(values.tolist(), seen.tolist(), strict=True)]

@@ -44,24 +44,19 @@ def standing(result: Mapping[str, Any]) -> str:
     others = {baseline: scores[name] for baseline, scores in result["baselines"].items()}
     best = min(others, key=lambda baseline: others[baseline])
     label = "RMSE" if result["stage"] > 1 else "error"
-    leader = f"the best is {best} ({others[best]:.3f}{unit})"
-    lead = result.get("best_baseline")
-    if others[best] >= mine:
-        found = f"No baseline has a lower {label} than this run ({mine:.3f}{unit}); {leader}"
-        if lead is None:
-            return f"{found}."
-        return (
-            f"{found}: the run is ahead by {-lead['ahead']:.3f}{unit} "
-            f"(95 %: {-lead['high']:.3f} to {-lead['low']:.3f} over {lead['over']})."
-        )
     better = sum(score < mine for score in others.values())
-    found = f"{better} of {len(others)} baselines have a lower {label} than this run ({mine:.3f}{unit}); {leader}"
+    found = (
+        f"{better} of {len(others)} baselines have a lower {label}." if better else f"No baseline has a lower {label}."
+    )
+    found += f" The best, {best} ({others[best]:.3f}{unit}), is "
+    lead = result.get("best_baseline")
     if lead is None:
-        return f"{found}."
-    clearly = "clearly " if lead["low"] > 0 else "not clearly "
+        return f"{found}{'ahead' if better else 'behind'}."
+    low, high = (lead["low"], lead["high"]) if better else (-lead["high"], -lead["low"])
+    where = ("ahead" if better else "behind") if low > 0 else ("not clearly ahead" if better else "not clearly behind")
     return (
-        f"{found}: {clearly}ahead, by {lead['ahead']:.3f}{unit} "
-        f"(95 %: {lead['low']:.3f} to {lead['high']:.3f} over {lead['over']})."
+        f"{found}{where}: the difference is {abs(lead['ahead']):.3f}{unit} (95 %: {low:.3f} to {high:.3f} over "
+        f"{lead['over']})."
     )
 
 

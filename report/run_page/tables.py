@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from report.interactive import Cell, SortedTable
@@ -22,25 +21,43 @@ METRICS = {
     "rmse_over_range": "RMSE / range",
     "mse_standardised": "MSE, standardised",
     "mae_standardised": "MAE, standardised",
+    "alignment": "alignment loss",
+    "retrieval_56": "plots that find their series",
 }
+BETTER = {  # the smallest value of this key is the best; of other metrics, the smallest number
+    "r2": lambda value: -value,
+    "bias": abs,
+    "coverage_90": lambda value: abs(value - 0.9),
+    "retrieval_56": lambda value: -value,
+}
+MOST_ROWS = 500  # of a table of places
 
 
 def score_table(result: Mapping[str, Any]) -> SortedTable:
-    """The run and every baseline on the same test rows, sorted by RMSE (stage 1: standardised MSE), the best first."""
+    """The run and every baseline on the same test rows, sorted by RMSE (stage 1: standardised MSE), the best first.
+
+    The run's row is marked, and the best number of each column is bold.
+    """
     rows = metric_rows(result)
     by = "rmse" if result["stage"] > 1 else "mse_standardised"
     names = [name for name in METRICS if any(name in row for row in rows)]
-    names += [name for name in rows[0] if name not in names and name not in ("name", "alignment")]
-    names += ["alignment"] if "alignment" in rows[0] else []
     ordered = sorted(rows, key=lambda row: float(row[by]))
+    known = {name: [row[name] for row in rows if name in row] for name in names}
+    best = {name: min(values, key=BETTER.get(name, float)) for name, values in known.items() if len(values) > 1}
     cells = [
-        [Cell(str(row["name"])), *(Cell(number(row[name]), row[name]) if name in row else Cell("") for name in names)]
+        [
+            Cell(str(row["name"])),
+            *(
+                Cell(number(row[name]), row[name], best=row[name] == best.get(name)) if name in row else Cell("")
+                for name in names
+            ),
+        ]
         for row in ordered
     ]
-    note = "All on the same test rows." if result["stage"] > 1 else "The MAE of a variate is in its own unit."
-    return SortedTable(
-        "scores", "This run and the baselines", note, ["model", *(METRICS.get(n, n) for n in names)], cells
-    )
+    note = "All on the same test rows. The best number of each column is bold."
+    head = ["model", *(METRICS[name] for name in names)]
+    marked = frozenset(at for at, row in enumerate(ordered) if row is rows[0])
+    return SortedTable("scores", "This run and the baselines", note, head, cells, marked)
 
 
 def error_table(test: pd.DataFrame, column: str) -> SortedTable:
@@ -56,26 +73,23 @@ def error_table(test: pd.DataFrame, column: str) -> SortedTable:
         for row in groups
     ]
     head = [column, "samples", "mean yield, t/ha", "RMSE, t/ha", "bias, t/ha", "held by the interval"]
-    return SortedTable(f"by-{column}", f"By {column}", "A positive bias is a forecast that is too high.", head, rows)
+    note = "A positive bias is a forecast that is too high."
+    if len(rows) > MOST_ROWS:
+        note += f" The {MOST_ROWS} of {len(rows):,} {column}s with the largest RMSE."
+    return SortedTable(f"by-{column}", f"By {column}", note, head, rows[:MOST_ROWS])
 
 
 def errors_by(test: pd.DataFrame, column: str) -> list[dict[str, Any]]:
     """The numbers of `error_table`: years in order, places from the largest RMSE to the smallest."""
-    rows = []
-    for name, group in test.groupby(column):
-        error = (group["y_pred"] - group["y_true"]).to_numpy()
-        held = (group["y_true"] >= group["y_lo"]) & (group["y_true"] <= group["y_hi"])
-        rows.append(
-            {
-                column: name,
-                "n": len(group),
-                "mean yield": float(group["y_true"].mean()),
-                "rmse": float(np.sqrt((error**2).mean())),
-                "bias": float(error.mean()),
-                "held": float(held.mean()),
-            }
-        )
-    return rows if column == "year" else sorted(rows, key=lambda row: -row["rmse"])
+    error = test["y_pred"] - test["y_true"]
+    held = test["y_true"].between(test["y_lo"], test["y_hi"]).astype(float)
+    rows = test.assign(bias=error, square=error**2, held=held).groupby(column)
+    means = rows[["y_true", "square", "bias", "held"]].mean().assign(n=rows.size())
+    means = means.assign(rmse=means["square"] ** 0.5).rename(columns={"y_true": "mean yield"})
+    if column != "year":
+        means = means.sort_values("rmse", ascending=False, kind="stable")
+    found: list[dict[str, Any]] = means.drop(columns="square").reset_index().to_dict("records")
+    return found
 
 
 def early_table(early: Mapping[str, Any]) -> SortedTable:
@@ -99,9 +113,9 @@ def early_table(early: Mapping[str, Any]) -> SortedTable:
 
 
 def origin_table(result: Mapping[str, Any]) -> dict[str, str]:
-    """What is needed to repeat the run: command, commit, data and hardware."""
-    names = {"command": "Command", "commit": "Commit", "data_fingerprint": "Data", "cache_spec": "Embeddings",
-             "hardware": "Hardware"}  # fmt: skip
+    """What is needed to repeat the run: command, version, commit, fingerprints, hardware and seconds."""
+    names = {"command": "Command", "from": "Starts from", "version": "Version", "commit": "Commit",
+             "data_fingerprint": "Data fingerprint", "cache_spec": "Embeddings", "hardware": "Hardware"}  # fmt: skip
     found = {label: str(result[name]) for name, label in names.items() if result.get(name)}
     found["Seconds"] = ", ".join(f"{name} {value:.1f}" for name, value in result["seconds"].items())
     return found
