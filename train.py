@@ -29,9 +29,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
 
 from cache.spec import embedding_spec
 from cache.storage import CacheError
@@ -47,18 +44,18 @@ from report.run import RunFolder
 from report.summary import print_scores, write_spread
 from report.trackers import Trackers, wanted_trackers
 from report.training_display import TrainingDisplay
-from stages import completion_stage, early_forecasts, yield_scores, yield_stage
 from stages.checkpoints import Checkpoints
 from stages.command_line import parse
 from stages.commands import render_command
-from stages.coverage import coverage
+from stages.completion_stage import CompletionStage
 from stages.ensemble import ForecastSetup
 from stages.epoch_log import EpochLog
 from stages.flags import Arguments, as_record, preset_of, schedule_of
-from stages.fold_data import FoldData
 from stages.run_inputs import RunInputs, prepare_inputs
 from stages.run_metadata import identity, rendering_seconds
+from stages.stage import Stage
 from stages.tuned_encoder import copy_tower, save_tower
+from stages.yield_stage import FinetuningStage, ForecastStage
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -120,22 +117,22 @@ def train(args: Arguments, processes: Processes, command: str) -> Path | None:
     args = inputs.args
     trackers = wanted_trackers(args.run.tensorboard, args.run.wandb, args.run.mlflow)
     run, checkpoints = open_run(args, inputs, processes)
-    outcomes: list[Any] = []
+    stage = stage_of(args, inputs)
     began = time.perf_counter()
     with resumable(run), listening(args, run, trackers) as listener:
         trainer = trainer_of(args, processes, precision, checkpoints, listener)
-        for ready in inputs.prepared:
-            outcomes.append(train_fold(args, ready, inputs, trainer))
-            if outcomes[-1].interrupted:
+        for prepared in inputs.prepared:
+            if stage.train_fold(prepared, trainer).interrupted:
                 break
-    if outcomes[-1].interrupted:
+    interrupted = stage.outcomes[-1].interrupted
+    if interrupted:
         print("interrupted: the best weights so far are kept, further folds are left out; --resume continues")
     seconds = {"read": inputs.seconds, "train": time.perf_counter() - began}
     if run is None or not processes.is_main:
         processes.wait()
         return None
-    write_run(args, run, inputs, outcomes, command, seconds)
-    if not outcomes[-1].interrupted:
+    write_run(args, run, inputs, stage, command, seconds)
+    if not interrupted:
         checkpoints.remove()
     print_scores(run)
     processes.wait()
@@ -209,17 +206,15 @@ def trainer_of(
     )
 
 
-def train_fold(args: Arguments, ready: FoldData, inputs: RunInputs, trainer: Trainer) -> Any:
-    """Train one fold of the stage."""
-    preset, source = preset_of(args), inputs.source
+def stage_of(args: Arguments, inputs: RunInputs) -> Stage:
+    """The stage that these flags name."""
+    balance = args.experimental.balance
     if args.stage == 1:
-        return completion_stage.run_fold(ready, preset, trainer, args.experimental.balance, inputs.seeing)
-    if args.stage == 3 and source is not None:
-        return yield_stage.run_stage_3(ready, source, trainer, args.experimental.balance)
-    completer = (
-        None if source is None else completion_stage.load_model(source, ready.fold.name).to(trainer.processes.device)
-    )
-    return yield_stage.run_stage_2(ready, preset, completer, setup_of(args), trainer)
+        return CompletionStage(preset_of(args), balance, inputs.vision)
+    if args.stage == 2:
+        return ForecastStage(preset=preset_of(args), setup=setup_of(args), source=inputs.source)
+    assert inputs.source is not None  # `base_run` has found it
+    return FinetuningStage(source=inputs.source, balance=balance)
 
 
 def setup_of(args: Arguments) -> ForecastSetup:
@@ -239,63 +234,43 @@ def setup_of(args: Arguments) -> ForecastSetup:
 
 
 def write_run(
-    args: Arguments, run: RunFolder, inputs: RunInputs, outcomes: Sequence[Any], command: str, seconds: dict[str, float]
+    args: Arguments, run: RunFolder, inputs: RunInputs, stage: Stage, command: str, seconds: dict[str, float]
 ) -> None:
     """Score the test rows and write all files: result.json marks the run as complete, and the page comes last."""
     began = time.perf_counter()
-    stage = completion_stage if args.stage == 1 else yield_stage
-    metrics, baselines, guesses = stage.scores(outcomes, args.run.seed)
-    predictions = stage.predictions(outcomes)
-    more: dict[str, Any] = {}
-    if args.stage > 1:
-        more["coverage"] = coverage(predictions)
-        more["best_baseline"] = yield_scores.best_baseline(predictions, guesses, baselines)
-        more["metric_intervals"] = yield_scores.metric_intervals(predictions)
-        more["learners"] = yield_stage.learners(outcomes)
-        more["learnt"] = {outcome.prepared.fold.name: yield_stage.training_record(outcome) for outcome in outcomes}
-    if args.stage > 1 and inputs.prepared[0].steps:
-        so_far = early_forecasts.predictions(outcomes)
-        more["early"] = early_forecasts.scores(inputs.table, so_far, metrics, baselines)
-        run.write_predictions(so_far, "early.parquet")
+    results = stage.results(args.run.seed)
     seconds["evaluate"] = time.perf_counter() - began
-    run.write_predictions(predictions)
-    if args.stage > 1 and all(outcome.members for outcome in outcomes):
-        members = yield_scores.by_name(outcomes, [outcome.members for outcome in outcomes])
-        run.write_predictions(members, "members.parquet")
-    if args.stage > 1 and (tables := [one.left_out for one in outcomes if one.left_out is not None]):
-        run.write_predictions(pd.concat(tables, ignore_index=True), "left_out.parquet")
-    if guesses is not None:
-        run.write_baselines(guesses)
-    run.write_weights(stage.weights(outcomes))
-    run.write_json("fitted.json", {outcome.prepared.fold.name: stage.fitted(outcome) for outcome in outcomes})
+    run.write_table("predictions.parquet", results.predictions)
+    for name, table in results.tables.items():
+        run.write_table(name, table)
+    run.write_weights(stage.weights())
+    run.write_json("fitted.json", stage.fitted())
     tuned = write_tower(args, run, inputs)
     run.write_json(
         "result.json",
         {
-            **identity(args, inputs, outcomes, command),
+            **identity(args, inputs, stage.outcomes, command),
             **tuned,
             "from": None if inputs.source is None else str(inputs.source.path),
-            "metrics": metrics,
-            "baselines": baselines,
-            **more,
+            "metrics": results.metrics,
+            "baselines": results.baselines,
+            **results.fields,
             "seconds": rendering_seconds(args, inputs) | seconds,
         },
     )
-    from report.run_list import refresh_list  # here, since training needs neither Pillow nor Plotly
-    from report.run_page.page import write_page
+    from report.run_page.page import write_page  # here, since training needs neither Pillow nor Plotly
 
     write_page(run, inputs.table)
-    refresh_list(run.path)
 
 
 def write_tower(args: Arguments, run: RunFolder, inputs: RunInputs) -> dict[str, str]:
     """Save the fine-tuned tower with the run. Returns its encoder and embeddings for result.json, if it was trained."""
-    if inputs.seeing is None:
+    if inputs.vision is None:
         copy_tower(run, inputs.pictures, inputs.source)
         return {}
     (fold,) = (ready.fold.name for ready in inputs.prepared)
     tuned_on = TunedOn(inputs.table.fingerprint(), args.input.split, fold, args.run.seed)
-    encoder = save_tower(run, inputs.seeing.tower, tuned_on)
+    encoder = save_tower(run, inputs.vision.tower, tuned_on)
     print(
         f"the fine-tuned tower is a new encoder; `train.py --stage 2 --from {run.path}` reads its embeddings "
         f"after:\n    {render_command(args, preset_of(args), encoder.name)}"

@@ -117,18 +117,18 @@ class VisionTask(SeasonTask):
 
 
 def train_with_tower(
-    config: TimesCLIPConfig, train: SeasonRows, valid: Tensor, trainer: Trainer, phase: str, seeing: VisionFinetuning
+    config: TimesCLIPConfig, train: SeasonRows, valid: Tensor, trainer: Trainer, phase: str, vision: VisionFinetuning
 ) -> tuple[TimesCLIP, Fit]:
-    """`train_completion` with the tower of `seeing`. Afterwards the tower has the weights of the best epoch.
+    """`train_completion` with the tower of `vision`. Afterwards the tower has the weights of the best epoch.
 
     The norm of the embeddings is fitted on the cached ones, those of the tower before training.
     """
     torch.manual_seed(trainer.seed)
     model = TimesCLIP(config)
     fit_features(model, train.seasons[0], train.rows)
-    module = VisionTimesCLIP(model, seeing.tower).to(trainer.processes.device)
+    module = VisionTimesCLIP(model, vision.tower).to(trainer.processes.device)
     seasons = [season.to_complete() for season in train.seasons]
     seasons = [replace(season, first=season.first.without_pictures()) for season in seasons]
     rows = SeasonRows(seasons, train.rows, train.weights)
-    fit = trainer.fit(VisionTask(module, rows, valid, trainer.schedule.batch_size, seeing.ink), phase)
+    fit = trainer.fit(VisionTask(module, rows, valid, trainer.schedule.batch_size, vision.ink), phase)
     return model, fit

@@ -134,12 +134,12 @@ class RunFolder:
         """The lines of metrics.jsonl."""
         return [json.loads(line) for line in (self.path / "metrics.jsonl").read_text().splitlines()]
 
-    def write_predictions(self, predictions: pd.DataFrame, name: str = "predictions.parquet") -> None:
-        """Write predictions.parquet (or early.parquet), with the columns of docs/architecture.md."""
-        self._replace(name, lambda path: predictions.to_parquet(path, index=False))
+    def write_table(self, name: str, table: pd.DataFrame) -> None:
+        """Write a table such as predictions.parquet, with the columns of docs/architecture.md."""
+        self._replace(name, lambda path: table.to_parquet(path, index=False))
 
     def read_predictions(self, name: str = "predictions.parquet") -> pd.DataFrame:
-        """Inverse of `write_predictions` and `write_baselines`. Raises InputError if the file is missing or damaged."""
+        """Inverse of `write_table`. Raises InputError if the file is missing or damaged."""
         if not (self.path / name).exists():
             raise InputError(
                 f"{self.path} has no {name}; an exported model has no test forecasts. Name the folder of the run."
@@ -148,10 +148,6 @@ class RunFolder:
             return pd.read_parquet(self.path / name)
         except (OSError, ArrowInvalid) as error:
             raise self._damaged(name, error) from error
-
-    def write_baselines(self, guesses: pd.DataFrame) -> None:
-        """Write baselines.parquet: the forecast of each baseline for every test row."""
-        self._replace("baselines.parquet", lambda path: guesses.to_parquet(path, index=False))
 
     def write_weights(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Write model.safetensors. Names start with the fold, as in `2022/encoder.cls`."""

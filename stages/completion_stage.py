@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from pipeline.table import SeasonTable
 from pipeline.windows import windows
 from report.run import RunFolder
 from stages.fold_data import FoldData
+from stages.stage import StageResults
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +55,53 @@ class CompletionOutcome:
         return self.fit.interrupted
 
 
-def run_fold(
-    prepared: FoldData, preset: Preset, trainer: Trainer, balance: bool, seeing: VisionFinetuning | None = None
+@dataclass(frozen=True, eq=False)
+class CompletionStage:
+    """Stage 1; see `Stage`. vision: a trainable image tower and its pictures; None: cached embeddings are read."""
+
+    preset: Preset
+    balance: bool
+    vision: VisionFinetuning | None = None
+    outcomes: list[CompletionOutcome] = field(default_factory=list)
+
+    def train_fold(self, prepared: FoldData, trainer: Trainer) -> CompletionOutcome:
+        """See `Stage`."""
+        self.outcomes.append(complete_fold(prepared, self.preset, trainer, self.balance, self.vision))
+        return self.outcomes[-1]
+
+    def results(self, seed: int) -> StageResults:
+        """See `Stage`. No baseline of this stage is random."""
+        metrics, baselines = scores(self.outcomes)
+        return StageResults(metrics=metrics, baselines=baselines, predictions=predictions(self.outcomes))
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights of every fold's model, by name."""
+        return {
+            f"{outcome.prepared.fold.name}/encoder.{name}": tensor
+            for outcome in self.outcomes
+            for name, tensor in outcome.model.state_dict().items()
+        }
+
+    def fitted(self) -> dict[str, dict[str, Any]]:
+        """See `Stage`."""
+        return {
+            outcome.prepared.fold.name: {
+                **outcome.prepared.scales.to_dict(),
+                "framing": outcome.prepared.framing,
+                "model": outcome.model.describe(),
+                "best_epoch": outcome.fit.best_epoch,
+                "selection": None if outcome.selection is None else outcome.selection.tolist(),
+            }
+            for outcome in self.outcomes
+        }
+
+
+def complete_fold(
+    prepared: FoldData, preset: Preset, trainer: Trainer, balance: bool, vision: VisionFinetuning | None = None
 ) -> CompletionOutcome:
     """Train on the training rows, select the epoch on the validation rows, then complete the test rows.
 
-    seeing: a trainable image tower and its pictures. Without it, cached embeddings are used.
+    vision: a trainable image tower and its pictures. Without it, cached embeddings are used.
     """
     fold, table = prepared.fold, prepared.table
     config = model_config(prepared, preset)
@@ -68,12 +110,12 @@ def run_fold(
     train, valid, test = (torch.from_numpy(rows).to(device) for rows in (fold.train, fold.valid, fold.test))
     weights = balancing_weights(table.target[fold.train]) if balance else None
     training_rows, phase, size = SeasonRows(seasons, train, weights), f"{fold.name}/train", trainer.schedule.batch_size
-    if seeing is None:
+    if vision is None:
         model, fit = train_completion(config, training_rows, valid, trainer, phase)
         tested = seasons[0].rows(test)
     else:
-        model, fit = train_with_tower(config, training_rows, valid, trainer, phase, seeing)
-        tested = seeing.embedded(seasons[0], test, size)
+        model, fit = train_with_tower(config, training_rows, valid, trainer, phase, vision)
+        tested = vision.embedded(seasons[0], test, size)
     completed, selection = complete(model, tested.first, size)
     scaled = prepared.scales.scaler.apply(table.values)
     typical = climatology(scaled[fold.train], table.observed[fold.train], table.cut)
@@ -91,7 +133,7 @@ def run_fold(
             "climatology": np.broadcast_to(typical, (len(fold.test), *typical.shape)),
         },
         selection=None if selection is None else selection.numpy().astype(np.float64),
-        tower=None if seeing is None else seeing.tower,
+        tower=None if vision is None else vision.tower,
     )
 
 
@@ -146,10 +188,8 @@ def predictions(outcomes: Sequence[CompletionOutcome]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def scores(
-    outcomes: Sequence[CompletionOutcome], seed: int
-) -> tuple[dict[str, float], dict[str, dict[str, float]], None]:
-    """Metrics of the model and of each baseline, over the test rows of all folds together. No baseline is random."""
+def scores(outcomes: Sequence[CompletionOutcome]) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Metrics of the model and of each baseline over the test rows of all folds together."""
     observed = np.concatenate([outcome.observed for outcome in outcomes])
     names = outcomes[0].prepared.table.variate_names
     truth = np.concatenate([o.prepared.scales.scaler.inverse(o.truth) for o in outcomes])
@@ -164,7 +204,7 @@ def scores(
     metrics = rows.pop("model")
     for name in outcomes[0].alignment:
         metrics[name] = float(np.mean([outcome.alignment[name] for outcome in outcomes]))
-    return metrics, rows, None
+    return metrics, rows
 
 
 def data_range(outcomes: Sequence[CompletionOutcome]) -> NDArray[np.float64]:
@@ -180,27 +220,6 @@ def data_range(outcomes: Sequence[CompletionOutcome]) -> NDArray[np.float64]:
         ranges.append([float(np.ptp(v[~np.isnan(v)])) if (~np.isnan(v)).any() else 1.0 for v in observed])
     mean: NDArray[np.float64] = np.mean(ranges, axis=0)
     return np.maximum(mean, 1e-12)
-
-
-def fitted(outcome: CompletionOutcome) -> dict[str, Any]:
-    """The JSON that a later stage or a prediction needs in addition to the weights."""
-    prepared = outcome.prepared
-    return {
-        **prepared.scales.to_dict(),
-        "framing": prepared.framing,
-        "model": outcome.model.describe(),
-        "best_epoch": outcome.fit.best_epoch,
-        "selection": None if outcome.selection is None else outcome.selection.tolist(),
-    }
-
-
-def weights(outcomes: Sequence[CompletionOutcome]) -> dict[str, Tensor]:
-    """The weights of every fold's model, by name."""
-    return {
-        f"{outcome.prepared.fold.name}/encoder.{name}": tensor
-        for outcome in outcomes
-        for name, tensor in outcome.model.state_dict().items()
-    }
 
 
 def load_model(run: RunFolder, fold: str) -> TimesCLIP:

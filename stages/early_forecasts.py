@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.table import SeasonTable
-from stages.yield_forecast import Forecast
+from stages.yield_outcome import YieldOutcome
 from stages.yield_scores import rows_of, test_metrics
 
 LINES = (
@@ -18,7 +18,7 @@ LINES = (
 )  # baselines that read nothing of the season: the lines to beat
 
 
-def predictions(outcomes: Sequence[Forecast]) -> pd.DataFrame:
+def predictions(outcomes: Sequence[YieldOutcome]) -> pd.DataFrame:
     """The columns of predictions.parquet plus `step` and `completed`: forecasts as known after `step` steps.
 
     completed: whether stage 1's completion filled the rest of the season, or it stayed unobserved.

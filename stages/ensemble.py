@@ -20,7 +20,6 @@ from model.training.trainer import Trainer
 from stages.cross_fitting import CrossFit, chosen_readings, splits_of
 from stages.fold_data import FoldData
 from stages.fold_offset import Rows, fold_offset, groups_of, known_in
-from stages.yield_forecast import Forecast, as_of_steps
 from stages.yield_forecaster import FEATURE_BATCH, NEURAL, Forecaster, combined
 from stages.yield_learners import (
     MEMBERS,
@@ -31,6 +30,7 @@ from stages.yield_learners import (
     YieldLearner,
     head_shape,
 )
+from stages.yield_outcome import YieldOutcome, as_of_steps
 
 FillName = Literal["nothing", "completed"]
 
@@ -52,7 +52,7 @@ class ForecastSetup:
 
 def forecast_by_ensemble(
     prepared: FoldData, preset: Preset, encoder: TimesCLIP, setup: ForecastSetup, trainer: Trainer
-) -> Forecast:
+) -> YieldOutcome:
     """Cross-fit every learner, weight the learners, fit them again on all training rows, then forecast the test rows.
 
     The training rows are those of training and validation. Whole years or places are left out in turn. For each reading
@@ -93,7 +93,7 @@ def forecast_by_ensemble(
     test = [combined(base, each, fit.weights, fit.margin) for (base, each), fit in zip(anomalies, fits, strict=True)]
     valid = [cross.yields(number, fits[number], np.isin(fitted_rows, fold.valid)) for number in range(len(readings))]
     base, members = anomalies[0]
-    return Forecast(
+    return YieldOutcome(
         prepared=prepared,
         forecaster=forecaster(chosen),
         fitted_rows=fitted_rows,

@@ -26,9 +26,9 @@ from model.yield_head import AnomalyScale, HeadShape, YieldEnsemble
 from pipeline.table import SeasonTable
 from stages.fold_data import FoldData
 from stages.fold_offset import Rows, known_in
-from stages.yield_forecast import Forecast, as_of_steps
 from stages.yield_forecaster import NEURAL, Anomalies, Forecaster, Neural, ReadingFit, Tonnes, Yields, combined
 from stages.yield_learners import LabelledRows
+from stages.yield_outcome import YieldOutcome, as_of_steps
 
 ALONE = {NEURAL: 1.0}  # weights: the heads are the only learner
 
@@ -113,7 +113,7 @@ def new_forecaster(
 
 def forecast_jointly(
     prepared: FoldData, joint: JointTraining, offset: Offset, interval: IntervalName = "pooled"
-) -> Forecast:
+) -> YieldOutcome:
     """Fit encoder and heads on the training rows, select the epoch on validation rows, then fit again on both.
 
     Each reading gets its own margin from the validation rows; with interval `year`, from fits that leave out one year
@@ -160,7 +160,7 @@ def forecast_jointly(
         ReadingFit(step=one.step, completed=False, margin=margin, weights=ALONE)
         for one, margin in zip(readings, margins, strict=True)
     )
-    return Forecast(
+    return YieldOutcome(
         prepared=prepared,
         forecaster=Forecaster(
             offset=offset, known=known_in(table, fold, fitted_rows), neural=final, tabular=(), readings=fits

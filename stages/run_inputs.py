@@ -31,7 +31,7 @@ from stages.tuned_encoder import check_tuned_rows, find_tower, has_tower
 class RunInputs:
     """The inputs of a run.
 
-    args: the flags, with the table's decisions. source: the run that this one starts from. seeing: the trainable image
+    args: the flags, with the table's decisions. source: the run that this one starts from. vision: the trainable image
     tower and its pictures, if any. seconds: time taken to prepare all this.
     """
 
@@ -40,7 +40,7 @@ class RunInputs:
     prepared: list[FoldData]
     pictures: Pictures | None
     source: RunFolder | None
-    seeing: VisionFinetuning | None
+    vision: VisionFinetuning | None
     seconds: float
 
     def fingerprints(self) -> dict[str, str | None]:
@@ -80,10 +80,10 @@ def prepare_inputs(args: Arguments) -> RunInputs:
     source = base_run(args, table, folds, pictures)
     views, steps = view_tables(table, args.experimental.to_views()), args.input.steps
     prepared = [prepare(table, fold, preset.framing, pictures, views, steps) for fold in folds]
-    seeing, tuned = None, args.experimental.finetune_vision
+    vision, tuned = None, args.experimental.finetune_vision
     if tuned is not None and pictures is not None:
         drawn = (table, *views, *(table.as_of(step) for step in steps))
-        seeing = find_tower(
+        vision = find_tower(
             pictures, args.input.encoder, None if tuned == "all" else tuned, drawn, prepared[0].scales.ranges
         )
     return RunInputs(
@@ -92,7 +92,7 @@ def prepare_inputs(args: Arguments) -> RunInputs:
         prepared=prepared,
         pictures=pictures,
         source=source,
-        seeing=seeing,
+        vision=vision,
         seconds=time.perf_counter() - started,
     )
 

@@ -12,9 +12,10 @@ from pipeline.version import __version__
 from report.run import commit, hardware
 from stages.flags import Arguments, control_of, preset_of
 from stages.run_inputs import RunInputs
+from stages.stage import Outcome
 
 
-def identity(args: Arguments, inputs: RunInputs, outcomes: Sequence[Any], command: str) -> dict[str, Any]:
+def identity(args: Arguments, inputs: RunInputs, outcomes: Sequence[Outcome], command: str) -> dict[str, Any]:
     """The fields that identify a result: data, flags, model, cache, commit and hardware."""
     table, pictures = inputs.table, inputs.pictures
     folds = [outcome.prepared.fold for outcome in outcomes]

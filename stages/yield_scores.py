@@ -14,11 +14,11 @@ from model.calibration import paired_difference, score_intervals
 from model.metrics import nrmse_by_year, yield_metrics
 from pipeline.splits import joined_places
 from stages.fold_data import FoldData
-from stages.yield_forecast import Forecast
 from stages.yield_forecaster import Tonnes, Yields
+from stages.yield_outcome import YieldOutcome
 
 
-def predictions(outcomes: Sequence[Forecast]) -> pd.DataFrame:
+def predictions(outcomes: Sequence[YieldOutcome]) -> pd.DataFrame:
     """sample_id, place, year, split, y_true, y_pred, y_lo, y_hi in t/ha, for validation and test rows of every fold.
 
     yield_group: the number of the yield, only if some rows share one yield.
@@ -51,7 +51,7 @@ def rows_of(prepared: FoldData, valid: Yields, test: Yields) -> pd.DataFrame:
 
 
 def scores(
-    outcomes: Sequence[Forecast], seed: int
+    outcomes: Sequence[YieldOutcome], seed: int
 ) -> tuple[dict[str, float], dict[str, dict[str, float]], pd.DataFrame]:
     """Metrics of the model and of each baseline over the test rows of all folds together, and the baselines' forecasts.
 
@@ -107,7 +107,7 @@ def places_of(predictions: pd.DataFrame) -> NDArray[np.str_]:
     return joined_places(place, predictions["yield_group"].to_numpy()) if "yield_group" in predictions else place
 
 
-def by_name(outcomes: Sequence[Forecast], forecasts: Sequence[Mapping[str, Tonnes]]) -> pd.DataFrame:
+def by_name(outcomes: Sequence[YieldOutcome], forecasts: Sequence[Mapping[str, Tonnes]]) -> pd.DataFrame:
     """Forecasts of the test rows by several forecasters per fold: sample_id, fold, name, y_pred in t/ha."""
     rows = [
         pd.DataFrame(
@@ -134,7 +134,7 @@ def test_metrics(table: pd.DataFrame) -> dict[str, float]:
     return yield_metrics(truth, pred) | {"nrmse_by_year": by_year, "coverage_90": float(held.mean())}
 
 
-def baselines(outcome: Forecast, seed: int) -> dict[str, NDArray[np.float64]]:
+def baselines(outcome: YieldOutcome, seed: int) -> dict[str, NDArray[np.float64]]:
     """Forecasts of the test rows [n] by simpler models, fitted on the same rows, by name."""
     table, test, forecaster = outcome.prepared.table, outcome.prepared.fold.test, outcome.forecaster
     return yield_baselines(

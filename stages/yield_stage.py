@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -22,22 +23,95 @@ from pipeline.errors import InputError
 from pipeline.splits import Fold
 from pipeline.table import SeasonTable
 from report.run import RunFolder
-from stages.completion_stage import model_config
+from stages import early_forecasts
+from stages.completion_stage import load_model, model_config
+from stages.coverage import coverage
 from stages.ensemble import ForecastSetup, forecast_by_ensemble
 from stages.fold_data import FoldData, Pictures, Scales, assemble
 from stages.fold_offset import Rows, fold_offset
 from stages.joint_training import JointTraining, forecast_jointly, new_forecaster
-from stages.yield_forecast import Forecast
+from stages.stage import StageResults
 from stages.yield_forecaster import FEATURE_BATCH, Forecaster, Yields, readings_before
 from stages.yield_learners import head_shape
-from stages.yield_scores import predictions, scores
+from stages.yield_outcome import YieldOutcome
+from stages.yield_scores import best_baseline, by_name, metric_intervals, predictions, scores
 
-__all__ = ["predictions", "scores"]  # train.py calls these of each stage
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class YieldStage:
+    """What stages 2 and 3 have in common; see `Stage`."""
+
+    outcomes: list[YieldOutcome] = field(default_factory=list)
+
+    def results(self, seed: int) -> StageResults:
+        """See `Stage`."""
+        metrics, baselines, guesses = scores(self.outcomes, seed)
+        table = predictions(self.outcomes)
+        tables = {"baselines.parquet": guesses}
+        fields = {
+            "coverage": coverage(table),
+            "best_baseline": best_baseline(table, guesses, baselines),
+            "metric_intervals": metric_intervals(table),
+            "learners": learner_weights(self.outcomes),
+            "learnt": {outcome.prepared.fold.name: training_record(outcome) for outcome in self.outcomes},
+        }
+        if (prepared := self.outcomes[0].prepared).steps:
+            tables["early.parquet"] = early_forecasts.predictions(self.outcomes)
+            fields["early"] = early_forecasts.scores(prepared.table, tables["early.parquet"], metrics, baselines)
+        if all(outcome.members for outcome in self.outcomes):
+            tables["members.parquet"] = by_name(self.outcomes, [outcome.members for outcome in self.outcomes])
+        if left_out := [outcome.left_out for outcome in self.outcomes if outcome.left_out is not None]:
+            tables["left_out.parquet"] = pd.concat(left_out, ignore_index=True)
+        return StageResults(metrics=metrics, baselines=baselines, predictions=table, tables=tables, fields=fields)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Weights of encoder and heads of every fold, by name. `first` are the heads before the refit."""
+        named: dict[str, Tensor] = {}
+        for outcome in self.outcomes:
+            fold = outcome.prepared.fold.name
+            named |= {f"{fold}/{name}": tensor for name, tensor in outcome.forecaster.weights().items()}
+            if outcome.first is not None:  # a copy, because an interrupted run forecasts with these heads
+                named |= {f"{fold}/first.{name}": tensor.clone() for name, tensor in outcome.first.state_dict().items()}
+        return named
+
+    def fitted(self) -> dict[str, dict[str, Any]]:
+        """See `Stage`."""
+        return {outcome.prepared.fold.name: fitted(outcome) for outcome in self.outcomes}
 
 
-def run_stage_2(
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ForecastStage(YieldStage):
+    """Stage 2; see `Stage`. source: the stage-1 run whose models it reads; None with the link `scratch`."""
+
+    preset: Preset
+    setup: ForecastSetup
+    source: RunFolder | None
+
+    def train_fold(self, prepared: FoldData, trainer: Trainer) -> YieldOutcome:
+        """See `Stage`."""
+        completer = None
+        if self.source is not None:
+            completer = load_model(self.source, prepared.fold.name).to(trainer.processes.device)
+        self.outcomes.append(forecast_fold(prepared, self.preset, completer, self.setup, trainer))
+        return self.outcomes[-1]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FinetuningStage(YieldStage):
+    """Stage 3; see `Stage`. source: the stage-2 run that it trains further."""
+
+    source: RunFolder
+    balance: bool
+
+    def train_fold(self, prepared: FoldData, trainer: Trainer) -> YieldOutcome:
+        """See `Stage`."""
+        self.outcomes.append(finetune_fold(prepared, self.source, trainer, self.balance))
+        return self.outcomes[-1]
+
+
+def forecast_fold(
     prepared: FoldData, preset: Preset, completer: TimesCLIP | None, setup: ForecastSetup, trainer: Trainer
-) -> Forecast:
+) -> YieldOutcome:
     """Forecast the yield with a stage-1 model by the preset's link: its frozen features, its errors, or nothing."""
     if preset.link == "frozen" and completer is not None:
         return forecast_by_ensemble(prepared, preset, completer, setup, trainer)
@@ -62,7 +136,7 @@ def run_stage_2(
     return forecast_jointly(prepared, joint.move_to_device(), offset, setup.interval)
 
 
-def run_stage_3(prepared: FoldData, source: RunFolder, trainer: Trainer, balance: bool) -> Forecast:
+def finetune_fold(prepared: FoldData, source: RunFolder, trainer: Trainer, balance: bool) -> YieldOutcome:
     """Train encoder and heads of a stage-2 run further, from the heads before they were fitted on validation rows."""
     before = Forecaster.load(source, prepared.fold.name, "first")
     if before.neural is None:
@@ -110,7 +184,7 @@ def least_observed(table: SeasonTable, rows: Rows) -> list[float]:
     return least
 
 
-def fitted(outcome: Forecast) -> dict[str, Any]:
+def fitted(outcome: YieldOutcome) -> dict[str, Any]:
     """The JSON that a prediction needs in addition to the weights."""
     return {
         "least_observed": least_observed(outcome.prepared.table, outcome.fitted_rows),
@@ -125,25 +199,14 @@ def fitted(outcome: Forecast) -> dict[str, Any]:
     }
 
 
-def weights(outcomes: Sequence[Forecast]) -> dict[str, Tensor]:
-    """Weights of encoder and heads of every fold, by name. `first` are the heads before the refit."""
-    named: dict[str, Tensor] = {}
-    for outcome in outcomes:
-        fold = outcome.prepared.fold.name
-        named |= {f"{fold}/{name}": tensor for name, tensor in outcome.forecaster.weights().items()}
-        if outcome.first is not None:  # a copy, because an interrupted run forecasts with these heads
-            named |= {f"{fold}/first.{name}": tensor.clone() for name, tensor in outcome.first.state_dict().items()}
-    return named
-
-
-def learners(outcomes: Sequence[Forecast]) -> dict[str, float]:
+def learner_weights(outcomes: Sequence[YieldOutcome]) -> dict[str, float]:
     """The weight of each learner for the whole season, averaged over folds. `offset` has the rest."""
     each = [outcome.forecaster.readings[0].weights for outcome in outcomes]
     means = {name: float(np.mean([one[name] for one in each])) for name in each[0]}
     return {**means, "offset": max(0.0, 1 - sum(means.values()))}
 
 
-def training_record(outcome: Forecast) -> dict[str, Any]:
+def training_record(outcome: YieldOutcome) -> dict[str, Any]:
     """Epochs, margin, weights and offset of one fold's forecast, for result.json."""
     forecaster = outcome.forecaster
     record: dict[str, Any] = {

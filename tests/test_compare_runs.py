@@ -29,7 +29,7 @@ def made(path, noise, seed=0, rows=slice(None), stage=2, learner="gp", shift=0.0
     if stage == 1:
         table = table.drop(columns=["place", "year", "y_lo", "y_hi"]).assign(variate="ndvi", step=7)
     run = RunFolder(path)
-    run.write_predictions(table)
+    run.write_table("predictions.parquet", table)
     run.write_json("config.json", {"learner": learner, "seed": seed, "style": {"size": 224}})
     scores = {"rmse": noise, "r2": 0.5, "mse_standardised": noise}
     run.write_json("result.json", {

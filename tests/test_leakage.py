@@ -17,6 +17,7 @@ from report.run import RunFolder
 from stages.fold_offset import known_in, rehearsals
 from stages.yield_forecaster import Forecaster
 from stages.yield_learners import LabelledRows
+from stages.yield_stage import ForecastStage
 from tests.conftest import CARD, small_seasons
 
 
@@ -180,12 +181,12 @@ def test_test_rows_are_forecast_once_and_after_everything_is_learnt(small_card, 
     assert train.main(["--stage", "1", *flags, "--out", one]) == 0
     assert log == []  # stage 1 reads no yield
 
-    def mark_and_train(args, ready, inputs, trainer):
+    def mark_and_train(self, prepared, trainer):
         log.append(("fold", set()))
-        return train_fold(args, ready, inputs, trainer)
+        return train_fold(self, prepared, trainer)
 
-    train_fold = train.train_fold
-    monkeypatch.setattr(train, "train_fold", mark_and_train)
+    train_fold = ForecastStage.train_fold
+    monkeypatch.setattr(ForecastStage, "train_fold", mark_and_train)
     assert train.main(["--stage", "2", *flags, "--from", one, "--out", str(tmp_path / "two")]) == 0
     table = read(small_card)
     folds = make_folds(table.year, table.place, table.sample_id, "forward")

@@ -86,7 +86,7 @@ def forecast(args: Arguments) -> int:
             rows = {"sample_id": table.sample_id[fold.test], "fold": fold.name, "name": name}
             frames.append(pd.DataFrame(rows | {"y_pred": forecasts}))
     guesses = pd.concat(frames, ignore_index=True)
-    run.write_baselines(guesses)
+    run.write_table("baselines.parquet", guesses)
     truth = pd.Series(table.target, index=table.sample_id)
     metrics = {
         str(name): yield_metrics(truth[rows["sample_id"]].to_numpy(), rows["y_pred"].to_numpy())

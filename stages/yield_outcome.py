@@ -1,4 +1,4 @@
-"""Result of stages 2 and 3 on one fold, for every way to forecast the yield."""
+"""The outcome of stages 2 and 3 on one fold, for every way to forecast the yield."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class AsOf(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Forecast:
+class YieldOutcome:
     """Result of one fold, with forecasts in t/ha of its validation and test rows.
 
     fitted_rows rows that the forecaster was fitted on
