@@ -266,7 +266,7 @@ def test_a_page_of_100_000_rows_opens_in_less_than_3_seconds(tmp_path):
     rows = pd.DataFrame({"sample_id": [f"s{n}" for n in range(len(truth))], "place": names[np.arange(len(truth)) // 5],
                          "year": 2018 + np.arange(len(truth)) % 5, "split": "test", "fold": "f", "y_true": truth,
                          "y_pred": pred, "y_lo": pred - 1, "y_hi": pred + 1})  # fmt: skip
-    run.write_predictions(rows)
+    run.write_table("predictions.parquet", rows)
     scores = {"rmse": 0.5, "r2": 0.7}
     run.write_json("result.json", {
         "stage": 2, "data": "large", "preset": "timesclip", "split": "place", "folds": ["f"], "seed": 0, "n_train": 9,
