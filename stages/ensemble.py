@@ -12,7 +12,7 @@ from model.calibration import IntervalName
 from model.completion_task import continued
 from model.cross_fitting import parts_of
 from model.learners.features import BlockName
-from model.learners.tabular import RIDGE
+from model.learners.tabular import ON_CONVOLUTIONS
 from model.offset import OffsetName
 from model.presets import Preset
 from model.timesclip import TimesCLIP
@@ -131,8 +131,8 @@ def learners_of(
             balance=setup.balance,
             fold=fold.name,
         )
-    # Convolutions are computed from numbers, so ridge on them is not a member if the preset reads no numbers.
-    others = [name for name in names if name != NEURAL and (name != RIDGE or preset.use_language)]
+    # Convolutions are computed from numbers, so no learner on them is a member if the preset reads no numbers.
+    others = [name for name in names if name != NEURAL and (name not in ON_CONVOLUTIONS or preset.use_language)]
     if others:
         tabular = TabularLearners(
             names=others,

@@ -18,7 +18,17 @@ from torch import Tensor
 from model.config import TimesCLIPConfig
 from model.cross_fitting import best_epoch_of_all
 from model.learners.features import BlockName, FeatureMap, Features
-from model.learners.tabular import BOOSTING, EXTRA_TREES, GP, GP_NO_YEAR, RIDGE, Tabular, TabularRows
+from model.learners.tabular import (
+    BOOSTING,
+    EXTRA_TREES,
+    GP,
+    GP_CONVOLUTIONS,
+    GP_NO_YEAR,
+    ON_CONVOLUTIONS,
+    RIDGE,
+    Tabular,
+    TabularRows,
+)
 from model.offset import Offset
 from model.season_tensors import SeasonTensors
 from model.timesclip import TimesCLIP
@@ -32,13 +42,21 @@ from stages.yield_forecaster import NEURAL, Anomalies, Neural, encoded, static_o
 
 LearnerName = Literal["ensemble", "neural", "gp", "trees", "ridge"]
 MEMBERS: dict[LearnerName, tuple[str, ...]] = {
-    "ensemble": (NEURAL, GP, GP_NO_YEAR, EXTRA_TREES, BOOSTING, RIDGE),
+    "ensemble": (NEURAL, GP, GP_NO_YEAR, GP_CONVOLUTIONS, EXTRA_TREES, BOOSTING, RIDGE),
     "neural": (NEURAL,),
     "gp": (GP, GP_NO_YEAR),
     "trees": (EXTRA_TREES, BOOSTING),
     "ridge": (RIDGE,),
 }
-KINDS = {NEURAL: "neural", GP: "gp", GP_NO_YEAR: "gp", EXTRA_TREES: "trees", BOOSTING: "trees", RIDGE: "ridge"}
+KINDS = {
+    NEURAL: "neural",
+    GP: "gp",
+    GP_NO_YEAR: "gp",
+    GP_CONVOLUTIONS: "gp",
+    EXTRA_TREES: "trees",
+    BOOSTING: "trees",
+    RIDGE: "ridge",
+}
 
 
 QUANTILES = (0.05, 0.5, 0.95)
@@ -200,7 +218,8 @@ class TabularLearners:
     ) -> None:
         self.names, self.table, self.readings = tuple(names), table, readings
         self.seed, self.quantiles, self.device, self.blocks = seed, quantiles, device, blocks
-        mapped = (*blocks, "convolutions") if RIDGE in names and "convolutions" not in blocks else blocks
+        convolved = any(name in ON_CONVOLUTIONS for name in names) and "convolutions" not in blocks
+        mapped = (*blocks, "convolutions") if convolved else blocks
         self.maps: list[FeatureMap] = []
         self.features: list[Features] = []
         for season in seasons:

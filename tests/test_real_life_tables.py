@@ -296,3 +296,26 @@ def test_days_that_can_be_read_one_way_are_read(text: str) -> None:
 def test_milliseconds_of_earth_engine_are_days(tmp_path: Path) -> None:
     frame = dated(lambda year, month: int(np.datetime64(f"{year}-{month:02}-05", "ms").astype(int)))
     assert table(tmp_path, frame, "long").observed.all()
+
+
+def test_a_long_file_of_another_scale_is_refused_and_named(tmp_path: Path) -> None:
+    frame = dated(lambda year, month: f"{year}-{month:02d}-15")
+    north = frame["place"].isin(PLACES[:5])
+    (tmp_path / "card.toml").write_text(
+        CARD.format(form="long", keys='date = "date"\nseason_steps = 12', unit="t/ha"), encoding="utf-8"
+    )
+    frame[north].to_csv(tmp_path / "t_north.csv", index=False)
+    frame[~north].assign(ndvi=frame["ndvi"] * 10).to_csv(tmp_path / "t_south.csv", index=False)
+    with pytest.raises(InputError, match=r"t_south.csv, line 2: ndvi of file t_south.csv is about 11 times as large"):
+        read(str(tmp_path / "card.toml"))
+
+
+def test_a_sample_in_two_long_files_belongs_to_neither(tmp_path: Path) -> None:
+    frame = dated(lambda year, month: f"{year}-{month:02d}-15")
+    early = frame["date"].str[5:7].astype(int) <= 6
+    (tmp_path / "card.toml").write_text(
+        CARD.format(form="long", keys='date = "date"\nseason_steps = 12', unit="t/ha"), encoding="utf-8"
+    )
+    frame[early].to_csv(tmp_path / "t1.csv", index=False)
+    frame[~early].to_csv(tmp_path / "t2.csv", index=False)
+    assert read(str(tmp_path / "card.toml")).file is None

@@ -11,7 +11,7 @@ INDUCING rows (Seeger, Williams & Lawrence 2003; Quinonero-Candela & Rasmussen 2
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -81,7 +81,7 @@ class Kernel:
     noise: float
 
     @staticmethod
-    def start(blocks: Mapping[str, Tensor], effects: tuple[str, ...]) -> Kernel:
+    def start(blocks: Sequence[str], effects: Sequence[str]) -> Kernel:
         """The initial values of the optimisation."""
         names = list(blocks)
         return Kernel(
@@ -90,10 +90,10 @@ class Kernel:
         )  # fmt: skip
 
     def covariance(self, a: GPRows, b: GPRows) -> Tensor:
-        """Covariance [n,m] of the true anomalies, without noise."""
+        """Covariance [n,m] of the true anomalies, without noise. Rows may have further blocks."""
         total = torch.zeros(len(a), len(b), dtype=torch.float64, device=a.year.device)
-        for name, block in a.blocks.items():
-            inner, apart = _products(block, b.blocks[name])
+        for name in self.linear:
+            inner, apart = _products(a.blocks[name], b.blocks[name])
             total += math.exp(self.linear[name]) * inner
             total += math.exp(self.smooth[name]) * torch.exp(apart * (-0.5 * math.exp(-2 * self.length[name])))
         for name, log in self.effects.items():
@@ -104,16 +104,15 @@ class Kernel:
         """[n]: the diagonal of the covariance of `rows` with themselves."""
         total = torch.full((len(rows),), sum(math.exp(log) for log in self.effects.values()), dtype=torch.float64)
         total = total.to(rows.year.device)
-        for name, block in rows.blocks.items():
-            total += math.exp(self.linear[name]) * block.double().square().sum(1) + math.exp(self.smooth[name])
+        for name, log in self.linear.items():
+            total += math.exp(log) * rows.blocks[name].double().square().sum(1) + math.exp(self.smooth[name])
         return total
 
     def shares(self, rows: GPRows) -> dict[str, float]:
         """Share of the variance of an anomaly per block and effect, and of the noise, averaged over `rows`."""
         parts = {
-            name: math.exp(self.linear[name]) * float(block.double().square().sum(1).mean())
-            + math.exp(self.smooth[name])
-            for name, block in rows.blocks.items()
+            name: math.exp(log) * float(rows.blocks[name].double().square().sum(1).mean()) + math.exp(self.smooth[name])
+            for name, log in self.linear.items()
         }
         parts |= {name: math.exp(log) for name, log in self.effects.items()} | {"noise": math.exp(self.noise)}
         total = sum(parts.values())
@@ -158,16 +157,18 @@ class GaussianProcess:
     def fit(
         rows: GPRows,
         anomaly: Tensor,
-        effects: tuple[str, ...],
+        effects: Sequence[str],
         steps: int,
         seed: int = 0,
         start: Kernel | None = None,
+        blocks: Sequence[str] | None = None,
     ) -> GaussianProcess:
         """Estimate the kernel by at most `steps` iterations of L-BFGS, then condition on all rows.
 
-        anomaly [n] float64, standardised; effects: `year`, `place`, both or none.
+        anomaly [n] float64, standardised; effects: `year`, `place`, both or none; blocks: those of `rows` that the
+        kernel reads, all by default.
         """
-        kernel = start or Kernel.start(rows.blocks, effects)
+        kernel = start or Kernel.start(tuple(rows.blocks) if blocks is None else blocks, effects)
         drawn = torch.Generator().manual_seed(seed)
         some = torch.randperm(len(rows), generator=drawn)[:MOST_FITTED].sort().values.to(anomaly.device)
         likelihood = _Likelihood(rows.rows(some), anomaly[some], kernel)
@@ -254,10 +255,10 @@ class _Likelihood:
 
     def __init__(self, rows: GPRows, anomaly: Tensor, kernel: Kernel) -> None:
         self.anomaly, self.kernel = anomaly, kernel
-        self.products = {name: _products(block, block) for name, block in rows.blocks.items()}
+        self.products = {name: _products(rows.blocks[name], rows.blocks[name]) for name in kernel.linear}
         codes = {name: getattr(rows, name) for name in kernel.effects}
         self.same = {name: (code[:, None] == code[None, :]).double() for name, code in codes.items()}
-        count = len(rows.blocks)
+        count = len(kernel.linear)
         priors = [VARIANCE] * 2 * count + [LENGTH] * count + [VARIANCE] * len(kernel.effects) + [NOISE]
         self.mean, self.spread = np.array(priors).T
 

@@ -16,10 +16,12 @@ from model.learners.gaussian_process import GaussianProcess, GPRows
 from model.learners.linear import LinearMap
 from model.learners.trees import Forest, ForestName
 
-GP, GP_NO_YEAR = "gp", "gp without year effect"
+GP, GP_NO_YEAR, GP_CONVOLUTIONS = "gp", "gp without year effect", "gp on convolutions"
 EXTRA_TREES, BOOSTING = "extra trees", "boosting"
 RIDGE = "ridge on convolutions"
-EFFECTS: Mapping[str, tuple[str, ...]] = {GP: ("year",), GP_NO_YEAR: ()}
+EFFECTS: Mapping[str, tuple[str, ...]] = {GP: ("year",), GP_NO_YEAR: (), GP_CONVOLUTIONS: ("year",)}
+CONVOLUTIONS = "convolutions"
+ON_CONVOLUTIONS = (GP_CONVOLUTIONS, RIDGE)  # whatever blocks the other learners read
 FORESTS: Mapping[str, ForestName] = {EXTRA_TREES: "extra-trees", BOOSTING: "boosting"}
 NORMAL_90 = 1.6448536  # standard deviations to the 5 and 95 % quantiles
 STEPS = 15  # L-BFGS iterations
@@ -50,7 +52,7 @@ class TabularRows:
 
     def convolved(self) -> Numbers:
         """[n,p] for ridge: random convolutions of the series."""
-        columns: Numbers = self.features.blocks["convolutions"].double().numpy()
+        columns: Numbers = self.features.blocks[CONVOLUTIONS].double().numpy()
         return columns
 
     def processes(self, blocks: Sequence[str], places: Mapping[str, int]) -> GPRows:
@@ -65,7 +67,7 @@ class Tabular:
     """Fitted learners by name, with the feature map that they share.
 
     mean, spread  mean and standard deviation of the training anomalies, t/ha: the unit of the Gaussian processes
-    blocks        feature blocks that the Gaussian processes read
+    blocks        feature blocks that the Gaussian processes read, except the one on convolutions
     places        codes of the places with training rows
     quantiles     whether forecasts have a 5 and a 95 % quantile
     """
@@ -106,12 +108,12 @@ class Tabular:
         spread = spread if spread > 1e-9 else 1.0
         places = {name: code for code, name in enumerate(np.unique(rows.place).tolist())}
         device = device or torch.device("cpu")
-        gp_rows, target = (
-            rows.processes(read_blocks, places).to(device),
-            torch.from_numpy((anomaly - mean) / spread).to(device),
-        )
+        gp_rows = rows.processes(_read_by_processes(read_blocks, names), places).to(device)
+        target = torch.from_numpy((anomaly - mean) / spread).to(device)
         processes = {
-            name: GaussianProcess.fit(gp_rows, target, EFFECTS[name], STEPS, seed) for name in names if name in EFFECTS
+            name: GaussianProcess.fit(gp_rows, target, EFFECTS[name], STEPS, seed, blocks=_blocks(name, read_blocks))
+            for name in names
+            if name in EFFECTS
         }
         forests = {name: Forest.fit(FORESTS[name], rows.columns(), anomaly, seed) for name in names if name in FORESTS}
         ridges = {name: LinearMap.fit(rows.convolved(), anomaly, rows.year) for name in names if name == RIDGE}
@@ -131,7 +133,8 @@ class Tabular:
 
     def forecast(self, rows: TabularRows) -> dict[str, Numbers]:
         """Anomalies in t/ha by learner, [n,1] or [n,3] with quantiles. The features are those of `map`."""
-        gp_rows, forecasts = rows.processes(self.blocks, self.places), {}
+        gp_rows = rows.processes(_read_by_processes(self.blocks, tuple(self.processes)), self.places)
+        forecasts = {}
         for name, process in self.processes.items():
             point, deviation = (one.numpy() * self.spread for one in process.predict(gp_rows))
             point = point + self.mean
@@ -193,3 +196,16 @@ class Tabular:
             quantiles=record["quantiles"],
             shares=record["shares"],
         )
+
+
+def _blocks(name: str, blocks: Sequence[str]) -> tuple[str, ...]:
+    """The blocks that a Gaussian process reads."""
+    if name not in ON_CONVOLUTIONS:
+        return tuple(blocks)
+    return (*(block for block in blocks if block == "numbers"), CONVOLUTIONS)
+
+
+def _read_by_processes(blocks: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """The blocks that all Gaussian processes of `names` read, together."""
+    read = [block for name in names if name in EFFECTS for block in _blocks(name, blocks)]
+    return tuple(dict.fromkeys(read))

@@ -86,6 +86,7 @@ class Columns:
     """R rows of one or several files. measured [R,M] float32; `where(row)` returns file and line, for messages.
 
     marks   number of cells with each number of the card's `missing`
+    file    [R] which of several files each row is in; None for rows of one file
     """
 
     text: Mapping[str, Text]
@@ -93,6 +94,7 @@ class Columns:
     measured: NDArray[np.float32]
     where: Callable[[int], str]
     marks: Mapping[float, int] = field(default_factory=dict)
+    file: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.measured)
@@ -105,6 +107,7 @@ class Columns:
             measured=self.measured[chosen],
             where=lambda row: self.where(int(chosen[row])),
             marks=self.marks,
+            file=None if self.file is None else self.file[chosen],
         )
 
 
@@ -162,6 +165,7 @@ def joined(parts: Sequence[Columns]) -> Columns:
         measured=np.concatenate([part.measured for part in parts]),
         where=joined_where(parts),
         marks=marks_of(parts),
+        file=np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts]),
     )
 
 

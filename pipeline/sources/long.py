@@ -27,7 +27,7 @@ from pipeline.sources.missing_values_report import unmatched_marks
 from pipeline.sources.place_names import restore_zeros
 from pipeline.sources.place_years import place_years
 from pipeline.sources.row_times import date_counts, dates_of, needed_years, row_years, steps_of_rows
-from pipeline.sources.sample_columns import groups_of_samples, sides_of_samples, values_of_samples
+from pipeline.sources.sample_columns import files_of_samples, groups_of_samples, sides_of_samples, values_of_samples
 from pipeline.sources.season_length import date_steps, sample_steps, stored_steps
 from pipeline.sources.season_rows import in_season_order, refuse_days_of_the_year
 from pipeline.sources.stored_rows import Length, StoredRows, seasons
@@ -89,6 +89,8 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
         assigned=sides_of_samples(card, table, keys.sample, keys.labelled, keys.names),
         group=groups_of_samples(card, table, keys.sample, keys.labelled, keys.names),
         findings=(*table.findings, *keys.findings, *averaged(sum(count.rows for count in repeated), int(inside.sum()))),
+        files=table.files,
+        file=files_of_samples(table, keys.sample, len(keys.names)),
     )
 
 
@@ -114,6 +116,8 @@ def _by_year_and_step(card: DatasetCard, calendar: Calendar, table: LongTable, s
         assigned=sides_of_samples(card, table, keys.sample, keys.labelled, keys.names),
         group=groups_of_samples(card, table, keys.sample, keys.labelled, keys.names),
         findings=(*table.findings, *keys.findings, *counted),
+        files=table.files,
+        file=files_of_samples(table, keys.sample, len(keys.names)),
     )
     return seasons(rows, calendar, Length(steps), str(card.path))
 
@@ -161,6 +165,8 @@ def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: i
         assigned=sides_of_samples(card, table, sample, labelled, names),
         group=groups_of_samples(card, table, sample, labelled, names),
         findings=(*table.findings, *repaired),
+        files=table.files,
+        file=files_of_samples(table, sample, len(names)),
     )
 
 

@@ -21,6 +21,7 @@ class LongTable:
     """Observations, and the rows that carry yields: the same rows, except in cubes that keep the two apart.
 
     year      the year of rows that have no column for it, from the file's name or the command line
+    files     names of the files of the observations
     """
 
     observations: Columns
@@ -28,6 +29,7 @@ class LongTable:
     target: str | None
     year: int | None = None
     findings: tuple[Finding, ...] = ()
+    files: tuple[str, ...] = ()
 
 
 def load_long(
@@ -66,4 +68,11 @@ def load_long(
         alike = places_of_one_name(files, columns, card.place, when, budget, csv_keys(card))
     named_year = year or (year_in_name(files[0]) if len(files) == 1 else None)
     zones = zones_of_texts(columns.text[card.date].names.tolist(), card.date) if card.date else ()
-    return LongTable(columns, columns, target, named_year, (*zones, *alike))
+    return LongTable(
+        observations=columns,
+        labels=columns,
+        target=target,
+        year=named_year,
+        findings=(*zones, *alike),
+        files=tuple(path.name for path in files),
+    )

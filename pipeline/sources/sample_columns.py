@@ -52,6 +52,16 @@ def sides_of_samples(
     return None
 
 
+def files_of_samples(table: LongTable, sample: Index, n: int) -> Index | None:
+    """The file of each sample [N], as a position in `table.files`; None if one file, or if a sample is in several."""
+    file = table.observations.file
+    if file is None:
+        return None
+    found = np.zeros(n, np.int64)
+    found[sample] = file
+    return None if (found[sample] != file).any() else found
+
+
 def groups_of_samples(
     card: DatasetCard, table: LongTable, sample: Index, labelled: Index, names: NDArray[np.str_]
 ) -> NDArray[np.str_] | None:
