@@ -19,9 +19,13 @@ Index = NDArray[np.int64]
 
 def mean_in_cells(measured: NDArray[np.float32], sample: Index, step: Index, n: int, steps: int) -> NDArray[np.float32]:
     """values [N,V,T]: the mean of the observations in each step, NaN without any. measured [R,V]; sample, step [R]."""
-    values = np.full((n, measured.shape[1], steps), np.nan, np.float32)
     cell = sample * steps + step
     rows = np.bincount(cell, minlength=n * steps)
+    if rows.max(initial=0) <= 1:  # nothing to average, as in most tables
+        cells = np.full((n * steps, measured.shape[1]), np.nan, np.float32)
+        cells[cell] = measured
+        return np.ascontiguousarray(cells.reshape(n, steps, -1).transpose(0, 2, 1))
+    values = np.full((n, measured.shape[1], steps), np.nan, np.float32)
     for v in range(measured.shape[1]):
         numbers = measured[:, v].astype(np.float64)
         seen = ~np.isnan(numbers)

@@ -51,6 +51,7 @@ def load_cube(
         target=target,
         year=year or (year_in_name(files[0]) if len(files) == 1 else None),
         findings=tuple(dict.fromkeys(finding for part in parts for finding in part.findings)),
+        files=tuple(path.name for path in files),
     )
 
 

@@ -31,7 +31,7 @@ from pipeline.sources.sample_columns import files_of_samples, groups_of_samples,
 from pipeline.sources.season_length import date_steps, sample_steps, stored_steps
 from pipeline.sources.season_rows import in_season_order, refuse_days_of_the_year
 from pipeline.sources.stored_rows import Length, StoredRows, seasons
-from pipeline.sources.year_check import rows_of_other_seasons
+from pipeline.sources.year_check import DatedRows, rows_of_other_seasons
 from pipeline.table import Count
 
 
@@ -65,14 +65,14 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
     """A sample is a place and the season that its dates fall in; a yield belongs to the year its own row names."""
     seen, labels = table.observations, table.labels
     steps = date_steps(card, calendar, steps)
-    dates = dates_of(card, seen)
-    year, step = calendar.season_of(dates, steps)
+    dated = DatedRows.of(calendar, dates_of(card, seen), steps)
+    dates, year, step = dated
     own = row_years(card, table, labels)
     if own is None:
         own, _ = calendar.season_of(dates_of(card, labels), steps)
     keys = place_years(card, table, year, own)
     inside = step < steps
-    elsewhere = rows_of_other_seasons(card, calendar, seen, dates, row_years(card, table, seen), keys.sample, steps)
+    elsewhere = rows_of_other_seasons(card, calendar, seen, dated, row_years(card, table, seen), keys.sample, steps)
     values, levelled = values_of_samples(card, seen, inside, keys.sample, step, len(keys.names), steps)
     moved = "observation row counted to the season of its date, though its year column names another"
     repeated = repeated_dates(seen, inside, keys.sample, step, dates)
@@ -131,7 +131,7 @@ def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: i
     if dates is not None:
         steps = date_steps(card, calendar, steps)
         said = row_years(card, table, seen)
-        rows_of_other_seasons(card, calendar, seen, dates, said, sample, steps)
+        rows_of_other_seasons(card, calendar, seen, DatedRows.of(calendar, dates, steps), said, sample, steps)
         year, step = _sample_dates(calendar, dates, said, steps)
     else:
         year, step = needed_years(card, table, seen), steps_of_rows(card, seen)

@@ -17,6 +17,8 @@ def unmatched_marks(found: Mapping[float, int], missing: Sequence[float]) -> tup
         return ()
     sentence = (
         f"`missing` names {', '.join(unmatched)}, and no cell of the table holds "
-        f"{'it' if len(unmatched) == 1 else 'them'}. Give the numbers as they are stored, before any scale."
+        f"{'it' if len(unmatched) == 1 else 'them'}. Give the numbers as they are stored, before any scale, or leave "
+        "out what does not occur."
     )
-    return (Finding("warning", sentence, f"missing = [{', '.join(unmatched)}]"),)
+    matched = [f"{mark:g}" for mark in missing if found.get(mark)]
+    return (Finding("warning", sentence, f"missing = [{', '.join(matched)}]"),)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,8 +14,21 @@ from pipeline.sources.calendar import Calendar, Dates
 from pipeline.sources.columns import Columns
 
 
+class DatedRows(NamedTuple):
+    """The date of each row [R], and the year and step of the season that it lies in."""
+
+    dates: Dates
+    year: Index
+    step: Index
+
+    @staticmethod
+    def of(calendar: Calendar, dates: Dates, steps: int) -> DatedRows:
+        """The season of each date."""
+        return DatedRows(dates, *calendar.season_of(dates, steps))
+
+
 def rows_of_other_seasons(
-    card: DatasetCard, calendar: Calendar, seen: Columns, dates: Dates, said: Index | None, group: Index, steps: int
+    card: DatasetCard, calendar: Calendar, seen: Columns, found: DatedRows, said: Index | None, group: Index, steps: int
 ) -> int:
     """The number of rows whose date lies in another season than the one that the year column names. said, group [R].
 
@@ -24,7 +38,7 @@ def rows_of_other_seasons(
     """
     if said is None:
         return 0
-    season, step = calendar.season_of(dates, steps)
+    dates, season, step = found
     inside = step < steps
     agrees = inside & (season == said)
     other = inside & (season != said)
