@@ -16,11 +16,20 @@ from model.learners import gaussian_process
 from model.learners.convolutions import Convolutions
 from model.learners.features import FeatureMap
 from model.learners.gaussian_process import GaussianProcess, GPRows, Kernel, _Likelihood
-from model.learners.tabular import BOOSTING, EXTRA_TREES, GP, GP_NO_YEAR, RIDGE, Tabular, TabularRows
+from model.learners.tabular import (
+    BOOSTING,
+    EXTRA_TREES,
+    GP,
+    GP_CONVOLUTIONS,
+    GP_NO_YEAR,
+    RIDGE,
+    Tabular,
+    TabularRows,
+)
 from model.learners.trees import Forest
 from model.season_tensors import SeasonTensors, WindowTensors
 
-NAMES = (GP, GP_NO_YEAR, EXTRA_TREES, BOOSTING, RIDGE)
+NAMES = (GP, GP_NO_YEAR, GP_CONVOLUTIONS, EXTRA_TREES, BOOSTING, RIDGE)
 
 
 def made_rows(n=40, seed=0, blocks=("numbers", "pictures")):
@@ -228,6 +237,7 @@ def test_fitted_learners_forecast_the_same_after_they_were_saved(quantiles):
     known, anomaly = rows.rows(np.arange(40)), rng.normal(0, 1, 40)
     fitted = Tabular.fit(features, known, anomaly, NAMES, ("numbers", "pictures"), quantiles=quantiles)
     assert set(fitted.shares[GP]) == {"numbers", "pictures", "year", "noise"}
+    assert set(fitted.shares[GP_CONVOLUTIONS]) == {"numbers", "convolutions", "year", "noise"}
     theirs = ridge_by_year(known.convolved(), anomaly, known.year, "once").predict(rows.convolved())
     np.testing.assert_allclose(fitted.forecast(rows)[RIDGE][:, 0], theirs, atol=1e-9)
     again = Tabular.from_state(fitted.record(), load(save(fitted.state())))
