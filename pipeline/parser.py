@@ -106,10 +106,10 @@ def leaves(kind: type[Any]) -> Iterator[tuple[type[Any], Field[Any]]]:
 
 
 def documentation(kind: type[Any]) -> dict[str, str]:
-    """The text below each field of a dataclass, also of inherited ones."""
+    """The text below each field of a dataclass or pydantic model, also of inherited ones."""
     found: dict[str, str] = {}
     for owner in reversed(kind.__mro__):
-        if not is_dataclass(owner):
+        if "__annotations__" not in vars(owner):
             continue
         body = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]
         assert isinstance(body, ast.ClassDef)

@@ -44,42 +44,79 @@ class DatasetCard(Section):
     """All keys of a dataset card. `load` reads a card and raises `InputError` if it is invalid."""
 
     name: TableName
+    """Name of the data set: letters, digits, spaces and `_ . + -`. Run folders are named after it."""
     format: Literal["wide", "long", "netcdf", "zarr", "sources"]
+    """Layout of the files. A card with `[[sources]]` leaves it out."""
     files: Files
+    """The files, relative to the card: a name, a glob or a list."""
     variates: Annotated[list[VariateCard], Field(min_length=1)]
+    """Measured quantities that are drawn."""
     drivers: list[DriverCard] = Field(default_factory=list)
+    """Weather or calendar, read as numbers and never drawn."""
     sources: list[SourceCard] = Field(default_factory=list)
+    """Files of a card with several sources, instead of `format`, `files` and the tables of one file."""
     source: str = ""
+    """Where the data are from; for the reader."""
     licence: str = ""
+    """Licence of the data; for the reader."""
     crop: Text | None = None
+    """Crop; needed to convert bushels."""
     sample_id: Text | None = None
+    """Column that names a sample, if a place has several in a year."""
     place: PlaceColumns = ("place",)
+    """Column of the place, or a list of columns that name it together."""
     year: Text | None = None
+    """Column of the harvest year."""
     date: Text | None = None
+    """Column of the date of a row (long tables, cubes)."""
     step: Text | None = None
+    """Column of the numbered step of a row, instead of `date`."""
     first_step: Annotated[int, Field(ge=0, le=1)] | None = None
+    """Number of the first step; 1 by default, or 0 if there is a step 0."""
     step_days: StepLength = 10.0
+    """Days per step of the season grid."""
     season_start: MonthDay | None = None
+    """Day on which a season starts; `calendar_start` by default."""
     calendar_start: MonthDay = "01-01"
+    """Day on which step 1 of a stored row begins."""
     harvest: MonthDay | None = None
+    """Day of the harvest, from which lead times count; the end of the season by default."""
     season_steps: Annotated[int, Field(ge=2)] | None = None
+    """Number of steps of a season; that of the data by default."""
     season_year: Literal["end", "start"] = "end"
+    """A season across New Year is named after the year in which it ends or starts."""
     step_year: Literal["calendar", "season"] | None = None
+    """Whether rows with numbered steps have the calendar year or the year of the season."""
     cut: Annotated[int, Field(ge=1)] | None = None
+    """Step from which stage 1 completes the season, counted from 0; half of the season by default."""
     target: TargetCard | None = None
+    """The yield."""
     static: list[Text] = Field(default_factory=list)
+    """Columns of numbers that do not change within a season."""
     split: Text | None = None
+    """Column that says train, valid or test, for `--split card`."""
     missing: list[Finite | Text] = Field(default_factory=list)
+    """Stored numbers or texts that mean "not measured". A common mark that is not named here is an error."""
     date_order: Literal["dmy", "mdy"] | None = None
+    """Order of day and month in dates such as 03/02/2019."""
     separator: Separator | None = None
+    """Character between columns."""
     decimal: Decimal | None = None
+    """Decimal sign."""
     encoding: Encoding | None = None
+    """Encoding of the files, such as `cp1252`."""
     exclude: list[ExcludeCard] = Field(default_factory=list)
+    """Samples to leave out."""
     history: HistoryCard | None = None
+    """Known yields of earlier years."""
     radiometry: RadiometryCard | None = None
+    """Level groups such as flights."""
     latitude: Text | None = None
+    """Column of the latitude of a sample in degrees, for maps."""
     longitude: Text | None = None
+    """Column of the longitude."""
     geometry: Text | None = None
+    """GeoJSON file with the outlines of places, for maps."""
 
     _path: Path = PrivateAttr(default=Path("card.toml"))
 

@@ -31,13 +31,21 @@ class VariateCard(Section):
     """`[[variates]]`: one measured quantity, stored number x `scale` + `offset`. `low`/`high` limit the result."""
 
     name: Line
+    """Name of the variate."""
     unit: Line = "1"
+    """Unit of the values after `scale` and `offset`."""
     column: Text | None = None
+    """Column of a long table, or variable of a cube; `name` by default."""
     pattern: Text | None = None
+    """Column names of a wide table, with `{step}` in place of the number; `<name>_{step}` by default."""
     scale: Finite = 1.0
+    """Stored number x `scale` + `offset` is the value in `unit`."""
     offset: Finite = 0.0
+    """See `scale`."""
     low: Finite | None = None
+    """Lower end of the physical range, after `scale` and `offset`, and of the y-axis of the plots."""
     high: Finite | None = None
+    """Upper end of that range."""
 
     @model_validator(mode="after")
     def _hold_together(self) -> VariateCard:
@@ -59,6 +67,7 @@ class DriverCard(VariateCard):
     """`[[drivers]]`: what acts on the crop; used as numbers, never drawn. `known`: known ahead, as day length is."""
 
     known: bool = False
+    """true: known ahead, like a calendar or a weather forecast; a mid-season forecast then reads all of it."""
 
 
 class TargetCard(Section):
@@ -68,20 +77,30 @@ class TargetCard(Section):
     """
 
     column: Text
+    """Column of the yield."""
     unit: Text | None = None
+    """t/ha, kg/ha, dt/ha, bu/ac (with `crop`), lb/ac or g/m2."""
     factor: Positive | None = None
+    """Stored yield x `factor` is t/ha, instead of `unit`."""
     group: Text | None = None
+    """Column of the district, farm or trial whose one yield was copied to several samples."""
 
 
 class ExcludeCard(Section):
     """`[[exclude]]`: leave out samples that match every key given here. Every report states the `reason`."""
 
     reason: Text
+    """Why; every report states it."""
     year: Year | None = None
+    """Samples of this harvest year."""
     before: Year | None = None
+    """Samples of earlier harvest years."""
     after: Year | None = None
+    """Samples of later harvest years."""
     place: PlaceParts | None = None
+    """Samples of this place; a list of its parts if `place` of the card is a list."""
     sample_id: Text | None = None
+    """This sample."""
 
     @model_validator(mode="after")
     def _name_something(self) -> ExcludeCard:
@@ -105,18 +124,26 @@ class HistoryCard(Section):
     """`[history]`: known yields of earlier years in files of their own, one row per place and year."""
 
     files: Files
+    """The files, relative to the card."""
     column: Text
+    """Column of the yield."""
     place: PlaceColumns = ("place",)
+    """Column of the place, or a list of columns."""
     year: Text = "year"
+    """Column of the harvest year."""
     unit: Text | None = None
+    """As in `[target]`; needed unless there is a `factor`."""
     factor: Positive | None = None
+    """As in `[target]`."""
 
 
 class RadiometryCard(Section):
     """`[radiometry]`: bring each (group, step) to the same level. `group` is a column of flights, dates or sensors."""
 
     group: Text
+    """Column of the flight, date or sensor."""
     variates: list[Text] = Field(default_factory=list)
+    """The variates to level; all by default."""
 
 
 class CalendarCard(Section):
@@ -126,8 +153,11 @@ class CalendarCard(Section):
     """
 
     start: Text
+    """Column of the first day of the season: day of the year (1 to 366), date or MM-DD."""
     end: Text
+    """Column of the last day of the season."""
     days_before: Annotated[int, Field(ge=0, le=365)] = 0
+    """The season starts this many days before `start`."""
 
 
 class SourceCard(Section):
@@ -138,27 +168,49 @@ class SourceCard(Section):
     """
 
     files: Files
+    """The files, relative to the card: a name, a glob or a list."""
     format: Literal["wide", "long", "netcdf", "zarr"] = "long"
+    """Layout of the files; cubes (netcdf, zarr) give series only."""
     optional: bool = False
+    """true: the source is left out if its files are missing."""
     place: PlaceColumns | None = None
+    """Column of the place, or a list of columns; the card's by default."""
     year: Text | None = None
+    """Column of the year; needed with `target` and with numbered steps."""
     date: Text | None = None
+    """Column of the date of a row."""
     step: Text | None = None
+    """Column of the numbered step of a row."""
     first_step: Annotated[int, Field(ge=0, le=1)] | None = None
+    """Number of the first step; 1 by default, or 0 if there is a step 0."""
     step_days: StepLength | None = None
+    """Days per step of this source; the card's by default."""
     calendar_start: MonthDay | None = None
+    """Day on which step 1 of a row begins; the card's by default."""
     variates: list[VariateCard] = Field(default_factory=list)
+    """Series to read, with the keys of `[[variates]]`."""
     drivers: list[DriverCard] = Field(default_factory=list)
+    """Series to read, with the keys of `[[drivers]]`."""
     target: TargetCard | None = None
+    """The yield, with the keys of `[target]`; one source has it."""
     static: list[Text] = Field(default_factory=list)
+    """Columns of numbers of a place or, with `year`, of a place and year."""
     calendar: CalendarCard | None = None
+    """Season of each place, with the keys below."""
     latitude: Text | None = None
+    """Column of the latitude of a place in degrees, for maps."""
     longitude: Text | None = None
+    """Column of the longitude."""
     missing: list[Finite | Text] | None = None
+    """Stored numbers or texts that mean "not measured"; the card's by default."""
     date_order: Literal["dmy", "mdy"] | None = None
+    """Order of day and month in dates; the card's by default."""
     separator: Separator | None = None
+    """Character between columns; the card's by default."""
     decimal: Decimal | None = None
+    """Decimal sign; the card's by default."""
     encoding: Encoding | None = None
+    """Encoding of the files; the card's by default."""
 
     @model_validator(mode="after")
     def _hold_together(self) -> SourceCard:
