@@ -80,7 +80,7 @@ def test_prior_weights_are_equal_for_each_kind_of_learner(learner):
     prior = prior_weights(MEMBERS[learner])
     assert prior.sum() == pytest.approx(1)
     if learner == "ensemble":
-        np.testing.assert_allclose(prior, [1 / 4, 1 / 8, 1 / 8, 1 / 8, 1 / 8, 1 / 4])
+        np.testing.assert_allclose(prior, [1 / 4, 1 / 12, 1 / 12, 1 / 12, 1 / 8, 1 / 8, 1 / 4])
 
 
 @settings(max_examples=60, deadline=None)
