@@ -16,7 +16,7 @@ demo: .venv/ready
 	$(BIN)/python train.py --stage 1
 	$(BIN)/python train.py --stage 2
 	$(BIN)/python -m cache show --out runs/sheet.png
-	$(BIN)/python -m report.summary
+	$(BIN)/python -m report.summary --short
 
 test: .venv/ready-dev
 	$(BIN)/ruff format --check .

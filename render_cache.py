@@ -44,7 +44,7 @@ from pipeline.splits import Fold, make_folds, resolve_split
 from pipeline.table import SeasonTable
 from pipeline.windows import Framing
 from report.atomic_write import write_whole
-from report.progress import stage_progress
+from report.progress import say, stage_progress
 
 PREVIEW, DATA_PAGE = "preview.png", "data.html"
 MOST_OUTSIDE = 0.02  # share of a variate's values that may lie outside its y-range before a warning is printed
@@ -109,15 +109,10 @@ def render(args: Arguments) -> int:
     with clock(seconds, "read"):
         table = read(args.input.data, year=args.input.year, memory_gb=args.input.memory_gb)
     split, why = resolve_split(args.input.split, table, seed=args.seed)
-    for note in table.notes:
-        print(note)
-    print(f"{table.name}: {len(table)} samples x {len(table.variates)} variates x {table.steps} steps. "
-          f"{table.describe_yields()} {table.describe_counts()}{why and f' {why}.'}")  # fmt: skip
-    if table.findings:
-        print(table.describe_findings())
+    describe(table, why)
     encoder = None if args.encoder == "none" else resolve(args.encoder)
     if encoder:
-        print(f"encoder {encoder.name}: {encoder.reason}")
+        say(f"encoder: {encoder.reason}")
         if pool.elsewhere and encoder.location:
             encoder = replace(encoder, location=os.path.abspath(encoder.location))
 
@@ -129,26 +124,26 @@ def render(args: Arguments) -> int:
         blocks = [block for _, variant in variants for block in variant]
         spec = embedding_spec(args.style, encoder.to_dict()) if encoder else None
         images, vectors = plans(cache, args.style, spec, blocks)
-    print(f"plan: {images.plan.wanted} series, {images.plan.distinct} distinct images, "
-          f"{len(images.plan.missing)} to draw in {images.plan.slabs} slabs"
-          + (f", {len(vectors.plan.missing)} to embed in {vectors.plan.slabs} slabs" if vectors else ""))  # fmt: skip
+    say(f"plan: {images.plan.wanted} series, {images.plan.distinct} distinct images, "
+        f"{len(images.plan.missing)} to draw in {images.plan.slabs} slabs"
+        + (f", {len(vectors.plan.missing)} to embed in {vectors.plan.slabs} slabs" if vectors else ""))  # fmt: skip
     for name, share in outside(table, blocks).items():
         if share > MOST_OUTSIDE and args.style.y_range == "fixed":
-            print(f"{name}: {share:.1%} of its values lie outside its y-range and are drawn on the edge of the plot")
+            say(f"{name}: {share:.1%} of its values lie outside its y-range and are drawn on the edge of the plot")
     if args.preview:
         from cache.contact_sheet import preview
 
         write_whole(Path(PREVIEW), preview(table, fold_ranges(table, folds[0]), args.style, 3, args.framing).save)
-        print(f"{PREVIEW}: the plots of three samples, beside their numbers")
+        say(f"{PREVIEW}: the plots of three samples, beside their numbers")
     engine, by = args.engine, f"{processor()}, {args.workers} workers"
     if vectors and len(vectors.plan.missing) and not pool.elsewhere:
         engine, _, why = choose(args.engine, len(vectors.plan.missing), encoder)
-        print(f"engine: {why}")
+        say(f"engine: {why}")
         by += f", {why.partition(';')[0]}"
     look = partial(encode, encoder, engine=engine) if encoder else None
     if not pool.elsewhere and (len(images.plan.missing) or (vectors and len(vectors.plan.missing))):
         known = known_costs(open_storage(cache), spec.id if spec else "", by)
-        print(f"estimate: {estimate(images, vectors, look, args.workers, known)}")
+        say(f"estimate: {estimate(images, vectors, look, args.workers, known)}")
     if args.dry_run:
         show_data(args, table)
         return 0
@@ -171,6 +166,14 @@ def render(args: Arguments) -> int:
     return record(cache, wanted, before, seconds, drawn, embedded, by)
 
 
+def describe(table: SeasonTable, why: str) -> None:
+    """Print what was read: the table in one line, then how it was read and its findings."""
+    say(f"{table.name}: {len(table)} samples x {len(table.variates)} variates x {table.steps} steps. "
+        f"{table.describe_yields()} {table.describe_counts()}{why and f' {why}.'}")  # fmt: skip
+    for line in (*table.notes, *([table.describe_findings()] if table.findings else [])):
+        say(line)
+
+
 def show_data(args: Arguments, table: SeasonTable) -> None:
     """Write data.html. If it cannot be written, print why and carry on, as the plan has been printed already."""
     from report.data.page import write_data_page
@@ -182,7 +185,7 @@ def show_data(args: Arguments, table: SeasonTable) -> None:
     except OSError as error:
         print(f"{DATA_PAGE} could not be written: {error}.", file=sys.stderr)
     else:
-        print(f"{DATA_PAGE}: the contents of the table, its oddities, and the line of the card that settles each")
+        say(f"{DATA_PAGE}: the contents of the table, its oddities, and the line of the card that settles each")
 
 
 @contextmanager
@@ -253,7 +256,7 @@ def record(
     claim(cache, wanted, {name: before.get(name, 0.0) + spent for name, spent in seconds.items()})
     given_up = [line for stage in stages.values() for line in stage.given_up]
     Run.of(stages, given_up, wanted[0].embeddings, by).save(open_storage(cache))
-    print(summary(drawn, embedded, seconds))
+    say(summary(drawn, embedded, seconds))
     for line in given_up:
         print(f"given up after {MOST_RETRIES} retries: {line}", file=sys.stderr)
     return 1 if given_up else 0
@@ -282,17 +285,17 @@ def claim(cache: str, wanted: Sequence[Entry], seconds: Mapping[str, float]) -> 
 
 
 def summary(drawn: Filled, embedded: Filled | None, seconds: dict[str, float]) -> str:
-    """The last line of output: how much was done and reused, and how fast."""
+    """The last line of output: how much was done and reused, in how long, and how fast."""
     parts = [f"{drawn.wanted} series, {drawn.distinct} distinct images, {drawn.written} drawn, {drawn.reused} reused"]
     if embedded:
         parts.append(f"{embedded.written} embedded, {embedded.reused} reused")
     took = drawn.seconds + (embedded.seconds if embedded else 0.0)
-    parts.append(f"took {took:.0f} s and {(drawn.bytes + (embedded.bytes if embedded else 0)) / 1e6:.1f} MB")
+    parts.append(f"{(drawn.bytes + (embedded.bytes if embedded else 0)) / 1e6:.1f} MB written")
     rates = [f"read {seconds['read']:.1f} s", f"key {seconds['key']:.1f} s ({drawn.wanted / seconds['key']:.0f}/s)"]
     for name, stage in (("draw", drawn), ("embed", embedded)):
         if stage and stage.written:
             rates.append(f"{name} {stage.seconds:.1f} s ({stage.written / stage.seconds:.0f}/s)")
-    return "; ".join(parts) + "; " + ", ".join(rates)
+    return f"done in {took:.0f} s: " + "; ".join(parts) + "; " + ", ".join(rates)
 
 
 @contextmanager

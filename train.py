@@ -179,7 +179,7 @@ def listening(args: Arguments, run: RunFolder | None, trackers: Sequence[str]) -
     if run is None:
         yield Silent()
         return
-    display = TrainingDisplay(schedule_of(args).epochs)
+    display = TrainingDisplay(schedule_of(args).epochs, args.run.verbose)
     log = EpochLog(run, display, Trackers.start(trackers, run.path, run.read_json("config.json")))
     try:
         yield log

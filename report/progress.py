@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-LINE_EVERY = 10.0  # seconds between plain lines
+LINE_EVERY = 60.0  # seconds between plain lines; a short part has one line
+WIDTH = 80  # columns where the terminal does not say how many it has
+
+
+def say(text: str) -> None:
+    """Print a sentence or paragraph: wrapped at words on a terminal, one line elsewhere."""
+    if sys.stdout.isatty():
+        width = max(shutil.get_terminal_size((WIDTH, 24)).columns, 20)
+        lines = text.splitlines() or [""]
+        text = "\n".join(
+            textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False, subsequent_indent=_indent(line))
+            for line in lines
+        )
+    print(text, flush=True)
+
+
+def _indent(line: str) -> str:
+    return " " * (len(line) - len(line.lstrip()))
 
 
 @contextmanager

@@ -1,7 +1,9 @@
-"""Training progress: on a terminal a bar and the table of the current epoch, elsewhere one line per epoch."""
+"""Training progress: on a terminal a live bar, elsewhere one line per part. Epochs are shown on request only."""
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,58 +12,95 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-PHASES = {  # phases whose epochs are not shown
-    "parts": "training heads, scored on the left-out rows",
-    "refit": "training heads for the chosen number of epochs",
+from report.progress import LINE_EVERY
+
+PARTS = {  # the last word of a phase, and what a person reads
+    "train": "training",
+    "parts": "fitting yield heads without a part of the rows, to see how long to train",
+    "refit": "fitting yield heads on all training rows",
 }
+OF_FOLD = re.compile(r" (without part \d+|first)$")  # parts of a fold that share a line
 
 
 class TrainingDisplay:
-    """Shows one fold after the other. `close` restores the terminal."""
+    """Shows one fold after the other. `close` restores the terminal.
 
-    def __init__(self, epochs: int, console: Console | None = None) -> None:
+    epochs   the largest number of epochs
+    verbose  whether each epoch has a line of losses, speed and seconds (on a terminal, a table of the last one)
+    """
+
+    def __init__(self, epochs: int, verbose: bool = False, console: Console | None = None) -> None:
         self.console = console or Console()
-        self.epochs, self.phase = epochs, ""
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"))
+        self.epochs, self.verbose = epochs, verbose
+        self.phase, self.part = "", ("", "")
+        self.began = self.last = 0.0
+        self.row: Mapping[str, Any] | None = None
+        self.best = (float("inf"), 0)  # validation score, epoch
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("steps"))
         self.bar = Progress(*columns, TimeRemainingColumn(), console=self.console)
         self.task = self.bar.add_task("", total=None)
-        self.table = Table()
         self.live: Live | None = None
 
     def step(self, phase: str, epoch: int, step: int, steps: int) -> None:
-        """Show that a step of an epoch is done."""
+        """Show that a step of an epoch is done. `phase` is <fold>/train, <fold>/parts or <fold>/refit."""
+        self._enter(phase)
         if not self.console.is_terminal:
-            fold, _, part = phase.rpartition("/")
-            if phase != self.phase and part in PHASES:
-                print(f"fold {fold}: {PHASES[part]}", flush=True)
-            self.phase = phase
             return
         if self.live is None:
             self.live = Live(self._shown(), console=self.console, refresh_per_second=8, transient=True)
             self.live.start()
         if phase != self.phase:
-            self.phase = phase
-            self.bar.reset(self.task, total=self.epochs * steps, description=phase)
-        self.bar.update(self.task, completed=(epoch - 1) * steps + step, description=f"fold {phase}  epoch {epoch}")
+            self.bar.reset(self.task, total=self.epochs * steps)
+        self.phase = phase
+        done = (epoch - 1) * steps + step
+        self.bar.update(self.task, completed=done, description=f"fold {self.part[0]}, epoch {epoch}")
 
     def epoch(self, phase: str, row: Mapping[str, Any]) -> None:
-        """Show that an epoch is done. `row` is a line of metrics.jsonl."""
-        if not self.console.is_terminal:
-            print(epoch_line(phase, row), flush=True)
-            return
-        self.table = epoch_table(phase, row)
+        """Show that an epoch is done. `phase` is the fold, `row` a line of metrics.jsonl."""
+        self.row = row
+        self.best = min(self.best, (row["valid"]["score"], row["epoch"]))
         if self.live:
             self.live.update(self._shown())
+        elif self.verbose:
+            print(epoch_line(phase, row), flush=True)
+        elif time.perf_counter() - self.last > LINE_EVERY:
+            self.last = time.perf_counter()
+            print(f"fold {phase}: epoch {row['epoch']} of at most {self.epochs}, validation error "
+                  f"{row['valid']['score']:.4f}", flush=True)  # fmt: skip
 
     def close(self) -> None:
-        """End the live display and leave the table of the last epoch on the screen."""
+        """End the live display, and print the line of the last part."""
         if self.live:
             self.live.stop()
             self.live = None
-            self.console.print(self.table)
+        self._end_part()
+        self.part = ("", "")
+
+    def _enter(self, phase: str) -> None:
+        """Start a part if the phase belongs to another one, which ends the part before it."""
+        fold, _, kind = phase.rpartition("/")
+        part = (OF_FOLD.sub("", fold), kind)
+        if part == self.part:
+            return
+        self._end_part()
+        self.part, self.row, self.best = part, None, (float("inf"), 0)
+        self.began = self.last = time.perf_counter()
+
+    def _end_part(self) -> None:
+        fold, kind = self.part
+        if not kind:
+            return
+        seconds = time.perf_counter() - self.began
+        done = f"fold {fold}: {PARTS.get(kind, kind)}, {seconds:.0f} s"
+        if self.row is not None and kind == "train":
+            epochs = self.row["epoch"]
+            done += f", {epochs} epoch{'s' * (epochs > 1)}"
+            done += f"; the best was {self.best[1]} (validation error {self.best[0]:.4f})"
+        self.console.print(done, highlight=False, soft_wrap=not self.console.is_terminal)
 
     def _shown(self) -> Group:
-        return Group(self.bar, self.table)
+        table = [] if self.row is None or not self.verbose else [epoch_table(self.part[0], self.row)]
+        return Group(self.bar, *table)
 
 
 def epoch_line(phase: str, row: Mapping[str, Any]) -> str:

@@ -189,6 +189,8 @@ class RunFlags:
     """Minimum seconds between checkpoints at ends of epochs."""
     checkpoint_steps: int = 1000
     """Optimizer steps between checkpoints within an epoch."""
+    verbose: bool = False
+    """Also print losses, speed and seconds of every epoch."""
     tensorboard: bool | None = None
     """Write curves for TensorBoard to the run folder; by default if it is installed."""
     wandb: bool = False
@@ -218,7 +220,7 @@ FIRST_FLAGS = (
 )
 GROUPS = ("input", "model", "learning", "run", "experimental")
 GROUP_FLAGS = (DataFlags, ModelFlags, LearningFlags, RunFlags, ExperimentalFlags)
-NOT_RECORDED = ("out", "resume", "config", "seeds")  # in config.json, as they do not change the result
+NOT_RECORDED = ("out", "resume", "config", "seeds", "verbose")  # in config.json, as they do not change the result
 
 CHOSEN = ("link", *(f.name for f in fields(Parts)))  # parts of a preset that flags may change
 

@@ -18,6 +18,7 @@ from pipeline.errors import InputError
 from pipeline.sources import read
 from pipeline.splits import Fold, make_folds, thinned
 from pipeline.table import SeasonTable
+from report.progress import say
 from report.run import RunFolder
 from stages import completion_stage
 from stages.base_run import base_run, named_run
@@ -66,14 +67,12 @@ def prepare_inputs(args: Arguments) -> RunInputs:
     require_one_fold(args, folds)
     if args.model.interval == "year":
         require_years(table, folds)
-    print(
-        f"{table.name}: {len(table)} samples, split {args.input.split}, folds {', '.join(fold.name for fold in folds)}"
-    )
-    print(table.describe_counts())
+    say(f"{table.name}: {len(table)} samples, split {args.input.split}, folds {', '.join(fold.name for fold in folds)}")
+    say(table.describe_counts())
     for line in (*table.notes, *decisions):
-        print(line)
+        say(line)
     if table.findings:
-        print(table.describe_findings())
+        say(table.describe_findings())
     pictures = find_pictures(args, table, preset) if preset.use_vision else None
     if pictures is not None:
         check_tuned_rows(pictures, table, folds, args.input.split, args.run.seed)

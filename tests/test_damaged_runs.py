@@ -118,7 +118,7 @@ def test_a_summary_leaves_a_damaged_run_out_and_shows_the_others(copy, capsys, m
     assert summary.main() == 0
     said = capsys.readouterr()
     assert "later/result.json cannot be read" in said.err
-    assert "small: stage 2" in said.out
+    assert "small, stage 2: " in said.out
 
 
 def test_a_dry_run_refuses_a_folder_that_the_run_would_refuse(tmp_path, copy, capsys):

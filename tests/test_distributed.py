@@ -95,7 +95,7 @@ def test_both_processes_end_in_the_same_weights_and_near_those_of_one(two):
 
 def test_only_the_first_process_writes_and_every_test_row_is_there_once(two, tmp_path):
     folder, flags, done = two
-    assert done.stdout.count("epoch   1") == 1
+    assert done.stdout.count("fold 2022: training, ") == 1
     run = RunFolder.open(folder / "run")
     assert train.main([*flags, "--out", str(tmp_path / "alone")]) == 0
     alone = RunFolder.open(tmp_path / "alone")

@@ -237,7 +237,7 @@ def test_auto_takes_the_packaged_encoder_in_3_s_when_the_hub_never_answers(
         seconds = time.monotonic() - began
     assert seconds < 4  # the requirement is 3 s; one more for a busy machine
     assert spec == resolve("efficientnet-lite0")
-    assert spec.reason.startswith("Encoder auto took efficientnet-lite0: CLIP ViT-B/32 is not in the local hub")
+    assert spec.reason.startswith("efficientnet-lite0 was chosen, because CLIP ViT-B/32 is not on this machine and ")
     assert "127.0.0.1" in spec.reason
     assert "\n" not in spec.reason
 
@@ -274,16 +274,20 @@ def test_auto_takes_clip_from_the_local_cache_without_asking_the_hub(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     again = resolve("auto")
     assert again == first
-    assert "local hub cache" in again.reason
+    assert "its weights are on this machine" in again.reason
     assert hub.asked == []
 
 
-@pytest.mark.parametrize("status", [403, 404, 503])
-def test_auto_takes_the_packaged_encoder_where_the_hub_refuses(hub: type[Hub], status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [(403, "does not permit the download."), (404, "does not have it."), (503, "answered with status 503.")],
+)
+def test_auto_takes_the_packaged_encoder_where_the_hub_refuses(hub: type[Hub], status: int, says: str) -> None:
     hub.status = status
     spec = resolve("auto")
     assert spec.name == "efficientnet-lite0"
-    assert str(status) in spec.reason
+    assert spec.reason.endswith(says)
+    assert "Error" not in spec.reason
 
 
 def test_the_hub_is_asked_through_the_proxy_of_the_environment(

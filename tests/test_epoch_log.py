@@ -42,29 +42,53 @@ def stages(tmp_path_factory):
     return folder, flags
 
 
-def test_an_epoch_is_a_plain_line_where_there_is_no_terminal(capsys):
-    display = TrainingDisplay(3, Console(file=io.StringIO(), force_terminal=False))
-    display.step("2022", 1, 1, 10)
-    display.epoch("2022", ROW)
+def shown_by(terminal, verbose, phases=("2022/train",)):
+    """What a display prints on a screen of 80 columns: ten steps and an epoch of each phase."""
+    screen = io.StringIO()
+    display = TrainingDisplay(3, verbose, Console(file=screen, force_terminal=terminal, width=80))
+    for phase in phases:
+        for step in range(1, 11):
+            display.step(phase, 2, step, 10)
+        if phase.endswith("train"):
+            display.epoch("2022", ROW)
     display.close()
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue())
+
+
+def test_a_part_has_one_line_where_there_is_no_terminal(capsys):
+    parts = [f"2022 without part {n}/parts" for n in range(5)]
+    lines = shown_by(False, False, ["2022/train", *parts, "2022/refit", "2022 first/refit"]).splitlines()
+    assert [line.partition(", ")[0] for line in lines] == [
+        "fold 2022: training",
+        "fold 2022: fitting yield heads without a part of the rows",
+        "fold 2022: fitting yield heads on all training rows",
+    ]
+    assert "2 epochs; the best was 2 (validation error 0.3000)" in lines[0]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_long_training_says_where_it_is_once_a_minute(capsys, monkeypatch):
+    monkeypatch.setattr("report.training_display.LINE_EVERY", 0.0)
+    shown_by(False, False)
+    assert capsys.readouterr().out == "fold 2022: epoch 2 of at most 3, validation error 0.3000\n"
+
+
+def test_epochs_are_lines_on_request_where_there_is_no_terminal(capsys):
+    shown_by(False, True)
     assert capsys.readouterr().out == epoch_line("2022", ROW) + "\n"
     line = epoch_line("2022", ROW)
     for part in ("data 0.10", "forward 0.60", "backward 0.50", "optimizer 0.20", "evaluation 0.10", "640 samples/s"):
         assert part in line
 
 
-def test_a_terminal_has_a_live_bar_and_the_table_of_the_epoch():
-    screen = io.StringIO()
-    display = TrainingDisplay(3, Console(file=screen, force_terminal=True, width=100))
-    for step in range(1, 11):
-        display.step("2022/train", 2, step, 10)
-    display.epoch("2022", ROW)
-    display.close()
-    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue())
+@pytest.mark.parametrize("verbose", [False, True])
+def test_a_terminal_of_80_columns_has_a_live_bar_and_on_request_the_table_of_the_epoch(verbose):
+    shown = shown_by(True, verbose)
     assert "20/30 steps" in shown
-    assert "fold 2022" in shown
+    assert "fold 2022, epoch 2" in shown
+    assert all(len(line.rstrip()) <= 80 for line in shown.splitlines())
     for name in ("completion", "learning rate", "5.00e-04", "forward", "0.600 s"):
-        assert name in shown
+        assert (name in shown) == verbose
 
 
 def test_tensorboard_shows_what_metrics_jsonl_holds(stages):
@@ -185,7 +209,7 @@ while at + 7 <= len(data):
 def test_the_page_shows_the_curves_and_where_the_errors_are_and_opens_offline(stages):
     one, two = ((stages[0] / name / "report.html").read_text() for name in ("one", "two"))
     for page in (one, two):
-        assert '<div class="chart" id="chart-training">' in page
+        assert '<div class="chart" id="chart-training"' in page
         assert not re.search(r"(src|href)\s*=\s*[\"']?https?:", re.sub(r"<script>.*?</script>", "", page, flags=re.S))
     for chart in ("chart-forecast", "chart-error-place"):
         assert f'id="{chart}"' in two

@@ -278,9 +278,12 @@ def test_a_page_of_100_000_rows_opens_in_less_than_3_seconds(tmp_path):
     run.write_text("metrics.jsonl", "")
     page = write_page(run)
     assert page.stat().st_size < 6e6
-    dom, console = opened(page, tmp_path, "document.title = String(performance.now());", virtual_time=False)
-    assert console == []
-    assert float(re.search(r"<title>(.*?)</title>", dom)[1]) < 3000
+    seconds = []
+    for _ in range(3):  # the fastest, as other programs may use the processor
+        dom, console = opened(page, tmp_path, "document.title = String(performance.now());", virtual_time=False)
+        assert console == []
+        seconds.append(float(re.search(r"<title>(.*?)</title>", dom)[1]) / 1000)
+    assert min(seconds) < 3
     assert f"{MOST_POINTS:,} of 100,000 test rows" in dom
 
 

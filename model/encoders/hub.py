@@ -53,10 +53,23 @@ def obstacle(repo: str, filename: str) -> Exception | None:
 
 
 def in_words(error: Exception) -> str:
-    """One line with the hub's address and its answer."""
+    """One line with the hub's address and why it does not provide a file."""
+    from httpx2 import InvalidURL
     from huggingface_hub import constants
+    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
 
-    return f"{constants.ENDPOINT} does not provide it ({type(error).__name__}: {' '.join(str(error).split())})"
+    hub, status = constants.ENDPOINT, getattr(getattr(error, "response", None), "status_code", None)
+    if constants.HF_HUB_OFFLINE:
+        return "downloads are switched off (HF_HUB_OFFLINE)"
+    if isinstance(error, InvalidURL):
+        return f"{hub} is no valid address (HF_ENDPOINT)"
+    if isinstance(error, EntryNotFoundError | RepositoryNotFoundError | FileNotFoundError) or status == 404:
+        return f"{hub} does not have it"
+    if status is not None:
+        return f"{hub} does not permit the download" if status in (401, 403) else f"{hub} answered with status {status}"
+    if isinstance(error, TimeoutError):
+        return f"{hub} gave {error}"
+    return f"{hub} cannot be reached from here"
 
 
 def fetch(encoder: str, repo: str, filenames: Sequence[str]) -> Path:
@@ -73,9 +86,15 @@ def fetch(encoder: str, repo: str, filenames: Sequence[str]) -> Path:
             break
     raise NotFetched(
         f"Encoder {encoder} needs {' or '.join(filenames)} of {repo}: the local hub cache has no such file, and "
-        f"{in_words(error or FileNotFoundError())}. Fetch it once on a machine that reaches the hub and copy the cache "
-        "(HF_HOME), or give the weights by path."
+        f"{in_words(error or FileNotFoundError())}{_detail(error)}. Fetch it once on a machine that reaches the hub "
+        "and copy the cache (HF_HOME), or give the weights by path."
     )
+
+
+def _detail(error: Exception | None) -> str:
+    """The words of the network's error in brackets, for a person who has to repair it."""
+    text = "" if error is None else " ".join(str(error).split())
+    return f" ({text})" if text else ""
 
 
 def _download(encoder: str, repo: str, filename: str) -> Path:

@@ -66,10 +66,10 @@ def _auto() -> EncoderSpec:
     """CLIP ViT-B/32 if it is in the local cache or on the hub, otherwise the packaged encoder, after 3 s at most."""
     repo, files = openclip.DEFAULT_REPO, openclip.HUB_FILES
     if hub.cached(repo, files):
-        return _taken(openclip.resolve(openclip.DEFAULT), "its weights are in the local hub cache")
+        return _taken(openclip.resolve(openclip.DEFAULT), "its weights are on this machine")
     error = hub.obstacle(repo, files[0])
     if error is not None:
-        why = f"CLIP ViT-B/32 is not in the local hub cache and {hub.in_words(error)}"
+        why = f"CLIP ViT-B/32 is not on this machine and {hub.in_words(error)}"
         return _taken(efficientnet.resolve(), why)
     try:
         spec = openclip.resolve(openclip.DEFAULT)
@@ -79,4 +79,4 @@ def _auto() -> EncoderSpec:
 
 
 def _taken(spec: EncoderSpec, why: str) -> EncoderSpec:
-    return replace(spec, reason=f"Encoder auto took {spec.name}: {' '.join(why.split())}.")
+    return replace(spec, reason=f"{spec.name} was chosen, because {' '.join(why.split())}.")

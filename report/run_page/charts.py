@@ -12,7 +12,7 @@ from report.interactive import BLUE, GREY, RED, Chart
 from report.map_chart import Quantity, map_chart
 from report.run_page.tables import errors_by
 
-MOST_POINTS = 3_000  # in a scatter chart; a larger table is sampled
+MOST_POINTS = 2_000  # in a scatter chart; a larger table is sampled
 MOST_PLACES = 40  # bars of a chart
 YEARS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a8a00", "#7a5195")
 SMALL: dict[str, Any] = {"height": 320, "margin": {"l": 10, "r": 10, "t": 30, "b": 50}}
