@@ -210,7 +210,7 @@ def stage_of(args: Arguments, inputs: RunInputs) -> Stage:
     """The stage that these flags name."""
     balance = args.experimental.balance
     if args.stage == 1:
-        return CompletionStage(preset_of(args), balance, inputs.vision)
+        return CompletionStage(preset_of(args), balance, inputs.vision, inputs.initial, args.style)
     if args.stage == 2:
         return ForecastStage(preset=preset_of(args), setup=setup_of(args), source=inputs.source)
     assert inputs.source is not None  # `base_run` has found it

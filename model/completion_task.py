@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from model.alignment_scores import alignment_floor, alignment_scores
 from model.config import TimesCLIPConfig
+from model.initial_weights import Start
 from model.losses import alignment_loss, completion_loss, false_negatives
 from model.season_tensors import SeasonTensors, WindowTensors, in_views
 from model.timesclip import TimesCLIP
@@ -93,14 +95,14 @@ class CompletionTask(SeasonTask):
 
 
 def train_completion(
-    config: TimesCLIPConfig, train: SeasonRows, valid: Tensor, trainer: Trainer, phase: str
+    config: TimesCLIPConfig, train: SeasonRows, valid: Tensor, trainer: Trainer, phase: str, start: Start | None = None
 ) -> tuple[TimesCLIP, Fit]:
-    """Fit a model on the training rows; the validation rows select its epoch.
+    """Fit a model on the training rows, from `start` or from scratch; the validation rows select its epoch.
 
     On a CPU equal seeds give equal weights.
     """
     torch.manual_seed(trainer.seed)
-    model = TimesCLIP(config)
+    model = TimesCLIP(config) if start is None else start.build(config)
     fit_features(model, train.seasons[0], train.rows)
     model = model.to(trainer.processes.device)
     rows = SeasonRows([season.to_complete() for season in train.seasons], train.rows, train.weights)
@@ -174,6 +176,23 @@ def evaluate(
             sums[2] += torch.stack(false_negatives(batch.first.values, batch.first.observed))
     totals = processes.sum(sums).tolist()
     return {name: total / max(weight, 1.0) for name, (total, weight) in zip(names, totals, strict=True) if weight > 0}
+
+
+@torch.inference_mode()
+def alignment_by_pairs(model: TimesCLIP, first: WindowTensors, batch_size: int) -> dict[str, float]:
+    """`alignment_scores` of first windows, and the loss of a model that fails on near-equal series only.
+
+    Empty for a model that aligns nothing. `first` has its embeddings.
+    """
+    if not model.config.aligned:
+        return {}
+    model.eval()
+    sides = [model.tokens(*batch.inputs()) for batch in _batches(model, first, batch_size)]
+    vision = torch.cat([seen.cpu() for seen, _ in sides if seen is not None])
+    language = torch.cat([read.cpu() for _, read in sides if read is not None])
+    scores = alignment_scores(vision, language, first.present.cpu(), model.log_temperature.detach().cpu())
+    floor = alignment_floor(first.values.cpu(), first.observed.cpu())
+    return scores | {f"{name}_floor": value for name, value in floor.items()}
 
 
 @torch.inference_mode()

@@ -111,6 +111,10 @@ class TimesCLIPConfig(Parts):
     """T, steps of a driver: the whole season."""
     step_days: float = 10.0
     """Days per step."""
+    level: bool = False
+    """The text side also reads the level and spread of the window, as one token."""
+    shared_norm: bool = False
+    """One feature norm for the embeddings of all variates. It comes with pretrained weights and is not fitted."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -120,6 +124,8 @@ class TimesCLIPConfig(Parts):
             raise ValueError(f"variates, window and horizon must be at least 1, start at most the window: {self}")
         if self.drivers and self.steps < 1:
             raise ValueError(f"{self.drivers} drivers need the steps of the season; steps is {self.steps}")
+        if self.level and self.sequence != "variate":
+            raise ValueError("level is a token of one variate, so it needs one sequence per variate")
         if self.use_language and self.first < self.patch:
             raise ValueError(
                 f"a window of {self.first} steps is shorter than a patch of {self.patch}; choose a patch of at most "

@@ -16,6 +16,7 @@ from model.config import TimesCLIPConfig
 from model.dropout import Dropout
 
 WAVES = 8  # of the day positions: periods from a year down to an eighth of a year
+LEVEL_WAVES = 5  # of the level token: periods from four y-ranges down to a quarter of one
 YEAR = 365.0  # days
 
 
@@ -66,6 +67,32 @@ class DayPositions(nn.Module):
         return positions
 
 
+class LevelToken(nn.Module):
+    """Mean and spread of a window in units of the y-range, as one token per variate.
+
+    The pictures show both, while the instance norm removes them from the numbers. `to_range` [V,2] maps a standardised
+    value z to the y-range (0 bottom, 1 top): slope * z + offset. A slope of 0 says that the pictures show no level.
+    """
+
+    to_range: Tensor
+
+    def __init__(self, variates: int, width: int) -> None:
+        super().__init__()
+        self.register_buffer("to_range", torch.zeros(variates, 2))
+        self.project = nn.Linear(2 * (1 + 2 * LEVEL_WAVES), width)
+
+    def forward(self, mean: Tensor, std: Tensor) -> Tensor:
+        """mean, std [B,V], standardised -> [B,V,1,E]."""
+        slope, offset = self.to_range[:, 0], self.to_range[:, 1]
+        level = mean * slope + offset
+        spread = (std * slope + 1e-3).log() / 4  # a y-range is 1, a pixel about 0.005
+        numbers = torch.stack([level, spread], -1)[..., None]  # [B,V,2,1]
+        angles = numbers * (math.pi / 2) * 2 ** torch.arange(LEVEL_WAVES, device=mean.device)
+        known = torch.cat([numbers, angles.sin(), angles.cos()], -1).flatten(-2)
+        token: Tensor = self.project(torch.where(slope[:, None] > 0, known, 0))
+        return token[..., None, :]
+
+
 class Language(nn.Module):
     """Normalised numbers -> text class token, patch tokens and variate-selection tokens, by one backbone."""
 
@@ -86,11 +113,15 @@ class Language(nn.Module):
         self.variates = nn.Parameter(0.02 * torch.randn(config.variates, width))
         self.driver_token = nn.Linear(2 * config.steps, width) if config.drivers else None
         self.drivers = nn.Parameter(0.02 * torch.randn(config.drivers, width)) if config.drivers else None
+        self.level = LevelToken(config.variates, width) if config.level else None
 
-    def read(self, z: Tensor, observed: Tensor, start: int, drivers: Tensor | None) -> tuple[Tensor, Tensor]:
+    def read(
+        self, z: Tensor, observed: Tensor, scale: tuple[Tensor, Tensor], start: int, drivers: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """z, observed [B,V,W], drivers [B,R,2T] -> text class token [B,V,E], patch tokens [B,V,K,E].
 
-        A patch (or driver) without an observed step is masked in attention; the class token never is.
+        scale: mean and std [B,V] that the instance norm removed; only the level token reads them. A patch (or driver)
+        without an observed step is masked in attention; class token and level token never are.
         """
         numbers, mask = (cut_patches(x, self.patch, self.stride, self.padding) for x in (z, observed.to(z.dtype)))
         tokens = self.patch_token(torch.cat([numbers, mask], -1))
@@ -100,7 +131,8 @@ class Language(nn.Module):
         if self.joint:
             patches = self._joined(tokens, empty, context, blank)
         else:
-            patches = self._apart(tokens, empty, context, blank)
+            level = None if self.level is None else self.level(*scale)
+            patches = self._apart(tokens, empty, level, context, blank)
         if self.cls is not None:
             return patches[:, :, 0], patches[:, :, 1:]
         known = ~empty[..., None]
@@ -116,8 +148,10 @@ class Language(nn.Module):
         encoded: Tensor = self.backbone(self.series_token(series) + self.variates, absent)
         return encoded
 
-    def _apart(self, tokens: Tensor, empty: Tensor, context: Tensor | None, blank: Tensor | None) -> Tensor:
-        """One sequence per variate: [class token], its K patches, all R drivers -> [B,V,(1+)K,E]."""
+    def _apart(
+        self, tokens: Tensor, empty: Tensor, level: Tensor | None, context: Tensor | None, blank: Tensor | None
+    ) -> Tensor:
+        """One sequence per variate: [class token], its K patches, [its level], all R drivers -> [B,V,(1+)K,E]."""
         samples, variates = tokens.shape[:2]
         if self.cls is not None:
             tokens = torch.cat([self.cls.expand(samples, variates, 1, -1), tokens], 2)
@@ -125,6 +159,8 @@ class Language(nn.Module):
         else:
             empty = empty & ~empty.all(2, keepdim=True)  # softmax without keys is NaN; this variate is zeroed later
         own = tokens.shape[2]
+        if level is not None:
+            tokens, empty = torch.cat([tokens, level], 2), functional.pad(empty, (0, 1), value=False)
         if context is not None and blank is not None:
             tokens = torch.cat([tokens, context[:, None].expand(-1, variates, -1, -1)], 2)
             empty = torch.cat([empty, blank[:, None].expand(-1, variates, -1)], 2)

@@ -58,7 +58,7 @@ class Vision(nn.Module):
 
     def __init__(self, config: TimesCLIPConfig) -> None:
         super().__init__()
-        self.norm = FeatureNorm(config.variates, config.vision_dim)
+        self.norm = FeatureNorm(1 if config.shared_norm else config.variates, config.vision_dim)
         self.project = nn.Sequential(
             Dropout(config.dropout, inplace=True),
             nn.Linear(config.vision_dim, config.width),
@@ -110,10 +110,15 @@ class TimesCLIP(nn.Module):
     ) -> None:
         """Fit the feature norm on training rows: embeddings [n,V,D] of each window, or only their rows `rows` [k].
 
-        Does nothing without vision.
+        Does nothing without vision, or with the shared norm of pretrained weights.
         """
-        if self.vision is not None:
+        if self.vision is not None and not self.config.shared_norm:
             self.vision.norm.fit(windows, present, rows)
+
+    def show_levels(self, to_range: Tensor) -> None:
+        """Set the map [V,2] (slope, offset) from standardised values to the y-range; no effect without level token."""
+        if self.language is not None and self.language.level is not None:
+            self.language.level.to_range.copy_(to_range)
 
     def forward(
         self,
@@ -161,6 +166,18 @@ class TimesCLIP(nn.Module):
             parts += [numbers, e.mean[..., None], e.std.log()[..., None]]
         return torch.where(e.present[..., None], torch.cat(parts, -1), 0)
 
+    def tokens(
+        self,
+        values: Tensor,
+        observed: Tensor,
+        embeddings: Tensor | None = None,
+        drivers: Tensor | None = None,
+        start: int = 0,
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Vision and text class tokens [B,V,E] of a window of any length up to `window`, arguments as in `forward`."""
+        e = self._encode(values, observed, embeddings, drivers, start)
+        return e.vision, e.text
+
     def _read(self, e: _Encoded) -> list[Tensor]:
         """The head's inputs for a variate: patches, the selected token in place of the last patch, the picture."""
         tokens = [] if e.vision is None else [self._shown(e.vision)]
@@ -197,7 +214,7 @@ class TimesCLIP(nn.Module):
             vision = self.vision(embeddings, present)
         if self.language is None:
             return _Encoded(present, mean, std, vision=vision)
-        text, patches = self.language.read(z, observed, start, drivers)
+        text, patches = self.language.read(z, observed, (mean, std), start, drivers)
         text = torch.where(present[..., None], text, 0)
         if self.select is None:
             return _Encoded(present, mean, std, text, patches, vision=vision)

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.baselines import climatology, persistence
-from model.completion_task import SeasonRows, complete, evaluate, train_completion
+from model.completion_task import SeasonRows, alignment_by_pairs, complete, evaluate, train_completion
 from model.config import TimesCLIPConfig
 from model.encoders.trainable import Tower
+from model.initial_weights import Start
 from model.metrics import completion_metrics
 from model.presets import Preset
 from model.timesclip import TimesCLIP
@@ -24,10 +25,12 @@ from model.training.sampling import balancing_weights
 from model.training.trainer import Fit, Trainer
 from model.vision_finetuning import VisionFinetuning, train_with_tower
 from pipeline.errors import InputError
+from pipeline.render import Style
 from pipeline.table import SeasonTable
 from pipeline.windows import windows
 from report.run import RunFolder
 from stages.fold_data import FoldData
+from stages.initial_weights import Initial
 from stages.stage import StageResults
 
 
@@ -57,16 +60,23 @@ class CompletionOutcome:
 
 @dataclass(frozen=True, eq=False)
 class CompletionStage:
-    """Stage 1; see `Stage`. vision: a trainable image tower and its pictures; None: cached embeddings are read."""
+    """Stage 1; see `Stage`.
+
+    vision: a trainable image tower and its pictures; None: cached embeddings are read. initial: the weights to start
+    from, if any, for pictures in this style.
+    """
 
     preset: Preset
     balance: bool
     vision: VisionFinetuning | None = None
+    initial: Initial | None = None
+    style: Style = field(default_factory=Style)
     outcomes: list[CompletionOutcome] = field(default_factory=list)
 
     def train_fold(self, prepared: FoldData, trainer: Trainer) -> CompletionOutcome:
         """See `Stage`."""
-        self.outcomes.append(complete_fold(prepared, self.preset, trainer, self.balance, self.vision))
+        start = None if self.initial is None else self.initial.start(prepared.scales, self.style)
+        self.outcomes.append(complete_fold(prepared, self.preset, trainer, self.balance, self.vision, start))
         return self.outcomes[-1]
 
     def results(self, seed: int) -> StageResults:
@@ -97,11 +107,17 @@ class CompletionStage:
 
 
 def complete_fold(
-    prepared: FoldData, preset: Preset, trainer: Trainer, balance: bool, vision: VisionFinetuning | None = None
+    prepared: FoldData,
+    preset: Preset,
+    trainer: Trainer,
+    balance: bool,
+    vision: VisionFinetuning | None = None,
+    start: Start | None = None,
 ) -> CompletionOutcome:
     """Train on the training rows, select the epoch on the validation rows, then complete the test rows.
 
-    vision: a trainable image tower and its pictures. Without it, cached embeddings are used.
+    vision: a trainable image tower and its pictures. Without it, cached embeddings are used, and the model begins with
+    `start`, if it is given.
     """
     fold, table = prepared.fold, prepared.table
     config = model_config(prepared, preset)
@@ -111,7 +127,7 @@ def complete_fold(
     weights = balancing_weights(table.target[fold.train]) if balance else None
     training_rows, phase, size = SeasonRows(seasons, train, weights), f"{fold.name}/train", trainer.schedule.batch_size
     if vision is None:
-        model, fit = train_completion(config, training_rows, valid, trainer, phase)
+        model, fit = train_completion(config, training_rows, valid, trainer, phase, start)
         tested = seasons[0].rows(test)
     else:
         model, fit = train_with_tower(config, training_rows, valid, trainer, phase, vision)
@@ -124,7 +140,8 @@ def complete_fold(
         prepared=prepared,
         model=model,
         fit=fit,
-        alignment={name: metrics[name] for name in ("alignment", "false_negatives") if name in metrics},
+        alignment={name: metrics[name] for name in ("alignment", "false_negatives") if name in metrics}
+        | alignment_by_pairs(model, tested.first, size),
         truth=scaled[fold.test][:, :, table.cut :],
         observed=table.observed[fold.test][:, :, table.cut :],
         guesses={

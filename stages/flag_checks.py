@@ -49,6 +49,9 @@ def check_another_stage(args: Arguments, named: set[str]) -> None:
                 raise InputError(
                     f"--{name} is for stage 2, but this is stage {args.stage}. Leave it out or use --stage 2."
                 )
+    if args.stage != 1 and args.model.init != "auto":
+        raise InputError(f"--init is for stage 1, but this is stage {args.stage}, which starts from an earlier run. "
+                         "Leave it out, or give it to stage 1.")  # fmt: skip
     if args.stage == 1 and args.model.from_:
         raise InputError("--from names the run that a later stage starts from, but stage 1 starts from nothing. Leave "
                          "it out or use --stage 2.")  # fmt: skip

@@ -102,6 +102,9 @@ class ModelFlags:
     """Attention heads."""
     dropout: float | None = None
     """Share of activations dropped in training."""
+    init: str = "auto"
+    """Stage 1: the weights to start from. auto takes the packaged ones if they fit encoder and model, none starts from
+    scratch, and a path names a file or run folder of pretrain.py."""
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Stage 2: the stage-1 run to start from; the newest that fits by default. Stage 3: the stage-2 run."""
     offset: Literal["auto"] | OffsetName = "auto"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cache.embeddings import encoder_of
 from model.calibration import LEAST_YEARS
 from model.encoders import EncoderSpec, is_by_path, resolve
 from model.presets import Preset
@@ -25,6 +26,7 @@ from stages.base_run import base_run, named_run
 from stages.commands import render_command
 from stages.flags import Arguments, preset_of, settled
 from stages.fold_data import FoldData, Pictures, prepare
+from stages.initial_weights import Initial, find_initial
 from stages.tuned_encoder import check_tuned_rows, find_tower, has_tower
 
 
@@ -33,7 +35,8 @@ class RunInputs:
     """The inputs of a run.
 
     args: the flags, with the table's decisions. source: the run that this one starts from. vision: the trainable image
-    tower and its pictures, if any. seconds: time taken to prepare all this.
+    tower and its pictures, if any. initial: the weights that stage 1 starts from. seconds: time taken to prepare all
+    this.
     """
 
     args: Arguments
@@ -42,11 +45,16 @@ class RunInputs:
     pictures: Pictures | None
     source: RunFolder | None
     vision: VisionFinetuning | None
+    initial: Initial
     seconds: float
 
     def fingerprints(self) -> dict[str, str | None]:
         """Fingerprints of the data and of the cached embeddings. A run resumes only on the same ones."""
-        return {"data": self.table.fingerprint(), "cache": self.pictures.fingerprint() if self.pictures else None}
+        return {
+            "data": self.table.fingerprint(),
+            "cache": self.pictures.fingerprint() if self.pictures else None,
+            "initial weights": self.initial.digest,
+        }
 
 
 def prepare_inputs(args: Arguments) -> RunInputs:
@@ -85,6 +93,9 @@ def prepare_inputs(args: Arguments) -> RunInputs:
         vision = find_tower(
             pictures, args.input.encoder, None if tuned == "all" else tuned, drawn, prepared[0].scales.ranges
         )
+    initial = initial_weights(args, preset, prepared[0], pictures)
+    if initial.sentence:
+        print(initial.sentence)
     return RunInputs(
         args=args,
         table=table,
@@ -92,8 +103,18 @@ def prepare_inputs(args: Arguments) -> RunInputs:
         pictures=pictures,
         source=source,
         vision=vision,
+        initial=initial,
         seconds=time.perf_counter() - started,
     )
+
+
+def initial_weights(args: Arguments, preset: Preset, prepared: FoldData, pictures: Pictures | None) -> Initial:
+    """The weights that stage 1 starts from; none for other stages, and none beside a trainable tower."""
+    if args.stage != 1 or args.experimental.finetune_vision is not None:
+        return Initial(None, None, "")
+    config = completion_stage.model_config(prepared, preset)
+    encoder = None if pictures is None else encoder_of(pictures.store)
+    return find_initial(args.model.init, config, encoder, args.style)
 
 
 def require_years(table: SeasonTable, folds: Sequence[Fold]) -> None:

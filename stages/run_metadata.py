@@ -40,6 +40,7 @@ def identity(args: Arguments, inputs: RunInputs, outcomes: Sequence[Outcome], co
         "seasons": table.describe_seasons(),
         "encoder": pictures and encoder_of(pictures.store)["name"],
         "cache_spec": pictures and pictures.store.spec.id,
+        "initial_weights": inputs.initial.record(),
         "data_fingerprint": table.fingerprint(),
         "commit": commit(),
         "version": __version__,
