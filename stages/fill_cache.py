@@ -10,7 +10,7 @@ from cache.fill import EmbeddingWork, ImageWork
 from cache.spec import embedding_spec
 from cache.store import Store
 from cache.workers import Pool
-from model.encoders import encode, resolve
+from model.encoders import EncoderSpec, encode, resolve
 from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.series import SeriesBlock
@@ -31,6 +31,12 @@ def fill(
             f"encoder {encoder.name} differs from the one the run was trained with: namespace {spec.id}, but the run "
             f"has {result['cache_spec']}. Weights or preprocessing differ. Name the right encoder with --encoder."
         )
+    return fill_blocks(root, workers, encoder, style, blocks)
+
+
+def fill_blocks(root: str, workers: int, encoder: EncoderSpec, style: Style, blocks: Sequence[SeriesBlock]) -> Store:
+    """Draw and embed the pictures of the blocks that the cache lacks. Returns the embeddings."""
+    spec = embedding_spec(style, encoder.to_dict())
     images = ImageWork.of(root, style, blocks)
     with stage_progress("draw", len(images.plan.missing)) as advance:
         images.run(Pool(workers), advance)

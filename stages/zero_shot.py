@@ -1,0 +1,87 @@
+"""Complete seasons with initial weights alone, without training on the table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from model.completion_task import complete
+from model.config import TimesCLIPConfig
+from model.initial_weights import InitialWeights, Start
+from model.presets import PRESETS
+from pipeline.errors import InputError
+from pipeline.render import Style
+from pipeline.scaling import Scaler, y_ranges
+from pipeline.splits import Fold
+from pipeline.table import SeasonTable
+from stages.completion_stage import model_config
+from stages.fold_data import FoldData, Pictures, Scales, assemble
+from stages.initial_weights import level_map
+
+BATCH = 256
+PRESET = PRESETS["timesclip"]
+
+
+def scales_before_cut(table: SeasonTable) -> Scales:
+    """Scales and y-ranges of all samples by their steps before the cut: nothing that is completed enters."""
+    every = np.arange(len(table))
+    before = table.observed & (np.arange(table.steps) < table.cut)
+    lows, highs = [v.low for v in table.variates], [v.high for v in table.variates]
+    none = np.zeros(0, np.int64)
+    return replace(
+        Scales.fit(table, Fold("all", every, none, none)),
+        scaler=Scaler.fit(table.values, before, every),
+        ranges=y_ranges(table.values, before, every, lows, highs),
+    )
+
+
+def seasons_to_complete(table: SeasonTable, scales: Scales, pictures: Pictures) -> FoldData:
+    """All samples with their pictures, in these scales."""
+    none = np.zeros(0, np.int64)
+    return assemble(table, Fold("all", np.arange(len(table)), none, none), scales, PRESET.framing, pictures)
+
+
+def untrained_config(data: FoldData) -> TimesCLIPConfig:
+    """The config of a model that is not trained on the table: it reads no drivers, as weights for them are missing.
+
+    Raises InputError if the steps before the cut are fewer than a patch.
+    """
+    table = data.table
+    if table.cut < PRESET.patch:
+        raise InputError(
+            f"{table.name}: `cut` is {table.cut}, so only {table.cut} steps are known; completing without training "
+            f"needs at least {PRESET.patch}. Set a later `cut` in the dataset card, or use finer steps (season_steps)."
+        )
+    return replace(model_config(data, PRESET), drivers=0)
+
+
+def complete_seasons(data: FoldData, style: Style, weights: InitialWeights) -> NDArray[np.float64]:
+    """The completed steps [N,V,H] of every sample, in the variates' own units.
+
+    A completion reads the sample's steps and pictures before the cut, and the scales of the table. Zero for variates
+    that were not observed before the cut: their mean.
+    """
+    model = Start(weights, level_map(data.scales, style)).build(untrained_config(data))
+    completed, _ = complete(model, data.seasons[0].first, BATCH)
+    return data.scales.scaler.inverse(completed.numpy())
+
+
+def completion_rows(table: SeasonTable, completed: NDArray[np.float64]) -> pd.DataFrame:
+    """sample_id, place, year, variate, step, measured (NaN where it was not), completed; one row per step."""
+    n, v, h = completed.shape
+    sample, variate, step = (axis.ravel() for axis in np.indices((n, v, h)))
+    measured = np.where(table.observed, table.values, np.nan)[:, :, table.cut :]
+    return pd.DataFrame(
+        {
+            "sample_id": table.sample_id[sample],
+            "place": table.place[sample],
+            "year": table.year[sample],
+            "variate": np.array(table.variate_names)[variate],
+            "step": step + table.cut,
+            "measured": measured.ravel().astype(np.float64),
+            "completed": completed.ravel(),
+        }
+    )
