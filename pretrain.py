@@ -61,11 +61,9 @@ class Arguments(CacheFlags):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point. Returns the exit code: 0, 1 (a failure), 2 (bad input), 130 (Ctrl-C), 143 (SIGTERM)."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    command = shlex.join(["python", "pretrain.py", *given])
     return run_program(
         "pretrain.py",
-        lambda: pretrain(parse_flags(Arguments, given, __doc__, "pretrain.py"), command),
+        lambda: pretrain(parse_flags(Arguments, arguments, __doc__, "pretrain.py")),
         refused=(EncoderError, Refused),
         failed=(CacheError, Diverged),
         after_failure="Committed work is safe; run the same command again to continue.",
@@ -73,9 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
 
 
-def pretrain(args: Arguments, command: str) -> int:
+def pretrain(args: Arguments) -> int:
     """The whole program: simulate, draw, embed, train, write. Returns the exit code."""
-    args, run, checkpoints = open_run(args, command)
+    args, run, checkpoints = open_run(args)
     encoder = resolve(args.encoder)
     print(f"encoder {encoder.name}: {encoder.reason}")
     inputs = gather_corpus(args.recipe, args.cache, args.workers, encoder)
@@ -85,7 +83,6 @@ def pretrain(args: Arguments, command: str) -> int:
         checkpoints.rewind_metrics()
     else:
         checkpoints.start(fingerprints)
-    command = str(run.read_json("config.json")["command"])
     started = time.perf_counter()
     log = EpochLog(run, TrainingDisplay(args.epochs), Trackers.start((), run.path, {}))
     trainer = Trainer(
@@ -104,7 +101,7 @@ def pretrain(args: Arguments, command: str) -> int:
     if fit.interrupted:
         raise Stopped(130, f"`python pretrain.py --resume {run.path}` resumes it.")
     seconds = {**inputs.seconds, "train": time.perf_counter() - started}
-    record = {"command": command, "pictures": inputs.pictures, "seconds": seconds}
+    record = {"command": command_of(args, encoder.name), "pictures": inputs.pictures, "seconds": seconds}
     weights = write_weights(run.path, module, fit, args.recipe, encoder, record)
     checkpoints.remove()
     spent = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
@@ -114,7 +111,17 @@ def pretrain(args: Arguments, command: str) -> int:
     return 0
 
 
-def open_run(args: Arguments, command: str) -> tuple[Arguments, RunFolder, Checkpoints]:
+def command_of(args: Arguments, encoder: str) -> str:
+    """The command that makes the same weights elsewhere: every flag that they depend on, and no path."""
+    recipe = [f"--{name} {value}" for name, value in asdict(args.recipe).items()]
+    return (
+        shlex.join(["python", "pretrain.py", "--encoder", encoder])
+        + " "
+        + " ".join([*recipe, f"--epochs {args.epochs}", f"--lr {args.lr}"])
+    )
+
+
+def open_run(args: Arguments) -> tuple[Arguments, RunFolder, Checkpoints]:
     """The flags in effect, a new run folder or the one to resume, and its checkpoints."""
     for name, value in (("epochs", args.epochs), ("workers", args.workers), ("lr", args.lr)):
         if not value > 0:
@@ -124,8 +131,7 @@ def open_run(args: Arguments, command: str) -> tuple[Arguments, RunFolder, Check
     refuse_unless_cache(args.cache)
     if args.resume is None:
         run = RunFolder.create(args.out, 0, f"pretrained-seed{args.recipe.seed}")
-        flags = asdict(replace(args, out=None))
-        run.write_json("config.json", {**flags, "command": command})
+        run.write_json("config.json", asdict(replace(args, out=None)))
         run.write_text("metrics.jsonl", "")
         return args, run, Checkpoints(run, 2, 10.0, 1000)
     if (args.resume / NAME).is_file():
