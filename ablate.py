@@ -11,6 +11,8 @@ It can be stopped and run again at any time: finished runs are used, stopped one
 
 from __future__ import annotations
 
+import pipeline.loading  # isort: skip  # noqa: F401  # first, for Ctrl-C while the others load
+
 import json
 import shlex
 import sys
@@ -27,6 +29,7 @@ from pipeline.duplicates import refuse_twins
 from pipeline.errors import InputError
 from pipeline.flags import CacheFlags, Names, ReadingFlags, SplitFlags, TableFlags
 from pipeline.parser import parse_flags
+from pipeline.plural import plural
 from pipeline.program import run_program
 from pipeline.render import Style
 from pipeline.series import fold_ranges
@@ -135,7 +138,7 @@ def ablate(args: Arguments, command: str) -> int:
         return 0
     claim(matrix.out, matrix.shared)
     waiting = [job for job in matrix.jobs if not job.done]
-    print(f"{matrix.out}: {len(matrix.jobs)} jobs, {len(matrix.jobs) - len(waiting)} done before")
+    print(f"{matrix.out}: {plural(len(matrix.jobs), 'job')}, {len(matrix.jobs) - len(waiting)} done before")
     if waiting and (code := render(args.cache, matrix)):
         return code
     if args.scheduler is None:
@@ -227,7 +230,8 @@ def describe(matrix: Matrix) -> None:
     for name, why in matrix.left_out.items():
         print(f"left out       {name:24s} {why}")
     undone = [job for job in matrix.jobs if not job.done]
-    print(f"{matrix.table.name}: {len(matrix.folds)} folds, {len(matrix.renders)} renderings, {len(matrix.jobs)} jobs, "
+    print(f"{matrix.table.name}: {plural(len(matrix.folds), 'fold')}, {plural(len(matrix.renders), 'rendering')}, "
+          f"{plural(len(matrix.jobs), 'job')}, "
           f"{len(undone)} to do, in {matrix.out}")  # fmt: skip
 
 

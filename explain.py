@@ -10,6 +10,8 @@ samples.csv (every test sample), selection.csv (variate-selection weights) and e
 
 from __future__ import annotations
 
+import pipeline.loading  # isort: skip  # noqa: F401  # first, for Ctrl-C while the others load
+
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -10,6 +10,8 @@ steps than the run's. A run of several folds forecasts with the mean of its fold
 
 from __future__ import annotations
 
+import pipeline.loading  # isort: skip  # noqa: F401  # first, for Ctrl-C while the others load
+
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +29,7 @@ from pipeline.errors import InputError
 from pipeline.findings import describe_findings
 from pipeline.flags import CACHE, ReadingFlags, RedrawFlags
 from pipeline.parser import parse_flags
+from pipeline.plural import plural
 from pipeline.program import run_program
 from pipeline.render import Style
 from pipeline.series import series_blocks
@@ -100,11 +103,11 @@ def forecast(args: Arguments) -> int:
         write_table(args.by_place, by_place(found.rows))
     width = (found.rows["y_hi"] - found.rows["y_lo"]).mean()
     print(
-        f"{args.out}: {len(found.rows)} forecasts in t/ha, 90 % interval {width:.2f} t/ha wide on average, "
+        f"{args.out}: {plural(len(found.rows), 'forecast')} in t/ha, 90 % interval {width:.2f} t/ha wide on average, "
         f"mean {found.rows['y_pred'].mean():.2f} t/ha"
     )
     if unplaced := sum(shape is None for shape in positions):
-        print(f"{unplaced} samples have no position and are written to {args.out} without one.")
+        print(f"{args.out}: {plural(unplaced, 'sample')} without a position")
     for line in found.warnings:
         print(line)
     return 0
@@ -160,7 +163,7 @@ def read_new_seasons(
     check_scale(table, fitted)
     for note in table.notes:
         print(note)
-    print(f"{table.name}: {len(table)} samples. {table.describe_counts()}")
+    print(f"{table.name}: {plural(len(table), 'sample')}. {table.describe_counts()}")
     if table.findings or findings:
         print(describe_findings((*table.findings, *findings)))
     return table, as_of
@@ -203,23 +206,23 @@ def warnings(table: SeasonTable, fitted: Mapping[str, Any], as_of: int | None = 
     again = sum(pair in training_pairs for pair in zip(table.place.tolist(), table.year.tolist(), strict=True))
     if again:
         yield (
-            f"{again} samples are of a place and year whose yield was in the run's data: their values are fits, not "
-            "forecasts."
+            f"The yield of {plural(again, 'sample')} was in the run's data (same place and year). Such values are "
+            "fits, not forecasts."
         )
     unseen = sorted(set(table.place.tolist()) - {place for place, _ in training_pairs})
     if unseen:
         yield (
-            f"{len(unseen)} places were not in the run's training rows (such as {unseen[0]}): their forecast starts "
-            "from the mean of all places, and the interval is likely too narrow."
+            f"The run's training rows lack {plural(len(unseen), 'place')}, such as {unseen[0]}. A forecast for such a "
+            "place starts from the mean of all places, and its interval is likely too narrow."
         )
     known_for, least = least_observed(fitted, as_of)
     shares = yield_stage.observed_shares(table if known_for is None else table.as_of(known_for))
     sparse = np.flatnonzero((shares < least).any(1))
     if len(sparse):
         yield (
-            f"{len(sparse)} samples (such as {table.sample_id[sparse[0]]}) have fewer observed steps than any training "
-            f"season of the run (at least {least[0]:.0%} of the first half and {least[1]:.0%} of the second). The "
-            "interval is likely too narrow for them."
+            f"In {plural(len(sparse), 'sample')}, such as {table.sample_id[sparse[0]]}, fewer steps are observed than "
+            f"in any training season of the run (at least {least[0]:.0%} of the first half and {least[1]:.0%} of the "
+            "second). The interval is likely too narrow there."
         )
 
 

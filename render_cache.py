@@ -11,6 +11,8 @@ Stop it whenever you like and run it again. Committed pictures and embeddings ar
 
 from __future__ import annotations
 
+import pipeline.loading  # isort: skip  # noqa: F401  # first, for Ctrl-C while the others load
+
 import os
 import sys
 import time
@@ -26,16 +28,17 @@ import tyro
 
 from cache.catalog import Entry, entries
 from cache.estimate import estimate
-from cache.fill import EmbeddingWork, Filled, ImageWork
+from cache.fill import EmbeddingWork, Encode, Filled, ImageWork
 from cache.run_log import Run, known_costs, processor
 from cache.spec import Spec, embedding_spec
 from cache.storage import CacheError, open_storage, refuse_unless_cache
 from cache.workers import MOST_RETRIES, Backend, Pool, leave
-from model.encoders import EncoderError, EngineName, choose, encode, load, resolve
+from model.encoders import EncoderError, EncoderSpec, EngineName, choose, encode, load, resolve
 from pipeline.augmentation import view_tables
 from pipeline.errors import InputError
 from pipeline.flags import SeasonFlags, ViewFlags
 from pipeline.parser import parse_flags
+from pipeline.plural import plural
 from pipeline.program import run_program
 from pipeline.render import Style
 from pipeline.series import SeriesBlock, fold_ranges, fold_variants, outside
@@ -104,18 +107,14 @@ def render(args: Arguments) -> int:
     """Run the whole program: read, key, plan, draw, embed, record. Returns the exit code."""
     refuse_wrong_flags(args)
     pool = Pool(args.workers, args.backend, args.scheduler)
-    cache = os.path.abspath(args.input.cache) if pool.elsewhere and "://" not in args.input.cache else args.input.cache
+    local = "://" not in args.input.cache
+    cache = os.path.abspath(args.input.cache) if pool.elsewhere and local else args.input.cache
     seconds: dict[str, float] = {}
     with clock(seconds, "read"):
         table = read(args.input.data, year=args.input.year, memory_gb=args.input.memory_gb)
     split, why = resolve_split(args.input.split, table, seed=args.seed)
     describe(table, why)
-    encoder = None if args.encoder == "none" else resolve(args.encoder)
-    if encoder:
-        say(f"encoder: {encoder.reason}")
-        if pool.elsewhere and encoder.location:
-            encoder = replace(encoder, location=os.path.abspath(encoder.location))
-
+    encoder = wanted_encoder(args.encoder, pool)
     with clock(seconds, "key"):
         folds = make_folds(
             table.year, table.place, table.sample_id, split, args.seed, table.assigned, args.input.folds, table.group
@@ -124,26 +123,22 @@ def render(args: Arguments) -> int:
         blocks = [block for _, variant in variants for block in variant]
         spec = embedding_spec(args.style, encoder.to_dict()) if encoder else None
         images, vectors = plans(cache, args.style, spec, blocks)
-    say(f"plan: {images.plan.wanted} series, {images.plan.distinct} distinct images, "
-        f"{len(images.plan.missing)} to draw in {images.plan.slabs} slabs"
-        + (f", {len(vectors.plan.missing)} to embed in {vectors.plan.slabs} slabs" if vectors else ""))  # fmt: skip
-    for name, share in outside(table, blocks).items():
-        if share > MOST_OUTSIDE and args.style.y_range == "fixed":
-            say(f"{name}: {share:.1%} of its values lie outside its y-range and are drawn on the edge of the plot")
+    describe_plan(images, vectors)
+    describe_outside(table, blocks, args.style)
     if args.preview:
         from cache.contact_sheet import preview
 
         write_whole(Path(PREVIEW), preview(table, fold_ranges(table, folds[0]), args.style, 3, args.framing).save)
         say(f"{PREVIEW}: the plots of three samples, beside their numbers")
-    engine, by = args.engine, f"{processor()}, {args.workers} workers"
+    engine, by = args.engine, f"{processor()}, {plural(args.workers, 'worker')}"
     if vectors and len(vectors.plan.missing) and not pool.elsewhere:
         engine, _, why = choose(args.engine, len(vectors.plan.missing), encoder)
         say(f"engine: {why}")
         by += f", {why.partition(';')[0]}"
-    look = partial(encode, encoder, engine=engine) if encoder else None
+    embed = partial(encode, encoder, engine=engine) if encoder else None
     if not pool.elsewhere and (len(images.plan.missing) or (vectors and len(vectors.plan.missing))):
         known = known_costs(open_storage(cache), spec.id if spec else "", by)
-        say(f"estimate: {estimate(images, vectors, look, args.workers, known)}")
+        say(f"estimate: {estimate(images, vectors, embed, args.workers, known)}")
     if args.dry_run:
         show_data(args, table)
         return 0
@@ -155,23 +150,62 @@ def render(args: Arguments) -> int:
     if before is None:
         return 0
     images, vectors = plans(cache, args.style, spec, blocks)  # again: gc may have deleted pictures before the claim
-    embeds_here = encoder and vectors and len(vectors.plan.missing) and not pool.elsewhere
-    beside = loading(partial(load, encoder, engine)) if embeds_here else nullcontext()  # while pictures are drawn
-    with beside, stage_progress("draw", len(images.plan.missing)) as advance:
-        drawn = images.run(pool, advance)
-    embedded = None
-    if vectors and look and not drawn.given_up:
-        with stage_progress("embed", len(vectors.plan.missing)) as advance:
-            embedded = vectors.run(pool, look, advance)
+    drawn, embedded = fill(pool, images, vectors, embed, partial(load, encoder, engine) if encoder else None)
     return record(cache, wanted, before, seconds, drawn, embedded, by)
 
 
 def describe(table: SeasonTable, why: str) -> None:
     """Print what was read: the table in one line, then how it was read and its findings."""
-    say(f"{table.name}: {len(table)} samples x {len(table.variates)} variates x {table.steps} steps. "
-        f"{table.describe_yields()} {table.describe_counts()}{why and f' {why}.'}")  # fmt: skip
+    sizes = plural(len(table), "sample"), plural(len(table.variates), "variate"), plural(table.steps, "step")
+    say(f"{table.name}: {' x '.join(sizes)}. {table.describe_yields()} {table.describe_counts()}{why and f' {why}.'}")
     for line in (*table.notes, *([table.describe_findings()] if table.findings else [])):
         say(line)
+
+
+def wanted_encoder(name: str, pool: Pool) -> EncoderSpec | None:
+    """The encoder that --encoder names, or None. Workers on other machines find its weights by an absolute path."""
+    if name == "none":
+        return None
+    encoder = resolve(name)
+    say(f"encoder: {encoder.reason}")
+    if pool.elsewhere and encoder.location:
+        return replace(encoder, location=os.path.abspath(encoder.location))
+    return encoder
+
+
+def describe_plan(images: ImageWork, vectors: EmbeddingWork | None) -> None:
+    """Print how much is missing."""
+    drawn, embedded = images.plan, vectors and vectors.plan
+    say(
+        f"plan: {drawn.wanted:,} series, {plural(drawn.distinct, 'distinct image')}, {len(drawn.missing):,} to draw "
+        f"in {plural(drawn.slabs, 'slab')}"
+        + (f", {len(embedded.missing):,} to embed in {plural(embedded.slabs, 'slab')}" if embedded else "")
+    )
+
+
+def describe_outside(table: SeasonTable, blocks: Sequence[SeriesBlock], style: Style) -> None:
+    """Print the variates of which many values lie outside the y-range of the plots."""
+    for name, share in outside(table, blocks).items():
+        if share > MOST_OUTSIDE and style.y_range == "fixed":
+            say(f"{name}: {share:.1%} of its values lie outside its y-range and are drawn on the edge of the plot")
+
+
+def fill(
+    pool: Pool,
+    images: ImageWork,
+    vectors: EmbeddingWork | None,
+    embed: Encode | None,
+    load: Callable[[], object] | None,
+) -> tuple[Filled, Filled | None]:
+    """Draw what is missing, then embed it. The encoder is loaded by `load` while pictures are drawn here."""
+    embeds_here = load is not None and vectors and len(vectors.plan.missing) and not pool.elsewhere
+    beside = loading(load) if load is not None and embeds_here else nullcontext()
+    with beside, stage_progress("draw", len(images.plan.missing)) as advance:
+        drawn = images.run(pool, advance)
+    if vectors is None or embed is None or drawn.given_up:
+        return drawn, None
+    with stage_progress("embed", len(vectors.plan.missing)) as advance:
+        return drawn, vectors.run(pool, embed, advance)
 
 
 def show_data(args: Arguments, table: SeasonTable) -> None:
@@ -285,10 +319,13 @@ def claim(cache: str, wanted: Sequence[Entry], seconds: Mapping[str, float]) -> 
 
 
 def summary(drawn: Filled, embedded: Filled | None, seconds: dict[str, float]) -> str:
-    """The last line of output: how much was done and reused, in how long, and how fast."""
-    parts = [f"{drawn.wanted} series, {drawn.distinct} distinct images, {drawn.written} drawn, {drawn.reused} reused"]
+    """The last line of output: how much was done and reused, and how fast."""
+    parts = [
+        f"{drawn.wanted:,} series, {plural(drawn.distinct, 'distinct image')}, {drawn.written:,} drawn, "
+        f"{drawn.reused:,} reused"
+    ]
     if embedded:
-        parts.append(f"{embedded.written} embedded, {embedded.reused} reused")
+        parts.append(f"{embedded.written:,} embedded, {embedded.reused:,} reused")
     took = drawn.seconds + (embedded.seconds if embedded else 0.0)
     parts.append(f"{(drawn.bytes + (embedded.bytes if embedded else 0)) / 1e6:.1f} MB written")
     rates = [f"read {seconds['read']:.1f} s", f"key {seconds['key']:.1f} s ({drawn.wanted / seconds['key']:.0f}/s)"]

@@ -21,6 +21,8 @@ Every statistic comes from training rows. Test rows are read once, at the end.
 
 from __future__ import annotations
 
+import pipeline.loading  # isort: skip  # noqa: F401  # first, for Ctrl-C while the others load
+
 import contextlib
 import os
 import shlex
@@ -97,14 +99,45 @@ def train_seeds(args: Arguments, processes: Processes, command: str) -> Path | N
     """
     if args.run.seeds == 1:
         return train(args, processes, command)
-    parent = RunFolder.name(args.run.out, args.stage, f"{args.model.preset}-{args.input.split}-seeds{args.run.seeds}")
+    series = open_series(args, processes)
     seeds = range(args.run.seed, args.run.seed + args.run.seeds)
-    for seed in seeds:
-        train(replace(args, run=replace(args.run, seed=seed, out=parent / f"seed{seed}")), processes, command)
+    runs = [of_seed(args, series, seed) for seed in seeds]
+    processes.wait()
+    with resumable(series):
+        for one in runs:
+            folder = None if one is None else train(one, processes, command)
+            if folder is not None and RunFolder(folder).read_json("result.json")["interrupted"]:
+                print(f"further seeds are left out; `python train.py --resume {series}` continues")
+                return series
     if not processes.is_main:
         return None
-    write_spread(parent, [RunFolder.open(parent / f"seed{seed}") for seed in seeds])
-    return parent
+    write_spread(series, [RunFolder.open(series / f"seed{seed}") for seed in seeds])
+    return series
+
+
+def open_series(args: Arguments, processes: Processes) -> Path:
+    """The folder of a run per seed: the one to resume, or a new one with the flags of all."""
+    if args.run.resume is not None:
+        return args.run.resume
+    name = f"{args.model.preset}-{args.input.split}-seeds{args.run.seeds}"
+    if not processes.is_main:
+        return RunFolder.name(args.run.out, args.stage, name)
+    series = RunFolder.create(args.run.out, args.stage, name)
+    series.write_json("config.json", as_record(args) | {"seeds": args.run.seeds})
+    return series.path
+
+
+def of_seed(args: Arguments, series: Path, seed: int) -> Arguments | None:
+    """The flags of the run of one seed, which is new or stopped; None if it is complete."""
+    folder = series / f"seed{seed}"
+    state = RunFolder(folder).state()
+    if state == "complete":
+        return None
+    stopped = state == "stopped"
+    if not stopped:
+        RunFolder(folder).clear_before_start()
+    run = replace(args.run, seed=seed, seeds=1, out=None if stopped else folder, resume=folder if stopped else None)
+    return replace(args, run=run)
 
 
 def train(args: Arguments, processes: Processes, command: str) -> Path | None:
@@ -116,61 +149,69 @@ def train(args: Arguments, processes: Processes, command: str) -> Path | None:
     inputs = prepare_inputs(args)
     args = inputs.args
     trackers = wanted_trackers(args.run.tensorboard, args.run.wandb, args.run.mlflow)
-    run, checkpoints = open_run(args, inputs, processes)
     stage = stage_of(args, inputs)
-    began = time.perf_counter()
-    with resumable(run), listening(args, run, trackers) as listener:
-        trainer = trainer_of(args, processes, precision, checkpoints, listener)
-        for prepared in inputs.prepared:
-            if stage.train_fold(prepared, trainer).interrupted:
-                break
-    interrupted = stage.outcomes[-1].interrupted
-    if interrupted:
-        print("interrupted: the best weights so far are kept, further folds are left out; --resume continues")
-    seconds = {"read": inputs.seconds, "train": time.perf_counter() - began}
-    if run is None or not processes.is_main:
+    with open_run(args, inputs, processes) as (run, checkpoints):
+        began = time.perf_counter()
+        with resumable(None if run is None else run.path), listening(args, run, trackers) as listener:
+            trainer = trainer_of(args, processes, precision, checkpoints, listener)
+            for prepared in inputs.prepared:
+                if stage.train_fold(prepared, trainer).interrupted:
+                    break
+        interrupted = stage.outcomes[-1].interrupted
+        if interrupted:
+            print("interrupted: the best weights so far are kept, further folds are left out; --resume continues")
+        seconds = {"read": inputs.seconds, "train": time.perf_counter() - began}
+        if run is None or not processes.is_main:
+            processes.wait()
+            return None
+        write_run(args, run, inputs, stage, command, seconds)
+        if not interrupted:
+            checkpoints.remove()
+        print_scores(run)
         processes.wait()
-        return None
-    write_run(args, run, inputs, stage, command, seconds)
-    if not interrupted:
-        checkpoints.remove()
-    print_scores(run)
-    processes.wait()
     return run.path
 
 
 @contextlib.contextmanager
-def resumable(run: RunFolder | None) -> Iterator[None]:
+def resumable(path: Path | None) -> Iterator[None]:
     """Ctrl-C and SIGTERM in the block say how the run is resumed."""
     try:
         yield
-    except (Terminated, KeyboardInterrupt) as stop:
-        if run is None:
+    except (Terminated, KeyboardInterrupt, Stopped) as stop:
+        if path is None:
             raise
-        advice = f"`python train.py --resume {run.path}` resumes from the last checkpoint."
+        advice = f"`python train.py --resume {path}` resumes from the last checkpoint."
         raise Stopped(code_of(stop), advice) from stop
 
 
-def open_run(args: Arguments, inputs: RunInputs, processes: Processes) -> tuple[RunFolder | None, Checkpoints]:
-    """A new run folder, or the one to resume, with its checkpoints. Only the main process writes."""
+@contextlib.contextmanager
+def open_run(
+    args: Arguments, inputs: RunInputs, processes: Processes
+) -> Iterator[tuple[RunFolder | None, Checkpoints]]:
+    """A new run folder, or the one to resume, with its checkpoints. Only the main process writes, and locks the run."""
     limits = (args.run.checkpoints, args.run.checkpoint_seconds, args.run.checkpoint_steps)
-    if args.run.resume:
+    if not processes.is_main:
+        folder = RunFolder(Path(os.devnull)) if args.run.resume is None else RunFolder.unfinished(args.run.resume)
+        checkpoints = Checkpoints(folder, *limits)
+        if args.run.resume is not None:
+            checkpoints.require_fingerprints(inputs.fingerprints())
+        yield None, checkpoints
+        return
+    if args.run.resume is None:
+        name = f"{inputs.table.name}-{args.model.preset}-{args.input.split}-seed{args.run.seed}"
+        run = RunFolder.create(args.run.out, args.stage, name)
+        run.write_json("config.json", as_record(args) | ({"from": str(inputs.source.path)} if inputs.source else {}))
+        run.write_text("metrics.jsonl", "")  # learners without epochs write no line
+        checkpoints = Checkpoints(run, *limits)
+        checkpoints.start(inputs.fingerprints())
+    else:
         run = RunFolder.unfinished(args.run.resume)
         checkpoints = Checkpoints(run, *limits)
         checkpoints.require_fingerprints(inputs.fingerprints())
-        if processes.is_main:
+    with checkpoints.locked():
+        if args.run.resume is not None:
             checkpoints.rewind_metrics()
-        return run if processes.is_main else None, checkpoints
-    if not processes.is_main:
-        return None, Checkpoints(RunFolder(Path(os.devnull)), *limits)
-    name = f"{inputs.table.name}-{args.model.preset}-{args.input.split}-seed{args.run.seed}"
-    run = RunFolder.create(args.run.out, args.stage, name)
-    record = as_record(args) | ({"from": str(inputs.source.path)} if inputs.source else {})
-    run.write_json("config.json", record)
-    run.write_text("metrics.jsonl", "")  # learners without epochs write no line
-    checkpoints = Checkpoints(run, *limits)
-    checkpoints.start(inputs.fingerprints())
-    return run, checkpoints
+        yield run, checkpoints
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from benchmarks.tables import put_between
 from model.presets import PresetName
 from pipeline.parser import parse_flags
 from report.run import hardware
+from report.run_page.sentences import lead_of
 
 TABLES = (
     ("illinois_soybean", "forward"),
@@ -102,25 +103,25 @@ def page(rows: Rows) -> str:
         f"folds. Seeds: {len(next(iter(rows.values()))[WITH])}. Commit {commits(every)}. {hardware()}. "
         "EfficientNet-Lite0 embedded the pictures; **no number here was measured with CLIP**.",
         "",
-        "`ahead` is the RMSE of the best baseline minus that of the run, in t/ha. It is positive if the run is better. "
+        "`lead` is the RMSE of the best baseline minus that of the run, in t/ha. It is positive if the run is better. "
         "Its 95 % interval comes from resampling whole years if six or more were tested, else whole places.",
         "",
         "`NRMSE` is the score of CY-Bench: 100 RMSE / mean yield of a test year, as the median over the test years.",
         "",
-        "| table, split | test rows, folds | RMSE, t/ha | R2 | MAE | 90 % interval holds | best baseline | ahead | "
+        "| table, split | test rows, folds | RMSE, t/ha | R2 | MAE | 90 % interval holds | best baseline | lead | "
         "without pictures | NRMSE, % | of the place mean |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for (data, split), runs in rows.items():
         ours, best = runs[WITH], best_name(runs[WITH])
-        lead = ours[0]["best_baseline"]
-        ahead = f"{-lead['ahead']:+.3f} ({-lead['high']:+.3f} to {-lead['low']:+.3f}, {lead['over']})"
+        difference, low, high = lead_of(ours[0])
+        lead = f"{difference:+.3f} ({low:+.3f} to {high:+.3f}, {ours[0]['best_baseline']['over']})"
         cells = [
             f"{NAMES[data]}, {split}",
             f"{ours[0]['n_test']}, {len(ours[0]['folds'])}",
             *(mean(ours, name) for name in ("rmse", "r2", "mae", "coverage_90")),
             f"{best} {baseline(ours, best):.3f}",
-            ahead,
+            lead,
             mean(runs[WITHOUT], "rmse") if runs[WITHOUT] else "not made",
             f"{np.mean([run['metrics']['nrmse_by_year'] for run in ours]):.2f}",
             f"{np.mean([run['baselines']['place mean']['nrmse_by_year'] for run in ours]):.2f}",

@@ -27,6 +27,7 @@ from cache.store import MissingRows, Store, content_digest, slabs_of
 from pipeline.errors import InputError
 from pipeline.flags import Names
 from pipeline.parser import parse_command
+from pipeline.plural import plural
 from pipeline.program import run_program
 from pipeline.render import Style
 from pipeline.series import fold_variants
@@ -140,13 +141,13 @@ class Fsck:
             variants = fold_variants(table, folds, self.style, framing=self.framing)
             blocks = [block for variant in variants for block in variant]
             count, problems = draw_again(self.cache, self.style, blocks, self.sample, self.seed)
-            drawn = f", {count} pictures drawn again"
+            drawn = f", {plural(count, 'picture')} drawn again"
         for problem in problems:
             print(problem.what)
         if self.repair:
             for line in repair(self.cache, problems):
                 print(f"set aside: {line}")
-        print(f"{len(problems)} problems{drawn}" + ("; run render_cache.py to rebuild" if problems else ""))
+        print(f"{plural(len(problems), 'problem')}{drawn}" + ("; run render_cache.py to rebuild" if problems else ""))
         return 1 if problems and not self.repair else 0
 
 
@@ -175,7 +176,7 @@ class Gc:
         if self.apply:
             items = items[: sweep(self.cache, items, known)]
         done = "deleted" if self.apply else "could go; --apply deletes them"
-        print(f"{len(items)} items, {sum(item.bytes for item in items) / 1e6:.1f} MB {done}")
+        print(f"{plural(len(items), 'item')}, {sum(item.bytes for item in items) / 1e6:.1f} MB {done}")
         return 0
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pipeline.card import safe_name
 from pipeline.errors import InputError
 from pipeline.parser import parse_flags
+from pipeline.plural import plural
 from pipeline.program import run_program
 from pipeline.scaling import snapped
 from pipeline.sources import read
@@ -85,8 +86,8 @@ def draft(files: Sequence[Path], out: Path) -> int:
             f"{out}: the card cannot be written ({error.strerror}); name another place with --out."
         ) from None
     asked = out.read_text(encoding="utf-8").count(ASK)
-    print(f"{out}: a card for {len(looks)} file{'s' * (len(looks) != 1)}, "
-          f"with {asked} question{'s' * (asked != 1)} in its comments")  # fmt: skip
+    print(f"{out}: a card for {plural(len(looks), 'file')}, "
+          f"with {plural(asked, 'question')} in its comments")  # fmt: skip
     if (known := cybench_card(files)) is not None:
         print(f"These are files of CY-Bench: --data {files[0].parent} reads all of {known.name} without a card.")
     try:
@@ -96,7 +97,8 @@ def draft(files: Sequence[Path], out: Path) -> int:
     else:
         for note in table.notes:
             print(note)
-        print(f"It reads {len(table)} samples x {len(table.variates)} variates x {table.steps} steps. "
+        sizes = (plural(len(table), "sample"), plural(len(table.variates), "variate"), plural(table.steps, "step"))
+        print(f"It reads {' x '.join(sizes)}. "
               f"{table.describe_yields()} {table.describe_counts()}")  # fmt: skip
     print(f"Answer the questions, then: python render_cache.py --data {out} --encoder none --dry-run")
     return 0

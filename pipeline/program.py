@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+from pipeline import loading
 from pipeline.errors import InputError
 
 DONE, FAILED, REFUSED, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143  # exit codes
@@ -52,6 +53,8 @@ def run_program(
     """
     bad_input: Errors = (InputError, *refused)
     failure: Errors = (OSError, MemoryError, *failed)
+    if signal.getsignal(signal.SIGINT) is loading.end:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with sigterm_raises():
             return work()

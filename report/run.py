@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -27,6 +27,8 @@ from pipeline.errors import InputError
 from report.atomic_write import write_whole
 
 WEIGHTS = "model.safetensors"
+BEFORE_START = ("config.json", "metrics.jsonl")  # written before the first checkpoint
+RunState = Literal["complete", "stopped", "new"]
 HERE = Path(__file__).resolve().parents[1]
 
 
@@ -51,7 +53,7 @@ class RunFolder:
                 "another folder."
             )
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            alone = path.is_dir() and [entry.name for entry in path.iterdir()] == ["config.json"]
+            alone = path.is_dir() and {entry.name for entry in path.iterdir()} <= {*BEFORE_START}
             known = ", a run that was stopped before its first checkpoint; delete it, or" if alone else ";"
             raise InputError(f"--out {path} exists and is not empty{known} name another folder.")
         try:
@@ -59,6 +61,19 @@ class RunFolder:
         except OSError as error:
             raise InputError(f"--out {path} cannot be made ({error.strerror}); name another folder.") from error
         return RunFolder(path)
+
+    def state(self) -> RunState:
+        """Whether the run is complete, was stopped and can be resumed, or has no checkpoint and is to be started."""
+        if (self.path / "result.json").is_file() and not self.read_json("result.json")["interrupted"]:
+            return "complete"
+        if (self.path / "checkpoints" / "started.json").is_file():
+            return "stopped"
+        return "new"
+
+    def clear_before_start(self) -> None:
+        """Delete what a run wrote that was stopped before its first checkpoint."""
+        for name in BEFORE_START:
+            (self.path / name).unlink(missing_ok=True)
 
     @staticmethod
     def unfinished(path: Path) -> RunFolder:
@@ -76,10 +91,7 @@ class RunFolder:
     def open(path: Path) -> RunFolder:
         """A complete run. Raises InputError if it is not complete or its weights are damaged."""
         if not (path / "result.json").is_file():
-            raise InputError(
-                f"{path} is not a complete run (it has no result.json). `ls runs/*/result.json` lists complete runs; "
-                "make one with `python train.py --stage 1` and then `--stage 2`."
-            )
+            raise InputError(_why_not_complete(path))
         run = RunFolder(path)
         if (path / WEIGHTS).is_file():
             run.refuse_damaged_weights()
@@ -168,6 +180,19 @@ class RunFolder:
 
     def _replace(self, name: str, write: Any) -> None:
         write_whole(self.path / name, write)
+
+
+def _why_not_complete(path: Path) -> str:
+    """The message about a folder without a result.json."""
+    if (path / "checkpoints" / "started.json").is_file():
+        return f"{path} is a run that was stopped. Finish it:\n    python train.py --resume {path}"
+    if seeds := sorted(path.glob("seed*/result.json")):
+        return f"{path} holds runs of several seeds. Name one of them, such as {seeds[0].parent}."
+    what = "is not a complete run (it has no result.json)" if path.exists() else "does not exist"
+    return (
+        f"{path} {what}. `ls runs/*/result.json` lists complete runs; make one with `python train.py --stage 1` and "
+        "then `--stage 2`."
+    )
 
 
 def complete_runs(folder: Path = Path("runs")) -> list[RunFolder]:

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pipeline.errors import InputError
+from pipeline.plural import plural
 from report.atomic_write import write_whole
 from report.interactive import Cell, SortedTable, fill_template
 from report.run import RunFolder, complete_runs
@@ -40,7 +41,7 @@ def write_list(folder: Path) -> Path:
         "The newest first. Click a heading to sort. The completion error of stage 1 is the standardised MSE. Runs with "
         "other data or splits were scored on other rows, so their errors cannot be compared."
     )
-    table = SortedTable("runs", f"{len(rows)} runs", note, HEAD, rows)
+    table = SortedTable("runs", plural(len(rows), "run"), note, HEAD, rows)
     text = fill_template(Path(__file__).parent, "run_list.html", [], table=table)
     write_whole(folder / "index.html", lambda path: path.write_text(text, encoding="utf-8"))
     return folder / "index.html"

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from pipeline.errors import InputError
 from pipeline.parser import parse_flags
+from pipeline.plural import plural
 from report.progress import WIDTH, say
 from report.run import RunFolder, complete_runs
 from report.run_page.sentences import held_out, metric_rows, standing
@@ -41,7 +42,7 @@ def short_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def score_table(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Table:
     """The metrics of a run and of baselines on the same test rows. It fits 80 columns."""
-    title = f"{result['data']}, stage {result['stage']}: {result['n_test']:,} test samples, {held_out(result)}"
+    title = f"{result['data']}, stage {result['stage']}: {plural(result['n_test'], 'test sample')}, {held_out(result)}"
     table = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("model", overflow="fold")
     for heading in columns_of(result).values():
@@ -78,7 +79,7 @@ def print_last_lines(runs: Sequence[RunFolder], folder: Path) -> None:
     result = last.read_json("result.json")
     by, label = next(iter(columns_of(result).items()))
     best = min(result["baselines"], key=lambda name: float(result["baselines"][name][by]))
-    say(f"{label} on {result['n_test']:,} test samples: {result['metrics'][by]:.3f}, best baseline ({best}): "
+    say(f"{label} on {plural(result['n_test'], 'test sample')}: {result['metrics'][by]:.3f}, best baseline ({best}): "
         f"{result['baselines'][best][by]:.3f}")  # fmt: skip
     say("pages of the runs: " + " ".join(str(run.path / "report.html") for run in runs))
     say(f"all runs: {write_list(folder)}")
@@ -96,9 +97,9 @@ def write_spread(folder: Path, runs: Sequence[RunFolder]) -> None:
         for run, result in zip(runs, results, strict=True)
     ]
     RunFolder(folder).write_json("summary.json", {"runs": rows, "mean": mean, "sd": spread})
-    shown = [name for name in columns_of(results[0]) if name in names]
-    title = f"{len(runs)} seeds, {results[0]['n_test']} test samples"
-    table = Table("seed", *shown, title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD)
+    shown = {name: title for name, title in columns_of(results[0]).items() if name in names}
+    title = f"{plural(len(runs), 'seed')}, {plural(results[0]['n_test'], 'test sample')}"
+    table = Table("seed", *shown.values(), title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD)
     for row in rows:
         table.add_row(str(row["seed"]), *(f"{row[name]:.3f}" for name in shown))
     table.add_row("mean±sd", *(f"{mean[name]:.3f}±{spread[name]:.3f}" for name in shown))

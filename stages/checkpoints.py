@@ -1,6 +1,7 @@
 """Checkpoints of an unfinished run: folders of safetensors and JSON, each published by one rename.
 
     <run>/checkpoints/started.json                       fingerprints of data and cache
+    <run>/checkpoints/lock                               held by the process that trains the run
     <run>/checkpoints/<fold>/<phase>/000012-00000340/    epochs and steps done: weights, optimizer, numbers
         <run>/checkpoints/<fold>/<phase>/best-000009/        the best weights so far, which the states refer to
         <run>/checkpoints/<fold>/<phase>/finished/           a finished phase: its best weights and numbers
@@ -16,10 +17,12 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -38,6 +41,7 @@ class Checkpoints:
     def __init__(self, run: RunFolder, keep: int, seconds: float, steps: int) -> None:
         self.run, self.keep, self.seconds, self.steps = run, keep, seconds, steps
         self.saved_at = time.monotonic()
+        self.lock = FileLock(self.root / "lock")
 
     @property
     def root(self) -> Path:
@@ -47,6 +51,26 @@ class Checkpoints:
     def start(self, fingerprints: Mapping[str, str | None]) -> None:
         """Record the fingerprints of this run's data and cache."""
         _commit(self.root, {}, fingerprints, "started.json")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training this run in the block. Raises InputError if one is training it.
+
+        The operating system releases the lock of a process that was killed.
+        """
+        try:
+            self.lock.acquire(blocking=False)
+        except Timeout:
+            raise InputError(
+                f"{self.run.path} is being trained by another process. Wait until it ends, or stop it; two processes "
+                "would overwrite each other's checkpoints."
+            ) from None
+        except NotImplementedError:  # a network disk
+            print(f"the disk of {self.run.path} has no file locks: do not resume this run in a second process")
+        try:
+            yield
+        finally:
+            self.lock.release()
 
     def require_fingerprints(self, fingerprints: Mapping[str, str | None]) -> None:
         """Raise InputError, with both fingerprints, if data or cache differ from those the run was started with."""
@@ -118,7 +142,8 @@ class Checkpoints:
         self.saved_at = time.monotonic()
 
     def remove(self) -> None:
-        """Delete all checkpoints; a complete run needs none."""
+        """Delete all checkpoints, and the lock; a complete run needs none."""
+        self.lock.release()
         shutil.rmtree(self.root)
 
     def _tidy(self, folder: Path) -> None:

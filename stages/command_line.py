@@ -32,6 +32,9 @@ def parse(given: Sequence[str], description: str) -> Arguments:
     resumed, config = value_of(given, "resume"), value_of(given, "config")
     if resumed is not None and config is not None:
         raise InputError("--resume and --config conflict: a resumed run has its own flags. Leave one out.")
+    if resumed is not None and "seeds" in named:
+        raise InputError("--resume and --seeds conflict: a folder of --seeds is resumed with all its runs. Leave out "
+                         "--seeds.")  # fmt: skip
     path = Path(resumed) / "config.json" if resumed is not None else None if config is None else Path(config)
     from_file: dict[str, Any] = {} if path is None else read_flags(path)
     remaining = {name: value for name, value in from_file.items() if name not in named}

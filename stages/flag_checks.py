@@ -37,8 +37,6 @@ def require_consistent(args: Arguments, named: set[str]) -> None:
     check_learners(args)
     check_freezing(args)
     check_sampling(args)
-    if args.run.seeds > 1 and args.run.resume:
-        raise InputError("--seeds and --resume conflict. Resume one run after another.")
 
 
 def check_another_stage(args: Arguments, named: set[str]) -> None:

@@ -177,7 +177,8 @@ class Pictures:
             )
         except MissingRows as missing:
             raise InputError(
-                f"{missing.count} of {missing.wanted} plots are not in {self.root}. Run:\n    {self.command}"
+                f"the embeddings of {missing.count} of {missing.wanted} plots are not in {self.root}. Run:\n"
+                f"    {self.command}"
             ) from missing
 
 

@@ -16,6 +16,7 @@ from model.vision_finetuning import VisionFinetuning
 from pipeline.augmentation import view_tables
 from pipeline.duplicates import refuse_twins
 from pipeline.errors import InputError
+from pipeline.plural import plural
 from pipeline.sources import read
 from pipeline.splits import Fold, make_folds, thinned
 from pipeline.table import SeasonTable
@@ -75,7 +76,8 @@ def prepare_inputs(args: Arguments) -> RunInputs:
     require_one_fold(args, folds)
     if args.model.interval == "year":
         require_years(table, folds)
-    say(f"{table.name}: {len(table)} samples, split {args.input.split}, folds {', '.join(fold.name for fold in folds)}")
+    names = ", ".join(fold.name for fold in folds)
+    say(f"{table.name}: {plural(len(table), 'sample')}, split {args.input.split}, folds {names}")
     say(table.describe_counts())
     for line in (*table.notes, *decisions):
         say(line)

@@ -71,7 +71,9 @@ def scores(
 def best_baseline(
     predictions: pd.DataFrame, guesses: pd.DataFrame, baselines: Mapping[str, Mapping[str, float]]
 ) -> dict[str, Any]:
-    """The best baseline (lowest RMSE) and its lead over the run, t/ha, with the 95 % interval.
+    """The best baseline (lowest RMSE), and `lead`: its RMSE minus that of the run, t/ha, with the 95 % interval.
+
+    A lead above zero means that the run is better.
 
     The interval resamples years if at least 6 were tested, else places: fewer groups are too few. Places that share a
     yield are one.
@@ -82,8 +84,8 @@ def best_baseline(
     )
     target, mine, other = (rows[column].to_numpy() for column in ("y_true", "y_pred", "y_pred_other"))
     group, over = resampled_groups(rows)
-    ahead, low, high = paired_difference(target, mine, other, group)
-    return {"name": name, "ahead": ahead, "low": low, "high": high, "over": over}
+    lead, low, high = paired_difference(target, other, mine, group)
+    return {"name": name, "lead": lead, "low": low, "high": high, "over": over}
 
 
 def metric_intervals(predictions: pd.DataFrame) -> dict[str, Any]:

@@ -129,7 +129,10 @@ def test_an_estimate_comes_from_the_history_of_the_cache_without_a_trial(chain, 
     data += ["--engine", engine, "--views", "10", "--dry-run"]
     assert render_cache.main([*data, "--workers", "16"]) == 0
     out = capsys.readouterr().out
-    missing, estimate = int(re.search(r"(\d+) to embed", out)[1]), re.search(r"embed (\d+)\) and ([\d.]+) MB", out)
+    missing, estimate = (
+        int(re.search(r"([\d,]+) to embed", out)[1].replace(",", "")),
+        re.search(r"embed (\d+)\) and ([\d.]+) MB", out),
+    )
     assert int(estimate[1]) == pytest.approx(missing * stages["embed"]["seconds"] / stages["embed"]["written"], abs=1)
     with pytest.raises(AssertionError, match="a trial"):  # another number of workers has another rate
         render_cache.main([*data, "--workers", "3"])
@@ -249,7 +252,7 @@ def test_predict_says_where_the_interval_is_worth_less(ask):
 
     code, said = ask(half_a_season)
     assert code == 0
-    assert "1 samples (such as field3|2022) have fewer observed steps than any training season" in said
+    assert "In 1 sample, such as field3|2022, fewer steps are observed than in any training season" in said
     assert "whose yield was in the run's data" not in said
 
 
@@ -259,7 +262,7 @@ def test_predict_says_that_rows_it_learnt_from_are_no_forecast(ask):
 
     code, said = ask(another_year)
     assert code == 0
-    assert "12 samples are of a place and year whose yield was in the run's data" in said
+    assert "The yield of 12 samples was in the run's data (same place and year)" in said
 
 
 @pytest.mark.parametrize(

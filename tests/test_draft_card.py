@@ -76,7 +76,7 @@ def test_a_wide_file_of_stored_numbers_with_marks(tmp_path, capsys):
     assert "missing = [-9999] # QUESTION: " in text
     assert 'step_days = "month" # QUESTION: 12 steps' in text
     assert 'unit = "kg/ha" # QUESTION: is it? The median is' in text
-    assert "It reads 12 samples x 1 variates x 12 steps" in said
+    assert "It reads 12 samples x 1 variate x 12 steps" in said
     assert read(tmp_path / "card.toml").values[0, 0, 0] < 1
 
 

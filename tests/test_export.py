@@ -75,7 +75,7 @@ def test_an_onnx_that_differs_is_not_kept(tmp_path, monkeypatch):
 def test_the_card_tells_data_scores_limits_and_what_is_to_be_filled_in(exported):
     card = (exported / "model" / "README.md").read_text()
     result = json.loads((exported / "two" / "result.json").read_text())
-    for part in ("## Data", "## Scores on test rows (t/ha)", "## Limits", "## Licence of the weights"):
+    for part in ("## Data", "## Scores on test rows", "RMSE, t/ha", "## Limits", "## Licence of the weights"):
         assert part in card
     assert result["data_fingerprint"] in card
     assert f"{result['metrics']['rmse']:.3f}" in card

@@ -14,6 +14,7 @@ from pipeline.errors import InputError
 from pipeline.parser import documentation
 from report.run import RunFolder
 from stages.command_line import parse
+from stages.completion_stage import CompletionStage
 from stages.flags import FIRST_FLAGS, GROUP_FLAGS, Arguments, as_record, flag_names
 from tests.conftest import CARD, small_seasons
 
@@ -172,6 +173,36 @@ def test_seeds_make_a_run_each_and_a_summary_with_their_spread(small, tmp_path, 
     assert summary["mean"]["rmse"] == pytest.approx(np.mean(scores))
     assert summary["sd"]["rmse"] == pytest.approx(np.std(scores, ddof=1))
     assert f"{np.mean(scores):.3f}±{np.std(scores, ddof=1):.3f}" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_seeds_that_were_stopped_are_resumed_together_and_get_their_summary(small, tmp_path, capsys, monkeypatch):
+    flags, out, whole = small[1], tmp_path / "stopped", tmp_path / "whole"
+    given = ["--stage", "1", *flags, "--seeds", "3"]
+    assert train.main([*given, "--out", str(whole)]) == 0
+    trained = []
+
+    def stop_at_the_second(self, prepared, trainer):
+        trained.append(trainer.seed)
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return train_fold(self, prepared, trainer)
+
+    train_fold = CompletionStage.train_fold
+    with monkeypatch.context() as patch:
+        patch.setattr(CompletionStage, "train_fold", stop_at_the_second)
+        assert train.main([*given, "--out", str(out)]) == 130
+    assert f"python train.py --resume {out}`" in capsys.readouterr().err
+    assert not (out / "summary.json").exists()
+    (out / "seed2").mkdir()
+    (out / "seed2" / "config.json").write_text("{}")  # stopped before its first checkpoint
+    assert train.main(["--resume", str(out), "--seeds", "3"]) == 2
+    assert "--resume and --seeds conflict" in capsys.readouterr().err
+    assert train.main(["--resume", str(out)]) == 0
+    assert (out / "summary.json").read_text() == (whole / "summary.json").read_text()
+    for seed in (0, 1, 2):
+        weights = [(folder / f"seed{seed}" / "model.safetensors").read_bytes() for folder in (out, whole)]
+        assert weights[0] == weights[1]
 
 
 @pytest.mark.parametrize(

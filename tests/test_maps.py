@@ -109,7 +109,7 @@ def shaped(folder, features):
 def test_a_geometry_file_is_joined_by_place_and_a_place_without_one_is_told(run, tmp_path, capsys):
     card = shaped(tmp_path, [square("field3"), square("field4", 0.2)])
     assert ask(run, tmp_path / "x.geojson", data=card) == 0
-    assert "70 samples have no position" in capsys.readouterr().out
+    assert "70 samples without a position" in capsys.readouterr().out
     features = json.loads((tmp_path / "x.geojson").read_text())["features"]
     shapes = {feature["properties"]["place"]: feature["geometry"] for feature in features}
     assert shapes["field4"] == square("field4", 0.2)["geometry"]

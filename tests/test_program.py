@@ -2,13 +2,18 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 import render_cache
 from pipeline.errors import InputError
 from pipeline.program import Stopped, Terminated, code_of, run_program
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 class Broken(Exception):
@@ -64,3 +69,19 @@ def test_a_program_runs_in_a_thread_as_in_a_notebook_server(tmp_path, capsys):
     thread.join()
     assert codes == [2]
     assert "none.csv" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", ["train.py", "render_cache.py", "predict.py", "explain.py", "ablate.py"])
+def test_ctrl_c_while_modules_load_ends_with_130_and_one_line(program, tmp_path):
+    """The module numpy of this folder stands for a long import."""
+    (tmp_path / "numpy.py").write_text("import time\nprint('loading', flush=True)\ntime.sleep(60)\n")
+    started = subprocess.Popen([sys.executable, str(ROOT / program), "--help"], cwd=tmp_path, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               env={**os.environ, "PYTHONPATH": str(tmp_path)})  # fmt: skip
+    assert started.stdout is not None
+    while started.stdout.readline() != "loading\n":
+        assert started.poll() is None
+    started.send_signal(signal.SIGINT)
+    _, shown = started.communicate(timeout=30)
+    assert (started.returncode, shown) == (130, f"{program}: stopped. Nothing was written.\n")

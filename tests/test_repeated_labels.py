@@ -202,7 +202,7 @@ def test_copies_of_a_yield_narrow_no_interval_of_a_report() -> None:
     )
     assert (share["n"], share_copied["n"]) == (80, 480)
     assert lead_copied["over"] == lead["over"] == "40 places"
-    for name in ("ahead", "low", "high"):
+    for name in ("lead", "low", "high"):
         assert lead_copied[name] == pytest.approx(lead[name])
     alone = coverage(copied.drop(columns="yield_group"))
     assert alone["high"] - alone["low"] < 0.5 * (share["high"] - share["low"])

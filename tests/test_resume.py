@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import predict
 import train
 from model.training.optim import Schedule
 from model.training.trainer import Trainer
@@ -272,9 +273,41 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
 def test_checkpoints_are_safetensors_and_json_and_nothing_else(tmp_path):
     keeper = stopped(tmp_path / "run")
     files = [path for path in keeper.root.rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} == {".safetensors", ".json"}
+    assert {path.suffix for path in files} == {".safetensors", ".json"}  # and the lock of a run in training
     for path in files:
         assert json.loads(path.read_text()) is not None if path.suffix == ".json" else load_file(path)
+
+
+def test_a_run_that_another_process_trains_is_refused(undisturbed, tmp_path, capsys):
+    out = tmp_path / "stopped"
+    command = [sys.executable, "-c", KILLED, "3", str(int(signal.SIGTERM)), *undisturbed[1][1], "--out", str(out)]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 143
+    before = (out / "metrics.jsonl").read_bytes()
+    holder = "import sys, filelock as f; lock = f.FileLock(sys.argv[1]); lock.acquire(); print(1, flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", holder, str(out / "checkpoints" / "lock")], text=True,
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:  # fmt: skip
+        assert other.stdout is not None
+        assert other.stdout.readline() == "1\n"
+        assert train.main(["--resume", str(out)]) == 2
+        assert f"{out} is being trained by another process" in capsys.readouterr().err
+        assert (out / "metrics.jsonl").read_bytes() == before
+        other.kill()  # the operating system releases the lock
+    assert train.main(["--resume", str(out)]) == 0
+    assert not (out / "checkpoints").exists()
+
+
+def test_a_stopped_run_is_answered_with_the_command_that_finishes_it(undisturbed, tmp_path, capsys):
+    out = tmp_path / "stopped"
+    command = [sys.executable, "-c", KILLED, "3", str(int(signal.SIGTERM)), *undisturbed[1][1], "--out", str(out)]
+    subprocess.run(command, cwd=ROOT, capture_output=True)
+    answers = {
+        out: f"Finish it:\n    python train.py --resume {out}",
+        tmp_path / "nowhere": "nowhere does not exist.",
+        tmp_path: "is not a complete run",
+    }
+    for folder, message in answers.items():
+        assert predict.main(["--run", str(folder), "--data", "x.csv", "--out", str(tmp_path / "p.csv")]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_a_complete_run_is_not_resumed(undisturbed, capsys):

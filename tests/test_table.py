@@ -78,7 +78,7 @@ def test_seasons_as_of_steps_are_drawn_once_and_spared_by_gc(small_card, tmp_pat
         assert told in capsys.readouterr().err
     assert not (tmp_path / "cache").exists()
     assert render_cache.main([*given, "--steps", "9,3"]) == 0
-    assert "1008 series" in (out := capsys.readouterr().out)
+    assert "1,008 series" in (out := capsys.readouterr().out)
     # What both see of a half, all or nothing of it, is one picture: first halves as of 9, all empty second halves.
     assert "673 distinct images, 673 drawn" in out
     table = read(small_card)

@@ -69,7 +69,7 @@ def test_damage_to_any_file_is_found_set_aside_and_rebuilt(cards, kind, capsys):
     data[len(data) // 2] ^= 0x10
     victim.write_bytes(data)
     assert cache_main(["fsck", "--cache", str(root), "--full"]) == 1
-    assert "1 problems" in capsys.readouterr().out
+    assert "1 problem" in capsys.readouterr().out
     assert cache_main(["fsck", "--cache", str(root), "--full", "--repair"]) == 0
     render(cards, "old")
     assert check(root, full=True) == []

@@ -21,6 +21,7 @@ from model.joint_finetuning import SeasonForecaster
 from model.training.errors import Refused
 from pipeline.parser import parse_flags
 from pipeline.program import run_program
+from report.metric_titles import metric_titles
 from report.run import RunFolder
 from stages.completion_stage import load_model
 from stages.tuned_encoder import has_tower
@@ -64,7 +65,7 @@ def export(args: Arguments) -> int:
         name = f"{fold}.onnx"
         gaps[name] = write_onnx(load_part(run, fold, result["stage"]), target.path / name)
         print(f"{name}: differs from torch by {gaps[name]:.1e} at most")
-    target.write_text("README.md", model_card(result, gaps))
+    target.write_text("README.md", model_card(result, gaps, metric_titles(result)))
     target.write_json("result.json", result)
     print(f"{target.path}: {', '.join(sorted(path.name for path in target.path.iterdir()))}")
     return 0

@@ -8,7 +8,7 @@ from typing import Any
 TITLES = {1: "completes the second half of a season", 2: "forecasts yield in t/ha", 3: "forecasts yield in t/ha"}
 
 
-def model_card(result: Mapping[str, Any], onnx: Mapping[str, float]) -> str:
+def model_card(result: Mapping[str, Any], onnx: Mapping[str, float], titles: Mapping[str, str]) -> str:
     """Markdown from a run's result.json. onnx: file name -> largest difference from torch."""
     stage, seasons = result["stage"], result["seasons"]
     sizes = f"{result['n_train']} training, {result['n_valid']} validation, {result['n_test']} test samples"
@@ -19,15 +19,15 @@ def model_card(result: Mapping[str, Any], onnx: Mapping[str, float]) -> str:
         "",
         f"* Table `{result['data']}`, fingerprint `{result['data_fingerprint']}`: {sizes}, all folds together.",
         f"* Split `{result['split']}`, folds {', '.join(result['folds'])}, seed {result['seed']}. {result['counts']}",
-        f"* Seasons of {seasons['steps']} steps of {seasons['step_days']} days from {seasons['season_start']}; "
+        f"* Seasons of {seasons['steps']} steps of {seasons['step_days']:g} days from {seasons['season_start']}; "
         f"variates {', '.join(seasons['variates'])}.",
         f"* Pictures embedded by {result['encoder'] or 'nothing'}"
         + (f" (namespace `{result['cache_spec']}`)." if result["encoder"] else "."),
         "* Licence of the data: **to be filled in by whoever publishes this.**",
         "",
-        f"## Scores on test rows{' (t/ha)' if stage > 1 else ''}",
+        "## Scores on test rows",
         "",
-        *_scores(result),
+        *_scores(result, titles),
         "",
         "## Limits",
         "",
@@ -52,10 +52,10 @@ def model_card(result: Mapping[str, Any], onnx: Mapping[str, float]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _scores(result: Mapping[str, Any]) -> list[str]:
+def _scores(result: Mapping[str, Any], titles: Mapping[str, str]) -> list[str]:
     rows = {f"**{result['preset']} (this model)**": result["metrics"], **result["baselines"]}
     names = list(result["metrics"])
-    lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    lines = ["| | " + " | ".join(titles.get(name, name) for name in names) + " |", "|---" * (len(names) + 1) + "|"]
     for title, metrics in rows.items():
         cells = [f"{metrics[name]:.3f}" if name in metrics else "" for name in names]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.card import DatasetCard, VariateCard, place_key
 from pipeline.errors import InputError
+from pipeline.plural import plural
 from pipeline.sources.columns import (
     Columns,
     Wanted,
@@ -151,17 +152,23 @@ def _steps_of(path: Path, header: Sequence[str], pattern: str) -> dict[int, str]
         if match := fits.fullmatch(name):
             add_step(path, found, int(match[1]), name)
     if not found:
-        wanted, present = (
-            pattern.replace("{step}", "<step>"),
-            [re.sub(r"\d+", "<step>", name, count=1) for name in header],
-        )
-        near = get_close_matches(wanted, dict.fromkeys(present), n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"its columns are {', '.join(header[:12])}, ..."
+        wanted = pattern.replace("{step}", "<step>")
+        bands = {(one := re.sub(r"\d+", "<step>", name, count=1)).replace("<step>", ""): one for name in header}
+        near = get_close_matches(pattern.replace("{step}", ""), bands, n=1, cutoff=0.5)
+        hint = f"did you mean {bands[near[0]]}?" if near else f"its columns are {', '.join(_grouped(header))}."
         raise InputError(
             f"{path}: no column is called {wanted}, as in {pattern.replace('{step}', '00')}; {hint} Correct the names "
             "in the file, or `column` in the dataset card."
         )
     return found
+
+
+def _grouped(header: Sequence[str]) -> list[str]:
+    """Columns with the steps of each band in one text, such as `ndvi_00 ... ndvi_35`."""
+    bands: dict[str, list[str]] = {}
+    for name in header:
+        bands.setdefault(re.sub(r"\d+", "<step>", name, count=1), []).append(name)
+    return [", ".join(names) if len(names) < 3 else f"{names[0]} ... {names[-1]}" for names in bands.values()]
 
 
 def add_step(path: Path, found: dict[int, str], step: int, column: str) -> None:
@@ -202,7 +209,7 @@ def equal_steps(
 
 
 def _range(steps: Mapping[int, str]) -> str:
-    return f"{len(steps)} steps ({steps[min(steps)]} to {steps[max(steps)]})"
+    return f"{plural(len(steps), 'step')} ({steps[min(steps)]} to {steps[max(steps)]})"
 
 
 def refuse_other_steps(first: WideFile, other: WideFile) -> None:
@@ -211,8 +218,7 @@ def refuse_other_steps(first: WideFile, other: WideFile) -> None:
         return
     first_names = {name for columns in first.steps for name in columns}
     other_names = {name for columns in other.steps for name in columns}
-    lacking = sorted(first_names - other_names)[:3]
-    extra = sorted(other_names - first_names)[:3]
+    lacking, extra = _grouped(sorted(first_names - other_names)), _grouped(sorted(other_names - first_names))
     differences = [f"it lacks {', '.join(lacking)}"] * bool(lacking) + [f"it also has {', '.join(extra)}"] * bool(extra)
     raise InputError(
         f"{other.path}: the bands and steps differ from those of {first.path}: {' and '.join(differences)}. All files "

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.plural import plural
 from report.atomic_write import write_whole
 from report.data.charts import MOST_SERIES, charts_of
 from report.data.season import describe_season, season_steps
@@ -62,16 +63,11 @@ def headline(seen: DataSummary) -> str:
     span = f"{years[0]}" if len(years) == 1 else f"{years[0]} to {years[-1]}"
     n, labelled = len(table), seen.yields.labelled
     yields = "all with a yield" if labelled == n else f"{labelled:,} with a yield" if labelled else "without yields"
-    drivers = f" and {counted(len(table.driver_names), 'driver')}" if table.driver_names else ""
+    drivers = f" and {plural(len(table.driver_names), 'driver')}" if table.driver_names else ""
     return (
-        f"{counted(n, 'sample')} of {counted(len(seen.presence.places), 'place')} in {counted(len(years), 'year')} "
-        f"({span}), {yields}; {counted(len(table.variates), 'variate')}{drivers} on {counted(table.steps, 'step')}."
+        f"{plural(n, 'sample')} of {plural(len(seen.presence.places), 'place')} in {plural(len(years), 'year')} "
+        f"({span}), {yields}; {plural(len(table.variates), 'variate')}{drivers} on {plural(table.steps, 'step')}."
     )
-
-
-def counted(n: int, what: str) -> str:
-    """A number with its noun, as in "1 year" or "2 years"."""
-    return f"{n:,} {what}{'s' * (n != 1)}"
 
 
 def facts(seen: DataSummary) -> dict[str, str]:
@@ -121,7 +117,7 @@ def files_note(seen: DataSummary) -> str:
 
 def labels_note(seen: DataSummary) -> str:
     """How many yields are distinct, and how many seasons are duplicates."""
-    copies = f"{counted(len(seen.copies), 'season')} {'is a duplicate' if len(seen.copies) == 1 else 'are duplicates'}"
+    copies = f"{plural(len(seen.copies), 'season')} {'is a duplicate' if len(seen.copies) == 1 else 'are duplicates'}"
     doubled = copies if seen.copies else "No season is a duplicate"
     if not seen.yields.labelled:
         return f"{doubled}."
@@ -130,6 +126,6 @@ def labels_note(seen: DataSummary) -> str:
     shared = f" They are treated as {groups:,} measured yields." if groups < seen.yields.labelled else ""
     has = "has" if seen.yields.labelled == 1 else "have"
     return (
-        f"{counted(seen.yields.labelled, 'row')} {has} a yield, with {counted(distinct, 'distinct value')}, counted "
+        f"{plural(seen.yields.labelled, 'row')} {has} a yield, with {plural(distinct, 'distinct value')}, counted "
         f"within years.{shared} {doubled}."
     )

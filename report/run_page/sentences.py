@@ -49,15 +49,27 @@ def standing(result: Mapping[str, Any]) -> str:
         f"{better} of {len(others)} baselines have a lower {label}." if better else f"No baseline has a lower {label}."
     )
     found += f" The best, {best} ({others[best]:.3f}{unit}), is "
-    lead = result.get("best_baseline")
-    if lead is None:
+    if "best_baseline" not in result:
         return f"{found}{'ahead' if better else 'behind'}."
-    low, high = (lead["low"], lead["high"]) if better else (-lead["high"], -lead["low"])
+    lead, low, high = lead_of(result)
+    if better:  # the lead of the baseline
+        low, high = -high, -low
     where = ("ahead" if better else "behind") if low > 0 else ("not clearly ahead" if better else "not clearly behind")
     return (
-        f"{found}{where}: the difference is {abs(lead['ahead']):.3f}{unit} (95 %: {low:.3f} to {high:.3f} over "
-        f"{lead['over']})."
+        f"{found}{where}: the difference is {abs(lead):.3f}{unit} (95 %: {low:.3f} to {high:.3f} over "
+        f"{result['best_baseline']['over']})."
     )
+
+
+def lead_of(result: Mapping[str, Any]) -> tuple[float, float, float]:
+    """RMSE of the best baseline minus that of the run, t/ha, and its 95 % interval; above zero the run is better.
+
+    Runs of earlier versions have the opposite sign, under the name `ahead`.
+    """
+    found = result["best_baseline"]
+    if "ahead" in found:
+        return -found["ahead"], -found["high"], -found["low"]
+    return found["lead"], found["low"], found["high"]
 
 
 def coverage_sentence(coverage: Mapping[str, Any]) -> str:

@@ -8,22 +8,9 @@ from typing import Any
 import pandas as pd
 
 from report.interactive import Cell, SortedTable
+from report.metric_titles import METRICS
 from report.run_page.sentences import metric_rows, number
 
-METRICS = {
-    "rmse": "RMSE, t/ha",
-    "r2": "R2",
-    "mae": "MAE, t/ha",
-    "bias": "bias, t/ha",
-    "nrmse": "RMSE / mean yield",
-    "nrmse_by_year": "NRMSE by year, %",
-    "coverage_90": "held by the 90 % interval",
-    "rmse_over_range": "RMSE / range",
-    "mse_standardised": "MSE, standardised",
-    "mae_standardised": "MAE, standardised",
-    "alignment": "alignment loss",
-    "retrieval_56": "plots that find their series",
-}
 BETTER = {  # the smallest value of this key is the best; of other metrics, the smallest number
     "r2": lambda value: -value,
     "bias": abs,
