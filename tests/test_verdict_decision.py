@@ -111,6 +111,12 @@ def test_a_loss_is_written_with_its_sign():
     )
 
 
+def test_a_difference_that_rounds_to_zero_has_no_direction():
+    for value in (0.0004, -0.0004):
+        sentence = verdict(judged(value, 0.01)).sentence
+        assert sentence.startswith("Pictures change the error by 0.000 t/ha (95 %: −0.010 to 0.010 over years)")
+
+
 @given(st.floats(-0.2, 0.2), st.floats(0.0001, 0.2), st.floats(0, 1), st.integers(1, 40))
 def test_keep_is_never_said_of_a_gain_whose_interval_holds_zero(value, half, p, groups):
     found = verdict(judged(value, half, p, groups))

@@ -80,14 +80,13 @@ def decide(
 def _change(difference: Difference, held: str) -> str:
     """The effect of pictures on the error, with its 95 % interval: `lower the error by 0.014 t/ha (...)`."""
     change, low, high = difference.rmse.value, difference.rmse.low, difference.rmse.high
-    if difference.groups == 1:
-        return f"{'lower' if change < 0 else 'raise'} the error by {abs(change):.3f} t/ha"
+    verb = "raise"
     if change < 0:
-        change, low, high = -change, -high, -low
-        verb = "lower"
-    else:
-        verb = "raise"
-    return f"{verb} the error by {change:.3f} t/ha (95 %: {_tons(low)} to {_tons(high)} over {held}s)"
+        verb, change, low, high = "lower", -change, -high, -low
+    if change < 0.0005:
+        verb = "change"
+    interval = "" if difference.groups == 1 else f" (95 %: {_tons(low)} to {_tons(high)} over {held}s)"
+    return f"{verb} the error by {change:.3f} t/ha{interval}"
 
 
 def _word_and_reason(
