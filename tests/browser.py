@@ -24,7 +24,7 @@ def opened(page, folder, script="", arguments=("--dump-dom",), virtual_time=True
     copy = folder / f"opened-{page.name}"
     copy.write_text(page.read_text().replace("</body>", f"<script>{script}</script></body>"))
     ran = subprocess.run(
-        [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--enable-logging=stderr",
+        [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--enable-logging=stderr",  # type: ignore[list-item]
          "--window-size=1300,2600", *(["--virtual-time-budget=20000"] if virtual_time else []),
          "--host-resolver-rules=MAP * ~NOTFOUND", *arguments, copy.as_uri()],
         capture_output=True, text=True, timeout=240, check=True,

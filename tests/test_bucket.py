@@ -34,10 +34,17 @@ from cache.spec import image_spec
 from cache.storage import RECORD, Bucket, CacheError, Folder, open_storage
 from cache.store import Store, content_digest, slabs_of
 from cache.workers import Pool
+from tests.cached_series import STYLE, block, some_keys, some_rows
+from tests.gc_beside_a_run import (
+    INSTANTS,
+    SLAB_ROWS,
+    STEPS,
+    collect_garbage,
+    meeting,
+    refuse_unless_whole,
+    run_in_steps,
+)
 from tests.servers import ROOT, free_port, process, s3_server, s3_settings, tiny_card, wait_until
-from tests.test_fill import STYLE, block
-from tests.test_gc import INSTANTS, SLAB_ROWS, STEPS, collect_garbage, meeting, refuse_unless_whole, run_in_steps
-from tests.test_store import some_keys, some_rows
 
 pytestmark = pytest.mark.slow
 
@@ -180,7 +187,7 @@ def test_a_crash_before_any_step_leaves_nothing_visible_and_gc_removes_the_rest(
 DRAW = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import tests.test_fill as t
+import tests.cached_series as t
 from cache.fill import ImageWork
 from cache.workers import Pool
 work = ImageWork.of(sys.argv[2], t.STYLE, [t.block(samples=int(sys.argv[3]))], 8)

@@ -26,7 +26,7 @@ from cache.embeddings import choose_store, embeddings
 from cache.fill import EmbeddingWork, ImageWork
 from cache.fsck import check
 from cache.run_log import Run, history
-from cache.spec import FORMAT, embedding_spec, image_spec
+from cache.spec import FORMAT, embedding_spec, image_spec  # type: ignore[attr-defined]
 from cache.storage import CacheError, open_storage
 from cache.store import Store, content_digest, slab_id
 from cache.workers import Pool
@@ -35,6 +35,7 @@ from pipeline.render import PALETTE, Style, vertices
 from pipeline.series import fold_variants
 from pipeline.sources import read
 from pipeline.splits import make_folds
+from tests.cached_series import STYLE, block, fill
 from tests.conftest import CARD, small_seasons
 from tests.independent_reader import (
     COMMIT,
@@ -54,7 +55,6 @@ from tests.independent_reader import (
     zarr_json,
 )
 from tests.servers import s3_server, s3_settings
-from tests.test_fill import STYLE, block, fill
 
 SIZE = 32
 FLAGS = ["--encoder", "none", "--workers", "1", "--style.size", str(SIZE)]

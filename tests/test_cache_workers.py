@@ -1,31 +1,14 @@
 """A dead or hanging worker costs a retry, and in the end one named job: never the run, never an endless wait."""
 
-import os
-import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from cache.workers import MOST_RETRIES, Pool
 from pipeline.errors import InputError
-
-
-def work(job):
-    """Writes a mark a try, so that tries can be counted from outside."""
-    folder, number, fate = job
-    Path(folder, f"{number}-{time.time_ns()}").touch()
-    tries = len(list(Path(folder).glob(f"{number}-*")))
-    if fate == "dies" or (fate == "dies once" and tries == 1):
-        time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGKILL)
-    if fate == "hangs":
-        time.sleep(120)
-    if fate == "fails":
-        raise OSError("No space left on device")
-    return number
+from tests.failing_work import failing_work as work
 
 
 def run(folder, fates, **pool):

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.card import __main__ as program
 from pipeline.card.__main__ import BEGIN, SECTIONS, default_of, reference, value_of, with_reference, write
-from pipeline.card.sections import SourceCard, TargetCard
+from pipeline.card.sections import Section, SourceCard, TargetCard
 from pipeline.errors import InputError
 from pipeline.parser import documentation
 
@@ -29,9 +28,8 @@ def test_every_key_of_every_section_has_a_row_with_a_text():
 def test_every_section_that_a_card_can_hold_has_a_table():
     nested = {TargetCard, SourceCard}
     assert nested <= set(SECTIONS.values())
-    assert set(SECTIONS.values()) == {one for one in program.Section.__subclasses__() if one.__name__[0] != "_"} | {
-        two for one in program.Section.__subclasses__() for two in one.__subclasses__()
-    }
+    sections = [one for one in Section.__subclasses__() if one.__name__[0] != "_"]
+    assert set(SECTIONS.values()) == {*sections, *(two for one in sections for two in one.__subclasses__())}
 
 
 def test_a_changed_text_or_key_changes_the_page(tmp_path, monkeypatch):

@@ -17,10 +17,10 @@ from cache.fill import ImageWork
 from cache.store import Store, content_digest
 from cache.workers import Pool
 from pipeline.errors import InputError
+from tests.cached_series import STYLE, block
+from tests.failing_work import failing_work
 from tests.jobs import WRITES, job
 from tests.servers import ROOT, dask_cluster, free_port, slow_pid, tiny_card, wait_until
-from tests.test_cache_workers import work as failing_work
-from tests.test_fill import STYLE, block
 from verdict.dask_runner import run_on_dask
 from verdict.runner import costs_of
 

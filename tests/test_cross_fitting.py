@@ -45,7 +45,7 @@ def test_weights_are_those_of_a_general_optimiser(seed, spread):
 
 def test_few_groups_stay_near_the_prior_and_many_follow_the_data():
     prior = np.full(3, 1 / 3)
-    few, many = (ensemble_weights(*made_forecasts(1, groups), prior, spread=0.25) for groups in (3, 300))
+    few, many = (ensemble_weights(*made_forecasts(1, groups), prior, spread=0.25) for groups in (3, 300))  # type: ignore[call-arg]
     assert np.abs(few - prior).max() < np.abs(many - prior).max()
     assert many[0] > 0.5 > many[2]
 

@@ -16,16 +16,15 @@ from safetensors.torch import load_file
 import train
 from model.training import trainer
 from model.training.distributed import ALONE, Processes
-from model.training.optim import Schedule
 from model.training.trainer import Trainer
 from report.run import RunFolder
 from tests.conftest import CARD, small_seasons
+from tests.loss_curve import SCHEDULE, epochs_of
 from tests.tasks import completion_task
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[1]
-SCHEDULE = Schedule(epochs=3, batch_size=8, patience=9)
 # 23 samples: 17 train in batches of 8, 8 and 1, so that the second process has no row in the last; 6 validate.
 SCRIPT = """
 import sys
@@ -35,7 +34,7 @@ import train
 from model.training.trainer import Trainer
 from model.training.distributed import Processes
 from tests.tasks import completion_task
-from tests.test_distributed import SCHEDULE, epochs_of
+from tests.loss_curve import SCHEDULE, epochs_of
 processes = Processes.start("cpu")
 assert processes.size == 2
 task = completion_task(samples=23)
@@ -45,10 +44,6 @@ folder = Path(sys.argv[1])
 save_file(task.module.state_dict(), folder / f"weights{processes.rank}.safetensors")
 sys.exit(train.main(sys.argv[2:]))
 """
-
-
-def epochs_of(fit):
-    return json.dumps([{"train": epoch.train, "valid": epoch.valid, "lr": epoch.lr} for epoch in fit.epochs])
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from pipeline.sources import read
 from pipeline.windows import FRAMINGS
 from report.run import RunFolder
 from tests.conftest import CARD, small_seasons
-from tests.test_windows import made
+from tests.made_seasons import made
 
 pytestmark = pytest.mark.slow
 

@@ -24,25 +24,12 @@ from safetensors.torch import save_file
 from model.encoders import EncoderError, EncoderSpec, encoder_module, load, resolve
 from model.encoders.encoder import Encoder
 from model.encoders.openclip import DEFAULT, DEFAULT_REPO, HUB_FILES
+from tests.inks import colours, sine_ink
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[1]
 BLUE = np.array([31, 119, 180], np.uint8)
-
-
-def sine_ink(n: int = 1) -> NDArray[np.uint8]:
-    """n sine lines three pixels wide, soft at the edge: [n,224,224]."""
-    ink, x = np.zeros((n, 224, 224), np.uint8), np.arange(224)
-    for i in range(n):
-        y = np.round(112 + 80 * np.sin(x / (20 + 3 * i))).astype(int)
-        for offset, value in ((-1, 128), (0, 255), (1, 128)):
-            ink[i, y + offset, x] = value
-    return ink
-
-
-def colours(n: int) -> NDArray[np.uint8]:
-    return np.random.default_rng(7).integers(0, 256, (n, 3)).astype(np.uint8)
 
 
 def slow_images(ink: NDArray[np.uint8], rgb: NDArray[np.uint8], spec: EncoderSpec) -> torch.Tensor:
@@ -393,7 +380,7 @@ def test_a_folder_with_two_weight_files_asks_which(tmp_path: Path) -> None:
 def test_the_default_clip_is_written_down_as_open_clip_has_it() -> None:
     import open_clip
 
-    from model.encoders.openclip import OPENAI_MEAN, OPENAI_STD
+    from model.encoders.openclip import OPENAI_MEAN, OPENAI_STD  # type: ignore[attr-defined]
 
     arch, tag = DEFAULT.removeprefix("open_clip:").split("/")
     config, pretrained = open_clip.get_model_config(arch), open_clip.get_pretrained_cfg(arch, tag)

@@ -109,7 +109,7 @@ def test_without_tensorboard_nothing_of_it_is_written(stages, tmp_path):
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])
 def test_a_tracker_that_is_not_installed_is_named_and_nothing_written(stages, tmp_path, capsys, monkeypatch, name):
-    found = trackers.find_spec
+    found = trackers.find_spec  # type: ignore[attr-defined]
     monkeypatch.setattr(trackers, "find_spec", lambda package: None if package == name else found(package))
     assert train.main(["--stage", "1", *stages[1], f"--{name}", "--out", str(tmp_path / "run")]) == 2
     assert f"pip install {name}" in capsys.readouterr().err

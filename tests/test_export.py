@@ -19,7 +19,7 @@ from model.export.onnx import Forecasting, difference, write_onnx
 from model.training.errors import Refused
 from report.run import RunFolder
 from tests.conftest import CARD, small_seasons
-from tests.test_finetuning import joint_task
+from tests.tasks import joint_task
 
 pytestmark = pytest.mark.slow
 

@@ -29,8 +29,8 @@ from cache.spec import embedding_spec
 from cache.storage import CacheError, open_storage
 from cache.store import MissingRows, Store, content_digest
 from cache.workers import Pool
+from tests.cached_series import STYLE, block, fill
 from tests.conftest import CARD, small_seasons
-from tests.test_fill import STYLE, block, fill
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = ROOT / "render_cache.py"
@@ -183,7 +183,7 @@ def test_a_disk_that_fails_at_any_write_ends_the_run_and_leaves_no_half(
         if calls >= call:
             raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(cache.folder.os, "fsync", failing)
+    monkeypatch.setattr(cache.folder.os, "fsync", failing)  # type: ignore[attr-defined]
     assert render_cache.main(flags) == 1
     error = capsys.readouterr().err
     assert os.strerror(number) in error

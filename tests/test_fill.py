@@ -21,26 +21,11 @@ from cache.spec import embedding_spec
 from cache.storage import open_storage
 from cache.store import MissingRows, Store, content_digest
 from cache.workers import Pool
-from pipeline.keys import series_keys
-from pipeline.render import Style, draw
+from pipeline.render import draw
 from pipeline.series import SeriesBlock
-from pipeline.windows import Window
+from tests.cached_series import STYLE, block, fill
 
 ROOT = Path(__file__).resolve().parents[1]
-STYLE = Style(size=32)
-
-
-def block(samples=40, variates=3, steps=9, seed=0, name="first-half"):
-    rng = np.random.default_rng(seed)
-    values = rng.random((samples, variates, steps), np.float32)
-    observed = rng.random(values.shape) > 0.2
-    keys = series_keys(values.reshape(-1, steps), observed.reshape(-1, steps), STYLE).reshape(samples, variates)
-    return SeriesBlock(Window(name, 0, steps, steps), values, observed, keys)
-
-
-def fill(root, blocks, workers=1, backend="sequential", slab_rows=16):
-    work = ImageWork.of(root, STYLE, blocks, slab_rows)
-    return work, work.run(Pool(workers, backend), lambda rows: None)
 
 
 def test_every_series_gets_its_own_picture_also_when_windows_differ_in_length(tmp_path):
@@ -167,7 +152,7 @@ DRAW_SLOWLY = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-import tests.test_fill as t
+import tests.cached_series as t
 from cache.fill import ImageWork
 from cache.workers import Pool
 blocks = [t.block(samples=200)]

@@ -31,6 +31,7 @@ from model.training.optim import Schedule
 from model.training.task import Draw
 from model.training.trainer import Trainer
 from model.vision_finetuning import VisionTask, VisionTimesCLIP
+from pipeline.program import Terminated
 from report.run import RunFolder
 from tests.conftest import CARD, ROOT, small_seasons
 from tests.tasks import season
@@ -368,7 +369,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(chain, clip, tmp_path, monkeypa
     def stop(self, phase, epoch):
         told(self, phase, epoch)
         if epoch.epoch == 3:
-            raise train.Terminated()  # as its handler of SIGTERM does (tests/test_resume.py sends a real one)
+            raise Terminated  # as its handler of SIGTERM does (tests/test_resume.py sends a real one)
 
     monkeypatch.setattr(EpochLog, "on_epoch", stop)
     assert run(train.main, *given, "--out", tmp_path / "stopped") == 143

@@ -7,15 +7,14 @@ import torch
 
 import predict
 import train
-from model.joint_finetuning import FinetuningTask, LabelledSeason, SeasonForecaster
+from model.joint_finetuning import LabelledSeason
 from model.training.distributed import ALONE
 from model.training.freezing import Freeze
 from model.training.optim import Schedule
 from model.training.trainer import Trainer
-from model.yield_head import HeadShape, YieldEnsemble
 from report.run import RunFolder
 from tests.conftest import CARD, small_seasons
-from tests.tasks import completion_task
+from tests.tasks import joint_task
 
 pytestmark = pytest.mark.slow
 
@@ -77,22 +76,6 @@ def test_predict_reads_a_stage_3_run(stages):
 def test_stage_3_needs_a_stage_2_run(stages, capsys):
     assert train.main(["--stage", "3", *stages[1], "--from", str(stages[2][1].path)]) == 2
     assert "python train.py --stage 2" in capsys.readouterr().err
-
-
-def joint_task():
-    """Encoder and heads on random seasons and anomalies."""
-    part = completion_task()
-    torch.manual_seed(1)
-    heads = YieldEnsemble(2, HeadShape(part.module.config.feature_dim, 3))
-    model = SeasonForecaster(part.module, heads)
-    season = part.train.seasons[0]
-    with torch.no_grad():
-        both = torch.cat([model.features(window) for window in season.windows], -1)
-    heads.fit_features(both, torch.ones(both.shape[:2], dtype=torch.bool))
-    torch.nn.init.normal_(heads.out.weight)
-    anomaly = torch.randn(24)
-    valid = LabelledSeason(season.rows(part.valid), anomaly[part.valid])
-    return FinetuningTask(model, part.train, anomaly[:18], valid, 8)
 
 
 def test_both_tasks_reach_the_encoder():

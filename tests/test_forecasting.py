@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import forecasting_windows
 
 from benchmarks.forecasting import cells, naive, ours, peers, table
 from benchmarks.forecasting.cells import Cell
 from benchmarks.forecasting.data import BENCHMARKS, PARTS, SHARED, Benchmark, errors, shares
 from pipeline.errors import InputError
+from tests.reference import forecasting_windows
 
 SMALL = Benchmark("ili", "small.csv", look_back=5, horizons=(3,), period=4)
 

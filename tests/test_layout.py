@@ -1,6 +1,7 @@
 """Imports point one way, and heavy libraries have one home each."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -61,7 +62,16 @@ def test_every_folder_of_modules_is_a_package_of_the_wheel_or_no_part_of_it():
 
 def test_mypy_checks_every_package_and_program():
     programs = {path.name for path in ROOT.glob("*.py")}
-    assert FIRST_PARTY | programs <= set(PROJECT["tool"]["mypy"]["files"])
+    assert FIRST_PARTY | programs | {"tests", "benchmarks"} <= set(PROJECT["tool"]["mypy"]["files"])
+
+
+def test_no_test_imports_another_test():
+    wrong = [
+        path.name
+        for path in (ROOT / "tests").glob("*.py")
+        if re.search(r"(from|import) tests\.test_", path.read_text())
+    ]
+    assert wrong == []
 
 
 @pytest.mark.parametrize("package", sorted(FIRST_PARTY))

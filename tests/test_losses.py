@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-import reference_model
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +20,7 @@ from model.losses import (
     info_nce,
     within_samples,
 )
+from tests import reference_model
 
 T = torch.tensor(math.log(0.07), dtype=torch.float64)
 
@@ -160,7 +160,7 @@ def test_gradients_of_every_alignment_are_right_and_spare_what_is_absent(name):
     vision, language = (draw(seed, 4, 2, 3).requires_grad_() for seed in (1, 2))
     temperature = torch.tensor(-1.0, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(
-        lambda *x: alignment_loss(name, *x[:2], present, x[2]), (vision, language, temperature)
+        lambda one, two, heat: alignment_loss(name, one, two, present, heat), (vision, language, temperature)
     )
     alignment_loss(name, vision, language, present, temperature).backward()
     for side in (vision, language):

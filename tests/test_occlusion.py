@@ -17,7 +17,7 @@ from pipeline.sources import read
 from report.run import RunFolder
 from stages.occlusion import DRAWS, donors, occlusions, summary
 from tests.conftest import CARD, small_seasons
-from tests.test_windows import made
+from tests.made_seasons import made
 
 pytestmark = pytest.mark.slow
 

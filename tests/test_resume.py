@@ -215,7 +215,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_it(tmp_path, monkeypatch, fail
 
 
 def test_a_full_disk_ends_in_one_paragraph_and_exit_2(undisturbed, tmp_path, monkeypatch, capsys):
-    out, save = tmp_path / "full", checkpoints.save_file
+    out, save = tmp_path / "full", checkpoints.save_file  # type: ignore[attr-defined]
     calls = []
 
     def full(tensors, path):

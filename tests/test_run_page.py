@@ -63,7 +63,7 @@ def test_scores_are_ordered_and_errors_are_those_of_the_rows(runs):
     result = two.read_json("result.json")
     table = score_table(result)
     rmse = [row[1].value for row in table.rows]
-    assert rmse == sorted(rmse)
+    assert rmse == sorted(rmse)  # type: ignore[type-var]
     assert len(table.rows) == 1 + len(result["baselines"])
     test = two.read_predictions().query("split == 'test'")
     for row in errors_by(test, "year"):

@@ -17,7 +17,7 @@ from pipeline.render import Style
 from pipeline.series import series_blocks
 from pipeline.sources import read
 from pipeline.table import Count, SeasonTable
-from tests.test_windows import RANGES, made
+from tests.made_seasons import RANGES, made
 
 RAIN = np.array([[1.0, np.nan, 3.0], [4.0, 5.0, 6.0]])
 NDVI = np.array([[0.1, 0.2, np.nan], [0.4, 0.5, 0.6]])

@@ -271,7 +271,7 @@ def test_repeated_rows_agree_with_their_slow_twin(rows: list[tuple[int, int, boo
         by_hand += bool(cells_of_row & found)
         found |= cells_of_row
     measured = np.array([[1.0 if s else np.nan for s in row[2:]] for row in rows], np.float32).reshape(-1, 2)
-    sample, day = (np.array([row[k] for row in rows], np.int64) for k in (0, 1))
+    sample, day = (np.array([row[k] for row in rows], np.int64) for k in (0, 1))  # type: ignore[assignment]
     assert repeated_rows(measured, sample, day) == by_hand
 
 

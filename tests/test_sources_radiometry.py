@@ -132,7 +132,7 @@ def long_of_samples(folder: Path, more: str = RADIOMETRY) -> Path:
 def cube(folder: Path, more: str = RADIOMETRY) -> Path:
     xr = pytest.importorskip("xarray")
     data = {name: (("place", "s"), values) for name, values in {"red": RED, "nir": NIR, "rain": RAIN}.items()}
-    data |= {"t": (("place",), np.arange(1.0, 9.0)), "flight": (("place",), FLIGHT)}
+    data |= {"t": (("place",), np.arange(1.0, 9.0)), "flight": (("place",), FLIGHT)}  # type: ignore[dict-item]
     xr.Dataset(data, {"place": PLACES, "s": [0, 1], "year": 2020}).to_netcdf(folder / "c.nc")
     return card(folder, "netcdf", "c.nc", 'step = "s"', more)
 

@@ -19,7 +19,7 @@ TARGET = 'target = {column = "t", unit = "t/ha"}\n'
 def wide(folder: Path, steps: int, keys: str = "") -> Path:
     header = ["place", "y", *(f"a_{step}" for step in range(steps)), "t"]
     rows = [["p", 2020, *(0.1 + step / 1000 for step in range(steps)), 3]]
-    (folder / "t.csv").write_text("\n".join(",".join(map(str, row)) for row in [header, *rows]) + "\n")
+    (folder / "t.csv").write_text("\n".join(",".join(map(str, row)) for row in [header, *rows]) + "\n")  # type: ignore[call-overload]
     (folder / "card.toml").write_text(CARD.format(form="wide", keys=keys) + TARGET)
     return folder / "card.toml"
 
@@ -137,7 +137,7 @@ def test_rows_in_the_order_of_the_calendar_that_hold_half_a_year_are_a_question_
 def test_a_wide_row_is_a_calendar_year_and_it_is_said(tmp_path: Path) -> None:
     header = ["place", "y", *(f"a_{month}" for month in range(1, 13)), "t"]
     rows = [["p", year, *(year / 1000 + month / 100 for month in range(1, 13)), 3] for year in (2019, 2020)]
-    (tmp_path / "t.csv").write_text("\n".join(",".join(map(str, row)) for row in [header, *rows]) + "\n")
+    (tmp_path / "t.csv").write_text("\n".join(",".join(map(str, row)) for row in [header, *rows]) + "\n")  # type: ignore[call-overload]
     (tmp_path / "card.toml").write_text(CARD.format(form="wide", keys=AUTUMN) + TARGET)
     table = read(tmp_path / "card.toml")
     assert table.sample_id.tolist() == ["p|2020"]

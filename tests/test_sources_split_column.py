@@ -57,7 +57,7 @@ def cube(folder: Path) -> Path:
 def cube_of_years(folder: Path) -> Path:
     xr = pytest.importorskip("xarray")
     data = {"a": (("place", "time"), [[1.0, 2.0]] * 4), "t": (("place", "year"), [[3.0]] * 4)}
-    data["fold"] = (("place", "year"), [[side] for side in SAID.values()])
+    data["fold"] = (("place", "year"), [[side] for side in SAID.values()])  # type: ignore[list-item]
     days = np.array(["2020-01-01", "2020-01-11"], "datetime64[ns]")
     xr.Dataset(data, {"place": [*SAID], "time": days, "year": [2020]}).to_netcdf(folder / "y.nc")
     return card(folder, "netcdf", "y.nc", 'date = "time"\nseason_steps = 2')

@@ -37,7 +37,7 @@ def test_folds_are_disjoint_and_do_not_depend_on_row_order(table, split, seed, r
 @settings(max_examples=40, deadline=None)
 @given(tables(), st.sampled_from(["leave-year-out", "place"]))
 def test_cross_validation_tests_every_sample_exactly_once(table, split):
-    tested = np.concatenate([fold.test for fold in make_folds(*table, split)])
+    tested = np.concatenate([fold.test for fold in make_folds(*table, split)])  # type: ignore[call-arg]
     assert sorted(tested) == list(range(len(table[0])))
 
 
@@ -45,25 +45,25 @@ def test_cross_validation_tests_every_sample_exactly_once(table, split):
 @given(tables(), st.sampled_from(["year", "forward"]))
 def test_forward_splits_never_learn_from_a_later_year(table, split):
     year = table[0]
-    folds = make_folds(*table, split)
+    folds = make_folds(*table, split)  # type: ignore[call-arg]
     assert len(folds) == (1 if split == "year" else min(FORWARD_TESTS, len(np.unique(year)) - 2))
     for fold in folds:
         assert year[fold.train].max() < year[fold.valid].min() <= year[fold.valid].max() < year[fold.test].min()
     assert year[folds[-1].test].max() == year.max()
     if split == "forward":
-        every = make_folds(*table, split, chosen=("all",))
+        every = make_folds(*table, split, chosen=("all",))  # type: ignore[call-arg]
         assert [fold.name for fold in every] == [str(y) for y in np.unique(year)[2:]]
-        (first,) = make_folds(*table, split, chosen=(every[0].name,))
+        (first,) = make_folds(*table, split, chosen=(every[0].name,))  # type: ignore[call-arg]
         np.testing.assert_array_equal(first.train, every[0].train)
         with pytest.raises(InputError, match="1999"):
-            make_folds(*table, split, chosen=("1999",))
+            make_folds(*table, split, chosen=("1999",))  # type: ignore[call-arg]
 
 
 @settings(max_examples=40, deadline=None)
 @given(tables(), st.sampled_from(["place", "leave-year-out"]))
 def test_a_group_never_stands_on_two_sides(table, split):
     group = table[1] if split == "place" else table[0]
-    for fold in make_folds(*table, split):
+    for fold in make_folds(*table, split):  # type: ignore[call-arg]
         sides = [set(group[part].tolist()) for part in (fold.train, fold.valid, fold.test)]
         assert not sides[0] & sides[1] and not sides[0] & sides[2] and not sides[1] & sides[2]  # noqa: PT018
         assert fold.by_place == (split == "place")
@@ -87,7 +87,7 @@ def test_a_table_without_sides_has_no_card_split():
     with pytest.raises(InputError, match=r"the table has none. Name the column .* at the top of the dataset card"):
         make_folds(*grid, "card")
     with pytest.raises(InputError, match="--split card: fold card has 0 samples to validate on"):
-        make_folds(*(np.repeat(part, 2) for part in grid), "card", assigned=np.array(["train", "test"] * 2))
+        make_folds(*(np.repeat(part, 2) for part in grid), "card", assigned=np.array(["train", "test"] * 2))  # type: ignore[call-arg]
 
 
 def test_a_shared_group_is_named():

@@ -17,6 +17,7 @@ from cache.spec import Spec, embedding_spec, image_spec
 from cache.storage import CacheError
 from cache.store import MissingRows, Store, content_digest
 from pipeline.render import Style
+from tests.cached_series import some_keys, some_rows
 
 ENCODER = {"name": "test", "dim": 7}
 STEPS = ("create", "data", "zarr.json", "rows.bin", "read back", "commit.json", "rename", "sync")
@@ -24,17 +25,6 @@ STEPS = ("create", "data", "zarr.json", "rows.bin", "read back", "commit.json", 
 
 def folder_of(store):
     return store.root / store.namespace
-
-
-def some_keys(n, seed=0):
-    return np.random.default_rng(seed).integers(0, 2**63, (n, 2), np.uint64).view("V16").reshape(-1)
-
-
-def some_rows(spec, n, seed=0):
-    rng = np.random.default_rng(seed)
-    if spec.kind == "images":
-        return (rng.random((n, *spec.shape)) < 0.02).astype(np.uint8) * 255
-    return rng.normal(size=(n, *spec.shape)).astype(np.float16)
 
 
 @pytest.fixture(params=["images", "embeddings"])

@@ -16,7 +16,7 @@ from pipeline.render import Style, draw
 from pipeline.series import series_blocks
 from pipeline.sources import read
 from pipeline.windows import FRAMINGS
-from tests.test_windows import RANGES, STYLE, made
+from tests.made_seasons import RANGES, STYLE, made
 
 
 def pictures(table, framing):
@@ -24,7 +24,7 @@ def pictures(table, framing):
     blocks = series_blocks(table, RANGES, STYLE, framing)
     for block in blocks:
         flat = [array.reshape(-1, block.window.length) for array in (block.values, block.observed)]
-        yield block.keys, draw(*flat, STYLE)
+        yield block.keys, draw(*flat, STYLE)  # type: ignore[call-arg]
 
 
 @settings(deadline=None, max_examples=60)

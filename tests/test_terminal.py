@@ -86,7 +86,7 @@ def test_a_part_that_ends_within_a_minute_has_one_line(capsys):
 
 def test_a_longer_part_has_a_line_a_minute_with_the_time_left(capsys, monkeypatch):
     clock = iter([0.0, 30.0, 61.0, 90.0, 120.0])
-    monkeypatch.setattr(progress.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: next(clock))  # type: ignore[attr-defined]
     with stage_progress("draw", 400) as advance:
         for _ in range(4):
             advance(100)

@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-import reference_model
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +18,7 @@ from model.presets import PRESETS
 from model.text_branch import DayPositions, cut_patches
 from model.timesclip import TimesCLIP, TimesCLIPOutput
 from model.yield_head import HeadShape, YieldEnsemble, anomaly_loss
+from tests import reference_model
 
 SMALL = TimesCLIPConfig(variates=3, window=9, horizon=9, vision_dim=10, width=16, heads=2, layers=1)
 LANGUAGE = replace(SMALL, use_vision=False)

@@ -74,7 +74,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_naming_epoch_and_step():
         calls.append(batch)
         return {"loss": outputs["y"].square().mean() * (math.nan if len(calls) == 5 else 1)}
 
-    task.loss = loss
+    task.loss = loss  # type: ignore[method-assign]
     with pytest.raises(Diverged, match="epoch 2, step 1"):
         Trainer(SCHEDULE).fit(task, "a/train")
 

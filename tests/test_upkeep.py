@@ -16,8 +16,8 @@ from cache.gc import garbage, sweep
 from cache.spec import image_spec
 from cache.storage import CacheError, open_storage
 from cache.store import Store
+from tests.cached_series import STYLE, block, fill
 from tests.conftest import CARD, small_seasons
-from tests.test_fill import STYLE, block, fill
 
 HOUR = 3600
 CARD_IN_RANGES = CARD.replace('name = "NIR"', 'name = "NIR"\nlow = 0.0\nhigh = 1.0')  # so that tables share pictures

@@ -33,11 +33,11 @@ FAST = ("--encoder", "efficientnet-lite0")
 
 
 def test_every_arm_has_a_name_of_its_own_and_is_compared_with_one_that_is_there():
-    names = [arm.name for arm in (*ARMS, *MAPS)]
+    names = [arm.name for arm in (*ARMS, *MAPS)]  # type: ignore[attr-defined]
     assert len(set(names)) == len(names)
     for arm in (*ARMS, *MAPS):
-        assert arm.against in {*names, "offset alone"} - {arm.name}
-        assert arm.question.endswith(("?", "."))
+        assert arm.against in {*names, "offset alone"} - {arm.name}  # type: ignore[attr-defined]
+        assert arm.question.endswith(("?", "."))  # type: ignore[attr-defined]
     assert set(CONTROLS) == {"shuffled", "noise", "random encoder", "more kernels"}
     assert set(DECIDE) <= set(names)
 

@@ -14,39 +14,15 @@ from cache.__main__ import main as cache_main
 from cache.catalog import entries
 from model.presets import PRESETS
 from pipeline.errors import InputError
-from pipeline.render import Style, draw
+from pipeline.render import draw
 from pipeline.series import outside, series_blocks
 from pipeline.sources import read
-from pipeline.table import SeasonTable, Variate
 from pipeline.windows import FRAMINGS, window_called, windows
 from stages.run_inputs import find_pictures
 from tests.conftest import CARD, small_seasons
+from tests.made_seasons import RANGES, STYLE, made
 from tests.reference import blocks_slowly
 
-STYLE = Style(size=64)
-
-
-def made(steps, cut=0, samples=3, seed=0):
-    """Two variates in 0..1 with gaps; NaN where not observed."""
-    rng = np.random.default_rng(seed)
-    observed = rng.random((samples, 2, steps)) < 0.8
-    values = np.where(observed, rng.random(observed.shape), np.nan).astype(np.float32)
-    names = np.array([f"s{i}" for i in range(samples)])
-    return SeasonTable(
-        name="made",
-        values=values,
-        observed=observed,
-        target=np.ones(samples),
-        sample_id=names,
-        place=names,
-        year=np.full(samples, 2020),
-        variates=(Variate("a"), Variate("b")),
-        step_days=10,
-        cut=cut,
-    )
-
-
-RANGES = np.array([[0.0, 1.0], [-1.0, 2.0]])
 steps_and_cuts = st.integers(2, 14).flatmap(lambda steps: st.tuples(st.just(steps), st.integers(1, steps - 1)))
 
 
@@ -157,7 +133,7 @@ def test_a_framing_is_drawn_shown_checked_and_spared_by_gc_beside_another(tmp_pa
 
 def test_the_trainer_names_the_framing_that_is_missing(tmp_path):
     data = season_card(tmp_path)
-    args = train.parse(["--stage", "1", "--data", data, "--cache", str(tmp_path / "cache")], "")
+    args = train.parse(["--stage", "1", "--data", data, "--cache", str(tmp_path / "cache")], "")  # type: ignore[attr-defined]
     with pytest.raises(InputError, match=r"render_cache\.py .* --framing season"):
         find_pictures(args, read(data), PRESETS["unified"])
     with pytest.raises(InputError) as caught:
