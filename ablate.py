@@ -257,7 +257,6 @@ def conclude(
     verdict = verdict_of(comparisons, rendering[WITH].per_thousand, outcomes.held)
     costs = {arm.name: cost(matrix.jobs, arm.name) for arm in matrix.arms if arm.name in outcomes.arms}
     broken = [f"{f.job.arm}, seed {f.job.seed}, {f.step.name}: exit {f.code}, {f.line}" for f in failures]
-    results = [result for of_arm in outcomes.results.values() for result in of_arm]
     contents = Contents(
         data=matrix.table.name,
         split=args.split,
@@ -270,18 +269,7 @@ def conclude(
         failures=broken,
         sheets=sheets(matrix),
         commands=[command, *commands(matrix)],
-        facts={
-            "test rows": f"{len(outcomes.truth)} of {samples} samples, folds {', '.join(f.name for f in matrix.folds)}",
-            "counts": matrix.table.describe_counts(),
-            "encoder": matrix.encoder,
-            "data fingerprint": matrix.table.fingerprint(),
-            "cache namespace": ", ".join(sorted({str(r["cache_spec"]) for r in results if r["cache_spec"]})),
-            "commit of the runs": ", ".join(sorted({r["commit"] for r in results})),
-            "commit of this page": commit(),
-            "version of this page": __version__,
-            "hardware": ", ".join(sorted({r["hardware"] for r in results})) or hardware(),
-            **evidence_facts(outcomes),
-        },
+        facts=facts_of(matrix, outcomes),
     )
     record = finite(
         {
@@ -306,6 +294,24 @@ def conclude(
     print(f"{verdict.sentence}\n{verdict.because}\nreport: {matrix.out / 'verdict.html'}")
     for line in broken:
         print(f"failed: {line}", file=sys.stderr)
+
+
+def facts_of(matrix: Matrix, outcomes: MatrixResults) -> dict[str, str]:
+    """For the page: what was compared, and what it was made with."""
+    results = [result for of_arm in outcomes.results.values() for result in of_arm]
+    folds = ", ".join(fold.name for fold in matrix.folds)
+    return {
+        "test rows": f"{len(outcomes.truth)} of {len(matrix.table)} samples, folds {folds}",
+        "counts": matrix.table.describe_counts(),
+        "encoder": matrix.encoder,
+        "data fingerprint": matrix.table.fingerprint(),
+        "cache namespace": ", ".join(sorted({str(r["cache_spec"]) for r in results if r["cache_spec"]})),
+        "commit of the runs": ", ".join(sorted({r["commit"] for r in results})),
+        "commit of this page": commit(),
+        "version of this page": __version__,
+        "hardware": ", ".join(sorted({r["hardware"] for r in results})) or hardware(),
+        **evidence_facts(outcomes),
+    }
 
 
 def evidence_facts(outcomes: MatrixResults) -> dict[str, str]:

@@ -169,7 +169,9 @@ def draw_vertices(prepared: NDArray[np.int16], style: Style, out: NDArray[np.uin
     if out.shape != (n, style.size, style.size) or out.dtype != np.uint8 or not out.flags.c_contiguous:
         raise ValueError(f"out is {out.shape} {out.dtype}; needed: C order {(n, style.size, style.size)} uint8")
     if style.renderer == "agg":
-        _draw_with_agg(prepared, x, style, out)
+        from pipeline.matplotlib_renderer import draw_with_agg  # here, since it needs matplotlib and this module
+
+        draw_with_agg(prepared, x, style, out)
         return out
     line, dot = style.line_width / 2, style.dot_diameter / 2
     _ink(np.ascontiguousarray(prepared), x, _disc_ink(line), _disc_ink(dot), line, dot, out)
@@ -363,39 +365,3 @@ def _ink(
             _disc(image, int(x[t]), y, line_ink, line_reach)
             if after:
                 _band(image, int(x[t]), y, int(x[t + 1]), int(prepared[i, t + 1]), line)
-
-
-def _draw_with_agg(prepared: NDArray[np.int16], x: NDArray[np.int32], style: Style, out: NDArray[np.uint8]) -> None:
-    """Draw with matplotlib's rasteriser on one reused, transparent canvas. The alpha of its strokes is the ink."""
-    from matplotlib.backends.backend_agg import RendererAgg
-    from matplotlib.path import Path
-    from matplotlib.transforms import Affine2D
-
-    canvas = RendererAgg(style.size, style.size, 72)  # 72 dpi: a point is a pixel
-    pixels = np.asarray(canvas.buffer_rgba())
-    pen = canvas.new_gc()
-    pen.set_linewidth(style.line_width)
-    pen.set_capstyle("round")
-    pen.set_joinstyle("round")
-    pen.set_antialiased(True)
-    pen.set_snap(False)
-    fill = canvas.new_gc()
-    fill.set_linewidth(0)
-    fill.set_antialiased(True)
-    fill.set_snap(False)
-    disc = Path.unit_circle().transformed(Affine2D().scale(style.dot_diameter / 2))
-    for i, row in enumerate(prepared):
-        canvas.clear()
-        seen = row != UNOBSERVED
-        joined = np.zeros(len(row) + 1, np.bool_)  # joined[t]: a line leads from step t-1 to t
-        joined[1:-1] = seen[1:] & seen[:-1]
-        points = np.stack([x / GRID, style.size - row / GRID], axis=1)  # its y axis points up
-        in_line = seen & (joined[:-1] | joined[1:])
-        if in_line.any():
-            codes = np.where(joined[:-1], Path.LINETO, Path.MOVETO)[in_line]
-            path = Path(points[in_line], codes)
-            path.should_simplify = False
-            canvas.draw_path(pen, path, Affine2D(), None)
-        for centre in points[seen & ~in_line]:
-            canvas.draw_path(fill, disc, Affine2D().translate(*centre), (0.0, 0.0, 0.0))
-        out[i] = pixels[..., 3]

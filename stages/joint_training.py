@@ -23,6 +23,7 @@ from model.training.device_memory import move_to_device
 from model.training.sampling import balancing_weights
 from model.training.trainer import Fit, Trainer
 from model.yield_head import AnomalyScale, HeadShape, YieldEnsemble
+from pipeline.splits import Fold
 from pipeline.table import SeasonTable
 from stages.fold_data import FoldData
 from stages.fold_offset import Rows, known_in
@@ -142,29 +143,24 @@ def forecast_jointly(
 
     none = [0.0] * len(readings)
     before = anomalies(neural, fold.valid, fold.train)
+
+    def without(year: int) -> list[Yields]:
+        """Forecasts of a year by a fit on the others."""
+        out = table.year[fitted_rows] == year
+        fitted = fitted_rows[~out]
+        return forecasts(anomalies(again(fitted, f" without {year}"), fitted_rows[out], fitted), none)
+
     if interval == "year" and not fit.interrupted:
-
-        def without(year: int) -> list[Yields]:
-            """Forecasts of a year by a fit on the others."""
-            out = table.year[fitted_rows] == year
-            fitted = fitted_rows[~out]
-            return forecasts(anomalies(again(fitted, f" without {year}"), fitted_rows[out], fitted), none)
-
         margins = margins_by_year(table, fitted_rows, without, len(readings))
     else:
-        shortfalls = [one.shortfall(table.target[fold.valid]) for one in forecasts(before, none)]
-        margins = [conformal_margin(one, table.group[fold.valid]) for one in shortfalls]
+        margins = margins_of_validation(table, fold, forecasts(before, none))
     final = neural if fit.interrupted else again(fitted_rows, "")
     valid, test = forecasts(before, margins), forecasts(anomalies(final, fold.test, fitted_rows), margins)
-    fits = tuple(
-        ReadingFit(step=one.step, completed=False, margin=margin, weights=ALONE)
-        for one, margin in zip(readings, margins, strict=True)
-    )
+    fits = [ReadingFit(one.step, False, margin, ALONE) for one, margin in zip(readings, margins, strict=True)]
+    known = known_in(table, fold, fitted_rows)
     return YieldOutcome(
         prepared=prepared,
-        forecaster=Forecaster(
-            offset=offset, known=known_in(table, fold, fitted_rows), neural=final, tabular=(), readings=fits
-        ),
+        forecaster=Forecaster(offset=offset, known=known, neural=final, tabular=(), readings=tuple(fits)),
         fitted_rows=fitted_rows,
         epochs=fit.best_epoch,
         valid=valid[0],
@@ -173,6 +169,12 @@ def forecast_jointly(
         early=as_of_steps(readings, valid, test),
         interrupted=fit.interrupted,
     )
+
+
+def margins_of_validation(table: SeasonTable, fold: Fold, forecasts: Sequence[Yields]) -> list[float]:
+    """Margin of each reading in t/ha, from the forecasts of the validation rows."""
+    shortfalls = [one.shortfall(table.target[fold.valid]) for one in forecasts]
+    return [conformal_margin(one, table.group[fold.valid]) for one in shortfalls]
 
 
 def margins_by_year(

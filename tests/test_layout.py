@@ -25,7 +25,7 @@ ARROWS = {
 # Which packages (or single modules) may name a heavy library at all, even inside a function.
 HOMES = {
     "torch": {"model", "stages", "report"},
-    "matplotlib": {"pipeline/render.py"},
+    "matplotlib": {"pipeline/matplotlib_renderer.py"},
     "zarr": {"pipeline/sources"},  # cubes of users; the cache writes and reads its own shards
     "xarray": {"pipeline/sources"},
     "open_clip": {"model/encoders"},

@@ -200,7 +200,7 @@ def test_a_dry_run_says_what_would_be_done_and_what_is_left_out(small_card, tmp_
     assert ablate.main(["--data", str(small_card), *FAST, "--dry-run", "--seeds", "3"]) == 0
     said = capsys.readouterr().out
     assert "left out       later                    train.py has no --preset of-next-year" in said
-    assert "1 renderings, 9 jobs, 9 to do" in said
+    assert "1 rendering, 9 jobs, 9 to do" in said
     assert list(tmp_path.iterdir()) == [small_card.parent]
 
 

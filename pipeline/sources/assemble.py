@@ -12,7 +12,7 @@ from pipeline.card import ExcludeCard
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.provenance import JoinedSource
-from pipeline.sources.columns import Columns, as_measured
+from pipeline.sources.columns import Columns
 from pipeline.sources.median_yield import refuse_large_median, tiny_yields
 from pipeline.sources.missing_values import VERY_FAR, Stored, refuse_marks
 from pipeline.sources.place_names import TWO_OF_ONE_NAME, normal_name
@@ -20,6 +20,7 @@ from pipeline.sources.place_parts import joined_name
 from pipeline.sources.place_report import report_places
 from pipeline.sources.plausibility import Seasons, check_series
 from pipeline.sources.repeated_labels import label_groups
+from pipeline.sources.stored_numbers import as_measured
 from pipeline.sources.total_rows import refuse_total_rows
 from pipeline.sources.yield_checks import Yields, check_yields, marked_as_missing
 from pipeline.table import Count, SeasonTable, Variate, YieldHistory, cut_of

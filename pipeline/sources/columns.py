@@ -24,6 +24,7 @@ from pipeline.sources.csv_format import USUAL, CsvKeys, format_of
 from pipeline.sources.memory_budget import Budget
 from pipeline.sources.place_names import normal_names
 from pipeline.sources.place_parts import joined_columns
+from pipeline.sources.stored_numbers import as_measured, count_marks, without_marks
 
 _BLOCK_BYTES = 1 << 23
 _BATCH_ROWS = 1 << 14
@@ -252,43 +253,6 @@ def with_joined_place(text: Mapping[str, Text], place: Sequence[str]) -> Mapping
     if len(place) < 2:
         return text
     return {**text, place_key(place): Text(*joined_columns([(text[part].names, text[part].codes) for part in place]))}
-
-
-def as_measured(numbers: NDArray[np.float64], missing: Sequence[float], scale: float) -> NDArray[np.float32]:
-    """Convert stored numbers to measurements: NaN for marks of missing data, times `scale`, inf beyond float32."""
-    with np.errstate(over="ignore"):
-        # Plus zero, so that -0 and 0 have the same fingerprint.
-        return (without_marks(numbers, missing) * scale + 0.0).astype(np.float32)
-
-
-def without_marks(numbers: NDArray[np.float64], missing: Sequence[float]) -> NDArray[np.float64]:
-    """The numbers with NaN for each of the stored numbers that `missing` names."""
-    if not missing:
-        return numbers
-    with np.errstate(over="ignore"):
-        marks = np.array(missing, np.float64)
-        # Also compared as float32, because a file with float32 numbers does not hold exactly the card's 1e20.
-        narrow = marks.astype(np.float32)
-        marked = np.isin(numbers, marks) | np.isin(numbers.astype(np.float32), narrow[np.isfinite(narrow)])
-    return np.where(marked, np.nan, numbers)
-
-
-def count_marks(numbers: NDArray[np.float64], missing: Sequence[float]) -> dict[float, int]:
-    """The number of cells with each number of `missing`."""
-    with np.errstate(over="ignore"):
-        narrow = numbers.astype(np.float32) if missing else numbers
-        return {mark: int(((numbers == mark) | (narrow == np.float32(mark))).sum()) for mark in missing}
-
-
-def shifted(measured: NDArray[np.float32], offsets: Sequence[float]) -> NDArray[np.float32]:
-    """measured [...,V] plus the offset of each variate, the last step from stored numbers to measurements.
-
-    Marks of missing data are searched before this step, when numbers are still multiples of the stored ones.
-    """
-    if not any(offsets):
-        return measured
-    moved: NDArray[np.float32] = (measured.astype(np.float64) + np.array(offsets)).astype(np.float32)
-    return moved
 
 
 def _row_name(path: Path, row: int, wanted: Wanted) -> str:

@@ -17,7 +17,7 @@ from pipeline.sources import aggregate
 from pipeline.sources.aggregate import Index
 from pipeline.sources.assemble import TableDraft
 from pipeline.sources.calendar import Calendar, Dates
-from pipeline.sources.columns import Columns, Text, shifted
+from pipeline.sources.columns import Columns, Text
 from pipeline.sources.counts import counted
 from pipeline.sources.duplicate_dates import averaged, repeated_dates
 from pipeline.sources.labels import refuse_bad_names
@@ -30,6 +30,7 @@ from pipeline.sources.row_times import date_counts, dates_of, needed_years, row_
 from pipeline.sources.sample_columns import files_of_samples, groups_of_samples, sides_of_samples, values_of_samples
 from pipeline.sources.season_length import date_steps, sample_steps, stored_steps
 from pipeline.sources.season_rows import in_season_order, refuse_days_of_the_year
+from pipeline.sources.stored_numbers import shifted
 from pipeline.sources.stored_rows import Length, StoredRows, seasons
 from pipeline.sources.year_check import DatedRows, rows_of_other_seasons
 from pipeline.table import Count

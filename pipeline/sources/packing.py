@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.findings import Finding
-from pipeline.sources.columns import count_marks, without_marks
 from pipeline.sources.missing_values import Stored
+from pipeline.sources.stored_numbers import count_marks, without_marks
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.card import DatasetCard, SourceCard
 from pipeline.errors import InputError
 from pipeline.sources.calendar import Calendar
-from pipeline.sources.columns import Text, csv_keys, shifted
+from pipeline.sources.columns import Text, csv_keys
 from pipeline.sources.cube import load_cube
 from pipeline.sources.labels import refuse_bad_names
 from pipeline.sources.locate_files import files_of
@@ -24,6 +24,7 @@ from pipeline.sources.missing_values import before_offset, refuse_marks
 from pipeline.sources.row_times import date_counts, dates_of, needed_years, steps_of_rows
 from pipeline.sources.season_rows import refuse_days_of_the_year
 from pipeline.sources.source_rows import Observations
+from pipeline.sources.stored_numbers import shifted
 from pipeline.sources.wide import load_rows, plan_by_card
 
 

@@ -25,7 +25,6 @@ from pipeline.sources.columns import (
     load_columns,
     marks_of,
     merged,
-    shifted,
 )
 from pipeline.sources.counts import counted
 from pipeline.sources.csv_format import USUAL, CsvKeys
@@ -45,6 +44,7 @@ from pipeline.sources.place_column import advice_on_one_name
 from pipeline.sources.place_names import restore_zeros
 from pipeline.sources.radiometry import Level
 from pipeline.sources.split_column import named, sides_of
+from pipeline.sources.stored_numbers import shifted
 from pipeline.sources.stored_rows import StoredRows
 from pipeline.table import Count
 
