@@ -8,8 +8,10 @@ import pytest
 import tyro
 
 import ablate
+import complete
 import explain
 import predict
+import pretrain
 import render_cache
 from stages import flags
 from tests.conftest import ROOT
@@ -19,6 +21,8 @@ PROGRAMS = {
     "render_cache.py": render_cache.Arguments,
     "train.py": flags.Arguments,
     "predict.py": predict.Arguments,
+    "pretrain.py": pretrain.Arguments,
+    "complete.py": complete.Arguments,
     "explain.py": explain.Arguments,
     "ablate.py": ablate.Arguments,
 }
