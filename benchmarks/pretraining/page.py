@@ -1,0 +1,157 @@
+"""docs/pretraining.md, from the saved rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from stages.initial_weights import PACKAGED
+
+NAMES = {
+    "demo": "demo (simulated)",
+    "illinois_soybean": "Illinois soybean",
+    "zambia_maize": "Zambia maize",
+    "cybench_maize_ES": "CY-Bench maize, Spain",
+}
+STARTS = ("from scratch", "without a step", "fine-tuned")
+Row = Mapping[str, Any]
+
+
+def page(rows: Sequence[Row]) -> str:
+    """The whole page."""
+    commits = sorted({row["commit"][:12] for row in rows})
+    weights = sorted({row["initial_weights"]["weights"] for row in rows})
+    parts = [
+        "# Pretraining of stage 1",
+        INTRODUCTION,
+        "## Alignment",
+        ALIGNMENT,
+        *alignment_table(rows),
+        "![The five nearest series of some plots, before and after](pretraining.png)",
+        "## Completion",
+        COMPLETION,
+        *completion_table(rows),
+        "## Yield",
+        YIELD,
+        *yield_table(rows),
+        "## The packaged weights",
+        *packaged(),
+        f"Rows: commit {', '.join(commits)}; weights {', '.join(weights)}; {rows[0]['hardware']}.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+INTRODUCTION = """`python -m benchmarks.pretraining` writes this page from `benchmarks/results/pretraining/`. Do not
+edit it.
+
+A few hundred seasons cannot teach a model what 1,280 numbers of a picture mean. `pretrain.py` therefore learns
+alignment and completion on simulated series without labels, and stage 1 can start from its weights.
+
+    python pretrain.py                                          # simulate, draw, embed, train; for any encoder
+    python train.py --stage 1                                   # starts from the packaged weights if they fit
+    python train.py --stage 1 --init none                       # from scratch
+    python train.py --stage 1 --init runs/x                     # from weights that pretrain.py made
+    python complete.py --data new.csv --out completed.csv       # complete seasons without any training
+
+* **Corpus** (`pipeline/simulated_corpus`): tables of Gaussian processes with composed kernels (KernelSynth of Chronos),
+  double-logistic seasons, weather, and walks. Variates of a sample mix the same few courses, as bands and indices do.
+  Windows have 6 to 52 steps. Levels, amplitudes, noise, gaps, y-ranges and colours differ. A quarter of the tables is
+  drawn as whole seasons, one in six in the y-range `window`. The corpus reads no real table.
+* **One set of weights** serves every number of variates and every window: each step trains the slice that a run on a
+  table of these sizes would use (`model/initial_weights.py`).
+* **Level.** Pictures in a fixed y-range show the level; numbers after the instance norm do not. Models that start from
+  weights have one more token on the text side: mean and spread of the window, in units of the y-range. They also share
+  one norm of the picture vectors. Runs from scratch are as before.
+* **Digests** of weights, corpus recipe and encoder are in `result.json` as `initial_weights`. If the weights do not
+  fit (another encoder, another patch, another width), one of the first lines of output says why.
+* No number here was measured with CLIP. EfficientNet-Lite0 embedded the pictures."""
+
+ALIGNMENT = """Batches of 56 pairs of a picture and its numbers (8 samples of 7 variates), both directions summed: 8.05
+without any alignment. In brackets: share of pictures whose own numbers are nearest (1.8 % by chance). The floor is the
+loss of a model that fails only among series whose difference has an RMS below 0.1 training spreads. Split `year`;
+first windows."""
+
+COMPLETION = """RMSE over the range of the training rows, from the steps before the cut to those after it. `complete.py`
+learns nothing from the table except the scales of the steps before the cut. Persistence repeats the last value,
+climatology is the mean of the training rows at each step, and ridge reads all steps of all variates before the cut."""
+
+YIELD = """RMSE in t/ha of stage 2 on tokens of both kinds of stage 1. `neural` are the heads that read the tokens; the
+ensemble's other learners read numbers and picture vectors. *Left out* are the training and validation rows, forecast by
+learners that were not fitted on their year; the default rests on them, not on the test rows."""
+
+
+def over(rows: Iterable[Row], *keys: str) -> list[float]:
+    """One number per row, by its keys."""
+    found = []
+    for row in rows:
+        value: Any = row
+        for key in keys:
+            value = value[key]
+        found.append(float(value))
+    return found
+
+
+def mean(values: Sequence[float], digits: int = 2) -> str:
+    """The mean, and the standard deviation over seeds if there are several."""
+    text = f"{np.mean(values):.{digits}f}"
+    return text + (f" ± {np.std(values):.{digits}f}" if len(values) > 1 else "")
+
+
+def by_table(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows of each table, in their order."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row["table"], []).append(row)
+    return found
+
+
+def alignment_table(rows: Sequence[Row]) -> list[str]:
+    """One line per table and start."""
+    lines = [
+        "| table (window) | stage 1 | training rows | test rows | floor, test rows | seeds |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, own in by_table(rows).items():
+        for start in STARTS:
+            cells = []
+            for part in ("train", "test"):
+                loss, found = (over(own, "alignment", start, part, key) for key in ("alignment_56", "retrieval_56"))
+                cells.append(f"{mean(loss)} ({np.mean(found):.1%})")
+            floor = f"{np.mean(over(own, 'alignment', start, 'test', 'alignment_56_floor')):.2f}"
+            table = f"{NAMES[name]} ({own[0]['window']} steps)"
+            lines.append("| " + " | ".join([table, start, *cells, floor, str(len(own))]) + " |")
+    return ["\n".join(lines)]
+
+
+def completion_table(rows: Sequence[Row]) -> list[str]:
+    """One line per way to complete, one column per table."""
+    tables = by_table(rows)
+    titles = list(dict.fromkeys(title for row in rows for title in row["completion"]))
+    lines = ["| test rows | " + " | ".join(NAMES[name] for name in tables) + " |", "|---" * (len(tables) + 1) + "|"]
+    for title in titles:
+        cells = [mean(over(own, "completion", title, "test"), 4) if title in own[0]["completion"] else "not known"
+                 for own in tables.values()]  # fmt: skip
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return ["\n".join(lines)]
+
+
+def yield_table(rows: Sequence[Row]) -> list[str]:
+    """One line per table and start."""
+    lines = [
+        "| table | stage 1 | neural, left out | ensemble, left out | neural, test | ensemble, test | stage 1 epochs |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, own in by_table(rows).items():
+        for start in ("from scratch", "fine-tuned"):
+            cells = [mean(over(own, "yield", start, part, who), 3)
+                     for part in ("left out", "test") for who in ("neural", "ensemble")]  # fmt: skip
+            epochs = mean(over(own, "epochs", start), 0)
+            lines.append(f"| {NAMES[name]} | {start} | " + " | ".join(cells) + f" | {epochs} |")
+    return ["\n".join(lines)]
+
+
+def packaged() -> list[str]:
+    """The model cards of the packaged weights, one heading level lower."""
+    return [path.read_text().replace("# ", "### ", 1).strip() for path in sorted(PACKAGED.glob("*.md"))]
