@@ -64,6 +64,7 @@ MATRICES = (
     Matrix("illinois_soybean", "forward"),
     Matrix("illinois_soybean", "leave-year-out"),
     Matrix("illinois_soybean", "place"),
+    Matrix("zambia_maize", "forward"),
     Matrix("zambia_maize", "leave-year-out"),
     Matrix("demo", "place", PAIR),
 )
