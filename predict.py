@@ -3,6 +3,8 @@
     python predict.py --run runs/x --data new.csv --out predictions.csv
     python predict.py --run runs/x --data new.csv --out june.csv --as-of 12     mid-season, after 12 steps
     python predict.py --run runs/x --data card.toml --out map.geojson --by-place places.csv
+    python predict.py --run runs/x --data card.toml --as-of 18 --out july.csv --since june.csv --page july.html
+    python predict.py --run runs/x --data new.csv --features tokens.parquet     stage-1 features for other tools
 
 Draws and embeds missing pictures, and writes t/ha with a 90 % interval. Rejects a table with other variates, units or
 steps than the run's. A run of several folds forecasts with the mean of its folds' models.
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import pipeline.loading  # isort: skip  # noqa: F401  # first, for Ctrl-C while the others load
 
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,15 +37,18 @@ from pipeline.program import run_program
 from pipeline.render import Style
 from pipeline.series import series_blocks
 from pipeline.sources import read
-from pipeline.sources.geometry import shapes_of
+from pipeline.sources.geometry import known_shapes, shapes_of
 from pipeline.table import SeasonTable
-from report.atomic_write import refuse_unless_possible
+from report.atomic_write import refuse_unless_possible, write_whole
 from report.forecast_files import ENDINGS, by_place, write_table
+from report.progress import say
 from report.run import RunFolder
+from report.run_page.sentences import held_out
 from stages import yield_stage
 from stages.fill_cache import fill
 from stages.fold_data import Pictures
 from stages.new_data_checks import check_scale, in_the_order_of, spelled_as_in_run
+from stages.season_tokens import season_tokens
 from stages.tuned_encoder import encoder_for
 
 
@@ -60,6 +66,13 @@ class Arguments:
     """Also write a CSV with one row per place: mean, minimum and maximum of its forecasts."""
     cache: str = CACHE
     """The cache folder; missing pictures are drawn and embedded into it."""
+    page: Path | None = None
+    """Also write an HTML page: a map, the intervals, a table, and how sure the forecasts are. It is replaced."""
+    since: Path | None = None
+    """A .csv or .parquet that predict.py wrote for the same seasons earlier; --page shows what changed."""
+    features: Path | None = None
+    """Instead of forecasts, write the stage-1 tokens of each sample, variate and window to this .parquet or .csv. The
+    run may be of any stage."""
     as_of: int | None = None
     """Forecast from this many steps of the season; later steps are ignored."""
     redraw: tyro.conf.OmitArgPrefixes[RedrawFlags] = field(default_factory=RedrawFlags)
@@ -82,15 +95,23 @@ class NewForecasts:
 
     rows      sample_id, place, year, y_pred, y_lo, y_hi in t/ha, one row per sample
     warnings  sentences about forecasts whose interval is likely too narrow
+    as_of     the number of steps that were known; None for whole seasons
     """
 
     rows: pd.DataFrame
     warnings: tuple[str, ...]
+    as_of: int | None = None
 
 
 def forecast(args: Arguments) -> int:
     """The whole program: refuse files that exist, forecast, write."""
+    if args.features is not None:
+        return write_features(args, args.features)
     refuse_unless_possible(args.out, ENDINGS, replace=False)
+    if args.page is not None:
+        refuse_unless_possible(args.page, (".html",), replace=True, flag="--page")
+    if args.since is not None and args.page is None:
+        raise InputError(f"--since {args.since} is shown on a page; name one, as in --page forecasts.html.")
     if args.by_place is not None:
         refuse_unless_possible(args.by_place, (".csv",), replace=False, flag="--by-place")
         if args.by_place.resolve() == args.out.resolve():
@@ -102,14 +123,70 @@ def forecast(args: Arguments) -> int:
     if args.by_place is not None:
         write_table(args.by_place, by_place(found.rows))
     width = (found.rows["y_hi"] - found.rows["y_lo"]).mean()
-    print(
+    if args.page is not None:
+        write_forecast_page(args, args.page, found)
+    say(
         f"{args.out}: {plural(len(found.rows), 'forecast')} in t/ha, 90 % interval {width:.2f} t/ha wide on average, "
         f"mean {found.rows['y_pred'].mean():.2f} t/ha"
     )
     if unplaced := sum(shape is None for shape in positions):
-        print(f"{args.out}: {plural(unplaced, 'sample')} without a position")
+        say(f"{args.out}: {plural(unplaced, 'sample')} without a position")
     for line in found.warnings:
-        print(line)
+        say(line)
+    return 0
+
+
+def write_forecast_page(args: Arguments, path: Path, found: NewForecasts) -> None:
+    """Write the page of some forecasts."""
+    from report.forecast_page import ForecastPage, read_forecasts  # here, since most forecasts need no Plotly
+
+    run = RunFolder.open(args.run)
+    result, fitted = run.read_json("result.json"), run.read_json("fitted.json")
+    shapes, why = known_shapes(args.data, args.reading.memory_gb)
+    known = [pd.DataFrame(record["forecaster"]["known"]) for record in fitted.values()]
+    page = ForecastPage(
+        rows=found.rows,
+        shapes=[] if shapes is None else shapes.of_samples(found.rows["sample_id"], found.rows["place"]),
+        known=pd.concat(known, ignore_index=True),
+        earlier=None if args.since is None else read_forecasts(args.since, found.rows),
+        moment="of whole seasons"
+        if found.as_of is None
+        else f"after {found.as_of} of {result['seasons']['steps']} steps",
+        about=reliability(result, found.as_of),
+        warnings=[*found.warnings, *([f"There is no map: {why}"] if why else [])],
+        command=shlex.join(["python", "predict.py", *sys.argv[1:]]),
+    )
+    text = page.html()
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    say(f"page: {path}")
+
+
+def reliability(result: Mapping[str, Any], as_of: int | None) -> str:
+    """How well the run forecast its test rows: the whole season, or the latest trained step up to `as_of`."""
+    scores, when = result["metrics"], "whole seasons"
+    if as_of is not None:
+        known = [row for row in result["early"]["steps"] if row["step"] <= as_of and not row["completed"]]
+        scores = max(known, key=lambda row: int(row["step"]))
+        when = f"seasons known up to step {scores['step']}, {scores['lead_days']:.0f} days before "
+        when += str(result["early"]["until"])
+    return (
+        f"On {result['n_test']:,} held-out samples ({held_out(result)}) the run forecast {when} with an RMSE of "
+        f"{scores['rmse']:.2f} t/ha and an R2 of {scores['r2']:.2f}; {scores['coverage_90']:.0%} of the yields were "
+        "inside their 90 % interval."
+    )
+
+
+def write_features(args: Arguments, path: Path) -> int:
+    """Write the stage-1 tokens of every sample. Returns the exit code."""
+    refuse_unless_possible(path, (".parquet", ".csv"), replace=False, flag="--features")
+    refuse_unless_cache(args.cache)
+    run = RunFolder.open(args.run)
+    result, fitted = run.read_json("result.json"), run.read_json("fitted.json")
+    table, _ = read_new_seasons(args, result, fitted)
+    tokens = season_tokens(run, table, pictures_of(args, table, result, fitted))
+    write_table(path, tokens)
+    size = sum(name[1:].isdigit() for name in tokens.columns)
+    say(f"{path}: {len(tokens):,} rows of {size} numbers, one per fold, sample, variate and window")
     return 0
 
 
@@ -134,7 +211,7 @@ def forecast_new_seasons(args: Arguments) -> NewForecasts:
     high = pred + np.max([one.hi - one.pred for one in forecasts], axis=0)
     names = {"sample_id": table.sample_id, "place": table.place, "year": table.year}
     rows = pd.DataFrame({**names, "y_pred": pred, "y_lo": low, "y_hi": high})
-    return NewForecasts(rows=rows, warnings=tuple(warnings(table, fitted, as_of)))
+    return NewForecasts(rows=rows, warnings=tuple(warnings(table, fitted, as_of)), as_of=as_of)
 
 
 def read_new_seasons(
@@ -143,29 +220,36 @@ def read_new_seasons(
     """The table as the run reads it, and the step after which it forecasts (None: the whole season)."""
     steps = result["seasons"]["steps"]
     as_of = None if args.as_of == steps else args.as_of
-    if as_of is not None:
+    forecasts = result["stage"] > 1  # of a stage-1 run only the tokens are wanted
+    if as_of is not None and forecasts:
         require_step(args.run, as_of, steps, fitted)
+    elif as_of is not None and not 1 <= as_of < steps:
+        raise InputError(f"--as-of is {as_of}; seasons of this run have {steps} steps, so it must be 1 to {steps}.")
     unfinished = None if as_of is None else steps
     table = read(
         args.data, year=args.reading.year, for_prediction=True, memory_gb=args.reading.memory_gb, unfinished=unfinished
     )
     table = in_the_order_of(table, result["seasons"])
     require_same_seasons(table, result)
-    known = [place for record in fitted.values() for place in record["forecaster"]["known"]["place"]]
-    table, findings = spelled_as_in_run(table, known)
-    if as_of is not None and (last := yield_stage.step_read(next(iter(fitted.values()))["forecaster"], as_of)) < as_of:
-        print(f"steps {last + 1} to {as_of} are not used: {args.run} forecasts after step {last}. Train with --steps "
+    known = [place for record in fitted.values() if forecasts for place in record["forecaster"]["known"]["place"]]
+    table, findings = spelled_as_in_run(table, known) if forecasts else (table, ())
+    if (
+        as_of is not None
+        and forecasts
+        and (last := yield_stage.step_read(next(iter(fitted.values()))["forecaster"], as_of)) < as_of
+    ):
+        say(f"steps {last + 1} to {as_of} are not used: {args.run} forecasts after step {last}. Train with --steps "
               f"{as_of} to use them.")  # fmt: skip
         as_of = last
     table = table if as_of is None else table.as_of(as_of)
     if not table.observed.any():
         raise InputError(f"{table.name}: nothing is observed in the first {as_of or steps} steps of any season.")
     check_scale(table, fitted)
+    say(f"{table.name}: {plural(len(table), 'sample')}. {table.describe_counts()}")
     for note in table.notes:
-        print(note)
-    print(f"{table.name}: {plural(len(table), 'sample')}. {table.describe_counts()}")
+        say(note)
     if table.findings or findings:
-        print(describe_findings((*table.findings, *findings)))
+        say(describe_findings((*table.findings, *findings)))
     return table, as_of
 
 

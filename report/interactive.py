@@ -23,6 +23,7 @@ from plotly.offline import get_plotlyjs
 
 BLUE, RED, GREY, PALE = "--blue", "--red", "--grey", "--pale"
 _AXIS = {"gridcolor": "--line", "zerolinecolor": "--grey", "linecolor": "--grey", "tickcolor": "--grey"}
+LEGEND: dict[str, Any] = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}  # above a chart, also in lines
 LAYOUT: dict[str, Any] = {
     "margin": {"l": 10, "r": 20, "t": 35, "b": 45},
     "showlegend": False,

@@ -60,7 +60,7 @@ def map_chart(
         "yaxis": {"title": {"text": "latitude"}, "ticksuffix": "°", "automargin": True, "zeroline": False,
                   "scaleanchor": "x", "scaleratio": ratio},
     }  # fmt: skip
-    return Chart(name, "Map", note, traces, layout, "Show")
+    return Chart(name, "Places", note, traces, layout, "Show")
 
 
 def _limits(values: NDArray[np.float64], signed: bool) -> tuple[float, float]:

@@ -42,8 +42,7 @@ def short_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def score_table(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Table:
     """The metrics of a run and of baselines on the same test rows. It fits 80 columns."""
-    title = f"{result['data']}, stage {result['stage']}: {plural(result['n_test'], 'test sample')}, {held_out(result)}"
-    table = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("model", overflow="fold")
     for heading in columns_of(result).values():
         table.add_column(heading, justify="right")
@@ -64,6 +63,7 @@ def print_table(table: Table) -> None:
 def print_scores(run: RunFolder, every: bool = False) -> None:
     """Print the scores of a run beside its best baselines (or all), one sentence, and the path of its page."""
     result = run.read_json("result.json")
+    say(f"{result['data']}, stage {result['stage']}: {plural(result['n_test'], 'test sample')}, {held_out(result)}")
     print_table(score_table(result, metric_rows(result) if every else short_rows(result)))
     if result["control"]:
         say(f"Negative control: the embeddings are {result['control']} and carry no information.")

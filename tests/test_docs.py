@@ -27,7 +27,7 @@ PROGRAMS = {
     "ablate.py": ablate.Arguments,
 }
 OURS = ("pipeline", "cache", "model", "report", "stages", "verdict", "benchmarks", "tests", "docs", "cards", "demo")
-NOT_OURS = {"start_workers.py", "path/to/cybench/maize/ES"}
+NOT_OURS = {"examples/tutorial.py", "start_workers.py", "path/to/cybench/maize/ES"}
 
 
 def commands(page):

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from report.compare.pairs import ComparedRun, Pair, differing_flags, errors_of
-from report.interactive import BLUE, GREY, Cell, Chart, SortedTable, fill_template
+from report.interactive import BLUE, GREY, LEGEND, Cell, Chart, SortedTable, fill_template
 from report.run_page.charts import MOST_POINTS, YEARS, axis, rounded
 from report.run_page.sentences import number
 
@@ -161,7 +161,7 @@ def _group_chart(runs: Sequence[ComparedRun], shared: pd.DataFrame, errors: NDAr
          "hovertemplate": f"%{{x}}: %{{y:.3f}}<extra>{html.escape(one.name)}</extra>"}
         for at, one in enumerate(runs)
     ]  # fmt: skip
-    layout = {"height": 380, "showlegend": True, "legend": {"orientation": "h", "y": 1.15},
+    layout = {"height": 380, "showlegend": True, "legend": LEGEND,
               "xaxis": {"type": "category", "automargin": True},
               "yaxis": axis(f"RMSE, {unit_of(runs)}", rangemode="tozero")}  # fmt: skip
     return Chart(f"error-{group}", f"RMSE by {group}", note, traces, layout)

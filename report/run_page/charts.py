@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from report.interactive import BLUE, GREY, RED, Chart
+from report.interactive import BLUE, GREY, LEGEND, RED, Chart
 from report.map_chart import Quantity, map_chart
 from report.run_page.tables import errors_by
 
@@ -38,7 +38,7 @@ def forecast_charts(test: pd.DataFrame) -> Iterator[Chart]:
                "name": "perfect", "hoverinfo": "skip", "showlegend": False}  # fmt: skip
     traces = [perfect, *(_points(rows, str(year), colour) for (year, rows), colour in _by_year(some))]
     few = test["year"].nunique() <= len(YEARS)
-    layout = {"height": 520, "showlegend": few, "legend": {"orientation": "h", "y": 1.08},
+    layout = {"height": 520, "showlegend": few, "legend": LEGEND,
               "xaxis": axis("observed, t/ha"), "yaxis": axis("forecast, t/ha")}  # fmt: skip
     note = f"Bars: 90 % intervals. Colours: years.{sampled}"
     yield Chart("forecast", "Forecast and observed yield", note, traces, layout)
@@ -104,7 +104,7 @@ def _error_panels(rows: Sequence[Mapping[str, Any]], column: str) -> tuple[list[
             "textposition": "none", "hovertemplate": "%{x}: %{y:.0%} of %{text}<extra></extra>"}  # fmt: skip
     promised = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "yref": "y2", "y0": 0.9, "y1": 0.9,
                 "line": {"color": RED, "dash": "dot", "width": 1.5}}  # fmt: skip
-    layout = {**SMALL, "height": 430, "showlegend": True, "legend": {"orientation": "h", "y": 1.12},
+    layout = {**SMALL, "height": 430, "showlegend": True, "legend": LEGEND,
               "xaxis": {"type": "category", "automargin": True, "anchor": "y2"}, "shapes": [promised],
               "yaxis": axis("t/ha", domain=[0.42, 1]),
               "yaxis2": axis("coverage", domain=[0, 0.3], range=[0, 1.02], tickformat=".0%")}  # fmt: skip
@@ -128,7 +128,7 @@ def lead_charts(early: Mapping[str, Any]) -> Iterator[Chart]:
             traces.append({"type": "scatter", "mode": "lines+markers", "name": name, "line": {"color": colour},
                            "x": [float(row["lead_days"]) for row in rows], "y": rounded(row[metric] for row in rows),
                            "hovertemplate": f"%{{x:.0f}} days before: {label} %{{y:.3f}}<extra></extra>"})  # fmt: skip
-        layout = {**SMALL, "height": 380, "showlegend": True, "legend": {"orientation": "h", "y": 1.1},
+        layout = {**SMALL, "height": 380, "showlegend": True, "legend": LEGEND,
                   "xaxis": axis(f"days before {early['until']}", autorange="reversed"),
                   "yaxis": axis(label)}  # fmt: skip
         yield Chart(f"lead-{metric}", f"{label.partition(',')[0]} by lead time", "", traces, layout)

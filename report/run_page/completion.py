@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.table import SeasonTable
-from report.interactive import BLUE, GREY, RED, Cell, Chart, SortedTable
+from report.interactive import BLUE, GREY, LEGEND, RED, Cell, Chart, SortedTable
 from report.run_page.charts import axis, rounded
 from report.run_page.sentences import number
 
@@ -67,7 +67,7 @@ def completion_charts(result: Mapping[str, Any], table: SeasonTable, rows: pd.Da
          "hovertemplate": "%{x}: %{y:.1%} of its range<extra>" + kind + "</extra>"}
         for (kind, scores), colour in zip(kinds.items(), colours, strict=False)
     ]  # fmt: skip
-    layout = {"height": 380, "showlegend": True, "legend": {"orientation": "h", "y": 1.12},
+    layout = {"height": 380, "showlegend": True, "legend": LEGEND,
               "xaxis": {"type": "category", "automargin": True},
               "yaxis": axis("MAE, share of the range", tickformat=".0%", rangemode="tozero")}  # fmt: skip
     yield Chart(

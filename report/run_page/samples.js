@@ -3,7 +3,17 @@ const byPlace = Map.groupBy ? Map.groupBy(browsed.samples, one => one.place) : b
   (found, one) => found.set(one.place, [...(found.get(one.place) || []), one]), new Map());
 const option = (text, value) => { const one = new Option(text, value); return one; };
 function fill(list, options) { list.replaceChildren(...options); }
+const panels = drawn["sample-series"] ? drawn["sample-series"].data.length / 2 : 0;
+function arrange() {  // as many panels in a row as the page is wide
+  const { layout } = drawn["sample-series"], wide = document.getElementById("chart-sample-series").clientWidth;
+  const columns = Math.max(1, Math.min(panels, 4, Math.floor(wide / 230))), rows = Math.ceil(panels / columns);
+  const changed = layout.grid.columns !== columns;
+  Object.assign(layout.grid, { rows, columns, ygap: 0.45 });
+  layout.height = 60 + 200 * rows;
+  return changed;
+}
 function show(one) {
+  arrange();
   document.getElementById("sample-text").textContent = one.text;
   drawn["sample-series"].data.forEach((trace, at) => {
     const values = at % 2 ? one.completed && one.completed[(at - 1) / 2] : null;
@@ -55,5 +65,6 @@ if (place) {
   kind.addEventListener("change", () => goTo(kind.value));
   place.addEventListener("change", () => { years(); kind.selectedIndex = -1; show(current()); });
   year.addEventListener("change", () => { kind.selectedIndex = -1; show(current()); });
+  addEventListener("resize", () => { if (arrange()) drawOne("sample-series"); });
   goTo(kind.value);
 }

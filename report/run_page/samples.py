@@ -17,7 +17,7 @@ from pipeline.render import PALETTE, Style, colourise, draw
 from pipeline.series import series_blocks
 from pipeline.table import SeasonTable
 from report.data.charts import step_axis, with_unit
-from report.interactive import BLUE, GREY, RED, Chart, picture
+from report.interactive import BLUE, GREY, LEGEND, RED, Chart, picture
 
 EACH = 3  # samples of each kind: best, median and worst
 MOST_VARIATES = 8
@@ -167,7 +167,7 @@ class Browser:
         """The empty charts that samples.js fills."""
         charts = [series_frame(self.table)]
         if any(row.forecast for row in self.rows):
-            layout = {"height": 330, "showlegend": True, "legend": {"orientation": "h", "y": 1.15},
+            layout = {"height": 330, "showlegend": True, "legend": LEGEND,
                       "xaxis": {"title": {"text": "harvest year"}, "tickformat": "d", "automargin": True},
                       "yaxis": {"title": {"text": "yield, t/ha"}, "automargin": True}}  # fmt: skip
             charts.append(Chart("sample-history", "Forecast and history of the place", "", _history_traces(), layout))

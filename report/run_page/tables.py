@@ -35,7 +35,7 @@ def score_table(result: Mapping[str, Any]) -> SortedTable:
         [
             Cell(str(row["name"])),
             *(
-                Cell(number(row[name]), row[name], best=row[name] == best.get(name)) if name in row else Cell("")
+                Cell(shown(name, row[name]), row[name], best=row[name] == best.get(name)) if name in row else Cell("")
                 for name in names
             ),
         ]
@@ -45,6 +45,11 @@ def score_table(result: Mapping[str, Any]) -> SortedTable:
     head = ["model", *(METRICS[name] for name in names)]
     marked = frozenset(at for at, row in enumerate(ordered) if row is rows[0])
     return SortedTable("scores", "This run and the baselines", note, head, cells, marked)
+
+
+def shown(name: str, value: float) -> str:
+    """A metric as text: shares of rows in percent, everything else as a number."""
+    return f"{value:.0%}" if name in ("coverage_90", "retrieval_56") else number(value)
 
 
 def error_table(test: pd.DataFrame, column: str) -> SortedTable:
