@@ -14,7 +14,7 @@ from model.training.distributed import ALONE, Processes
 LOWEST_LOG_TEMPERATURE = math.log(1 / 100)  # CLIP's bound on the logit scale: Radford et al. 2021, section 2.5
 SAMPLE_SHARE = 0.7  # of the hierarchical alignment; the rest is the alignment within samples
 MOST_COMPARED = 512  # series per batch
-NEAR_EQUAL = 0.1  # RMS difference of two series, in training spreads, below which a picture cannot tell them apart
+NEAR_EQUAL = 0.1  # RMS difference of two series, in training spreads, below which their pictures look the same
 
 
 def completion_loss(pred: Tensor, true: Tensor, observed: Tensor, processes: Processes = ALONE) -> Tensor:

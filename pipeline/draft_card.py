@@ -1,4 +1,4 @@
-"""Inspect data files and draft a dataset card. What the files do not tell is written into it as a question.
+"""Inspect data files and draft a dataset card. What the files do not show becomes a question in the card.
 
     python -m pipeline.draft_card yields.csv ndvi.csv soil.csv --out card.toml
 

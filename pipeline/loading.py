@@ -1,6 +1,6 @@
 """Import this first in a program: Ctrl-C while its other modules load ends it with exit 130 and without a traceback.
 
-`run_program` restores the usual behaviour. Nothing happens in a notebook or another program that imports a program.
+`run_program` restores the usual behaviour. A notebook or another program that imports one of these is not affected.
 """
 
 from __future__ import annotations

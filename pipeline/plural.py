@@ -1,4 +1,4 @@
-"""Counts in sentences."""
+"""Numbers with their nouns, in the singular or the plural."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Yield units, as factors to t/ha."""
+"""Conversion of yield units to t/ha."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the metrics of a run are called in tables, with their units."""
+"""Titles of the metrics of a run for tables, with units."""
 
 from __future__ import annotations
 

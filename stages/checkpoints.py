@@ -3,8 +3,8 @@
     <run>/checkpoints/started.json                       fingerprints of data and cache
     <run>/checkpoints/lock                               held by the process that trains the run
     <run>/checkpoints/<fold>/<phase>/000012-00000340/    epochs and steps done: weights, optimizer, numbers
-        <run>/checkpoints/<fold>/<phase>/best-000009/        the best weights so far, which the states refer to
-        <run>/checkpoints/<fold>/<phase>/finished/           a finished phase: its best weights and numbers
+    <run>/checkpoints/<fold>/<phase>/best-000009/        the best weights so far, which the states refer to
+    <run>/checkpoints/<fold>/<phase>/finished/           a finished phase: its best weights and numbers
 
 Everything is written under another name, synced and renamed, and then the parent folder is synced. A kill at any
 moment, or a full disk, leaves earlier checkpoints unchanged. Nothing here is a pickle.

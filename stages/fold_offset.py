@@ -1,4 +1,4 @@
-"""Yields that a fold may use of its places, the rehearsals that choose an offset, and anomalies from it."""
+"""The offset of a fold: the yields that it may use, the trial forecasts that choose it, and the anomalies from it."""
 
 from __future__ import annotations
 

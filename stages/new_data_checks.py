@@ -1,4 +1,4 @@
-"""Check that new seasons fit a run's training data: the checks within a table, against the training rows."""
+"""Check that new seasons have the variates, names and scale of a run's training rows."""
 
 from __future__ import annotations
 

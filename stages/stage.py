@@ -1,4 +1,7 @@
-"""What train.py asks of a stage. `CompletionStage`, `ForecastStage` and `FinetuningStage` answer it."""
+"""The interface between train.py and a stage.
+
+`CompletionStage`, `ForecastStage` and `FinetuningStage` implement it.
+"""
 
 from __future__ import annotations
 

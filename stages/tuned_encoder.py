@@ -1,4 +1,4 @@
-"""The pictures of a trainable image tower, and the folder of the fine-tuned one."""
+"""Fine-tune the image tower: find the pictures that it reads, and save it in the folder of the run."""
 
 from __future__ import annotations
 

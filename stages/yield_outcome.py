@@ -1,4 +1,4 @@
-"""The outcome of stages 2 and 3 on one fold, for every way to forecast the yield."""
+"""The outcome of stage 2 or 3 on one fold."""
 
 from __future__ import annotations
 

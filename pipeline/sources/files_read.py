@@ -1,4 +1,4 @@
-"""Which files a season table is read from, and what each of them gives."""
+"""The files that a season table is read from, and what each of them contributes."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def number_a_sample(part: Numbers, place: Index, samples: Index, names: NDArray[
             raise InputError(
                 f"{part.where(other)}, column {column}: place {names[place[other]]} has {part.numbers[other, s]:g}"
                 f"{year} here and {part.numbers[one, s]:g} before ({part.where(one)}); it has one. Remove one of the "
-                f"rows, or make `place` tell them apart. {TWO_OF_ONE_NAME}"
+                f"rows, or let `place` distinguish them. {TWO_OF_ONE_NAME}"
             )
         if len(distinct):
             at = np.minimum(np.searchsorted(distinct, wanted), len(distinct) - 1)

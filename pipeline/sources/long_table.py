@@ -1,4 +1,4 @@
-"""Long tables as read: one row a place and date, or a place, year and step."""
+"""Long tables as read: one row per place and date, or per place, year and step."""
 
 from __future__ import annotations
 

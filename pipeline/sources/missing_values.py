@@ -45,7 +45,7 @@ class Stored:
             return np.asarray(number * self.scale + self.offset + 0.0).astype(np.float32)
 
     def number(self, value: float) -> float:
-        """What stands in the file for a value."""
+        """The stored number of a value."""
         return (value - self.offset) / self.scale
 
     def declared(self) -> bool:
@@ -53,7 +53,7 @@ class Stored:
         return self.low is not None and self.high is not None
 
     def outside(self, value: float) -> bool:
-        """Whether a value lies outside of the declared range."""
+        """Whether a value lies outside the declared range."""
         return (self.low is not None and value < self.low) or (self.high is not None and value > self.high)
 
 
@@ -71,12 +71,12 @@ def refuse_marks(
     for_prediction: bool = False,
     far: float = FAR,
 ) -> None:
-    """Raise `InputError` if a variate holds a usual mark of missing data, set apart from its other values.
+    """Raise `InputError` if a variate contains a usual mark of missing data that lies far from its other values.
 
     names           the columns of each variate in each part, [part][variate][column], as they stand in `measured`
     stored          how each variate is stored, and its declared range
     missing         the marks that the card names already; they were dropped before
-    for_prediction  one cell is enough in a table to be forecast: each of its rows is used
+    for_prediction  whether the table is to be forecast; one cell is then enough, as every row is used
     far             how many times the largest of the other values a mark must be at least
     """
     first = 0
@@ -102,7 +102,7 @@ def refuse_marks(
 
 @dataclass(frozen=True)
 class FoundMarks:
-    """The marks (after scaling), in how many cells they stand, and the range of all other values (NaN: none)."""
+    """The marks after scaling, the number of their cells, and the range of all other values (NaN: none)."""
 
     marks: NDArray[np.float32]
     cells: int
@@ -110,7 +110,7 @@ class FoundMarks:
     highest: float
 
     def others(self, form: Stored) -> str:
-        """The range of the other stored numbers, in words."""
+        """The range of the other stored numbers, as text."""
         if np.isnan(self.lowest):
             return "which has no other values"
         low, high = sorted((form.number(self.lowest), form.number(self.highest)))
@@ -150,7 +150,7 @@ def _marked(block: NDArray[np.float32], form: Stored) -> NDArray[np.bool_]:
 
 
 def _is_mark(value: float, cells: int, low: float, high: float, form: Stored, least: int, far: float) -> bool:
-    """Whether a usual mark is one here. low, high: of the other values, NaN if there are none."""
+    """Whether a usual mark means missing data here. low, high: of the other values, NaN if there are none."""
     if np.isnan(low):
         return cells >= least
     if low <= value <= high:
@@ -182,12 +182,12 @@ def _first_cell(blocks: Sequence[NDArray[np.float32]], marks: NDArray[np.float32
 
 
 def _as_stored(number: float) -> float:
-    """Without what scaling and unscaling did to the last digits of a mark."""
+    """A mark without the rounding errors of scaling and unscaling."""
     nearest = min(MARKS, key=lambda mark: abs(mark - number))
     return nearest if abs(nearest - number) <= 1e-5 * abs(nearest) else number
 
 
 def _written(number: float) -> str:
-    """As it would stand in the file, and may stand in a card: -9999, 1e+20."""
+    """A mark as the file and a card would spell it: -9999, 1e+20."""
     short = np.float32(number)
     return str(int(short)) if abs(short) < 1e9 and short == int(short) else str(short)

@@ -21,7 +21,7 @@ _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+")
 def near_names(names: Sequence[str], years: Callable[[], Mapping[str, set[int]]] = dict) -> tuple[Finding, ...]:
     """A finding if names differ only in capitals, accents, punctuation or a word such as County.
 
-    years   returns the years of each name; Richmond and Richmond County are two places if they share a year
+    years   returns the years of each name. Richmond and Richmond County are two places if both occur in one year.
     """
     like: dict[str, list[str]] = defaultdict(list)
     for name in names:
@@ -78,7 +78,7 @@ def _without_kind(name: str) -> str:
 
 
 def _letters(name: str) -> str:
-    """A name without capitals, accents, blanks and punctuation; names of other signs have none."""
+    """A name without capitals, accents, blanks and punctuation; names without letters have none."""
     if name.isascii() and name.isalnum():
         return name.casefold()
     plain = unicodedata.normalize("NFKD", name).casefold()

@@ -1,4 +1,4 @@
-"""What a text in a column of numbers seems to be, and what to do about it: a sentence for the message about it."""
+"""Explain a text in a column of numbers: what it seems to be, and how to correct it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PERCENT = re.compile(r"\s*[+-]?\d+(?:[.,]\d+)?\s*%\s*")
 
 
 def hint(text: str) -> str:
-    """A sentence, with a blank before it, about a text that is no number; empty if nothing is known about it."""
+    """A sentence about a text that is not a number, with a blank in front; empty if nothing is known about it."""
     if not any(character.isdigit() for character in text):
         return f' If it stands for missing data, name it in the dataset card: missing = ["{text.strip()}"].'
     if match := _SEASON.fullmatch(text):
@@ -40,7 +40,7 @@ def _later(first: int, written: str) -> int:
 
 
 def _thousands(text: str, separator: str, decimals: str | None) -> str:
-    """What a number with a separator of thousands is without it; one comma or point may also be a decimal sign."""
+    """A number without its thousands separators. A single comma or point may also be a decimal sign."""
     plain = text.replace(separator, "")
     if separator in ",." and text.count(separator) == 1 and decimals is None:
         return f"It may be {plain} with a separator of thousands, or {text.replace(',', '.')}: write which one it is."

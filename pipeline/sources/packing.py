@@ -28,7 +28,7 @@ Bool = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Unpacked:
-    """A cube with NaN for what is missing; numbers: the same variables as stored, NaN likewise."""
+    """A cube with NaN for what is missing; numbers: the same variables as stored, with the same NaN."""
 
     cube: xr.Dataset
     numbers: Mapping[str, xr.DataArray]
@@ -36,7 +36,7 @@ class Unpacked:
     findings: tuple[Finding, ...] = ()
 
     def form(self, name: str, decoded: Stored) -> Stored:
-        """How the stored numbers of a variable are seen: as they are, with the declared range in their unit.
+        """How a variable is stored: its numbers as they are, and the declared range in their unit.
 
         decoded: how the card turns what xarray decodes into values
         """

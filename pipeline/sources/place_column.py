@@ -62,13 +62,13 @@ def place_column(
     if not places:
         best = ids[0]
         return best, _row_numbers(best, load_columns([(path, _texts(ids[:1])) for path in files], budget))
-    return _told_apart(files, places, ids[0], budget)
+    return _place_or_id(files, places, ids[0], budget)
 
 
-def _told_apart(
+def _place_or_id(
     files: Sequence[Path], places: Sequence[str], row_id: str, budget: Budget
 ) -> tuple[str, tuple[Finding, ...]]:
-    """Either a column called after a place or one called `id`, by what stands in them."""
+    """Choose between a column called after a place and one called `id`, by their contents."""
     parts = load_columns([(path, _texts([*places, row_id])) for path in files], budget)
     place = places[0]
     unique = all(_is_unique(part, place) for part in parts)
@@ -84,7 +84,7 @@ def _told_apart(
 
 
 def advice_on_one_name(header: Sequence[str], place: Sequence[str]) -> str:
-    """What to do about two places of one name, with the columns of this table where it has one of states."""
+    """What to do about two places of one name, naming the columns of this table if one of them holds states."""
     state = state_column(header)
     return TWO_OF_ONE_NAME if state is None or state in place or not place else both_columns([state, *place])
 
@@ -119,7 +119,7 @@ def _unused(chosen: str, others: Sequence[str]) -> tuple[Finding, ...]:
 
 
 def _row_numbers(name: str, parts: Sequence[Columns]) -> tuple[Finding, ...]:
-    """A column `id` that numbers the rows of several files is a place only if the rows stand in one order in all."""
+    """A column `id` that numbers the rows of several files is a place only if all files have the same order."""
     if len(parts) < 2 or not all(_counts_rows(part, name) for part in parts):
         return ()
     sentence = (

@@ -42,7 +42,7 @@ TWO_OF_ONE_NAME = both_columns(["state", "county"])
 
 
 def normal_name(text: str) -> str:
-    """The form in which names are compared and kept."""
+    """The normal form of a name, in which names are compared and stored."""
     text = text.rstrip("\0")
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
@@ -51,7 +51,7 @@ def normal_name(text: str) -> str:
 
 
 def normal_names(names: Names) -> tuple[Names, NDArray[np.int64]]:
-    """(distinct normal names, which of them each of `names` [G] is). Names that are normal already keep their order."""
+    """Returns (distinct normal names, index of each of `names` [G] among them). Normal names keep their order."""
     written = names.tolist()
     normal = [normal_name(name) for name in written]
     if normal == written:
@@ -153,7 +153,7 @@ _EXCEL = re.compile(r"\d(?:\.\d+)?E\+\d{2,3}")
 
 
 def lost_digits(name: str) -> bool:
-    """Whether a name, or a part of one, is a code of which Excel kept the first digits alone: 1.70191E+11."""
+    """Whether a name, or a part of one, is a code that Excel shortened to its first digits: 1.70191E+11."""
     return any(_EXCEL.fullmatch(part) for part in parts_of(name))
 
 

@@ -53,14 +53,14 @@ class Seasons:
     place: NDArray[np.str_] | None = None
 
     def groupings(self) -> Iterator[tuple[str, NDArray[np.int64], Callable[[int], str]]]:
-        """(kind, group [N], name of a group) of each way to compare; one that has a single group is left out."""
+        """(kind, group [N], name of a group) of each way to compare. A way with a single group is left out."""
         if self.file is not None and len(np.unique(self.file)) > 1 and not self._file_is_year(self.file):
             yield "file", self.file, lambda group: self.files[group]
         if len(np.unique(self.year)) > 1:
             yield "year", self.year, str
 
     def _file_is_year(self, file: NDArray[np.int64]) -> bool:
-        """Whether each file holds one year and each year stands in one file: then the year says it all."""
+        """Whether files and years are the same groups, so that comparing years is enough."""
         pairs = len(np.unique(np.stack([file, self.year]), axis=1).T)
         return pairs == len(np.unique(file)) == len(np.unique(self.year))
 
@@ -93,7 +93,7 @@ def check_series(seasons: Seasons, *, for_prediction: bool = False) -> tuple[Fin
 
 
 def _some_of_each(group: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Evenly spaced samples of each group, enough for its quantiles: a large table is not sorted many times."""
+    """Evenly spaced samples of each group. They suffice for quantiles, and a large table is not sorted many times."""
     order = np.argsort(group, kind="stable")
     _, first, size = np.unique(group[order], return_index=True, return_counts=True)
     chosen = [
@@ -150,7 +150,7 @@ def _refuse_scaled_group(
 ) -> None:
     """Raise `InputError` if the level of a year or file is many times that of the others at nearly every step.
 
-    Of two, the one with fewer samples is named. rows [n]: positions of these samples in the table.
+    Of two groups, the message names the one with fewer samples. rows [n]: positions of these samples in the table.
     """
     names, sizes = np.unique(group, return_counts=True)
     for one in names[np.argsort(sizes, kind="stable")].tolist():
@@ -180,7 +180,7 @@ def _refuse_scaled_group(
 
 
 def _level_ratios(mine: Floats, others: Floats) -> Floats:
-    """The ratio of the level to that of the others at each step at which both have one [<=T]."""
+    """The ratio of a level to that of the others, at each step at which both are known [<=T]."""
     one, other = (column_medians(np.where(part > 0, part, np.float32(np.nan))) for part in (mine, others))
     both = ~np.isnan(one) & ~np.isnan(other)
     return np.asarray(one[both] / other[both])
@@ -214,7 +214,7 @@ def _refuse_scaled_rows(seasons: Seasons, variate: Variate, values: Floats) -> N
 
 
 def _scaled_cells(seasons: Seasons, variate: Variate, values: Floats) -> list[Finding]:
-    """Raise `InputError` for a wide gap between magnitudes, as of two scales. A few such cells are only reported."""
+    """Raise `InputError` if a wide gap between magnitudes suggests two scales. A few such cells are only reported."""
     size = np.abs(values)
     if not _has_gap(size):
         return []
@@ -326,7 +326,7 @@ def _shifts(seasons: Seasons, variate: Variate, values: Floats) -> list[Finding]
 
 
 def _steady_shift(mine: Floats, others: Floats) -> float:
-    """By how much a level [T] lies above the others [G,T] if it is about the same at nearly every step, else 0."""
+    """The shift of a level [T] from the others [G,T] if it is about equal at nearly every step, else 0."""
     shift = mine - column_medians(others)
     shift = shift[~np.isnan(shift)]
     if len(shift) < 3:
@@ -337,7 +337,7 @@ def _steady_shift(mine: Floats, others: Floats) -> float:
 
 
 def _largest_shift(level: Floats) -> float:
-    """The largest median shift of one of these levels [G,T] from the rest of them; 0 if there is one alone."""
+    """The largest median shift of one of these levels [G,T] from the rest; 0 if there is only one level."""
     if len(level) < 2:
         return 0.0
     differences = np.stack([one - column_medians(np.delete(level, g, axis=0)) for g, one in enumerate(level)])

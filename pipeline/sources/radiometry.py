@@ -34,7 +34,7 @@ class Level:
 
     @staticmethod
     def of(card: DatasetCard) -> Level | None:
-        """The card's `[radiometry]`, of all variates unless it lists some; None without. Never of drivers."""
+        """The levelling of a card, or None: of all variates unless the card lists some, never of drivers."""
         if card.radiometry is None:
             return None
         names = [variate.name for variate in card.variates]
@@ -96,7 +96,7 @@ class Level:
     def _refuse_no_ratio(
         self, name: str, lowest: NDArray[np.float64], rows: Index, group: Text, where: Callable[[int], str]
     ) -> None:
-        """lowest [k]: the smaller one of both medians of each value."""
+        """Raise `InputError` if a median is not above zero. lowest [k]: the smaller median of each value."""
         if (lowest > 0).all():
             return
         at = int(np.argmax(lowest <= 0))
@@ -108,7 +108,7 @@ class Level:
 
 
 def medians(values: NDArray[np.float64], cell: Index) -> NDArray[np.float64]:
-    """For each value [n] the median of those in its cell [n], as `numpy.median` has it: one sort for all cells."""
+    """The median of the cell [n] of each value [n], equal to `numpy.median`, by one sort for all cells."""
     order = np.lexsort((values, cell))
     ranked, count = values[order], np.bincount(cell)
     first = np.cumsum(count) - count
@@ -120,7 +120,7 @@ def medians(values: NDArray[np.float64], cell: Index) -> NDArray[np.float64]:
 
 
 def samples_in_cell(cell: Index, sample: Index) -> Index:
-    """For each value [n] how many different samples its cell has."""
+    """The number of different samples in the cell of each value [n]."""
     if len(cell) == 0:
         return cell
     span = int(sample.max()) + 1

@@ -55,7 +55,7 @@ def _distinct(target: NDArray[np.float64], year: Index) -> int:
 
 
 def _first_rows(key: NDArray[np.generic], year: Index, rows: Index) -> Index:
-    """[N]: the first row with the same key and year, among `rows`; every other row is its own."""
+    """[N]: for each of `rows`, the first row with the same key and year; for any other row, the row itself."""
     group = np.arange(len(year))
     first: dict[tuple[object, int], int] = {}
     for row, one, when in zip(rows.tolist(), key[rows].tolist(), year[rows].tolist(), strict=True):
@@ -82,7 +82,7 @@ def _named_findings(group: Index, target: NDArray[np.float64], column: str) -> t
 
 
 def _expected(target: NDArray[np.float64], year: Index) -> float:
-    """How many distinct yields independent ones would have by chance, all years together, given their rounding."""
+    """The expected number of distinct yields over all years if yields were independent, given their rounding."""
     grid = _grid(target)
     cells = 1.0 if grid == 0 else round(float(np.ptp(target)) / grid) + 1
     rows = np.unique(year, return_counts=True)[1]

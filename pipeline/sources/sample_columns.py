@@ -13,7 +13,7 @@ from pipeline.sources.columns import Columns, Text, filled
 from pipeline.sources.labels import refuse_empty
 from pipeline.sources.long_table import LongTable
 from pipeline.sources.radiometry import Level
-from pipeline.sources.split_column import side_a_sample
+from pipeline.sources.split_column import side_per_sample
 from pipeline.table import Count
 
 
@@ -26,7 +26,7 @@ def values_of_samples(
     n: int,
     steps: int,
 ) -> tuple[NDArray[np.float32], tuple[Count, ...]]:
-    """values [n,V+R,steps] of the rows inside of the season, levelled as the card asks, and counts of changes."""
+    """The values [n,V+R,steps] of rows inside the season, levelled if the card asks for it, and counts of changes."""
     if not isinstance(inside, slice) and inside.all():
         inside = slice(None)  # nothing is copied
     measured, sample, step = seen.measured[inside], sample[inside], step[inside]
@@ -43,12 +43,12 @@ def values_of_samples(
 def sides_of_samples(
     card: DatasetCard, table: LongTable, sample: Index, labelled: Index, names: NDArray[np.str_]
 ) -> NDArray[np.str_] | None:
-    """The side of each sample [N], from the observations or from the rows of the yields, whichever carry it."""
+    """The side of each sample [N], from the rows that name it: observations or yields."""
     if card.split is None:
         return None
     for columns, index in ((table.observations, sample), (table.labels, labelled)):
         if card.split in columns.text:
-            return side_a_sample(columns, card.split, index, names)
+            return side_per_sample(columns, card.split, index, names)
     return None
 
 

@@ -17,8 +17,8 @@ LEAST_SEASONS = 2  # of the places beyond, together
 def scaled_places(variate: Variate, values: Floats, names: NDArray[np.str_], place: NDArray[np.int64]) -> list[Finding]:
     """A finding if one group of places lies far beyond all values [N,T] of the other places.
 
-    place [N]: which of `names` each sample is in. It is no error, because places differ by nature. The smaller group
-    is named.
+    place [N]: which of `names` each sample is in. It is no error, because places differ by nature. It names the
+    smaller group.
     """
     rows = np.flatnonzero(~np.isnan(values).all(axis=1))
     used, index, seasons = np.unique(place[rows], return_inverse=True, return_counts=True)
@@ -51,12 +51,12 @@ def scaled_places(variate: Variate, values: Floats, names: NDArray[np.str_], pla
 
 
 def _far_above(ordered: Floats) -> NDArray[np.bool_]:
-    """Whether each number but the first lies beyond the one before it."""
+    """Whether each number except the first lies far above the one before it."""
     return np.asarray((ordered[:-1] > 0) & (ordered[1:] > BEYOND * ordered[:-1]))
 
 
 def _median_per_place(level: Floats, index: NDArray[np.int64], seasons: NDArray[np.int64]) -> Floats:
-    """The middle of the levels [N] of each place."""
+    """The median of the levels [N] of each place."""
     order = np.lexsort((level, index))
     first = np.cumsum(seasons) - seasons
     return np.asarray(level[order][first + seasons // 2])

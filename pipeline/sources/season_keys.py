@@ -42,7 +42,7 @@ def seasons_of_places(
 
 
 def season_steps(card: DatasetCard, grid: Calendar, seasons: PlaceSeasons | None, steps: int | None) -> int:
-    """T: `steps`, or what the longest season or a year holds."""
+    """T, the number of steps: `steps` if given, else that of the longest season or of a year."""
     if seasons is not None and len(seasons.place) == 0:
         raise InputError(
             f"{card.path}: no place of the series is in the `calendar`, so no season has a start. Spell the places of "
@@ -66,7 +66,7 @@ def place_rows(grid: Calendar, seasons: PlaceSeasons | None, place: Index, dates
 
 
 def keys_of(place: Index, year: Index | None) -> Index:
-    """One whole number for each place and year [R]; without a year, for the place alone."""
+    """A whole number for each pair of place and year [R], or for each place if there are no years."""
     return place * YEARS + (0 if year is None else year)
 
 

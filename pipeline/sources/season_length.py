@@ -15,7 +15,7 @@ def date_steps(card: DatasetCard, calendar: Calendar, steps: int | None) -> int:
 
 
 def sample_steps(card: DatasetCard, calendar: Calendar, found: int, steps: int | None) -> int:
-    """T of samples with ids and step numbers; steps that no row has are unobserved, but only within the year."""
+    """T of samples with ids and step numbers. Steps without any row are unobserved; a season has at most one year."""
     calendar.refuse_longer_than_a_year(steps or found, str(card.path))
     if steps is None or steps <= found or calendar.offset + steps <= calendar.steps_a_year:
         return steps or found
@@ -27,7 +27,7 @@ def sample_steps(card: DatasetCard, calendar: Calendar, found: int, steps: int |
 
 
 def stored_steps(calendar: Calendar, found: int, steps: int | None) -> int:
-    """Steps of a stored row: those found, and within the year also those that are wanted but not observed yet."""
+    """The number of steps of a stored row: those found, and those that the season still lacks, within one year."""
     wanted = calendar.offset + (found if steps is None else steps)
     if wanted <= max(found, calendar.steps_a_year):
         return max(found, wanted)

@@ -24,10 +24,10 @@ MOST_WRAP = 0.5  # of the samples whose steps stand in the order of the season
 def in_season_order(
     card: DatasetCard, calendar: Calendar, step: Index, sample: Index, steps: int | None
 ) -> tuple[Calendar, Index, tuple[Finding, ...]]:
-    """(the grid of the stored rows, the step of each row [R] on it, what to report).
+    """Returns (the grid of the stored rows, the step of each row [R] on it, findings).
 
-    Rows under the year of their season are moved so that step 0 is the first of the season. Raises `InputError` if the
-    card does not say which year is meant and the rows are not those of whole calendar years.
+    Rows that have the year of their season are moved, so that step 0 is the first step of the season. Raises
+    `InputError` if the card does not define the year and the rows are not whole calendar years.
     """
     refuse_days_of_the_year(card, calendar, step)
     a_year = calendar.steps_a_year
@@ -90,7 +90,7 @@ def _wraps(calendar: Calendar, step: Index, sample: Index) -> bool:
 
 
 def refuse_days_of_the_year(card: DatasetCard, calendar: Calendar, step: Index) -> None:
-    """Raise `InputError` for step numbers that run on after a year: they are days, or steps of another length."""
+    """Raise `InputError` for step numbers beyond one year, which are days or steps of another length."""
     most = int(step.max())
     if most * calendar.days < 365:
         return

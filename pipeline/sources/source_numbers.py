@@ -21,7 +21,7 @@ def missing_of(card: DatasetCard, source: SourceCard) -> tuple[tuple[float, ...]
 
 
 def has_yields(card: DatasetCard, source: SourceCard) -> bool:
-    """Whether the file of the yields is there, and has their column: a table read for prediction may lack both."""
+    """Whether the file of the yields exists and has their column. A table read for prediction may lack both."""
     assert source.target is not None
     keys = csv_keys(card, source)
     there = any(is_there(card.path, pattern) for pattern in source.files)

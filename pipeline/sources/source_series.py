@@ -1,6 +1,6 @@
 """The series of one source of a card, read by the reader of its own format.
 
-Numbered steps stand at the last day of their step, when all of it is known.
+A numbered step is placed at its last day, when all of it is known.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def read_series(card: DatasetCard, source: SourceCard, budget: Budget, for_predi
 def _wide_observations(
     one: DatasetCard, source: SourceCard, files: Sequence[Path], budget: Budget, for_prediction: bool
 ) -> Observations:
-    """Each step of each row as a row of its own."""
+    """The rows of a wide source in long form: one row per step."""
     plans = plan_by_card(one, files, None, True)
     rows, _ = load_rows(
         plans, one.series, one.missing_numbers, budget, None, one.missing_texts, for_prediction=for_prediction
@@ -84,7 +84,7 @@ def _wide_observations(
 
 
 def _card_of(card: DatasetCard, source: SourceCard) -> DatasetCard:
-    """The source as a card of its own; what it leaves out is the card's."""
+    """The source as a card of its own. Keys that it leaves out are taken from the card."""
     keys = {key: getattr(source, key) for key in ("format", "files", "year", "date", "step", "first_step")}
     if source.format != "wide" and (source.date is None) == (source.step is None):
         raise InputError(

@@ -27,7 +27,7 @@ def sides_of(columns: Columns, column: str) -> Text:
     return Text(np.array(SIDES), side[text.codes])
 
 
-def side_a_sample(columns: Columns, column: str, sample: Index, names: NDArray[np.str_]) -> NDArray[np.str_]:
+def side_per_sample(columns: Columns, column: str, sample: Index, names: NDArray[np.str_]) -> NDArray[np.str_]:
     """The side of each sample [N], empty if no row names one. Raises `InputError` if its rows differ."""
     sides = sides_of(columns, column)
     found = np.full(len(names), -1)

@@ -35,7 +35,7 @@ def count_marks(numbers: NDArray[np.float64], missing: Sequence[float]) -> dict[
 
 
 def shifted(measured: NDArray[np.float32], offsets: Sequence[float]) -> NDArray[np.float32]:
-    """measured [...,V] plus the offset of each variate, the last step from stored numbers to measurements.
+    """Add the offset of each variate to measured [...,V]: the last step from stored numbers to measurements.
 
     Marks of missing data are searched before this step, when numbers are still multiples of the stored ones.
     """

@@ -114,7 +114,7 @@ def _row_of(rows: StoredRows, years_on: int) -> NDArray[np.int64]:
         if key in where:
             raise InputError(
                 f"{rows.where(row)}: place {key[0]} has year {key[1]} twice (also {rows.where(where[key])}), so a "
-                "season that crosses New Year has two halves to choose from; make `place` tell the rows apart. "
+                "season that crosses New Year has two halves to choose from; let `place` distinguish the rows. "
                 f"{rows.advice}"
             )
         where[key] = row

@@ -15,7 +15,7 @@ HALF_HOURS = 15  # zones differ from UTC by whole quarters of an hour
 
 
 def zones_of_texts(names: Sequence[str], column: str) -> tuple[Finding, ...]:
-    """Findings about distinct dates as they are written; what is no date is left to others."""
+    """Findings about distinct dates as they are written. Texts that are not dates are skipped."""
     minutes = []
     for name in names:
         try:
@@ -34,7 +34,7 @@ def zones_of_times(times: NDArray[np.datetime64], column: str) -> tuple[Finding,
 
 
 def _zone_finding(minutes: NDArray[np.float64], example: str, column: str) -> tuple[Finding, ...]:
-    """A finding if all times stand at one hour, or at two an hour apart (summer time), other than midnight and noon."""
+    """A finding if all times have one hour other than midnight and noon, or two hours in a row (summer time)."""
     hours = np.unique(minutes)
     alike = len(hours) == 1 or (len(hours) == 2 and hours[1] - hours[0] == 60)
     if not alike or (hours % HALF_HOURS).any() or {0.0, float(NOON)} & {*hours.tolist()}:

@@ -77,7 +77,7 @@ class WideFile:
     keys: CsvKeys = USUAL
 
     def wanted(self, scale: Sequence[float], missing: Sequence[float], texts: Sequence[str] = ()) -> Wanted:
-        """Its columns; `scale` has one factor a variate, `missing` and `texts` are the card's marks."""
+        """The columns to read. `scale` has one factor per variate; `missing` and `texts` are the card's marks."""
         names = (*self.place, *([self.sample_id] if self.sample_id else []))
         numbers = (self.year, self.target, *self.static, *self.earlier.values())
         return Wanted(
@@ -284,7 +284,7 @@ def _nameless(files: Sequence[WideFile], parts: Sequence[Columns]) -> tuple[Coun
 def _values(
     files: Sequence[WideFile], parts: Sequence[Columns], series: Sequence[VariateCard], level: Level | None
 ) -> tuple[NDArray[np.float32], tuple[Count, ...]]:
-    """values [R,V,C] of all files, levelled as the card asks, and counts of what that changed."""
+    """The values [R,V,C] of all files, levelled if the card asks for it, and counts of changes."""
     shape = (-1, len(files[0].steps), len(files[0].steps[0]))
     # One file, the usual case, is not copied: its series are most of the memory that a read takes.
     stored = np.concatenate([part.measured for part in parts]) if len(parts) > 1 else parts[0].measured

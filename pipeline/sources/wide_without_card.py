@@ -85,8 +85,8 @@ def _plan_file(path: Path, year: int | None, for_prediction: bool) -> tuple[Wide
 def _label_year(path: Path, yields: Sequence[int], year: int | None, for_prediction: bool) -> int:
     """The year whose yield this file's bands belong to.
 
-    One yield column names it; but a table read for prediction may hold nothing but yields of earlier years, so there
-    the file's name comes first.
+    A single yield column gives the year. A table read for prediction may contain only yields of earlier years, so there
+    the name of the file decides first.
     """
     for found in (*yields, *([] if year is None else [year])):
         refuse_odd_year(found, str(path))

@@ -30,11 +30,11 @@ class DatedRows(NamedTuple):
 def rows_of_other_seasons(
     card: DatasetCard, calendar: Calendar, seen: Columns, found: DatedRows, said: Index | None, group: Index, steps: int
 ) -> int:
-    """The number of rows whose date lies in another season than the one that the year column names. said, group [R].
+    """The number of rows whose date lies in another season than the year column names. said [R]: that column.
 
-    Raises `InputError` if this is so for more than half of the rows, counting only groups without any row that agrees.
-    A group is a sample, or else a place and season. If seasons cross New Year, a column of calendar years agrees with
-    some rows of each group, while a column with another meaning agrees with none.
+    Raises `InputError` if these are more than half of the rows. Only groups [R] in which no row agrees are counted; a
+    group is a sample, or a place and season. If seasons cross New Year, a column of calendar years agrees with some
+    rows of each group, and a column with another meaning with none.
     """
     if said is None:
         return 0

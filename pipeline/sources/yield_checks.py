@@ -43,7 +43,7 @@ class Yields:
     file: NDArray[np.int64] | None = None
 
     def at(self, row: int) -> str:
-        """Where a yield stands."""
+        """The file, sample and year of a yield, for messages."""
         return f"{self.where(row)}{f', column {self.column}' if self.column else ''}"
 
 

@@ -123,8 +123,8 @@ def known_yields(
 ) -> tuple[YieldHistory, tuple[Count, ...]]:
     """Known yields sorted by place and year, without duplicates. What the card excludes is left out and counted.
 
-    Otherwise a label that is excluded as faulty would return as a known yield of its place. Raises `InputError` if two
-    yields of a place and year differ.
+    Otherwise a label that is excluded as faulty would still be used as a known yield of its place. Raises `InputError`
+    if two yields of a place and year differ.
     """
     counts = []
     known = ~np.isnan(target)
