@@ -109,7 +109,7 @@ def page(rows: Rows) -> str:
         "`NRMSE` is the score of CY-Bench: 100 RMSE / mean yield of a test year, as the median over the test years.",
         "",
         "| table, split | test rows, folds | RMSE, t/ha | R2 | MAE | 90 % interval holds | best baseline | lead | "
-        "without pictures | NRMSE, % | of the place mean |",
+        "without pictures | NRMSE, % | NRMSE of the place mean, % |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for (data, split), runs in rows.items():

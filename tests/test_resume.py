@@ -46,7 +46,7 @@ sys.exit(train.main(sys.argv[1:]))
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """Both stages on the small table, three folds of four steps an epoch, never stopped."""
+    """Both stages on the small table, three folds of four steps per epoch, never stopped."""
     folder = tmp_path_factory.mktemp("resume")
     small_seasons().to_csv(folder / "seasons.csv", index=False)
     (folder / "card.toml").write_text(CARD)
@@ -62,7 +62,7 @@ def no_pickle(*args, **kwargs):
     raise AssertionError("a pickle was loaded")
 
 
-# 2020 tests first: 36 training rows, so 3 steps an epoch. 14: fold 2021, second epoch. Stage 2, 12: while
+# 2020 tests first: 36 training rows, so 3 steps per epoch. 14: fold 2021, second epoch. Stage 2, 12: while
 # the first part is left out to choose the epoch; 60: a refit.
 # SIGTERM is told where to go on, SIGKILL is told nothing: both leave the same.
 @pytest.mark.parametrize(
