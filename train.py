@@ -263,7 +263,7 @@ def setup_of(args: Arguments) -> ForecastSetup:
     given = args.model
     return ForecastSetup(
         offset=given.offset,
-        window=given.offset_years,
+        offset_years=given.offset_years,
         learner=given.learner,
         blocks=given.blocks,
         members=given.members,

@@ -29,7 +29,7 @@ from benchmarks.drawing import Row, row, seasons
 from cache import shard
 from cache.catalog import entries
 from cache.fill import colours
-from cache.run_log import history
+from cache.run_log import past_runs
 from cache.storage import open_storage
 from cache.store import Store
 from model.encoders import encode, resolve
@@ -87,7 +87,7 @@ def with_encoder(folder: Path, tables: Sequence[str | Path]) -> Iterator[Row]:
         fixed = taken - entry.keys.size / loop
         yield row(f"{name}: seconds beside the loop", fixed, "s", "the bare encoder loop", entry.keys.size / loop)
         (estimated,) = re.findall(r"^estimate: (\d+) s", "".join(printed), re.MULTILINE)
-        stages = history(open_storage(str(cache)))[-1].stages
+        stages = past_runs(open_storage(str(cache)))[-1].stages
         spent = sum(stage["seconds"] for stage in stages.values())
         yield row(f"{name}: estimate before the work", float(estimated), "s", "what drawing and embedding took", spent)
 

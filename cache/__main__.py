@@ -21,7 +21,7 @@ from cache.catalog import entries
 from cache.contact_sheet import choose, contact_sheet
 from cache.fsck import check, draw_again, repair
 from cache.gc import claims, garbage, sweep
-from cache.run_log import history, totals
+from cache.run_log import past_runs, totals
 from cache.storage import CacheError, Storage, open_storage
 from cache.store import MissingRows, Store, content_digest, slabs_of
 from pipeline.errors import InputError
@@ -190,7 +190,7 @@ def collect(root: str | Path) -> dict[str, Any]:
     started = slabs_of(storage)
     distinct = len({key.tobytes() for slab in images for key in slab.keys})
     series = sum(entry.keys.size for entry in known)
-    runs = history(storage)
+    runs = past_runs(storage)
     return {
         "series": series,
         "images": distinct,

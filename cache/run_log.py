@@ -76,7 +76,7 @@ def run_files(storage: Storage) -> list[Found]:
     return [one for one in storage.files(FOLDER) if one.name.endswith(".json") and "/." not in one.name]
 
 
-def history(storage: Storage) -> list[Run]:
+def past_runs(storage: Storage) -> list[Run]:
     """Every run, oldest first."""
     return [Run.load(storage, one.name) for one in run_files(storage)]
 

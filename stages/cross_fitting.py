@@ -20,14 +20,16 @@ from pipeline.table import SeasonTable
 from stages.fold_data import FoldData, Reading
 from stages.fold_offset import Rows, groups_of
 from stages.yield_forecaster import Anomalies, ReadingFit, Tonnes, Yields, combined
-from stages.yield_learners import LabelledRows, Split, YieldLearner, prior_weights
+from stages.yield_learners import LabelledRows, LeftOutPart, YieldLearner, prior_weights
 
 
-def splits_of(table: SeasonTable, fold: Fold, offset: Offset, rows: Rows, parts: NDArray[np.int64]) -> Iterator[Split]:
-    """One split per part. parts [n]: the part of each training row. Its rows are left out and their yields hidden."""
+def left_out_parts(
+    table: SeasonTable, fold: Fold, offset: Offset, rows: Rows, parts: NDArray[np.int64]
+) -> Iterator[LeftOutPart]:
+    """Every part, with its rows left out and their yields hidden. parts [n]: the part of each training row."""
     for part in np.unique(parts).tolist():
         fitted, out = rows[parts != part], rows[parts == part]
-        yield Split(
+        yield LeftOutPart(
             part,
             LabelledRows.of(table, fold, offset, fitted),
             LabelledRows.of(table, fold, offset, out, fitted=fitted),
@@ -51,24 +53,24 @@ class CrossFit:
     @staticmethod
     def of(
         learners: Sequence[YieldLearner],
-        splits: Sequence[Split],
+        parts: Sequence[LeftOutPart],
         rows: Rows,
         readings: Sequence[Reading],
         prepared: FoldData,
     ) -> CrossFit:
-        """Fit every learner on every split and collect the forecasts of the left-out rows."""
-        at = [np.searchsorted(rows, split.left_out.rows) for split in splits]
+        """Fit every learner once per part and collect the forecasts of the left-out rows."""
+        at = [np.searchsorted(rows, part.left_out.rows) for part in parts]
         offset = np.empty(len(rows))
-        for where, split in zip(at, splits, strict=True):
-            offset[where] = split.left_out.offset
+        for where, part in zip(at, parts, strict=True):
+            offset[where] = part.left_out.offset
         members: list[dict[str, Anomalies]] = [{} for _ in readings]
         for learner in learners:
-            anomalies = learner.cross_fit(splits)
+            anomalies = learner.cross_fit(parts)
             for number in range(len(readings)):
                 for name in learner.names:
                     columns = np.empty((3, len(rows)))
-                    for where, of_split in zip(at, anomalies, strict=True):
-                        one = of_split[number][name]
+                    for where, of_part in zip(at, anomalies, strict=True):
+                        one = of_part[number][name]
                         columns[:, where] = one.point, one.low, one.high
                     members[number][name] = Anomalies(*columns)
         group = groups_of(prepared.table, prepared.fold, rows)

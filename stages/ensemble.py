@@ -17,7 +17,7 @@ from model.offset import OffsetName
 from model.presets import Preset
 from model.timesclip import TimesCLIP
 from model.training.trainer import Trainer
-from stages.cross_fitting import CrossFit, chosen_readings, splits_of
+from stages.cross_fitting import CrossFit, chosen_readings, left_out_parts
 from stages.fold_data import FoldData
 from stages.fold_offset import Rows, fold_offset, groups_of, known_in
 from stages.yield_forecaster import FEATURE_BATCH, NEURAL, Forecaster, combined
@@ -40,7 +40,7 @@ class ForecastSetup:
     """Settings of stage 2. blocks: inputs of gp and trees; empty: the preset's."""
 
     offset: Literal["auto"] | OffsetName = "auto"
-    window: int | None = None
+    offset_years: int | None = None
     learner: LearnerName = "ensemble"
     blocks: tuple[BlockName, ...] = ()
     members: int = 5
@@ -61,14 +61,14 @@ def forecast_by_ensemble(
     """
     table, fold = prepared.table, prepared.fold
     fitted_rows = np.sort(np.concatenate([fold.train, fold.valid]))
-    offset = fold_offset(table, fold, setup.offset, setup.window)
+    offset = fold_offset(table, fold, setup.offset, setup.offset_years)
     readings = prepared.readings(setup.fill == "completed")
     neural, tabular = learners_of(prepared, preset, encoder, setup, trainer, fitted_rows)
 
     parts = table.year[fitted_rows] if setup.interval == "year" else parts_of(groups_of(table, fold, fitted_rows))
-    splits = list(splits_of(table, fold, offset, fitted_rows, parts))
+    left_out = list(left_out_parts(table, fold, offset, fitted_rows, parts))
     learners: list[YieldLearner] = [one for one in (neural, tabular) if one is not None]
-    cross = CrossFit.of(learners, splits, fitted_rows, readings, prepared)
+    cross = CrossFit.of(learners, left_out, fitted_rows, readings, prepared)
     fits = [cross.fit_of(number, setup.interval) for number in range(len(readings))]
     chosen = [0, *chosen_readings(cross, readings, fits)]
     all_rows = LabelledRows.of(table, fold, offset, fitted_rows)

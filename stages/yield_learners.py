@@ -102,13 +102,13 @@ class LabelledRows:
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
-    """Rows to fit, and whole groups of rows that are left out. `part` is its number.
+class LeftOutPart:
+    """Part `number` of the training rows, which is left out, and the other rows, which are fitted.
 
     The offset of the left-out rows uses the yields of the fitted rows alone.
     """
 
-    part: int
+    number: int
     fit: LabelledRows
     left_out: LabelledRows
 
@@ -121,8 +121,8 @@ class YieldLearner(Protocol):
         """Names of its forecasts."""
         ...
 
-    def cross_fit(self, splits: Sequence[Split]) -> list[list[dict[str, Anomalies]]]:
-        """Forecasts of the left-out rows, t/ha, per split and reading, by learner."""
+    def cross_fit(self, parts: Sequence[LeftOutPart]) -> list[list[dict[str, Anomalies]]]:
+        """Forecasts of the left-out rows, t/ha, per part and reading, by learner."""
         ...
 
 
@@ -153,26 +153,26 @@ class NeuralHeads:
         self.static = static_of(seasons[0])
         self.epochs = 0
 
-    def cross_fit(self, splits: Sequence[Split]) -> list[list[dict[str, Anomalies]]]:
-        """See `YieldLearner`. The number of epochs is the one with the least error over all splits."""
+    def cross_fit(self, parts: Sequence[LeftOutPart]) -> list[list[dict[str, Anomalies]]]:
+        """See `YieldLearner`. The number of epochs is the one with the least error over all parts."""
         curves, forecasts, scales = [], [], []
-        for split in splits:
-            scale = AnomalyScale.fit(split.fit.anomaly)
-            train = [self.rows_of(number, split.fit, scale) for number in range(len(self.tokens))]
-            left_out = YieldRows.joined([self.rows_of(number, split.left_out, scale) for number in self.readings])
-            phase = f"{self.fold} without part {split.part}/parts"
-            _, fit = train_head(self.members, self.shape, train, left_out, self.trainer, phase, self.weights(split.fit))
+        for part in parts:
+            scale = AnomalyScale.fit(part.fit.anomaly)
+            train = [self.rows_of(number, part.fit, scale) for number in range(len(self.tokens))]
+            left_out = YieldRows.joined([self.rows_of(number, part.left_out, scale) for number in self.readings])
+            phase = f"{self.fold} without part {part.number}/parts"
+            _, fit = train_head(self.members, self.shape, train, left_out, self.trainer, phase, self.weights(part.fit))
             if fit.interrupted:
                 raise KeyboardInterrupt
             assert fit.forecasts is not None
             curves.append(scale.spread**2 * np.array(fit.scores))
             forecasts.append(fit.forecasts)
             scales.append(scale)
-        self.epochs = best_epoch_of_all(curves, np.array([len(split.left_out.rows) for split in splits]))
+        self.epochs = best_epoch_of_all(curves, np.array([len(part.left_out.rows) for part in parts]))
         anomalies = []
-        for split, forecast, scale in zip(splits, forecasts, scales, strict=True):
-            parts = torch.split(forecast[self.epochs], len(split.left_out.rows))
-            anomalies.append([{NEURAL: Anomalies.of(scale.inverse(part))} for part in parts])
+        for part, forecast, scale in zip(parts, forecasts, scales, strict=True):
+            each = torch.split(forecast[self.epochs], len(part.left_out.rows))
+            anomalies.append([{NEURAL: Anomalies.of(scale.inverse(one))} for one in each])
         return anomalies
 
     def fit(self, rows: LabelledRows, phase: str) -> Neural:
@@ -200,7 +200,7 @@ class TabularLearners:
     seasons   as measured, then so far. `readings` are the indices of the season of each reading.
 
     Means, standard deviations and components of the features come from all training rows of the fold, but not from
-    their labels. Everything that depends on labels is fitted anew in every split.
+    their labels. Everything that depends on labels is fitted anew in every part.
     """
 
     def __init__(
@@ -227,16 +227,16 @@ class TabularLearners:
             self.maps.append(FeatureMap.fit(season, rows, mapped, tokens, seed))
             self.features.append(self.maps[-1].apply(season, tokens))
 
-    def cross_fit(self, splits: Sequence[Split]) -> list[list[dict[str, Anomalies]]]:
+    def cross_fit(self, parts: Sequence[LeftOutPart]) -> list[list[dict[str, Anomalies]]]:
         """See `YieldLearner`."""
         anomalies = []
-        for split in splits:
-            each = [self._left_out(number, split) for number in range(len(self.maps))]
+        for part in parts:
+            each = [self._left_out(number, part) for number in range(len(self.maps))]
             anomalies.append([each[number] for number in self.readings])
         return anomalies
 
-    def _left_out(self, number: int, split: Split) -> dict[str, Anomalies]:
-        forecasts = self._fit(number, split.fit).forecast(self._rows(number, split.left_out))
+    def _left_out(self, number: int, part: LeftOutPart) -> dict[str, Anomalies]:
+        forecasts = self._fit(number, part.fit).forecast(self._rows(number, part.left_out))
         return {name: Anomalies.of(columns) for name, columns in forecasts.items()}
 
     def fit(self, rows: LabelledRows) -> list[Tabular]:

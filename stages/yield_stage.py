@@ -132,7 +132,7 @@ def forecast_fold(
         balance=setup.balance,
         completer=completer if preset.link == "error" else None,
     )
-    offset = fold_offset(table, prepared.fold, setup.offset, setup.window)
+    offset = fold_offset(table, prepared.fold, setup.offset, setup.offset_years)
     return forecast_jointly(prepared, joint.move_to_device(), offset, setup.interval)
 
 

@@ -25,7 +25,7 @@ from cache.catalog import Entry, entries
 from cache.embeddings import choose_store, embeddings
 from cache.fill import EmbeddingWork, ImageWork
 from cache.fsck import check
-from cache.run_log import Run, history
+from cache.run_log import Run, past_runs
 from cache.spec import FORMAT, embedding_spec, image_spec  # type: ignore[attr-defined]
 from cache.storage import CacheError, open_storage
 from cache.store import Store, content_digest, slab_id
@@ -198,7 +198,7 @@ def test_it_reads_the_runs(made):
     root = made / "image_cache"
     files = files_of(root)
     runs = [read_run(files, name) for name in sorted(files) if name.startswith("history/")]
-    assert [run["stages"] for run in runs] == [run.stages for run in history(open_storage(str(root)))]
+    assert [run["stages"] for run in runs] == [run.stages for run in past_runs(open_storage(str(root)))]
     assert {"stages", "embeddings", "errors", "by", "at"} == set(runs[0])
     assert set(runs[0]["stages"]["draw"]) == {"wanted", "distinct", "reused", "written", "bytes", "seconds"}
 

@@ -24,7 +24,7 @@ from cache.catalog import entries
 from cache.fill import EmbeddingWork
 from cache.fsck import check
 from cache.gc import garbage, sweep
-from cache.run_log import history
+from cache.run_log import past_runs
 from cache.spec import embedding_spec
 from cache.storage import CacheError, open_storage
 from cache.store import MissingRows, Store, content_digest
@@ -255,7 +255,7 @@ def everything(root):
             ("entry", entry.file): (entry.name, entry.keys.tobytes(), *entry.sample_id) for entry in entries(root)
         }
     with contextlib.suppress(CacheError):
-        found |= {("run", repr(done)): None for done in history(storage)}
+        found |= {("run", repr(done)): None for done in past_runs(storage)}
     return found
 
 

@@ -4,7 +4,7 @@ import json
 import math
 
 from cache.fill import Filled
-from cache.run_log import Run, history
+from cache.run_log import Run, past_runs
 from cache.storage import open_storage
 from verdict.render_costs import FILE, prices
 
@@ -19,7 +19,7 @@ def test_the_price_is_that_of_the_arms_own_encoder(tmp_path):
     storage = open_storage(cache)
     for spec, seconds in (("fast", 2.0), ("slow", 50.0)):
         Run.of({"draw": filled(1.0), "embed": filled(seconds)}, [], spec).save(storage)
-    assert [run.embeddings for run in history(storage)] in (["fast", "slow"], ["slow", "fast"])
+    assert [run.embeddings for run in past_runs(storage)] in (["fast", "slow"], ["slow", "fast"])
     kinds = {
         spec: {"pictures": 100, "embedded": 0, "seconds": 0.0, "embeddings": spec} for spec in ("fast", "slow", "new")
     }
