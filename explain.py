@@ -117,7 +117,7 @@ def explain(args: Arguments) -> int:
         found.changes,
         found.selection,
         found.samples,
-        headline="; ".join(strongest(found.means)),
+        headline=" ".join(f"{line[:1].upper()}{line[1:]}." for line in strongest(found.means)),
         note=found.note,
     )
     write_whole(out / "explain.html", lambda path: path.write_text(page))

@@ -18,7 +18,10 @@ PARTS = {  # the last word of a phase, and what a person reads
     "train": "training",
     "parts": "fitting yield heads without a part of the rows, to see how long to train",
     "refit": "fitting yield heads on all training rows",
+    "learners": "fitting the other learners without a part of the rows",
+    "last": "fitting the other learners on all training rows",
 }
+EPOCHS = ("train", "parts", "refit")  # parts that have epochs
 OF_FOLD = re.compile(r" (without part \d+|first)$")  # parts of a fold that share a line
 
 
@@ -33,7 +36,7 @@ class TrainingDisplay:
         self.console = console or Console()
         self.epochs, self.verbose = epochs, verbose
         self.phase, self.part = "", ("", "")
-        self.began = self.last = 0.0
+        self.began = self.last = time.perf_counter()
         self.row: Mapping[str, Any] | None = None
         self.best = (float("inf"), 0)  # validation score, epoch
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("steps"))
@@ -42,7 +45,7 @@ class TrainingDisplay:
         self.live: Live | None = None
 
     def step(self, phase: str, epoch: int, step: int, steps: int) -> None:
-        """Show that a step of an epoch is done. `phase` is <fold>/train, <fold>/parts or <fold>/refit."""
+        """Show that a step of an epoch is done. `phase` is <fold>/<part>, with a part of PARTS."""
         self._enter(phase)
         if not self.console.is_terminal:
             return
@@ -50,10 +53,11 @@ class TrainingDisplay:
             self.live = Live(self._shown(), console=self.console, refresh_per_second=8, transient=True)
             self.live.start()
         if phase != self.phase:
-            self.bar.reset(self.task, total=self.epochs * steps)
+            self.bar.reset(self.task, total=steps * (self.epochs if self.part[1] in EPOCHS else 1))
         self.phase = phase
         done = (epoch - 1) * steps + step
-        self.bar.update(self.task, completed=done, description=f"fold {self.part[0]}, epoch {epoch}")
+        what = f"epoch {epoch}" if self.part[1] in EPOCHS else "learners"
+        self.bar.update(self.task, completed=done, description=f"fold {self.part[0]}, {what}")
 
     def epoch(self, phase: str, row: Mapping[str, Any]) -> None:
         """Show that an epoch is done. `phase` is the fold, `row` a line of metrics.jsonl."""
@@ -84,13 +88,13 @@ class TrainingDisplay:
             return
         self._end_part()
         self.part, self.row, self.best = part, None, (float("inf"), 0)
-        self.began = self.last = time.perf_counter()
 
     def _end_part(self) -> None:
         fold, kind = self.part
         if not kind:
             return
-        seconds = time.perf_counter() - self.began
+        seconds = time.perf_counter() - self.began  # since the end of the part before it
+        self.began = self.last = time.perf_counter()
         done = f"fold {fold}: {PARTS.get(kind, kind)}, {seconds:.0f} s"
         if self.row is not None and kind == "train":
             epochs = self.row["epoch"]

@@ -145,6 +145,8 @@ def learners_of(
             seed=trainer.seed,
             quantiles=setup.quantiles,
             device=trainer.processes.device,
+            listener=trainer.listener,
+            fold=fold.name,
         )
     return neural, tabular
 

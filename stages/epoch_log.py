@@ -21,7 +21,7 @@ class EpochLog:
         self.run, self.display, self.trackers = run, display, trackers
 
     def on_step(self, phase: str, epoch: int, step: int, steps: int) -> None:
-        """Called after each optimizer step; `phase` is <fold>/train, <fold>/parts or <fold>/refit."""
+        """Called after each optimizer step; `phase` is <fold>/train, parts, refit, learners or last."""
         self.display.step(phase, epoch, step, steps)
 
     def on_epoch(self, phase: str, epoch: Epoch) -> None:

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from model.completion_task import complete
 from pipeline.table import SeasonTable
+from report.progress import stage_progress
 from report.run import RunFolder
 from stages.fold_data import Scales, season_of
 from stages.fold_offset import Rows
-from stages.yield_forecaster import FEATURE_BATCH, Forecaster
+from stages.yield_forecaster import FEATURE_BATCH, Forecaster, Tonnes
 
 Vectors = Callable[[SeasonTable, NDArray[np.float64]], NDArray[np.float16]]  # table, y-ranges [V,2] -> [2,N,V,D]
 HideName = Literal["exchanged", "unobserved"]
@@ -110,34 +111,41 @@ def effects(
     """
     fitted = run.read_json("fitted.json")
     frames = []
-    for fold, index in rows.items():
-        forecaster, scales = Forecaster.load(run, fold), Scales.from_dict(fitted[fold])
-        framing = fitted[fold]["framing"]
-        whole = table.rows(index)
-        embedded = None if vectors is None else vectors(whole, scales.ranges)
-        usual = _forecast(forecaster, whole, scales, framing, embedded)
-        for draw, donor in enumerate(donors(table, index, hide)):
-            for one in hiding:
-                without = one.hide(whole, donor)
-                embedded_without = vectors(without, scales.ranges) if pictures and vectors is not None else embedded
-                frames.append(
-                    pd.DataFrame(
-                        {
-                            "fold": fold,
-                            "sample_id": whole.sample_id,
-                            "place": whole.place,
-                            "year": whole.year,
-                            "kind": one.kind,
-                            "hidden": one.name,
-                            "first_step": one.first,
-                            "last_step": one.last,
-                            "draw": draw,
-                            "y_pred": usual,
-                            "y_without": _forecast(forecaster, without, scales, framing, embedded_without),
-                        }
-                    )
-                )
+    draws = 1 if hide == "unobserved" else DRAWS
+    with stage_progress("explain", len(rows) * draws * len(hiding)) as advance:
+        for fold, index in rows.items():
+            forecaster, scales = Forecaster.load(run, fold), Scales.from_dict(fitted[fold])
+            framing = fitted[fold]["framing"]
+            whole = table.rows(index)
+            embedded = None if vectors is None else vectors(whole, scales.ranges)
+            usual = _forecast(forecaster, whole, scales, framing, embedded)
+            for draw, donor in enumerate(donors(table, index, hide)):
+                for one in hiding:
+                    without = one.hide(whole, donor)
+                    seen = vectors(without, scales.ranges) if pictures and vectors is not None else embedded
+                    hidden = _forecast(forecaster, without, scales, framing, seen)
+                    frames.append(_rows_of(fold, whole, one, draw, usual, hidden))
+                    advance(1)
     return pd.concat(frames, ignore_index=True)
+
+
+def _rows_of(fold: str, whole: SeasonTable, one: Occlusion, draw: int, usual: Tonnes, without: Tonnes) -> pd.DataFrame:
+    """The rows of `effects` for one fold, draw and occlusion."""
+    return pd.DataFrame(
+        {
+            "fold": fold,
+            "sample_id": whole.sample_id,
+            "place": whole.place,
+            "year": whole.year,
+            "kind": one.kind,
+            "hidden": one.name,
+            "first_step": one.first,
+            "last_step": one.last,
+            "draw": draw,
+            "y_pred": usual,
+            "y_without": without,
+        }
+    )
 
 
 def summary(changes: pd.DataFrame) -> pd.DataFrame:

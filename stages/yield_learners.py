@@ -33,7 +33,7 @@ from model.offset import Offset
 from model.season_tensors import SeasonTensors
 from model.timesclip import TimesCLIP
 from model.training.sampling import balancing_weights
-from model.training.trainer import Trainer
+from model.training.trainer import Listener, Trainer
 from model.yield_head import AnomalyScale, HeadShape, YieldRows, refit_head, train_head
 from pipeline.splits import Fold
 from pipeline.table import SeasonTable
@@ -215,7 +215,10 @@ class TabularLearners:
         seed: int,
         quantiles: bool,
         device: torch.device,
+        listener: Listener,
+        fold: str,
     ) -> None:
+        self.listener, self.fold = listener, fold
         self.names, self.table, self.readings = tuple(names), table, readings
         self.seed, self.quantiles, self.device, self.blocks = seed, quantiles, device, blocks
         convolved = any(name in ON_CONVOLUTIONS for name in names) and "convolutions" not in blocks
@@ -229,9 +232,14 @@ class TabularLearners:
 
     def cross_fit(self, parts: Sequence[LeftOutPart]) -> list[list[dict[str, Anomalies]]]:
         """See `YieldLearner`."""
-        anomalies = []
+        anomalies: list[list[dict[str, Anomalies]]] = []
+        every = len(parts) * len(self.maps)
         for part in parts:
-            each = [self._left_out(number, part) for number in range(len(self.maps))]
+            each = []
+            for number in range(len(self.maps)):
+                each.append(self._left_out(number, part))
+                done = len(anomalies) * len(self.maps) + len(each)
+                self.listener.on_step(f"{self.fold}/learners", 1, done, every)
             anomalies.append([each[number] for number in self.readings])
         return anomalies
 
@@ -241,7 +249,10 @@ class TabularLearners:
 
     def fit(self, rows: LabelledRows) -> list[Tabular]:
         """Fit the rows, once per reading."""
-        each = [self._fit(number, rows) for number in range(len(self.maps))]
+        each = []
+        for number in range(len(self.maps)):
+            each.append(self._fit(number, rows))
+            self.listener.on_step(f"{self.fold}/last", 1, len(each), len(self.maps))
         return [each[number] for number in self.readings]
 
     def _fit(self, number: int, rows: LabelledRows) -> Tabular:

@@ -57,10 +57,14 @@ def shown_by(terminal, verbose, phases=("2022/train",)):
 
 def test_a_part_has_one_line_where_there_is_no_terminal(capsys):
     parts = [f"2022 without part {n}/parts" for n in range(5)]
-    lines = shown_by(False, False, ["2022/train", *parts, "2022/refit", "2022 first/refit"]).splitlines()
+    lines = shown_by(
+        False, False, ["2022/train", *parts, "2022/learners", "2022/last", "2022/refit", "2022 first/refit"]
+    ).splitlines()
     assert [line.partition(", ")[0] for line in lines] == [
         "fold 2022: training",
         "fold 2022: fitting yield heads without a part of the rows",
+        "fold 2022: fitting the other learners without a part of the rows",
+        "fold 2022: fitting the other learners on all training rows",
         "fold 2022: fitting yield heads on all training rows",
     ]
     assert "2 epochs; the best was 2 (validation error 0.3000)" in lines[0]

@@ -1,8 +1,10 @@
 """Every page in Chromium at 1280 and 400 pixels: accessible by axe-core, nothing cut off, no word to the console."""
 
+import contextlib
 import html
 import json
 import re
+import zlib
 from importlib.resources import files
 
 import numpy as np
@@ -113,6 +115,21 @@ def test_a_page_is_accessible_and_nothing_is_cut_off(pages, tmp_path, name, widt
     assert found["outside"] == []
     assert found["empty"] == []
     assert found["scroll"] <= width
+
+
+def test_a_dark_page_is_printed_on_white(pages, tmp_path):
+    paper = tmp_path / "page.pdf"
+    flags = [f"--print-to-pdf={paper}", "--no-pdf-header-footer", "--blink-settings=preferredColorScheme=0"]
+    _, console = opened(pages["stage-2"], tmp_path, arguments=flags)
+    assert console == []
+    streams = re.findall(rb"stream\r?\n(.*?)endstream", paper.read_bytes(), re.DOTALL)
+    fills = b""
+    for stream in streams:
+        with contextlib.suppress(zlib.error):  # fonts and pictures
+            fills += b" ".join(re.findall(rb"[\d. ]+ rg", zlib.decompress(stream)))
+    assert b" 1 1 1 rg" in fills  # --paper of the light scheme
+    assert b" .1333 .1333 .1333 rg" in fills  # --ink
+    assert b" .0784 .0902 .1059 rg" not in fills  # --paper of the dark scheme
 
 
 def measured(page, folder, width, dark):
