@@ -10,6 +10,8 @@ steps from the cut on. Missing pictures are drawn and embedded. The weights come
 
 from __future__ import annotations
 
+import pipeline.loading  # isort: skip  # noqa: F401  # first, for Ctrl-C while the others load
+
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -11,6 +11,8 @@ cache like render_cache.py: stop the program whenever you like and run it again.
 
 from __future__ import annotations
 
+import pipeline.loading  # isort: skip  # noqa: F401  # first, for Ctrl-C while the others load
+
 import shlex
 import sys
 import time
@@ -21,7 +23,7 @@ from pathlib import Path
 import tyro
 
 from cache.storage import CacheError, refuse_unless_cache
-from model.encoders import EncoderError, resolve
+from model.encoders import EncoderError, EncoderSpec, resolve
 from model.training.distributed import Processes
 from model.training.errors import Diverged, Refused
 from model.training.optim import Schedule
@@ -37,7 +39,7 @@ from report.training_display import TrainingDisplay
 from stages.checkpoints import Checkpoints
 from stages.epoch_log import EpochLog
 from stages.initial_weights import NAME
-from stages.pretraining import CARD, gather_corpus, train_corpus, write_weights
+from stages.pretraining import CARD, CorpusInputs, gather_corpus, train_corpus, write_weights
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,19 @@ def pretrain(args: Arguments) -> int:
     fingerprints = {"corpus": args.recipe.digest, "encoder": encoder.weights_digest}
     if args.resume:
         checkpoints.require_fingerprints(fingerprints)
-        checkpoints.rewind_metrics()
     else:
         checkpoints.start(fingerprints)
+    with checkpoints.locked():
+        if args.resume:
+            checkpoints.rewind_metrics()
+        train(args, run, checkpoints, inputs, encoder)
+    return 0
+
+
+def train(
+    args: Arguments, run: RunFolder, checkpoints: Checkpoints, inputs: CorpusInputs, encoder: EncoderSpec
+) -> None:
+    """Train on the corpus and write the weights with their card."""
     started = time.perf_counter()
     log = EpochLog(run, TrainingDisplay(args.epochs), Trackers.start((), run.path, {}))
     trainer = Trainer(
@@ -108,7 +120,6 @@ def pretrain(args: Arguments) -> int:
     print(f"{inputs.pictures} pictures; {spent}")
     print(f"scores on simulated tables that were left out: {weights.record['validation']}")
     print(f"{run.path / NAME}, {CARD}; `python train.py --stage 1 --init {run.path}` starts from these weights")
-    return 0
 
 
 def command_of(args: Arguments, encoder: str) -> str:

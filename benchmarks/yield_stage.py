@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import tyro
 
 import train
+from pipeline.parser import parse_flags
 from report.run import commit, hardware
 
 VARIATES, STEPS, YEARS = 6, 52, 10
@@ -46,7 +46,7 @@ class Arguments:
 
 def main() -> None:
     """Print a row per ratio."""
-    args = tyro.cli(Arguments, description=__doc__)
+    args = parse_flags(Arguments, None, __doc__, "benchmarks.yield_stage")
     identity = {"hardware": hardware(), "commit": commit()}
     with tempfile.TemporaryDirectory() as folder:
         tables = {

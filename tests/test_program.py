@@ -72,7 +72,7 @@ def test_a_program_runs_in_a_thread_as_in_a_notebook_server(tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("program", ["train.py", "render_cache.py", "predict.py", "explain.py", "ablate.py"])
+@pytest.mark.parametrize("program", sorted(path.name for path in ROOT.glob("*.py") if path.name != "harvest.py"))
 def test_ctrl_c_while_modules_load_ends_with_130_and_one_line(program, tmp_path):
     """The module numpy of this folder stands for a long import."""
     (tmp_path / "numpy.py").write_text("import time\nprint('loading', flush=True)\ntime.sleep(60)\n")
