@@ -64,7 +64,7 @@ def measure(cache: Path, series: int, dask: bool, encoder: bool) -> Iterator[dic
     table = table_of(series)
     series = len(table) * VARIATES * 2
     held = sum(part.nbytes for part in vars(table).values() if isinstance(part, np.ndarray))
-    yield figure("bytes a series of the table in memory", held / series, "bytes", "16 of its key", 16)
+    yield figure("bytes per series of the table in memory", held / series, "bytes", "16 of its key", 16)
     style, spec = Style(), embedding_spec(Style(), resolve("efficientnet-lite0").to_dict())
 
     def key() -> tuple[Sequence[SeriesBlock], ImageWork, EmbeddingWork]:
@@ -192,7 +192,7 @@ def read_back(store: Store) -> Iterator[dict[str, Any]]:
     with get_context("spawn").Pool(1) as other:
         slabs, rows, reading, sorting, most = other.apply(open_and_sort, (store,))
     name = f"{store.spec.kind}: rows of {slabs} slabs read"
-    yield figure(name, 1e3 * reading / slabs, "ms a slab", "sorting its keys", 1e3 * sorting / slabs) | {
+    yield figure(name, 1e3 * reading / slabs, "ms per slab", "sorting its keys", 1e3 * sorting / slabs) | {
         "rows": rows,
         "seconds": reading + sorting,
         "peak_bytes_a_row": most / rows,
@@ -207,7 +207,7 @@ def entry_rows(table: SeasonTable, blocks: Sequence[SeriesBlock], cache: Path) -
     loaded, loading, most_loading = measured(lambda: Entry.load(storage, entry.file))
     assert loaded.keys.size == series
     size = sum(file.bytes for file in storage.files("datasets"))
-    yield figure("bytes a series of the catalogue entry", size / series, "bytes", "16 of its key", 16) | {
+    yield figure("bytes per series of the catalogue entry", size / series, "bytes", "16 of its key", 16) | {
         "core_seconds_to_save": seconds,
         "peak_bytes_a_series_to_save": most / series,
         "core_seconds_to_load": loading,

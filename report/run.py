@@ -127,7 +127,7 @@ class RunFolder:
         return record
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
-        """One line an evaluation."""
+        """Append one line per evaluation."""
         with (self.path / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def failing_work(job):
-    """Writes a mark a try, so that tries can be counted from outside."""
+    """Writes a mark per try, so that tries can be counted from outside."""
     folder, number, fate = job
     Path(folder, f"{number}-{time.time_ns()}").touch()
     tries = len(list(Path(folder).glob(f"{number}-*")))

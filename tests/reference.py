@@ -125,7 +125,7 @@ def _distance_to_segment(size: int, start: tuple[float, float], end: tuple[float
 
 
 def keys_slowly(prepared: NDArray[np.int16], style: Style) -> list[bytes]:
-    """Twin of `keys.vertex_keys`: 16 bytes a series, the hashed message spelt out number by number."""
+    """Twin of `keys.vertex_keys`: 16 bytes per series, the hashed message spelt out number by number."""
     digests = []
     for row in prepared.tolist():
         message = bytes.fromhex(style.digest) + len(row).to_bytes(2, "little")

@@ -93,7 +93,7 @@ def nass(folder: Path, blank: str = "") -> None:
 
 
 def earth_engine(folder: Path, selectors: bool, polygons: bool = False) -> None:
-    """One file a year. Without `selectors` Earth Engine sorts the properties between `system:index` and `.geo`."""
+    """One file per year. Without `selectors` Earth Engine sorts the properties between `system:index` and `.geo`."""
     geometry = '{"type":"MultiPoint","coordinates":[]}'
     if polygons:
         ring = ",".join(f"[{-91 + 0.001 * n},{40 + 0.001 * n}]" for n in range(2000))

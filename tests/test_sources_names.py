@@ -28,7 +28,7 @@ def season(place: int, year: int, steps: int = 4) -> list[float]:
 
 
 def plain(folder: Path, identity: Sequence[str], rows: dict[int, list[Sequence[str]]]) -> Path:
-    """One wide file a year without a card; each row is what stands in the identity columns."""
+    """One wide file per year without a card; each row is what stands in the identity columns."""
     for year, names in rows.items():
         header = [*identity, *(f"ndvi_{step}" for step in range(4)), f"y{year}"]
         table = [[*name, *season(i, year), 3 + 0.1 * i + 0.01 * (year % 9)] for i, name in enumerate(names)]
