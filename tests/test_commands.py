@@ -253,7 +253,7 @@ def test_predict_says_where_the_interval_is_worth_less(ask):
     code, said = ask(half_a_season)
     assert code == 0
     assert "In 1 sample, such as field3|2022, fewer steps are observed than in any training season" in said
-    assert "whose yield was in the run's data" not in said
+    assert "was in the run's data" not in said
 
 
 def test_predict_says_that_rows_it_learnt_from_are_no_forecast(ask):

@@ -169,7 +169,7 @@ def test_a_season_that_is_still_going_on_is_forecast_whether_its_columns_are_emp
         frame.to_csv(folder / f"{name}.csv", index=False)
         (folder / f"{name}.toml").write_text((folder / "card.toml").read_text().replace("seasons.csv", f"{name}.csv"))
         assert ask(folder, "two", tmp_path / f"{name}.csv", "--as-of", "6", data=f"{name}.toml") == 0
-        assert "fewer observed steps" not in capsys.readouterr().out
+        assert "fewer steps are observed" not in capsys.readouterr().out
         told[name] = (tmp_path / f"{name}.csv").read_bytes()
     assert told["whole"] == told["empty"] == told["short"]
     assert ask(folder, "two", tmp_path / "late.csv", "--as-of", "9", data="short.toml") == 0

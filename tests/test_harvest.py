@@ -50,7 +50,7 @@ def test_a_forecast_is_that_of_predict_py_and_writes_nothing(fitted, tmp_path):
     before = sorted(folder.rglob("*"))
     rows = harvest.forecast(second, folder / "card.toml", cache=folder / "cache")
     assert sorted(folder.rglob("*")) == before
-    assert any(line.startswith("72 samples") for line in rows.attrs["warnings"])
+    assert any(line.startswith("The yield of 72 samples") for line in rows.attrs["warnings"])
     out = tmp_path / "new.parquet"
     flags = ["--run", str(second), "--data", str(folder / "card.toml"), "--cache", str(folder / "cache")]
     assert predict.main([*flags, "--out", str(out)]) == 0
