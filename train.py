@@ -42,6 +42,7 @@ from model.training.precision import Precision, choose
 from model.training.sampling import Sampling
 from model.training.trainer import Listener, Silent, Trainer
 from pipeline.program import Stopped, Terminated, code_of, run_program
+from report.progress import say
 from report.run import RunFolder
 from report.summary import print_scores, write_spread
 from report.trackers import Trackers, wanted_trackers
@@ -107,7 +108,7 @@ def train_seeds(args: Arguments, processes: Processes, command: str) -> Path | N
         for one in runs:
             folder = None if one is None else train(one, processes, command)
             if folder is not None and RunFolder(folder).read_json("result.json")["interrupted"]:
-                print(f"further seeds are left out; `python train.py --resume {series}` continues")
+                say(f"further seeds are left out; `python train.py --resume {series}` continues")
                 return series
     if not processes.is_main:
         return None
@@ -159,7 +160,7 @@ def train(args: Arguments, processes: Processes, command: str) -> Path | None:
                     break
         interrupted = stage.outcomes[-1].interrupted
         if interrupted:
-            print("interrupted: the best weights so far are kept, further folds are left out; --resume continues")
+            say("interrupted: the best weights so far are kept, further folds are left out; --resume continues")
         seconds = {"read": inputs.seconds, "train": time.perf_counter() - began}
         if run is None or not processes.is_main:
             processes.wait()

@@ -38,8 +38,8 @@ def write_list(folder: Path) -> Path:
         except InputError as error:
             print(f"left out of {folder / 'index.html'}: {error}", file=sys.stderr)
     note = (
-        "The newest first. Click a heading to sort. The completion error of stage 1 is the standardised MSE. Runs with "
-        "other data or splits were scored on other rows, so their errors cannot be compared."
+        "The newest first. Click a heading to sort. The completion error of stage 1 is its RMSE as a share of the "
+        "range of each variate. Runs with other data or splits were scored on other rows: do not compare their errors."
     )
     table = SortedTable("runs", plural(len(rows), "run"), note, HEAD, rows)
     text = fill_template(Path(__file__).parent, "run_list.html", [], table=table)
@@ -50,7 +50,7 @@ def write_list(folder: Path) -> Path:
 def _row(run: RunFolder, folder: Path) -> list[Cell]:
     result = run.read_json("result.json")
     metrics, baselines = result["metrics"], result["baselines"]
-    name = "rmse" if result["stage"] > 1 else "mse_standardised"
+    name = "rmse" if result["stage"] > 1 else "rmse_over_range"
     best = min(baselines, key=lambda one: float(baselines[one][name]))
     finished = (run.path / "result.json").stat().st_mtime
     where = run.path.relative_to(folder)
@@ -64,7 +64,7 @@ def _row(run: RunFolder, folder: Path) -> list[Cell]:
         Cell(str(result["seed"]), result["seed"]),
         Cell(f"{result['n_test']:,}", result["n_test"]),
         *(_score(metrics, one, result["stage"] > 1) for one in ("rmse", "r2")),
-        _score(metrics, "mse_standardised", result["stage"] == 1),
+        _score(metrics, "rmse_over_range", result["stage"] == 1),
         Cell(best),
         _score(baselines[best], name, True),
     ]

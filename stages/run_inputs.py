@@ -97,7 +97,7 @@ def prepare_inputs(args: Arguments) -> RunInputs:
         )
     initial = initial_weights(args, preset, prepared[0], pictures)
     if initial.sentence:
-        print(initial.sentence)
+        say(initial.sentence)
     return RunInputs(
         args=args,
         table=table,

@@ -31,7 +31,7 @@ def made(path, noise, seed=0, rows=slice(None), stage=2, learner="gp", shift=0.0
     run = RunFolder(path)
     run.write_table("predictions.parquet", table)
     run.write_json("config.json", {"learner": learner, "seed": seed, "style": {"size": 224}})
-    scores = {"rmse": noise, "r2": 0.5, "mse_standardised": noise}
+    scores = {"rmse": noise, "r2": 0.5, "rmse_over_range": noise}
     run.write_json("result.json", {
         "stage": stage, "data": "made", "split": "forward", "preset": "timesclip", "seed": seed, "n_train": 9,
         "n_test": len(table), "metrics": scores, "baselines": {"place mean": scores | {"rmse": 0.9}},

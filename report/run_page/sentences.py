@@ -38,8 +38,8 @@ def held_out(result: Mapping[str, Any]) -> str:
 
 
 def standing(result: Mapping[str, Any]) -> str:
-    """How the run compares with its baselines on the same test rows, by RMSE (stage 1: standardised MSE)."""
-    name, unit = ("rmse", " t/ha") if result["stage"] > 1 else ("mse_standardised", "")
+    """How the run compares with its baselines on the same test rows, by RMSE (stage 1: as a share of the range)."""
+    name, unit = ("rmse", " t/ha") if result["stage"] > 1 else ("rmse_over_range", " of the range")
     mine = result["metrics"][name]
     others = {baseline: scores[name] for baseline, scores in result["baselines"].items()}
     best = min(others, key=lambda baseline: others[baseline])

@@ -21,12 +21,12 @@ MOST_ROWS = 500  # of a table of places
 
 
 def score_table(result: Mapping[str, Any]) -> SortedTable:
-    """The run and every baseline on the same test rows, sorted by RMSE (stage 1: standardised MSE), the best first.
+    """The run and every baseline on the same test rows, the smallest RMSE first (stage 1: as a share of the range).
 
     The run's row is marked, and the best number of each column is bold.
     """
     rows = metric_rows(result)
-    by = "rmse" if result["stage"] > 1 else "mse_standardised"
+    by = "rmse" if result["stage"] > 1 else "rmse_over_range"
     names = [name for name in METRICS if any(name in row for row in rows)]
     ordered = sorted(rows, key=lambda row: float(row[by]))
     known = {name: [row[name] for row in rows if name in row] for name in names}
