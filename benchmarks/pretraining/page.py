@@ -26,6 +26,8 @@ def page(rows: Sequence[Row]) -> str:
     parts = [
         "# Pretraining of stage 1",
         INTRODUCTION,
+        "## In short",
+        in_short(rows),
         "## Alignment",
         ALIGNMENT,
         *alignment_table(rows),
@@ -81,6 +83,40 @@ YIELD = """RMSE in t/ha of stage 2's neural heads on the tokens of both kinds of
 learners of the ensemble read numbers and picture vectors, so stage 1 does not change them. *Left out* are the training
 and validation rows, forecast by heads that were not fitted on their year; a choice may rest on them, not on test rows.
 """
+
+
+def in_short(rows: Sequence[Row]) -> str:
+    """The main figures, test rows unless stated otherwise."""
+    tables = by_table(rows)
+
+    def score(name: str, *keys: str) -> float:
+        return float(np.mean(over(tables[name], *keys)))
+
+    loss = {start: [score(name, "alignment", start, "test", "alignment_56") for name in tables] for start in STARTS}
+    gain = [1 - score(name, "completion", "fine-tuned", "test") / score(name, "completion", "from scratch", "test")
+            for name in tables]  # fmt: skip
+    ahead = {
+        rival: sum(score(name, "completion", "fine-tuned", "test") < score(name, "completion", rival, "test")
+                   for name in tables)
+        for rival in ("persistence", "climatology", "ridge")
+    }  # fmt: skip
+    untrained = sum(score(name, "completion", "complete.py", "test") < score(name, "completion", "climatology", "test")
+                    for name in tables)  # fmt: skip
+    moved = [score(name, "yield", "fine-tuned", "left out", "neural")
+             - score(name, "yield", "from scratch", "left out", "neural") for name in tables]  # fmt: skip
+    ranges = {start: f"{min(values):.2f} to {max(values):.2f}" for start, values in loss.items()}
+    rivals = ", ".join(f"{rival} on {count}" for rival, count in ahead.items())
+    return "\n".join(
+        [
+            f"* **Alignment** on test rows: {ranges['from scratch']} from scratch, {ranges['without a step']} with the "
+            f"weights alone, {ranges['fine-tuned']} fine-tuned.",
+            f"* **Completion**: the error of the fine-tuned model is {min(gain):.0%} to {max(gain):.0%} lower than "
+            f"from scratch. Of {len(tables)} tables, it is ahead of {rivals}. Without training (`complete.py`), it is ahead "
+            f"of climatology on {untrained}.",
+            f"* **Yield**: on left-out rows, the RMSE of the heads that read the tokens changes by {min(moved):+.3f} "
+            f"to {max(moved):+.3f} t/ha. Better tokens do not make better yields here.",
+        ]
+    )
 
 
 def over(rows: Iterable[Row], *keys: str) -> list[float]:
