@@ -13,7 +13,7 @@ BIN := .venv/bin
 
 demo: .venv/ready
 	$(BIN)/python render_cache.py --workers 16
-	$(BIN)/python train.py --stage 1 --epochs 30
+	$(BIN)/python train.py --stage 1 --epochs 24
 	$(BIN)/python train.py --stage 2
 	$(BIN)/python -m cache show --out runs/sheet.png
 	$(BIN)/python -m report.summary --short
