@@ -300,9 +300,11 @@ def write_run(
             "seconds": rendering_seconds(args, inputs) | seconds,
         },
     )
-    from report.run_page.page import write_page  # here, since training needs neither Pillow nor Plotly
+    from report.run_list import refresh_list  # here, since training needs neither Pillow nor Plotly
+    from report.run_page.page import write_page
 
     write_page(run, inputs.table)
+    refresh_list(run.path)
 
 
 def write_tower(args: Arguments, run: RunFolder, inputs: RunInputs) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -40,10 +41,15 @@ def runs(tmp_path_factory):
     small_seasons().to_csv(folder / "seasons.csv", index=False)
     (folder / "card.toml").write_text(CARD)
     flags = ["--data", str(folder / "card.toml"), "--preset", "language-only", "--split", "forward", "--epochs", "3"]
-    one, two = str(folder / "one"), str(folder / "two")
+    one, two = str(folder / "runs" / "one"), str(folder / "runs" / "two")
     assert train.main(["--stage", "1", *flags, "--out", one]) == 0
     assert train.main(["--stage", "2", *flags, "--from", one, "--out", two]) == 0
-    return RunFolder.open(folder / "one"), RunFolder.open(folder / "two"), read(folder / "card.toml")
+    return RunFolder.open(Path(one)), RunFolder.open(Path(two)), read(folder / "card.toml")
+
+
+def test_every_run_refreshes_the_list_of_runs(runs):
+    listed = (runs[0].path.parent / "index.html").read_text()
+    assert set(re.findall(r'href="([^"]*)/report.html"', listed)) == {"one", "two"}
 
 
 def test_the_headline_gives_the_score_and_where_it_stands(runs):
