@@ -60,7 +60,10 @@ def in_shared_cells(sample: Index, step: Index) -> NDArray[np.bool_]:
     if len(step) == 0:
         return np.zeros(0, bool)
     cell = sample * (int(step.max()) + 1) + step
-    shared: NDArray[np.bool_] = (np.bincount(cell) > 1)[cell]
+    rows = np.bincount(cell)
+    if rows.max() <= 1:
+        return np.zeros(len(step), bool)
+    shared: NDArray[np.bool_] = (rows > 1)[cell]
     return shared
 
 

@@ -21,9 +21,9 @@ def repeated_dates(
     seen: Columns, inside: NDArray[np.bool_], sample: Index, step: Index, dates: Dates
 ) -> tuple[Count, ...]:
     """A count of the rows in the season that repeat a place, a date and a variate."""
-    within = np.flatnonzero(inside)
+    within = slice(None) if inside.all() else np.flatnonzero(inside)  # a slice copies nothing
     # Two rows of one day share a step, so only steps with several rows are compared.
-    shared = within[aggregate.in_shared_cells(sample[within], step[within])]
+    shared = np.arange(len(inside))[within][aggregate.in_shared_cells(sample[within], step[within])]
     rows = aggregate.repeated_rows(seen.measured[shared], sample[shared], dates[shared].astype(np.int64))
     return counted("observation row averaged with an earlier one of its place and date", rows)
 
