@@ -303,8 +303,12 @@ def write_run(
     from report.run_list import refresh_list  # here, since training needs neither Pillow nor Plotly
     from report.run_page.page import write_page
 
-    write_page(run, inputs.table)
-    refresh_list(run.path)
+    try:
+        write_page(run, inputs.table)
+        refresh_list(run.path)
+    except (Terminated, KeyboardInterrupt) as stop:
+        advice = f"The run is complete; `python -m report.run_page {run.path}` writes its page."
+        raise Stopped(code_of(stop), advice) from stop
 
 
 def write_tower(args: Arguments, run: RunFolder, inputs: RunInputs) -> dict[str, str]:

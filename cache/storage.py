@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote
@@ -32,10 +33,15 @@ def open_storage(root: str) -> Storage:
 
 
 def refuse_unless_cache(root: str) -> None:
-    """Raise InputError if `root` is a file, or a folder with anything other than a cache in it."""
+    """Raise InputError if `root` is a file, a folder with other files in it, or a folder that cannot be made."""
     storage = open_storage(root)
     path = Path(storage.root)
-    if not isinstance(storage, Folder) or not path.exists():
+    if not isinstance(storage, Folder):
+        return
+    if not path.exists():
+        parent = next(one for one in path.absolute().parents if one.exists())
+        if not os.access(parent, os.W_OK):
+            raise InputError(f"--cache {root} cannot be made: you may not write to {parent}. Name another folder.")
         return
     if not path.is_dir():
         raise InputError(f"--cache {root} is a file; name a folder, or one that does not exist yet.")

@@ -79,6 +79,11 @@ class RunFolder:
     def unfinished(path: Path) -> RunFolder:
         """A run that was stopped. Raises InputError if it is complete or was stopped before its first checkpoint."""
         if (path / "result.json").is_file() and not RunFolder(path).read_json("result.json")["interrupted"]:
+            if not (path / "report.html").is_file():
+                raise InputError(
+                    f"--resume {path}: this run is complete, but it was stopped before its page was written. "
+                    f"Write it:\n    python -m report.run_page {path}"
+                )
             raise InputError(f"--resume {path}: this run is complete; its results are in {path / 'report.html'}.")
         if not (path / "checkpoints" / "started.json").exists():
             raise InputError(

@@ -66,6 +66,8 @@ def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], picture
         raise InputError(
             f"--from {run.path} has folds {result['folds']}, but this run needs {sorted(names)}. Run:\n    {command}"
         )
+    if result["interrupted"]:
+        print(f"note: {run.path} was interrupted; `python train.py --resume {run.path}` trains it to its end.")
     return run
 
 
@@ -73,6 +75,8 @@ def newest_run(wanted: Mapping[str, Any], folds: set[str]) -> RunFolder | None:
     """The newest run with these results and folds. If any embeddings may be used, one with its own fine-tuned tower."""
     for run in complete_runs():
         result = run.read_json("result.json")
+        if result["interrupted"]:
+            continue
         fits = folds <= set(result["folds"]) and all(result.get(name) == value for name, value in wanted.items())
         if fits and ("cache_spec" in wanted or has_tower(run.path)):
             return run

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 import render_cache
+from cache import storage
 from pipeline.errors import InputError
 from pipeline.sources import read
+from report import atomic_write
 
 HEADER = "field,ndvi_00,ndvi_01,ndvi_02,NIR_00,NIR_01,NIR_02,y2022"
 ROW = "a,0.1,0.2,0.3,0.3,0.4,0.5,4.2"
@@ -107,3 +109,15 @@ def test_a_table_larger_than_the_memory_given_is_refused_with_the_numbers(tmp_pa
     with pytest.raises(InputError, match=r"fields\.csv.*GB.*0\.0005 GB"):
         read(tmp_path / "fields.csv", memory_gb=0.0005)
     assert len(read(tmp_path / "fields.csv", memory_gb=1)) == 20_000
+
+
+def test_a_cache_where_nothing_can_be_written_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(InputError, match="cannot be made: you may not write to"):
+        storage.refuse_unless_cache(str(tmp_path / "new" / "cache"))
+
+
+def test_a_page_where_nothing_can_be_written_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(InputError, match="where no file can be written"):
+        atomic_write.refuse_unless_possible(tmp_path / "page.html", (".html",), replace=True)

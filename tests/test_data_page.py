@@ -365,7 +365,7 @@ def test_yields_of_minus_9999_are_on_the_page_with_the_line_that_settles_them(tm
     assert (found.severity, found.sentence[:25]) == ("warning", "2 yields of -9999 are rea")
     text = page(summarise(read(card), str(card)))
     assert '<li class="is-warning"><b>warning</b>2 yields of -9999' in text
-    assert "<pre>missing = [-9999]</pre>" in text
+    assert '<pre tabindex="0">missing = [-9999]</pre>' in text
     settled = saved(tmp_path, frame, "missing = [-9999]\n" + CARD)
     assert "missing = [-9999]" not in findings_of(settled)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -319,3 +320,36 @@ def test_a_sample_in_two_long_files_belongs_to_neither(tmp_path: Path) -> None:
     frame[early].to_csv(tmp_path / "t1.csv", index=False)
     frame[~early].to_csv(tmp_path / "t2.csv", index=False)
     assert read(str(tmp_path / "card.toml")).file is None
+
+
+def test_grain_in_another_unit_is_reported_by_its_median(tmp_path: Path) -> None:
+    frame = seasons()
+    frame["yield"] *= 10
+    found = [one for one in table(tmp_path, frame).findings if "no grain" in one.sentence]
+    assert [one.severity for one in found] == ["warning"]
+    assert not any("no grain" in one.sentence for one in table(tmp_path, seasons()).findings)
+
+
+def test_a_variate_without_any_value_is_reported(tmp_path: Path) -> None:
+    frame = seasons().assign(**{f"nir_{step}": np.nan for step in range(1, 13)})
+    keys = '[[variates]]\nname = "nir"'
+    found = table(tmp_path, frame, keys=keys).findings
+    assert any(one.sentence.startswith("nir has no value in any sample") for one in found)
+
+
+def test_dates_in_two_orders_are_named_by_their_order(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not a date in the order day, month, year"):
+        parse_days(["21/04/2018", "04/21/2018"])
+
+
+def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table(tmp_path, seasons())
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith(".csv"))
+    with pytest.raises(InputError, match="you may not read this file"):
+        read(str(tmp_path / "card.toml"))
+
+
+def test_a_file_of_blank_lines_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "blank.csv").write_text("\n\n\n", encoding="utf-8")
+    with pytest.raises(InputError, match="the file is empty"):
+        read(str(tmp_path / "blank.csv"))

@@ -14,6 +14,7 @@ from pipeline.render import Style
 from pipeline.sources import read
 from report.map_chart import MOST_CORNERS, Quantity, map_chart, thinned
 from report.run import RunFolder
+from report.run_page import __main__ as page_again
 from report.run_page import samples
 from report.run_page.charts import MOST_POINTS, error_charts, forecast_charts, yield_map
 from report.run_page.completion import completion_charts, completion_errors, variate_table
@@ -303,3 +304,15 @@ def test_the_scores_sort_on_a_click(runs, tmp_path):
     assert r2 == sorted(r2)
     assert len(re.findall(r'<tr class="run">', body)) == 1
     assert "<td>language-only (this run)</td>" in re.search(r'<tr class="run">(.*?)</tr>', body, re.S)[1]
+
+
+def test_a_run_that_was_stopped_before_its_page_gets_it_by_a_command(runs, capsys):
+    folder = runs[1].path
+    before = (folder / "report.html").read_bytes()
+    (folder / "report.html").unlink()
+    assert train.main(["--resume", str(folder)]) == 2
+    assert f"python -m report.run_page {folder}" in capsys.readouterr().err
+    assert page_again.main([str(folder)]) == 0
+    assert (folder / "report.html").read_bytes() == before
+    assert train.main(["--resume", str(folder)]) == 2
+    assert "its results are in" in capsys.readouterr().err

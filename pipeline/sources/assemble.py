@@ -13,7 +13,7 @@ from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.provenance import JoinedSource
 from pipeline.sources.columns import Columns
-from pipeline.sources.median_yield import refuse_large_median, tiny_yields
+from pipeline.sources.median_yield import large_yields, refuse_large_median, tiny_yields
 from pipeline.sources.missing_values import VERY_FAR, Stored, refuse_marks
 from pipeline.sources.place_names import TWO_OF_ONE_NAME, normal_name
 from pipeline.sources.place_parts import joined_name
@@ -111,7 +111,7 @@ def finish(about: Description, draft: TableDraft, history: YieldHistory, *, for_
     rows = rows[np.argsort(draft.sample_id[rows], kind="stable")]
     findings = _checked(about, draft, target, rows, for_prediction)
     if not for_prediction:
-        findings = (*marks, *tiny_yields(target[rows]), *findings)
+        findings = (*marks, *tiny_yields(target[rows]), *large_yields(target[rows]), *findings)
     draft = replace(draft, counts=(*draft.counts, *counts), findings=(*draft.findings, *findings))
     places = report_places(draft.place[rows], draft.year[rows], history, for_prediction=for_prediction)
     return _sealed(about, draft, target, static, rows, history, cut, places)

@@ -50,7 +50,7 @@ def open_text(path: Path, form: CsvFormat) -> TextIO:
 def read_header(path: Path, keys: CsvKeys = USUAL) -> list[str]:
     """The column names. Raises `InputError` if the file is empty, is not text, or does not match its ending."""
     start = _first_bytes(path)
-    if not start:
+    if not start.strip():
         raise InputError(f"{path}: the file is empty; it needs a header line and at least one row.")
     for magic, kind in _MAGIC.items():
         if start.startswith(magic):

@@ -91,4 +91,8 @@ def _day(text: str, order: DateOrder | None) -> date:
             return datetime.fromtimestamp(float(match[1]) / 1000, UTC).date()
         return datetime.fromisoformat(text).date()
     except ValueError:
-        raise DateError(text, "is not a date; write it as 2018-05-17") from None
+        pass
+    if order is not None and _PARTS.fullmatch(text):
+        how = f"is not a date in the order {NAMES[order]}, which `date_order` or another date of the column gives"
+        raise DateError(text, f"{how}; write all dates as YYYY-MM-DD")
+    raise DateError(text, "is not a date; dates are written as in 2018-05-17")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -39,6 +40,8 @@ def locate(data: str | Path | Sequence[str | Path]) -> Located:
         name = safe_name("+".join(_stem(path) for path in found[:3]))
     if not found:
         raise InputError(f"{data}: no data file is named; give a card (.toml), a file ({_KINDS}), a folder or a glob.")
+    for path in found:
+        refuse_unreadable(path)
     cards = [path for path in found if path.suffix == ".toml"]
     if not cards and (card := cybench_card(found)) is not None:
         return Located(card.name, (), card)
@@ -66,7 +69,15 @@ def files_of(card: DatasetCard, patterns: Iterable[str], key: str = "files") -> 
                 f"in that place, or correct `{key}` in the card (paths start from the card's folder)."
             )
         found += matches
+    for path in found:
+        refuse_unreadable(path)
     return tuple(dict.fromkeys(found))
+
+
+def refuse_unreadable(path: Path) -> None:
+    """Raise `InputError` if this user may not read the file or folder."""
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path}: you may not read this file. Change its permission (chmod u+r) or copy it.")
 
 
 def kind_of(path: Path) -> str | None:

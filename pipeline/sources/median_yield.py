@@ -10,6 +10,7 @@ from pipeline.findings import Finding
 
 # No crop yields more: sugar cane reaches about 150 t/ha.
 HIGHEST_MEDIAN_YIELD = 200.0
+HIGHEST_MEDIAN_OF_GRAIN = 20.0
 # Few crops yield less, such as saffron; a number of tonnes read as one of kilograms does.
 LOWEST_MEDIAN_YIELD = 0.05
 
@@ -21,9 +22,21 @@ def refuse_large_median(target: NDArray[np.float64], source: str) -> None:
         return
     raise InputError(
         f"{source}: the median yield would be {np.median(known):g} t/ha, more than any crop reaches "
-        f"({HIGHEST_MEDIAN_YIELD:g}). State the unit as [target] `unit` (or `factor`) in a dataset card; without a "
-        "card yields are read as t/ha."
+        f"({HIGHEST_MEDIAN_YIELD:g}). State the unit as [target] `unit` in a dataset card, or correct it there: "
+        "without a card yields are read as t/ha. If rows differ in unit, write them alike."
     )
+
+
+def large_yields(target: NDArray[np.float64]) -> tuple[Finding, ...]:
+    """A finding if the median of the yields [N] in t/ha is more than grain gives: dt/ha read as t/ha, for example."""
+    known = target[target > 0]
+    if len(known) == 0 or np.median(known) <= HIGHEST_MEDIAN_OF_GRAIN:
+        return ()
+    sentence = (
+        f"The median yield is {np.median(known):.3g} t/ha, which beet, potatoes, cane and silage reach, but no grain. "
+        "If the numbers are in another unit, such as dt/ha or bu/ac, state it."
+    )
+    return (Finding("warning", sentence, '[target]\nunit = "dt/ha"'),)
 
 
 def tiny_yields(target: NDArray[np.float64]) -> tuple[Finding, ...]:

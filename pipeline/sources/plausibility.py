@@ -72,7 +72,10 @@ def check_series(seasons: Seasons, *, for_prediction: bool = False) -> tuple[Fin
     def of_variate(v: int) -> list[Finding]:
         variate, values = seasons.variates[v], np.ascontiguousarray(seasons.values[:, v])
         if np.isnan(values).all():
-            return []
+            sentence = (
+                f"{variate.name} has no value in any sample, so its plots are empty. Is its column the right one?"
+            )
+            return [Finding("warning", sentence)]
         _refuse_narrow(seasons, variate, values)
         for kind, group, name in seasons.groupings():
             some = _some_of_each(group)
