@@ -7,7 +7,8 @@ import pytest
 from pipeline.version import __version__
 
 PROGRAMS = ["train", "pretrain", "complete", "render_cache", "predict", "explain", "ablate", "cache.__main__",
-            "report.data.__main__", "report.map", "report.compare.__main__", "report.summary", "model.export.__main__",
+            "report.data.__main__", "report.run_page.__main__",
+            "report.map", "report.compare.__main__", "report.summary", "model.export.__main__",
             "verdict.kernel_baselines", "pipeline.simulate", "pipeline.draft_card", "benchmarks.soak.__main__",
             "benchmarks.focus"]  # fmt: skip
 
