@@ -35,6 +35,7 @@ from stages.zero_shot import (
     PRESET,
     complete_seasons,
     completion_rows,
+    require_known_steps,
     scales_before_cut,
     seasons_to_complete,
     untrained_config,
@@ -74,6 +75,7 @@ def complete_table(args: Arguments) -> int:
     refuse_unless_possible(args.out, ENDINGS, replace=False)
     refuse_unless_cache(args.cache)
     table = read(args.data, year=args.year, for_prediction=True, memory_gb=args.memory_gb)
+    require_known_steps(table)
     scales, style, encoder = scales_before_cut(table), Style(), resolve(args.encoder)
     blocks = series_blocks(table, scales.ranges, style, PRESET.framing)
     store = fill_blocks(args.cache, args.workers, encoder, style, blocks)

@@ -45,17 +45,17 @@ def seasons_to_complete(table: SeasonTable, scales: Scales, pictures: Pictures) 
 
 
 def untrained_config(data: FoldData) -> TimesCLIPConfig:
-    """The config of a model that is not trained on the table: it reads no drivers, as weights for them are missing.
+    """The config of a model that is not trained on the table: it reads no drivers, as weights for them are missing."""
+    return replace(model_config(data, PRESET), drivers=0)
 
-    Raises InputError if the steps before the cut are fewer than a patch.
-    """
-    table = data.table
+
+def require_known_steps(table: SeasonTable) -> None:
+    """Raise InputError if the steps before the cut are fewer than a patch."""
     if table.cut < PRESET.patch:
         raise InputError(
             f"{table.name}: `cut` is {table.cut}, so only {table.cut} steps are known; completing without training "
             f"needs at least {PRESET.patch}. Set a later `cut` in the dataset card, or use finer steps (season_steps)."
         )
-    return replace(model_config(data, PRESET), drivers=0)
 
 
 def complete_seasons(data: FoldData, style: Style, weights: InitialWeights) -> NDArray[np.float64]:

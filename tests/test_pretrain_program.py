@@ -113,3 +113,12 @@ def test_wrong_flags_are_refused_before_any_work(tmp_path, capsys):
         assert pretrain.main([*flags, "--cache", str(tmp_path / "cache")]) == 2
         assert said in capsys.readouterr().err
     assert not (tmp_path / "cache").exists()
+
+
+def test_too_few_known_steps_are_refused_before_a_plot_is_drawn(tmp_path, capsys):
+    small_seasons().to_csv(tmp_path / "seasons.csv", index=False)
+    (tmp_path / "card.toml").write_text(f"cut = 5\n{CARD}")
+    flags = ["--data", str(tmp_path / "card.toml"), "--cache", str(tmp_path / "cache")]
+    assert complete.main([*flags, "--out", str(tmp_path / "completed.csv")]) == 2
+    assert "`cut` is 5, so only 5 steps are known" in capsys.readouterr().err
+    assert not (tmp_path / "cache").exists()
