@@ -110,7 +110,8 @@ def test_the_first_lines_say_how_the_join_went(folder, tmp_path):
     run = subprocess.run([*command, "--cache", str(tmp_path / "c")], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     lines = run.stdout.splitlines()
-    assert lines[0] == "joined by place and season: 27 place-years of 3 places have series and a yield"
+    assert lines[0].startswith("maize_XX: 21 samples")
+    assert lines[1] == "joined by place and season: 27 place-years of 3 places have series and a yield"
     (yields,) = [line for line in lines if line.startswith("  yield_maize_XX.csv (yield): 4 places, 28 place-years")]
     assert "27 met (XX11 2001, XX11 2002, XX11 2003, ...); 1 did not (XX99 2005)" in yields
     assert any(line.startswith("  soil_maize_XX.csv (awc, bulk_density): 3 places; 3 met") for line in lines)
