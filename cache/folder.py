@@ -63,7 +63,7 @@ class Folder:
         except OSError:
             temporary.unlink(missing_ok=True)  # a full disk must not leave half a file
             raise
-        _sync_folder(path.parent)
+        sync_path(path.parent)
 
     def namespaces(self, kind: str) -> list[str]:
         return sorted(f"{kind}/{spec.parent.name}" for spec in self._path(kind).glob("[!.]*/spec.json"))
@@ -92,7 +92,7 @@ class Folder:
             crash(RECORD)
             _write_synced(staging / RECORD, record)
             for inner in [*(path for path in staging.rglob("*") if path.is_dir()), staging]:
-                _sync_folder(inner)
+                sync_path(inner)
             crash("rename")
             try:
                 staging.rename(final)
@@ -105,7 +105,7 @@ class Folder:
                 else:
                     raise
             crash("sync")
-            _sync_folder(final.parent)
+            sync_path(final.parent)
         except (OSError, CacheError):
             shutil.rmtree(staging, ignore_errors=True)  # a full disk must not leave half a slab
             raise
@@ -155,10 +155,11 @@ def _make_folder(path: Path) -> None:
     if not path.is_dir():
         _make_folder(path.parent)
         path.mkdir(exist_ok=True)
-        _sync_folder(path.parent)
+        sync_path(path.parent)
 
 
-def _sync_folder(path: Path) -> None:
+def sync_path(path: Path) -> None:
+    """Make the content of a file, or the names in a folder, durable."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -17,14 +17,14 @@ def refuse_unless_possible(path: Path, endings: Sequence[str], replace: bool, fl
         raise InputError(f"{flag} {path} must end in {' or '.join(endings)}; it ends in {path.suffix or 'nothing'}.")
     if not path.parent.is_dir():
         raise InputError(f"{flag} {path} is in {path.parent}, which is no folder. Make it (mkdir -p) or name another.")
-    if not os.access(path.parent, os.W_OK) or not _takes_files(path.parent):
+    if not _takes_files(path.parent):
         raise InputError(f"{flag} {path} is in {path.parent}, where no file can be written. Name another folder.")
     if path.is_dir() or (path.exists() and not replace):
         raise InputError(f"{flag} {path} exists; name another file or delete this one.")
 
 
 def _takes_files(folder: Path) -> bool:
-    """Whether a file can be made in the folder; a superuser may write everywhere, but not on a read-only disk."""
+    """Whether a file can be made in the folder. Permissions alone do not show a read-only disk."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             return True

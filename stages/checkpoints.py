@@ -27,6 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from cache.folder import sync_path
 from model.training.state import TrainingState
 from pipeline.errors import InputError
 from report.run import RunFolder
@@ -178,21 +179,13 @@ def _commit(
             )
         (temporary / name).write_text(json.dumps(numbers, allow_nan=False))
         for path in (*temporary.iterdir(), temporary):
-            _sync(path)
+            sync_path(path)
         if target.is_dir():  # the same state, trained again after a resume
             shutil.rmtree(target)
         temporary.rename(target)
-        _sync(target.parent)
+        sync_path(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _forecasts(folder: Path) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""A job that dies, hangs or fails as it is told."""
+"""Jobs for tests of workers: each dies, hangs or fails, as its arguments say."""
 
 import os
 import signal

@@ -2,6 +2,7 @@
 
 import os
 import re
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,9 @@ def test_a_cache_where_nothing_can_be_written_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_page_where_nothing_can_be_written_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    def refuse(**_):
+        raise PermissionError
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     with pytest.raises(InputError, match="where no file can be written"):
         atomic_write.refuse_unless_possible(tmp_path / "page.html", (".html",), replace=True)

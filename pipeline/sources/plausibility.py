@@ -6,7 +6,7 @@ baselines, a scale that was applied twice, or zeros that stand for missing data.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -20,6 +20,9 @@ from pipeline.sources.isolated_values import isolated_values
 from pipeline.sources.medians import Floats, column_medians, row_medians
 from pipeline.sources.scaled_places import scaled_places
 from pipeline.table import Variate
+
+# A way to compare samples: its kind, the group of each sample [N], the name of a group, and some samples of each.
+Grouping = tuple[str, NDArray[np.int64], Callable[[int], str], NDArray[np.int64]]
 
 SOME = 300  # samples of a year or file from which its quantiles are taken
 MOST_OUTSIDE = 0.5  # share of the values of a year or file that may lie outside the declared range
@@ -67,6 +70,7 @@ class Seasons:
 
 def check_series(seasons: Seasons, *, for_prediction: bool = False) -> tuple[Finding, ...]:
     """Findings about series that are odd but may be right. Raises `InputError` for series that cannot be right."""
+    groups = [(kind, group, name, _some_of_each(group)) for kind, group, name in seasons.groupings()]
     places = None if seasons.place is None else np.unique(seasons.place, return_inverse=True)
 
     def of_variate(v: int) -> list[Finding]:
@@ -77,8 +81,7 @@ def check_series(seasons: Seasons, *, for_prediction: bool = False) -> tuple[Fin
             )
             return [Finding("warning", sentence)]
         _refuse_narrow(seasons, variate, values)
-        for kind, group, name in seasons.groupings():
-            some = _some_of_each(group)
+        for kind, group, name, some in groups:
             _refuse_group_outside(seasons, variate, values, kind, group, name)
             _refuse_scaled_group(seasons, variate, values[some], kind, group[some], name, some)
         _refuse_scaled_rows(seasons, variate, values)
@@ -88,7 +91,7 @@ def check_series(seasons: Seasons, *, for_prediction: bool = False) -> tuple[Fin
         if places is not None:
             found += scaled_places(variate, values, *places)
         found += _far_outside(seasons, variate, values)
-        return found if for_prediction else found + _shifts(seasons, variate, values)
+        return found if for_prediction else found + _shifts(groups, variate, values)
 
     # The first variate that cannot be right is named, whichever thread ends first.
     with ThreadPoolExecutor() as threads:
@@ -301,13 +304,12 @@ def _zeros(variate: Variate, values: Floats) -> list[Finding]:
     return [Finding("warning", sentence, "missing = [0]")]
 
 
-def _shifts(seasons: Seasons, variate: Variate, values: Floats) -> list[Finding]:
+def _shifts(groups: Sequence[Grouping], variate: Variate, values: Floats) -> list[Finding]:
     """Findings about years or files whose level differs from the others by the same amount at nearly every step."""
     evenly = values[_some_of_each(np.zeros(len(values), np.int64))]
     spread = float(np.subtract(*np.nanquantile(evenly, (0.75, 0.25))))
-    for kind, group, name in seasons.groupings():
+    for kind, group, name, some in groups:
         names = np.unique(group)
-        some = _some_of_each(group)
         part, of = values[some], group[some]
         level = np.stack([column_medians(part[of == one]) for one in names])
         found = []
