@@ -203,7 +203,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_it(tmp_path, monkeypatch, fail
         if len(calls) == fails_at:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoints, "_sync", full)
+    monkeypatch.setattr(checkpoints, "sync_path", full)
     with pytest.raises(InputError, match="No space left"):
         Trainer(SCHEDULE, states=keeper).fit(completion_task(dropout=0.2), "a/train")
     monkeypatch.undo()
