@@ -1,5 +1,7 @@
 """The forecasting benchmark: its windows, its naive forecasts, its files. The peers are not imported."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,9 @@ from hypothesis import strategies as st
 
 from benchmarks.forecasting import cells, naive, ours, peers, table
 from benchmarks.forecasting.cells import Cell
-from benchmarks.forecasting.data import BENCHMARKS, PARTS, SHARED, Benchmark, errors, shares
+from benchmarks.forecasting.data import BENCHMARKS, PARTS, SHARED, Benchmark, shares
+from benchmarks.forecasting.scores import errors
+from model.initial_weights import read_initial_weights
 from pipeline.errors import InputError
 from tests.reference import forecasting_windows
 
@@ -60,7 +64,8 @@ def test_the_field_counts_as_many_windows_on_etth1_and_repeats_as_well():
     assert [len(series.starts(part, 96)) for part in PARTS] == [8449, 2785, 2785]
     # Zeng et al. 2023, table 2: "Closest Repeat" has 1.295 / 0.713 on ETTh1, horizon 96.
     _, truth = series.windows("test", 96)
-    assert errors(truth, naive.repeat_last(series, 96)) == pytest.approx({"mse": 1.295, "mae": 0.713}, abs=1.5e-3)
+    made = errors(truth, naive.repeat_last(series, 96))
+    assert (made["mse"], made["mae"]) == pytest.approx((1.295, 0.713), abs=1.5e-3)
 
 
 def test_naive_forecasts_read_no_step_that_they_forecast(tmp_path):
@@ -78,7 +83,9 @@ def test_naive_forecasts_read_no_step_that_they_forecast(tmp_path):
 def test_errors_are_means_over_everything_and_refuse_what_is_not_finite():
     truth = np.zeros((2, 1, 2))
     made = np.array([[[1.0, -1.0]], [[3.0, 0.0]]])
-    assert errors(truth, made) == {"mse": 11 / 4, "mae": 5 / 4}
+    whole = errors(truth, made)
+    assert (whole["mse"], whole["mae"]) == (11 / 4, 5 / 4)
+    assert whole["drop_last"]["16"] == {"windows": 0}
     with pytest.raises(ValueError, match="finite"):
         errors(truth, made * np.nan)
     with pytest.raises(ValueError, match="equal in shape"):
@@ -121,30 +128,108 @@ def test_the_peers_are_told_every_value_in_the_order_of_variates_and_time(tmp_pa
     np.testing.assert_array_equal(frame["y"].to_numpy().reshape(12, -1).T, series.values)
 
 
-def test_every_benchmark_has_a_recipe_for_every_peer_and_strides_for_this_model():
-    assert set(peers.RECIPES) == set(ours.DRAWN) == set(ours.READ) == set(ours.FLAGS) == set(BENCHMARKS)
+def test_every_benchmark_has_a_recipe_for_every_peer():
+    assert set(peers.RECIPES) == set(BENCHMARKS)
     assert all(set(recipes) == set(peers.PEERS) for recipes in peers.RECIPES.values())
-    assert all(strides.of("test") == 1 for strides in (*ours.DRAWN.values(), *ours.READ.values()))
+
+
+def test_training_may_skip_windows_but_never_those_that_are_scored(tmp_path):
+    series, _ = small(tmp_path, rows=4000)
+    assert ours.strides(series, 3, pictures=True) == ours.Strides()  # all of ILI
+    longer, _ = small(tmp_path, rows=4000, name="other")
+    drawn = ours.strides(longer, 3, pictures=True)
+    assert drawn.train > 1
+    assert drawn.of("test") == 1
+    assert -(-len(longer.starts("train", 3)) // drawn.train) <= ours.MOST_DRAWN["train"]
+
+
+def test_packaged_weights_are_named_only_where_they_serve():
+    pretrained, plain = ours.SETUPS["language-only, pretrained"], ours.SETUPS["language-only"]
+    ili = BENCHMARKS["ili"]
+    assert pretrained.start(ili, 48) == ("--init", ours.WEIGHTS)
+    assert pretrained.start(ili, 60) == plain.start(ili, 24) == ("--init", "none")
+    assert ours.fits("language-only, pretrained", ili)
+    assert ours.fits("DLinear", replace(ili, look_back=104))
+    assert not ours.fits("language-only, pretrained", replace(ili, look_back=104))
+    largest = read_initial_weights(ours.ROOT / ours.WEIGHTS).largest
+    assert (largest.window, largest.horizon) == (ours.LONGEST, ours.LONGEST)
 
 
 def test_results_are_kept_and_the_last_of_a_cell_counts(tmp_path):
-    cell = Cell("ili", 24, "DLinear", 0)
+    cell = Cell("ili", 36, 24, "DLinear", 0)
     cells.append(cell, {"mse": 2.0}, tmp_path)
     cells.append(cell, {"mse": 1.0}, tmp_path)
     assert cells.read("ili", tmp_path) == {cell: cell._asdict() | {"mse": 1.0}}
     assert cells.read("etth1", tmp_path) == {}
 
 
+def result(horizon, seed, **changed):
+    """A row of the results."""
+    common = {"data": "ili", "look_back": 36, "model": "m", "mae": 1.0, "steps": 5, "stride": 1, "n_test_windows": 9}
+    made_by = {"commit": "a" * 40, "hardware": "x"}
+    return common | made_by | {"horizon": horizon, "seed": seed, "mse": horizon + seed} | changed
+
+
 def test_the_page_has_means_over_seeds_and_over_whole_sets_of_horizons_only():
-    common = {"seconds": 1.0, "steps": 5, "stride": 1, "commit": "a" * 40, "hardware": "x", "n_test_windows": 9}
-    rows = [
-        {"horizon": h, "model": "m", "seed": s, "mse": h + s, "mae": 1.0} | common
-        for h in (24, 36, 48, 60)
-        for s in (0, 2)
-        if (h, s) != (60, 2)
-    ]
-    page = table.section(BENCHMARKS["ili"], rows, cells.of_paper())
+    rows = [result(h, s) for h in (24, 36, 48, 60) for s in (0, 2) if (h, s) != (60, 2)]
+    page = table.section(rows, cells.of_paper())
     line = next(line for line in page.splitlines() if line.startswith("| m "))
     assert "25.000±1.000 / 1.000±0.000" in line  # 24 and 26
     assert "| 42.000 / 1.000 |" in line  # the mean of the four, of seed 0, which alone has all of them
-    assert "| TimesCLIP, paper | 2.007 / 0.869 | — | — | — | 1.986 / 0.878 |" in page
+    paper = "2.007 / 0.869 | 2.160 / 0.910 | 1.849 / 0.845 | 1.927 / 0.889 | 1.986 / 0.878"
+    assert f"| TimesCLIP, paper | {paper} |" in page
+
+
+def test_rows_without_errors_of_batches_have_a_dash_there():
+    kept = {"drop_last": {"16": {"windows": 0}, "32": {"windows": 32, "mse": 8.0, "mae": 2.0}}}
+    rows = [result(24, 0), result(24, 0, model=table.SEASONAL, **kept)]
+    lines = table.scores_by_batch(rows, [24])
+    assert lines[-1] == "| m | 24.000 / 1.000 (skill 1.000) | — | — | — |"
+    assert "| — | 8.000 / 2.000 (skill 1.000) | — |" in lines[-2]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 200), st.integers(1, 3), st.integers(1, 4), st.integers(0, 2**32 - 1))
+def test_errors_of_whole_batches_are_those_of_a_slow_loop(windows, variates, horizon, seed):
+    rng = np.random.default_rng(seed)
+    truth, made = rng.normal(size=(2, windows, variates, horizon))
+    given_back = errors(truth, made)
+    for batch in (16, 32, 64):
+        count, square, absolute = 0, 0.0, 0.0
+        for first in range(0, windows, batch):
+            if first + batch > windows:
+                break  # drop_last
+            for window in range(first, first + batch):
+                count += 1
+                for a, b in zip(truth[window].ravel(), made[window].ravel(), strict=True):
+                    square += (a - b) ** 2
+                    absolute += abs(a - b)
+        told: dict[str, object] = {"windows": count}
+        if count:
+            numbers = count * variates * horizon
+            told |= {"mse": pytest.approx(square / numbers), "mae": pytest.approx(absolute / numbers)}
+        assert given_back["drop_last"][str(batch)] == told
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(150, 400), st.integers(1, 3), st.floats(0.1, 3))
+def test_the_skill_of_the_seasonal_naive_forecast_is_1_on_any_windows(tmp_path_factory, rows, variates, scale):
+    series, _ = small(tmp_path_factory.mktemp("s"), rows, variates, name="other")
+    measured = []
+    for name, change in ((table.SEASONAL, 0.0), ("worse", scale)):
+        _, truth = series.windows("test", 3)
+        made = naive.seasonal(series, 3)
+        scored = errors(truth, made + change * (made - truth))
+        measured.append(result(3, 0, model=name, **scored))
+    for batch in (table.ALL, *(str(b) for b in (16, 32, 64) if len(truth) >= b)):
+        assert table.skill_of(measured, table.SEASONAL, [3], batch) == 1
+        assert table.skill_of(measured, "worse", [3], batch) == pytest.approx((1 + scale) ** 2)
+
+
+@pytest.mark.skipif(not (SHARED / "illness").is_dir(), reason="../shared/data/illness is not there")
+def test_seasonal_naive_errors_of_ili_on_all_windows_and_on_those_of_batches_of_64():
+    series = BENCHMARKS["ili"].load()
+    scored = [errors(series.windows("test", h)[1], naive.seasonal(series, h)) for h in series.benchmark.horizons]
+    for rows, told in ((scored, (2.222, 0.960)), ([one["drop_last"]["64"] for one in scored], (1.655, 0.870))):
+        means = np.mean([[row["mse"], row["mae"]] for row in rows], 0)
+        np.testing.assert_allclose(means, told, atol=5e-4)

@@ -8,23 +8,27 @@ more, by the training windows, and returns its completion in the units of the ta
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.forecasting.data import PARTS, Numbers, PartName, Series
+from benchmarks.forecasting.data import PARTS, Benchmark, Numbers, PartName, Series
+from pipeline.errors import InputError
 from verdict.runner import slug
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path("runs", "forecasting")  # relative, as the results contain the commands
 ENCODER = "efficientnet-lite0"
+WEIGHTS = "model/weights/efficientnet-lite0.safetensors"
+LONGEST = 52  # steps of look-back or forecast that these weights serve
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,15 @@ class Setup:
     """Flags for render_cache.py."""
     members: int = 1
     """Runs, each with its own seed, whose mean is the forecast."""
+    pretrained: bool = False
+    """Whether stage 1 starts from the packaged weights, at horizons that they serve."""
     note: str = ""
     """A note for the table."""
+
+    def start(self, benchmark: Benchmark, horizon: int) -> tuple[str, ...]:
+        """The flags of the start: the packaged weights, or none."""
+        served = self.pretrained and max(benchmark.look_back, horizon) <= LONGEST
+        return ("--init", WEIGHTS if served else "none")
 
 
 @dataclass(frozen=True)
@@ -55,73 +66,96 @@ class Strides:
         return {"train": self.train, "valid": self.valid, "test": 1}[part]
 
 
-DRAWN = {"ili": Strides(), "etth1": Strides(train=8, valid=8)}
-READ = {"ili": Strides(), "etth1": Strides(valid=8)}  # for setups without pictures
-FLAGS = {  # chosen on validation windows (docs/log.md)
-    "ili": ("--epochs", "30", "--batch-size", "8", "--lr", "3e-4"),
-    "etth1": ("--epochs", "8", "--patch", "16", "--stride", "8", "--lr", "5e-4", "--dropout", "0.3"),
-}
+MOST_READ = {"train": 9000, "valid": 350}  # windows, of other files than ILI
+MOST_DRAWN = {"train": 1100, "valid": 350}
+SHORT = ("--epochs", "30", "--batch-size", "8", "--lr", "3e-4")
+LONG = ("--epochs", "8", "--patch", "16", "--stride", "8", "--lr", "5e-4", "--dropout", "0.3")
+FLAGS = {("ili", 36): SHORT, ("ili", 104): SHORT}  # by look-back; chosen on validation windows (docs/log.md)
 LANGUAGE = ("--preset", "language-only")
 WINDOW = ("--style.y-range", "window")
 PICTURES = ("--preset", "timesclip", *WINDOW)
 ALIGNED = (*PICTURES, "--picture-dropout", "1")
-SETUPS = {
-    "timesclip": Setup(("--preset", "timesclip")),
-    "timesclip, y-range window": Setup(PICTURES, style=WINDOW),
-    "timesclip, aligned only": Setup(ALIGNED, style=WINDOW, note="pictures are used in the alignment loss only"),
-    "timesclip, aligned only, mean of three": Setup(
-        ALIGNED, style=WINDOW, members=3, note="the forecasts of three seeds"
-    ),
+ALONE = {
     "language-only": Setup(LANGUAGE, pictures=False),
-    "language-only, mean of three": Setup(LANGUAGE, pictures=False, members=3, note="the forecasts of three seeds"),
+    "language-only, pretrained": Setup((*LANGUAGE, *WINDOW), pictures=False, pretrained=True),
+    "timesclip": Setup(("--preset", "timesclip")),
+    "timesclip, pretrained": Setup(("--preset", "timesclip"), pretrained=True),
+    "timesclip, y-range window": Setup(PICTURES, style=WINDOW),
+    "timesclip, y-range window, pretrained": Setup(PICTURES, style=WINDOW, pretrained=True),
+    "timesclip, aligned only": Setup(ALIGNED, style=WINDOW),
+    "timesclip, aligned only, pretrained": Setup(ALIGNED, style=WINDOW, pretrained=True),
 }
+AVERAGED = ("language-only", "language-only, pretrained", "timesclip, aligned only")
+SETUPS = ALONE | {
+    f"{name}, mean of three": replace(ALONE[name], members=3, note="the forecasts of three seeds") for name in AVERAGED
+}
+
+
+def fits(model: str, benchmark: Benchmark) -> bool:
+    """Whether a model can be trained on a task: the packaged weights must serve its look-back and one of its horizons.
+
+    Where they serve the look-back and some horizons, the others start from scratch, and the page says so.
+    """
+    pretrained = model in SETUPS and SETUPS[model].pretrained
+    return not pretrained or max(benchmark.look_back, min(benchmark.horizons)) <= LONGEST
+
+
+def strides(series: Series, horizon: int, pictures: bool) -> Strides:
+    """All windows of ILI; of longer series as many as a small machine can train on."""
+    if series.benchmark.name == "ili":
+        return Strides()
+    most = MOST_DRAWN if pictures else MOST_READ
+    return Strides(**{part: -(-len(series.starts(part, horizon)) // most[part]) for part in ("train", "valid")})
+
+
+def flags_of(benchmark: Benchmark) -> tuple[str, ...]:
+    """Flags of train.py for a task; a look-back shorter than a long patch takes the usual patches."""
+    known = FLAGS.get((benchmark.name, benchmark.look_back))
+    return known or (LONG if benchmark.look_back >= 48 and benchmark.name != "ili" else SHORT)
 
 
 def forecast(name: str, series: Series, horizon: int, seed: int) -> tuple[Numbers, dict[str, Any]]:
     """Train one setup. Returns its forecast of every test window [N,V,H], and fields for the result row."""
-    setup, benchmark = SETUPS[name], series.benchmark.name
-    strides = (DRAWN if setup.pictures else READ)[benchmark]
-    every = f"-every-{strides.train}" if strides.train > 1 else ""
-    card = write_card(series, horizon, strides, ROOT / FOLDER / f"{benchmark}-{horizon}{every}")
+    setup, benchmark = SETUPS[name], series.benchmark
+    stride = strides(series, horizon, setup.pictures)
+    every = f"-every-{stride.train}" if stride.train > 1 else ""
+    task = f"{slug(benchmark.name)}-{benchmark.look_back}-{horizon}{every}-{series.digest[:8]}"
+    card = write_card(series, horizon, stride, ROOT / FOLDER / task)
     shared = ["--data", str(card.relative_to(ROOT)), "--cache", str(FOLDER / "cache"), "--split", "card"]
     began = time.perf_counter()
     if setup.pictures:
         _run("render_cache.py", *shared, *setup.style, "--encoder", ENCODER)
     drawn = time.perf_counter()
-    alone = name.partition(", mean of")[0]  # the setup of its members
-    made, rows = [], []
-    for member in range(setup.members * seed, setup.members * (seed + 1)):
-        run = FOLDER / f"{benchmark}-{horizon}-{slug(alone)}-seed{member}"
-        command = [
-            "train.py",
-            "--stage",
-            "1",
-            *shared,
-            *setup.flags,
-            *FLAGS[benchmark],
-            "--seed",
-            str(member),
-            "--out",
-            str(run),
-        ]
-        if not (ROOT / run / "result.json").is_file():
-            _run(*command)
-        made.append(read_predictions(ROOT / run / "predictions.parquet", series, horizon))
-        history = [json.loads(line) for line in (ROOT / run / "metrics.jsonl").read_text().splitlines()]
-        result = json.loads((ROOT / run / "result.json").read_text())
-        rows.append((history[-1]["step"], min(line["valid"]["score"] for line in history), result["encoder"], command))
-    steps, valid, encoders, commands = zip(*rows, strict=True)
-    mean_forecast: Numbers = np.mean(made, axis=0)
+    flags = ("--stage", "1", *shared, *setup.flags, *flags_of(benchmark), *setup.start(benchmark, horizon))
+    runs = [_trained(task, flags, setup.members * seed + member) for member in range(setup.members)]
+    mean_forecast: Numbers = np.mean(
+        [read_predictions(ROOT / run / PREDICTED, series, horizon) for run in runs], axis=0
+    )
+    logs = [[json.loads(line) for line in (ROOT / run / "metrics.jsonl").read_text().splitlines()] for run in runs]
+    result = json.loads((ROOT / runs[0] / "result.json").read_text())
     return mean_forecast, {
-        "steps": sum(steps),
-        "stride": strides.train,
-        "valid_mse": float(np.mean(valid)),
+        "steps": sum(log[-1]["step"] for log in logs),
+        "stride": stride.train,
+        "valid_mse": float(np.mean([min(line["valid"]["score"] for line in log) for log in logs])),
         "seconds_render": round(drawn - began, 2),
-        "encoder": encoders[0],
-        "command": " ".join(["python", *commands[0]]),
+        "encoder": result["encoder"],
+        "initial_weights": result["initial_weights"],
+        "command": " ".join(["python", "train.py", *flags, "--seed", str(setup.members * seed)]),
         "note": setup.note,
         "ours": True,
     }
+
+
+PREDICTED = "predictions.parquet"
+
+
+def _trained(task: str, flags: tuple[str, ...], seed: int) -> Path:
+    """The run folder of one training, relative to the root; an equal one that is finished is not made again."""
+    digest = hashlib.sha256("\0".join(flags).encode()).hexdigest()[:8]
+    run = FOLDER / f"run-{task}-{digest}-seed{seed}"
+    if not (ROOT / run / "result.json").is_file():
+        _run("train.py", *flags, "--seed", str(seed), "--out", str(run))
+    return run
 
 
 def write_card(series: Series, horizon: int, strides: Strides, folder: Path) -> Path:
@@ -180,5 +214,7 @@ def read_predictions(path: Path, series: Series, horizon: int) -> Numbers:
 
 
 def _run(*command: str) -> None:
-    """Run one command of the README; its output goes to standard error."""
-    subprocess.run([sys.executable, *command], cwd=ROOT, check=True, stdout=sys.stderr)
+    """Run one command of the README; its output goes to standard error. Raises InputError if it fails."""
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, stdout=sys.stderr, check=False)
+    if done.returncode:
+        raise InputError(f"`python {' '.join(command)}` ended with exit code {done.returncode}; its message is above.")
