@@ -19,14 +19,11 @@ takes the program's flags as keywords: `batch_size=32` for `--batch-size 32`. In
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
 import plotly.graph_objects as go
-import tyro
 
 import explain as explain_program
 import predict as predict_program
@@ -34,6 +31,7 @@ import render_cache as render_program
 import train as train_program
 from model.training.distributed import Processes
 from pipeline.errors import InputError
+from pipeline.parser import command_of, parse_or_raise
 from pipeline.sources import read
 from pipeline.table import SeasonTable
 from report.run import RunFolder
@@ -50,7 +48,7 @@ __all__ = ["InputError", "SeasonTable", "explain", "figures", "fit", "forecast",
 
 def render(data: str | Path, **flags: Any) -> None:
     """Draw and embed every series of a table that the cache lacks. flags: those of render_cache.py."""
-    args = _parsed(render_program.Arguments, _flags(flags, data=data))
+    args = _parsed(render_program.Arguments, "render_cache.py", _flags(flags, data=data))
     if render_program.render(args) != 0:
         raise RuntimeError(
             "some pictures could not be made; the lines above name them. Call render again to try those."
@@ -62,8 +60,7 @@ def fit(stage: int, data: str | Path, **flags: Any) -> Path:
 
     Stage 2 starts from the newest stage-1 run that fits, or from the run that `from_` names.
     """
-    with _bad_flags():
-        args = parse(_flags(flags, stage=stage, data=data), "")
+    args = parse(_flags(flags, stage=stage, data=data), "")
     run = train_program.train_seeds(args, Processes.start(args.learning.device), train_command(args))
     assert run is not None  # only further processes of torchrun write nothing
     return run
@@ -74,7 +71,8 @@ def forecast(run: str | Path, data: str | Path, **flags: Any) -> pd.DataFrame:
 
     Sentences about forecasts whose interval is likely too narrow are in `.attrs["warnings"]`.
     """
-    found = predict_program.forecast_new_seasons(_parsed(predict_program.Arguments, _flags(flags, run=run, data=data)))
+    args = _parsed(predict_program.Arguments, "predict.py", _flags(flags, run=run, data=data))
+    found = predict_program.forecast_new_seasons(args)
     rows = found.rows.copy()
     rows.attrs["warnings"] = list(found.warnings)
     return rows
@@ -82,7 +80,7 @@ def forecast(run: str | Path, data: str | Path, **flags: Any) -> pd.DataFrame:
 
 def explain(run: str | Path, **flags: Any) -> explain_program.Explanation:
     """How far test forecasts move when steps, a variate or a driver are hidden. flags: those of explain.py."""
-    args = _parsed(explain_program.Arguments, _flags(flags, run=run))
+    args = _parsed(explain_program.Arguments, "explain.py", _flags(flags, run=run))
     return explain_program.explain_run(args, RunFolder.open(args.run))
 
 
@@ -124,20 +122,8 @@ def table_of(table: SeasonTable) -> pd.DataFrame:
     return pd.DataFrame(rows | {"yield": table.target.repeat(steps)})
 
 
-def _parsed(arguments: type[T], flags: list[str]) -> T:
-    with _bad_flags():
-        return tyro.cli(arguments, args=flags)
-
-
-@contextmanager
-def _bad_flags() -> Iterator[None]:
-    """An error where the parser of a command line would end the process."""
-    try:
-        yield
-    except SystemExit as error:
-        raise InputError(
-            "a keyword is no flag of this program, or has a value that it cannot take; see above."
-        ) from error
+def _parsed(arguments: type[T], program: str, flags: list[str]) -> T:
+    return parse_or_raise(arguments, flags, None, command_of(program))
 
 
 def _flags(flags: dict[str, Any], **first: Any) -> list[str]:

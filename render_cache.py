@@ -55,7 +55,7 @@ MOST_OUTSIDE = 0.02  # share of a variate's values that may lie outside its y-ra
 
 @dataclass(frozen=True)
 class ExperimentalFlags(ViewFlags):
-    """Experimental: not shown to improve forecasts (docs/training.md)."""
+    """Not shown to improve forecasts (docs/training.md)."""
 
 
 @dataclass(frozen=True)

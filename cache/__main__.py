@@ -2,10 +2,10 @@
 
 python -m cache stats --json
 python -m cache show --out sheet.png --samples 8 --variate ndvi
-python -m cache fsck --full                       check every row against its digest
-python -m cache fsck --sample 0.01 --data my_card.toml    draw 1 % of the pictures again and compare
-python -m cache fsck --full --repair              set damaged files aside; render_cache.py rebuilds them
-python -m cache gc                                list what can be deleted; --apply deletes it
+python -m cache fsck --full                             check every row against its digest
+python -m cache fsck --sample 0.01 --data my_card.toml  draw 1 % of the pictures again and compare
+python -m cache fsck --full --repair                    set damaged files aside; render_cache.py rebuilds them
+python -m cache gc                                      list what can be deleted; --apply deletes it
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pipeline.errors import InputError
-from pipeline.parser import parse_flags
+from pipeline.parser import parse_or_raise
 from pipeline.render import Style
 from stages.flag_checks import require_consistent, require_unchanged
 from stages.flags import EVERY_YEAR, FIRST_FLAGS, GROUP_FLAGS, Arguments, flag_names
@@ -48,8 +48,8 @@ def parse(given: Sequence[str], description: str) -> Arguments:
 
 
 def parsed(given: Sequence[str], description: str) -> Arguments:
-    """The flags of a command line alone."""
-    return parse_flags(Arguments, given, description, "train.py", short=FIRST_FLAGS)
+    """The flags of a command line alone. Raises InputError for a flag or a value that train.py does not take."""
+    return parse_or_raise(Arguments, given, description, "python train.py", short=FIRST_FLAGS)
 
 
 def read_flags(path: Path) -> dict[str, Any]:

@@ -152,7 +152,7 @@ class LearningFlags:
 
 @dataclass(frozen=True)
 class ExperimentalFlags(ViewFlags):
-    """Experimental: not shown to improve forecasts, or hardly measured (docs/training.md)."""
+    """Not shown to improve forecasts, or hardly measured (docs/training.md)."""
 
     mixup: bool = False
     """Mix pairs of samples within a batch: embeddings, series, masks and yields, with one weight in 0.3-0.7."""

@@ -7,7 +7,7 @@ import pytest
 from pipeline.card.__main__ import BEGIN, SECTIONS, default_of, reference, value_of, with_reference, write
 from pipeline.card.sections import Section, SourceCard, TargetCard
 from pipeline.errors import InputError
-from pipeline.parser import documentation
+from pipeline.flag_table import documentation
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "card.md"
 

@@ -11,7 +11,7 @@ import ablate
 import render_cache
 import train
 from pipeline.errors import InputError
-from pipeline.parser import documentation
+from pipeline.flag_table import documentation
 from report.run import RunFolder
 from stages.command_line import parse
 from stages.completion_stage import CompletionStage

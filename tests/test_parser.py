@@ -5,12 +5,7 @@ import importlib
 import pytest
 
 from pipeline.version import __version__
-
-PROGRAMS = ["train", "pretrain", "complete", "render_cache", "predict", "explain", "ablate", "cache.__main__",
-            "report.data.__main__", "report.run_page.__main__",
-            "report.map", "report.compare.__main__", "report.summary", "model.export.__main__",
-            "verdict.kernel_baselines", "pipeline.simulate", "pipeline.draft_card", "benchmarks.soak.__main__",
-            "benchmarks.focus"]  # fmt: skip
+from tests.programs import MODULES, code_of
 
 
 def started_as(module):
@@ -18,16 +13,12 @@ def started_as(module):
     return f"python -m {name}" if "." in module else f"python {name}.py"
 
 
-@pytest.mark.parametrize("module", PROGRAMS)
+@pytest.mark.parametrize("module", MODULES)
 def test_version_help_and_the_message_of_an_unknown_flag(module, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    main = importlib.import_module(module).main
+    program = importlib.import_module(module)
     for flag, shown in (("--version", __version__), ("--help", started_as(module)), ("--help-all", started_as(module))):
-        with pytest.raises(SystemExit) as ended:
-            main([flag])
-        assert not ended.value.code
+        assert code_of(program, [flag]) == 0
         assert shown in capsys.readouterr().out
-    with pytest.raises(SystemExit) as ended:
-        main(["--no-such-flag"])
-    assert ended.value.code == 2
+    assert code_of(program, ["--no-such-flag"]) == 2
     assert f"{started_as(module)} --help" in capsys.readouterr().err

@@ -32,7 +32,8 @@ from pipeline.card.sections import (
 )
 from pipeline.card.values import Files, Finite, MonthDay, PlaceColumns, PlaceParts, Positive, StepLength, Year
 from pipeline.errors import InputError
-from pipeline.parser import documentation, parse_flags
+from pipeline.flag_table import documentation
+from pipeline.parser import parse_flags
 from pipeline.program import run_program
 
 BEGIN, END = "<!-- made by `python -m pipeline.card`; do not edit -->", "<!-- end of what is made -->"
