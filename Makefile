@@ -38,7 +38,6 @@ soak: .venv/ready
 	$(BIN)/python -m benchmarks.soak
 
 tables: .venv/ready
-	$(BIN)/python -m benchmarks.yield_forecasts
 	$(BIN)/python -m benchmarks.tables
 
 .venv/ready: requirements.txt

@@ -1,96 +1,53 @@
-"""make tables: docs/results.md, from the verdicts on the real data sets and the demo.
+"""make tables: docs/results.md, docs/yield-forecasts.md and the README's table, on real data sets and the demo.
 
-Each section is one matrix of `ablate.py`, by the command shown in it. Complete runs are not made again. Sections of a
-missing data set are left out, and the page lists them.
+Each row and section is of one matrix of `ablate.py`, by the command shown in docs/results.md. Complete runs are not
+made again. The pages list what is missing.
 """
 
 from __future__ import annotations
 
-import json
-import re
-import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import ablate
-from benchmarks.runs import CARDS, ROOT, command
+from benchmarks import yield_forecasts
+from benchmarks.matrices import MATRICES, Matrix
+from benchmarks.runs import ROOT
 from pipeline.parser import parse_flags
 from report.run import hardware
 from verdict.arms import WITH, WITHOUT
-from verdict.runner import slug
 
-PAIR = ("timesclip", "language-only")
-LEAST = (*PAIR, "convolutions")
 MARKS = "<!-- made by make tables: begin -->", "<!-- end -->"
 
 
 @dataclass(frozen=True)
-class Matrix:
-    """One verdict."""
-
-    data: str
-    split: str
-    arms: tuple[str, ...] = LEAST
-    encoders: tuple[str, ...] = ()
-    seeds: int = 2
-
-    @property
-    def flags(self) -> list[str]:
-        """Flags for ablate.py."""
-        flags = ["--data", CARDS[self.data], "--split", self.split, "--seeds", str(self.seeds), "--arms", *self.arms]
-        return [*flags, *(("--encoders", *self.encoders) if self.encoders else ())]
-
-    @property
-    def shown(self) -> str:
-        """The command, as a user would type it."""
-        return shlex.join(["python", "ablate.py", *self.flags])
-
-    @property
-    def file(self) -> Path:
-        """The path of verdict.json."""
-        name = re.search(r'^name = "(.*)"', (ROOT / CARDS[self.data]).read_text(), re.M)
-        assert name is not None
-        return ROOT / "runs" / f"verdict-{slug(name[1])}-{self.split}" / "verdict.json"
-
-    def record(self) -> dict[str, Any]:
-        """The content of verdict.json."""
-        record: dict[str, Any] = json.loads(self.file.read_text())
-        return record
-
-
-MATRICES = (
-    Matrix("illinois_soybean", "forward"),
-    Matrix("illinois_soybean", "leave-year-out"),
-    Matrix("illinois_soybean", "place"),
-    Matrix("zambia_maize", "forward"),
-    Matrix("zambia_maize", "leave-year-out"),
-    Matrix("demo", "place", PAIR),
-)
-
-
-@dataclass(frozen=True)
 class Arguments:
-    """The verdicts to make."""
+    """The matrices to make."""
 
     data: tuple[str, ...] = tuple(dict.fromkeys(matrix.data for matrix in MATRICES))
     """Data sets."""
-    seeds: int = 2
+    seeds: int = 1
     """Runs per arm."""
+    workers: int = 1
+    """Runs side by side."""
     made: bool = False
     """Only write the pages again, from existing verdicts."""
 
 
 def main() -> None:
-    """Make the missing verdicts, then write the pages."""
+    """Make the missing matrices, then write the pages: a changed file would mark the commit of later runs."""
     args = parse_flags(Arguments, None, __doc__, "benchmarks.tables")
-    wanted = [replace(matrix, seeds=args.seeds) for matrix in MATRICES if matrix.data in args.data]
+    every = [replace(matrix, seeds=args.seeds) for matrix in MATRICES]
     if not args.made:
-        for matrix in wanted:
-            command(ablate.main, *matrix.flags)
-    records = {matrix: matrix.record() for matrix in wanted if matrix.file.is_file()}
-    write(records)  # at the end, because a changed file would mark the commit of later runs
+        for matrix in every:
+            if matrix.data in args.data:
+                matrix.make(args.workers)
+    made = [matrix for matrix in every if matrix.done]
+    (ROOT / "docs" / "results.md").write_text(page(made, [matrix for matrix in every if not matrix.done]))
+    (ROOT / "docs" / "yield-forecasts.md").write_text(yield_forecasts.page(made))
+    yield_forecasts.draw_learners(made, ROOT / "docs" / "learners.png")
+    put_between(ROOT / "README.md", yield_forecasts.short_table(made))
 
 
 def section(matrix: Matrix, record: Mapping[str, Any]) -> str:
@@ -138,10 +95,8 @@ def _with_sd(scores: Mapping[str, float], name: str) -> str:
     return f"{scores[name]:.3f}" + (f" ± {deviation:.3f}" if deviation >= 0.0005 else "")
 
 
-def write(records: Mapping[Matrix, Mapping[str, Any]]) -> None:
-    """Write docs/results.md."""
-    made = {(m.data, m.split) for m in records}
-    absent = [m for m in MATRICES if (m.data, m.split) not in made]
+def page(made: Sequence[Matrix], absent: Sequence[Matrix]) -> str:
+    """The text of docs/results.md."""
     head = [
         "# Results",
         "",
@@ -158,8 +113,7 @@ def write(records: Mapping[Matrix, Mapping[str, Any]]) -> None:
         "",
         *(f"Not made: {m.data}, {m.split}.\n" for m in absent),
     ]  # fmt: skip
-    sections = [section(matrix, record) for matrix, record in records.items()]
-    (ROOT / "docs" / "results.md").write_text("\n".join([*head, *sections]))
+    return "\n".join([*head, *(section(matrix, matrix.record()) for matrix in made)])
 
 
 def put_between(path: Path, table: str) -> None:
