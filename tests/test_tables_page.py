@@ -45,7 +45,8 @@ def test_the_row_has_mean_and_spread_over_seeds_and_the_lowest_error_is_bold(mat
 def test_the_page_has_weights_and_variance_shares_as_means(matrix):
     page = yield_forecasts.page([matrix])
     assert "Seeds: 2. Commit 0123456789ab." in page
-    assert "| table, split | neural | gp |" in page and "| Zambia maize, forward | 0.40 | 0.60 |" in page
+    assert "| table, split | neural | gp |" in page
+    assert "| Zambia maize, forward | 0.40 | 0.60 |" in page
     assert "| Zambia maize, forward | 0.25 | 0.00 | 0.00 | 0.75 |" in page
     assert "| ridge | 0.310 |" in page
 
