@@ -64,12 +64,16 @@ class SeasonTask:
 
 @dataclass(frozen=True, eq=False)
 class CompletionTask(SeasonTask):
-    """TimesCLIP, its training rows, and the validation rows `valid` [m] of the seasons as measured."""
+    """TimesCLIP, its training rows, and the validation rows `valid` [m] of the seasons as measured.
+
+    both_windows  also align the second windows of training rows, which then need their pictures
+    """
 
     module: TimesCLIP
     train: SeasonRows
     valid: Tensor
     batch_size: int
+    both_windows: bool = False
 
     @property
     def pretrained(self) -> tuple[str, ...]:
@@ -81,8 +85,8 @@ class CompletionTask(SeasonTask):
         return self.train.batch(draw).to(self.module.log_temperature.device)
 
     def forward(self, batch: SeasonTensors) -> Outputs:
-        """Completion [b,V,H] and, if the model aligns them, vision and text class tokens [b,V,E]."""
-        return completion_outputs(self.module, batch.first)
+        """Completion [b,V,H] and, if the model aligns them, vision and text class tokens [b,V,E] of each window."""
+        return completion_outputs(self.module, batch.first, batch.second if self.both_windows else None)
 
     def loss(self, outputs: Outputs, batch: SeasonTensors, total: int, processes: Processes) -> Terms:
         """MSE over the observed steps of the second half + `alignment_weight` * alignment."""
@@ -99,14 +103,16 @@ def train_completion(
 ) -> tuple[TimesCLIP, Fit]:
     """Fit a model on the training rows, from `start` or from scratch; the validation rows select its epoch.
 
-    On a CPU equal seeds give equal weights.
+    A model with a start aligns both windows of a season, as in pretraining. On a CPU equal seeds give equal weights.
     """
     torch.manual_seed(trainer.seed)
     model = TimesCLIP(config) if start is None else start.build(config)
     fit_features(model, train.seasons[0], train.rows)
     model = model.to(trainer.processes.device)
-    rows = SeasonRows([season.to_complete() for season in train.seasons], train.rows, train.weights)
-    task = CompletionTask(model, rows, valid, trainer.schedule.batch_size)
+    both = start is not None and config.aligned
+    seasons = train.seasons if both else [season.to_complete() for season in train.seasons]
+    rows = SeasonRows(seasons, train.rows, train.weights)
+    task = CompletionTask(model, rows, valid, trainer.schedule.batch_size, both)
     return model, trainer.fit(task, phase)
 
 
@@ -118,23 +124,35 @@ def fit_features(model: TimesCLIP, season: SeasonTensors, rows: Tensor) -> None:
         model.fit_features(pictures, [window.present for window in windows], rows)
 
 
-def completion_outputs(model: TimesCLIP, first: WindowTensors) -> Outputs:
-    """The model outputs that the loss reads, from the first window."""
+def completion_outputs(model: TimesCLIP, first: WindowTensors, second: WindowTensors | None = None) -> Outputs:
+    """The model outputs that the loss reads: from the first window and, to align both, tokens of the second."""
     out = model(*first.inputs())
     outputs = {"completion": out.completion}
-    if out.vision is not None and out.language is not None and model.config.aligned:
-        outputs |= {"vision": out.vision, "language": out.language}
+    if out.vision is None or out.language is None or not model.config.aligned:
+        return outputs
+    outputs |= {"vision": out.vision, "language": out.language}
+    if second is not None:
+        vision, language = model.tokens(*second.inputs())
+        assert vision is not None
+        assert language is not None
+        outputs |= {"later vision": vision, "later language": language}
     return outputs
 
 
 def completion_terms(model: TimesCLIP, outputs: Outputs, season: SeasonTensors, processes: Processes) -> Terms:
-    """MSE over the observed steps to complete + `alignment_weight` * alignment, as named terms."""
+    """MSE over the observed steps to complete + `alignment_weight` * alignment, as named terms.
+
+    With tokens of two windows the alignment is the mean of both: pairs of different windows are not compared.
+    """
     completion = completion_loss(outputs["completion"], *season.rest, processes)
     if "vision" not in outputs:
         return {"loss": completion, "completion": completion}
     config = model.config
     sides = (outputs["vision"], outputs["language"], season.first.present)
     alignment = alignment_loss(config.alignment, *sides, model.log_temperature, processes)
+    if "later vision" in outputs:
+        sides = (outputs["later vision"], outputs["later language"], season.second.present)
+        alignment = (alignment + alignment_loss(config.alignment, *sides, model.log_temperature, processes)) / 2
     loss = completion + config.alignment_weight * alignment
     return {"loss": loss, "completion": completion, "alignment": alignment}
 

@@ -7,12 +7,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.completion_task import SeasonRows, completion_outputs, completion_terms, train_completion
 from model.config import TimesCLIPConfig
 from model.initial_weights import InitialWeights, Start, read_initial_weights, save_initial_weights, sliced
+from model.losses import info_nce
 from model.presets import PRESETS
 from model.pretraining import Pretrained, PretrainingTable, PretrainingTask, Weighting, largest_config, table_config
 from model.season_tensors import SeasonTensors, WindowTensors
 from model.timesclip import TimesCLIP
+from model.training.distributed import ALONE
 from model.training.errors import Refused
 from model.training.optim import Schedule
 from model.training.trainer import Trainer
@@ -151,6 +154,55 @@ def test_pretraining_lowers_its_loss_and_keeps_what_belongs_to_a_table():
     assert losses[-1] < 0.8 * losses[0]
     assert torch.equal(module.weights.language.variates, before)
     assert not any("variates" in name or "to_range" in name for name in module.tensors())
+
+
+def trained(season, start, config):
+    """The weights after two epochs on rows 0 to 7, with rows 8 to 11 for validation."""
+    rows = SeasonRows([season], torch.arange(8))
+    trainer = Trainer(schedule=Schedule(epochs=2, batch_size=4, lr=1e-3, patience=2))
+    model, _ = train_completion(config, rows, torch.arange(8, 12), trainer, "x/train", start)
+    return model.state_dict()
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_pretrained_start_aligns_the_second_windows_of_its_training_rows_too(whole):
+    one, module = table(4, samples=12, whole=whole), made()
+    start = Start(weights_of(module), one.to_range)
+    base = trained(one.season, start, one.config)
+    for rows, differ in ((slice(0, 8), True), (slice(8, 12), False)):
+        vectors = one.season.second.embeddings.clone()
+        vectors[rows] = vectors[rows].flip(0)
+        changed = replace(one.season, second=replace(one.season.second, embeddings=vectors))
+        again = trained(changed, start, one.config)
+        assert any(not torch.equal(again[name], weight) for name, weight in base.items()) == differ
+
+
+@pytest.mark.parametrize(("scratch", "alignment", "both"),
+                         [(True, "flat", False), (False, "none", False), (False, "flat", True)])  # fmt: skip
+def test_only_a_pretrained_start_with_an_alignment_reads_second_pictures(monkeypatch, scratch, alignment, both):
+    one, tasks = table(4, samples=12), []
+    monkeypatch.setattr(Trainer, "fit", lambda self, task, phase: tasks.append(task))
+    start = None if scratch else Start(weights_of(made()), one.to_range)
+    config = replace(one.config, alignment=alignment, level=not scratch, shared_norm=not scratch)
+    train_completion(config, SeasonRows([one.season], torch.arange(8)), torch.arange(8, 12),
+                     Trainer(schedule=Schedule()), "x/train", start)  # fmt: skip
+    (task,) = tasks
+    assert (task.train.seasons[0].second.embeddings is not None) == both
+    outputs = task.forward(task.train.seasons[0])
+    assert ("later vision" in outputs) == both
+    assert ("vision" in outputs) == (alignment != "none")
+
+
+def test_the_alignment_of_two_windows_is_the_mean_of_both():
+    one, module = table(4, samples=12), made()
+    model = Start(weights_of(module), one.to_range).build(one.config).eval()
+    season = one.season
+    with torch.no_grad():
+        both = completion_terms(model, completion_outputs(model, season.first, season.second), season, ALONE)
+        first, second = (info_nce(*model.tokens(*window.inputs()), window.present, model.log_temperature)
+                         for window in season.windows)  # fmt: skip
+    assert float(both["alignment"]) == pytest.approx(float(first + second) / 2, rel=1e-5)
+    assert float(both["loss"]) == pytest.approx(float(both["completion"] + 0.1 * both["alignment"]), rel=1e-5)
 
 
 def test_level_and_spread_reach_the_text_token_only_if_the_pictures_show_them():
