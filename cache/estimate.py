@@ -36,8 +36,8 @@ class Estimate:
     bytes: float
 
     def __str__(self) -> str:
-        parts = f"draw {self.draw:.0f}, embed {self.embed:.0f}"
-        return f"{self.draw + self.embed:.0f} s ({parts}) and {self.bytes / 1e6:.1f} MB"
+        draw, embed = round(self.draw), round(self.embed)  # the sum is that of the numbers shown
+        return f"{draw + embed} s (draw {draw}, embed {embed}) and {self.bytes / 1e6:.1f} MB"
 
 
 def estimate(

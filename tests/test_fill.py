@@ -14,7 +14,7 @@ import pytest
 
 import cache.fill as fill_module
 from cache.__main__ import collect
-from cache.estimate import Cost
+from cache.estimate import Cost, Estimate
 from cache.fill import EmbeddingWork, Filled, ImageWork, wanted_keys
 from cache.run_log import Run, known_costs
 from cache.spec import embedding_spec
@@ -26,6 +26,10 @@ from pipeline.series import SeriesBlock
 from tests.cached_series import STYLE, block, fill
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_seconds_of_an_estimate_are_the_sum_of_the_numbers_beside_them():
+    assert str(Estimate(draw=0.6, embed=204.6, bytes=2e6)) == "206 s (draw 1, embed 205) and 2.0 MB"
 
 
 def test_every_series_gets_its_own_picture_also_when_windows_differ_in_length(tmp_path):
