@@ -381,6 +381,14 @@ def test_copied_labels_are_on_the_page(tmp_path):
     assert "They are treated as 7 measured yields." in text
 
 
+def test_the_first_line_has_the_median_yield_which_shows_a_wrong_unit(tmp_path, capsys):
+    frame = small_seasons()
+    card = saved(tmp_path, frame)
+    assert main(["--data", str(card), "--out", str(tmp_path / "data.html")]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.endswith(f"Median yield {frame.yield_t_ha.median():.3g} t/ha.")
+
+
 def test_a_year_in_another_unit_is_refused_and_nothing_is_written(tmp_path, capsys):
     frame = small_seasons()
     frame.loc[frame.year == 2018, "yield_t_ha"] *= 1000

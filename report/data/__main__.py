@@ -50,7 +50,7 @@ def describe(args: Arguments) -> int:
     table = read(args.data, year=args.year, memory_gb=args.memory_gb, for_prediction=args.for_prediction)
     summary = summarise(table, args.data, args.split, args.seed)
     write_data_page(summary, args.out)
-    print(f"{table.name}: {headline(summary)}")
+    print(f"{table.name}: {headline(summary)} {table.describe_yields()}".rstrip())
     if summary.findings:
         print(describe_findings(summary.findings))
     print(f"page: {args.out}")
