@@ -39,6 +39,7 @@ class TrainingDisplay:
         self.began = self.last = time.perf_counter()
         self.row: Mapping[str, Any] | None = None
         self.best = (float("inf"), 0)  # validation score, epoch
+        self.first = 0  # epoch; above 1 if the part was resumed
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("steps"))
         self.bar = Progress(*columns, TimeRemainingColumn(), console=self.console)
         self.task = self.bar.add_task("", total=None)
@@ -61,7 +62,7 @@ class TrainingDisplay:
 
     def epoch(self, phase: str, row: Mapping[str, Any]) -> None:
         """Show that an epoch is done. `phase` is the fold, `row` a line of metrics.jsonl."""
-        self.row = row
+        self.row, self.first = row, self.first or row["epoch"]
         self.best = min(self.best, (row["valid"]["score"], row["epoch"]))
         if self.live:
             self.live.update(self._shown())
@@ -70,7 +71,8 @@ class TrainingDisplay:
         elif time.perf_counter() - self.last > LINE_EVERY:
             self.last = time.perf_counter()
             print(f"fold {phase}: epoch {row['epoch']} of at most {self.epochs}, validation error "
-                  f"{row['valid']['score']:.4f}", flush=True)  # fmt: skip
+                  f"{row['valid']['score']:.4f} (lowest so far: {self.best[0]:.4f}, epoch {self.best[1]})",
+                  flush=True)  # fmt: skip
 
     def close(self) -> None:
         """End the live display, and print the line of the last part."""
@@ -87,7 +89,7 @@ class TrainingDisplay:
         if part == self.part:
             return
         self._end_part()
-        self.part, self.row, self.best = part, None, (float("inf"), 0)
+        self.part, self.row, self.best, self.first = part, None, (float("inf"), 0), 0
 
     def _end_part(self) -> None:
         fold, kind = self.part
@@ -98,8 +100,9 @@ class TrainingDisplay:
         done = f"fold {fold}: {PARTS.get(kind, kind)}, {seconds:.0f} s"
         if self.row is not None and kind == "train":
             epochs = self.row["epoch"]
-            done += f", {epochs} epoch{'s' * (epochs > 1)}"
-            done += f"; the best was {self.best[1]} (validation error {self.best[0]:.4f})"
+            done += f", stopped after epoch {epochs}"
+            resumed = f" since the run was resumed in epoch {self.first}" if self.first > 1 else ""
+            done += f"; lowest validation error{resumed}: {self.best[0]:.4f}, in epoch {self.best[1]}"
         self.console.print(done, highlight=False, soft_wrap=not self.console.is_terminal)
 
     def _shown(self) -> Group:

@@ -67,14 +67,25 @@ def test_a_part_has_one_line_where_there_is_no_terminal(capsys):
         "fold 2022: fitting the other learners on all training rows",
         "fold 2022: fitting yield heads on all training rows",
     ]
-    assert "2 epochs; the best was 2 (validation error 0.3000)" in lines[0]
+    resumed = "since the run was resumed in epoch 2"
+    assert f"stopped after epoch 2; lowest validation error {resumed}: 0.3000, in epoch 2" in lines[0]
     assert capsys.readouterr().out == ""
 
 
 def test_a_long_training_says_where_it_is_once_a_minute(capsys, monkeypatch):
     monkeypatch.setattr("report.training_display.LINE_EVERY", 0.0)
     shown_by(False, False)
-    assert capsys.readouterr().out == "fold 2022: epoch 2 of at most 3, validation error 0.3000\n"
+    printed = capsys.readouterr().out
+    assert printed == ("fold 2022: epoch 2 of at most 3, validation error 0.3000 (lowest so far: 0.3000, epoch 2)\n")
+
+
+def test_the_last_line_names_the_last_epoch_and_the_best_one(capsys):
+    display = TrainingDisplay(60, False, Console(file=(screen := io.StringIO()), force_terminal=False, width=200))
+    display.step("2022/train", 1, 1, 1)
+    for epoch, score in ((1, 0.5), (2, 0.3), (3, 0.4)):
+        display.epoch("2022", ROW | {"epoch": epoch, "valid": {"score": score}})
+    display.close()
+    assert screen.getvalue().endswith("stopped after epoch 3; lowest validation error: 0.3000, in epoch 2\n")
 
 
 def test_epochs_are_lines_on_request_where_there_is_no_terminal(capsys):

@@ -156,4 +156,6 @@ def test_the_first_line_says_what_was_read_and_the_last_what_was_done(seen):
 @pytest.mark.slow
 def test_no_epoch_is_printed_without_verbose(seen):
     assert "epoch   1" not in seen["pipe"]
-    assert re.search(r"^fold 2022: training, \d+ s, 3 epochs; the best was ", seen["pipe"], re.M)
+    assert re.search(
+        r"^fold 2022: training, \d+ s, stopped after epoch 3; lowest validation error: ", seen["pipe"], re.M
+    )
