@@ -73,14 +73,22 @@ def find_initial(
         if reason := drawn or weights.misfit(config, digest):
             raise InputError(f"--init {named}: {reason}. Leave it out, use --init none, or make weights that fit with "
                              "`python pretrain.py`.")  # fmt: skip
-        return Initial(weights, file_digest(path), f"starts from the weights {path}")
+        return Initial(weights, file_digest(path), f"starts from the weights {path}{part_read(config)}")
     reasons = []
     for path in sorted(folder.glob("*.safetensors")):
         weights = read_initial_weights(path)
         reason = drawn or weights.misfit(config, digest)
         if reason is None:
-            return Initial(weights, file_digest(path), f"starts from the packaged weights {path.name} (--init none: "
-                           "from scratch)")  # fmt: skip
+            return Initial(weights, file_digest(path), f"starts from the packaged weights {path.name}"
+                           f"{part_read(config)} (--init none: from scratch)")  # fmt: skip
         reasons.append(reason)
     why = reasons[0] if reasons else "no weights are packaged"
     return Initial(None, None, f"starts from scratch: {why}")
+
+
+def part_read(config: TimesCLIPConfig) -> str:
+    """The part of the weights that a model of one modality starts from, after a comma; empty if it reads both."""
+    if config.use_vision and config.use_language:
+        return ""
+    mine, other = ("pictures", "numbers") if config.use_vision else ("numbers", "pictures")
+    return f", only their part for {mine}: they were pretrained with {other} too, but this run reads none"

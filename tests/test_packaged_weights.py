@@ -103,6 +103,17 @@ def test_what_does_not_fit_starts_from_scratch_and_one_sentence_says_why(change,
     )
 
 
+def test_a_model_of_one_modality_says_which_part_of_the_weights_it_takes():
+    weights = read_initial_weights(PACKAGED / f"{ENCODER}.safetensors")
+    half = {"variates": 3, "window": 18, "start": 18, "horizon": 18}
+    numbers = {**PRESETS["language-only"].parts(), **half, "picture_dropout": 0.0}
+    initial = find_initial("auto", replace(weights.largest, **numbers), None, Style())
+    assert initial.sentence == (
+        f"starts from the packaged weights {ENCODER}.safetensors, only their part for numbers: they were pretrained "
+        "with pictures too, but this run reads none (--init none: from scratch)"
+    )
+
+
 def test_weights_can_be_left_out():
     config = replace(read_initial_weights(FILES[0]).largest, **PRESETS["timesclip"].parts())
     initial = find_initial("none", config, None, Style())
