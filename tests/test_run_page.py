@@ -79,6 +79,17 @@ def test_scores_are_ordered_and_errors_are_those_of_the_rows(runs):
         assert row["held"] == pytest.approx(mine["y_true"].between(mine["y_lo"], mine["y_hi"]).mean())
 
 
+def test_of_one_test_year_the_error_per_mean_yield_is_shown_once(runs):
+    result = runs[1].read_json("result.json")
+    titles = {"RMSE / mean yield", "NRMSE by year, %"}
+    assert titles <= set(score_table(result).head)
+    scores = [result["metrics"], *result["baselines"].values()]
+    one_year = [{**row, "nrmse_by_year": 100 * row["nrmse"]} for row in scores]
+    baselines = dict(zip(result["baselines"], one_year[1:], strict=True))
+    table = score_table({**result, "metrics": one_year[0], "baselines": baselines})
+    assert titles & set(table.head) == {"RMSE / mean yield"}
+
+
 def test_a_large_table_is_drawn_by_a_sample_of_its_rows():
     rows = 100_000
     rng = np.random.default_rng(0)

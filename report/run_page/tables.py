@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,8 @@ def score_table(result: Mapping[str, Any]) -> SortedTable:
     rows = metric_rows(result)
     by = "rmse" if result["stage"] > 1 else "rmse_over_range"
     names = [name for name in METRICS if any(name in row for row in rows)]
+    if all(math.isclose(100 * row.get("nrmse", 0.0), row.get("nrmse_by_year", 0.0)) for row in rows):
+        names = [name for name in names if name != "nrmse_by_year"]  # of one test year, both are the same
     ordered = sorted(rows, key=lambda row: float(row[by]))
     known = {name: [row[name] for row in rows if name in row] for name in names}
     best = {name: min(values, key=BETTER.get(name, float)) for name, values in known.items() if len(values) > 1}
