@@ -147,6 +147,8 @@ def train(args: Arguments, processes: Processes, command: str) -> Path | None:
     Returns the run folder; None in processes that write nothing.
     """
     precision = choose(args.learning.precision, processes.device)
+    if processes.is_main:
+        refuse_before_reading(args)
     inputs = prepare_inputs(args)
     args = inputs.args
     trackers = wanted_trackers(args.run.tensorboard, args.run.wandb, args.run.mlflow)
@@ -171,6 +173,16 @@ def train(args: Arguments, processes: Processes, command: str) -> Path | None:
         print_scores(run)
         processes.wait()
     return run.path
+
+
+def refuse_before_reading(args: Arguments) -> None:
+    """Raises InputError for a run that cannot be resumed, or an --out that is taken: a table may take long to read."""
+    if args.run.resume is not None:
+        run = RunFolder.unfinished(args.run.resume)
+        with Checkpoints(run, args.run.checkpoints, args.run.checkpoint_seconds, args.run.checkpoint_steps).locked():
+            return
+    if args.run.out is not None:
+        RunFolder.require_free(args.run.out)
 
 
 @contextlib.contextmanager

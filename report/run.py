@@ -47,6 +47,16 @@ class RunFolder:
     def create(out: Path | None, stage: int, name: str) -> RunFolder:
         """A new folder of that name. Raises InputError if it exists and is not empty, or cannot be made."""
         path = RunFolder.name(out, stage, name)
+        RunFolder.require_free(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--out {path} cannot be made ({error.strerror}); name another folder.") from error
+        return RunFolder(path)
+
+    @staticmethod
+    def require_free(path: Path) -> None:
+        """Raises InputError if the folder exists and is not empty, or if it is a file. Makes nothing."""
         if (path / "checkpoints").is_dir():
             raise InputError(
                 f"--out {path} is a run that was stopped. Continue it with `python train.py --resume {path}`, or name "
@@ -56,11 +66,6 @@ class RunFolder:
             alone = path.is_dir() and {entry.name for entry in path.iterdir()} <= {*BEFORE_START}
             known = ", a run that was stopped before its first checkpoint; delete it, or" if alone else ";"
             raise InputError(f"--out {path} exists and is not empty{known} name another folder.")
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"--out {path} cannot be made ({error.strerror}); name another folder.") from error
-        return RunFolder(path)
 
     def state(self) -> RunState:
         """Whether the run is complete, was stopped and can be resumed, or has no checkpoint and is to be started."""

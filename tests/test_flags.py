@@ -245,6 +245,25 @@ def test_contradictions_are_one_paragraph_exit_2_and_write_nothing(small, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_will_be_refused_is_refused_before_the_table_is_read(small, tmp_path, capsys, monkeypatch):
+    def read(*given, **named):
+        raise AssertionError("the table was read")
+
+    monkeypatch.setattr("stages.run_inputs.read", read)
+    one, file = small[0] / "one", tmp_path / "file"
+    file.write_text("")
+    (tmp_path / "stopped").mkdir()
+    (tmp_path / "stopped" / "config.json").write_text((one / "config.json").read_text())
+    for given, says in (
+        (["--stage", "1", "--out", str(one)], "exists and is not empty"),
+        (["--stage", "1", "--out", str(file)], "exists and is not empty"),
+        (["--resume", str(one)], "this run is complete"),
+        (["--resume", str(tmp_path / "stopped")], "was stopped before its first checkpoint"),
+    ):
+        assert train.main(given) == 2
+        assert says in capsys.readouterr().err
+
+
 def test_a_resumed_run_keeps_its_flags(small, tmp_path, capsys):
     (tmp_path / "config.json").write_text((small[0] / "one" / "config.json").read_text())
     assert train.main(["--resume", str(tmp_path), "--lr", "0.5"]) == 2
