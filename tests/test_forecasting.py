@@ -155,6 +155,24 @@ def test_packaged_weights_are_named_only_where_they_serve():
     assert (largest.window, largest.horizon) == (ours.LONGEST, ours.LONGEST)
 
 
+def test_an_equal_run_is_made_once_and_resumed_after_a_stop(tmp_path, monkeypatch):
+    commands = []
+    monkeypatch.setattr(ours, "ROOT", tmp_path)
+    monkeypatch.setattr(ours, "_run", lambda *command: commands.append(command))
+    flags = ("--stage", "1")
+    run = ours._trained("ili-36-24", flags, 0)
+    assert commands.pop() == ("train.py", *flags, "--seed", "0", "--out", str(run))
+    (tmp_path / run).mkdir(parents=True)
+    (tmp_path / run / "config.json").write_text("{}")
+    assert ours._trained("ili-36-24", flags, 0) == run
+    assert commands.pop() == ("train.py", "--resume", str(run))
+    (tmp_path / run / "result.json").write_text("{}")
+    assert ours._trained("ili-36-24", flags, 0) == run
+    assert not commands
+    others = {ours._trained(*one) for one in (("ili-36-24", flags, 1), ("ili-104-24", flags, 0), ("ili-36-24", (), 0))}
+    assert len(others | {run}) == 4
+
+
 def test_results_are_kept_and_the_last_of_a_cell_counts(tmp_path):
     cell = Cell("ili", 36, 24, "DLinear", 0)
     cells.append(cell, {"mse": 2.0}, tmp_path)

@@ -151,10 +151,14 @@ PREDICTED = "predictions.parquet"
 
 
 def _trained(task: str, flags: tuple[str, ...], seed: int) -> Path:
-    """The run folder of one training, relative to the root; an equal one that is finished is not made again."""
+    """The run folder of one training, relative to the root. An equal one is resumed if it stopped, else reused."""
     digest = hashlib.sha256("\0".join(flags).encode()).hexdigest()[:8]
     run = FOLDER / f"run-{task}-{digest}-seed{seed}"
-    if not (ROOT / run / "result.json").is_file():
+    if (ROOT / run / "result.json").is_file():
+        return run
+    if (ROOT / run / "config.json").is_file():
+        _run("train.py", "--resume", str(run))
+    else:
         _run("train.py", *flags, "--seed", str(seed), "--out", str(run))
     return run
 
