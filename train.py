@@ -124,7 +124,8 @@ def open_series(args: Arguments, processes: Processes) -> Path:
     if not processes.is_main:
         return RunFolder.name(args.run.out, args.stage, name)
     series = RunFolder.create(args.run.out, args.stage, name)
-    series.write_json("config.json", as_record(args) | {"seeds": args.run.seeds})
+    settled_later = {"lr": args.learning.lr}  # each run settles it, once it knows its initial weights
+    series.write_json("config.json", as_record(args) | settled_later | {"seeds": args.run.seeds})
     return series.path
 
 

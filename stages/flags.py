@@ -137,7 +137,8 @@ class LearningFlags:
     accumulate: int = 1
     """Micro-batches per optimizer step: less memory, the same result, one more forward pass."""
     lr: float | None = None
-    """Maximum learning rate of the one-cycle schedule; 1e-3 in stages 1 and 2, 1e-4 for the heads of stage 3."""
+    """Maximum learning rate of the one-cycle schedule; 1e-3 in stages 1 and 2 (2e-3 if stage 1 starts from weights),
+    1e-4 for the heads of stage 3."""
     lr_pretrained: float | None = None
     """Maximum learning rate of pretrained parts: a pretrained backbone (1e-4), the encoder in stage 3 (1e-5)."""
     weight_decay: float | None = None
@@ -232,6 +233,7 @@ DEFAULTS = {
     2: Schedule(epochs=80, patience=20, weight_decay=0.3),
     3: Schedule(epochs=20, patience=5, weight_decay=0.05, lr=1e-4, lr_pretrained=1e-5),
 }
+LR_FROM_WEIGHTS = 2e-3  # of stage 1, if it starts from weights
 
 
 def flag_names() -> list[str]:

@@ -25,7 +25,7 @@ from report.run import RunFolder
 from stages import completion_stage
 from stages.base_run import base_run, named_run
 from stages.commands import render_command
-from stages.flags import Arguments, preset_of, settled
+from stages.flags import LR_FROM_WEIGHTS, Arguments, preset_of, settled
 from stages.fold_data import FoldData, Pictures, prepare
 from stages.initial_weights import Initial, find_initial
 from stages.tuned_encoder import check_tuned_rows, find_tower, has_tower
@@ -96,6 +96,7 @@ def prepare_inputs(args: Arguments) -> RunInputs:
             pictures, args.input.encoder, None if tuned == "all" else tuned, drawn, prepared[0].scales.ranges
         )
     initial = initial_weights(args, preset, prepared[0], pictures)
+    args = with_rate(args, initial)
     if initial.sentence:
         say(initial.sentence)
     return RunInputs(
@@ -117,6 +118,13 @@ def initial_weights(args: Arguments, preset: Preset, prepared: FoldData, picture
     config = completion_stage.model_config(prepared, preset)
     encoder = None if pictures is None else encoder_of(pictures.store)
     return find_initial(args.model.init, config, encoder, args.style)
+
+
+def with_rate(args: Arguments, initial: Initial) -> Arguments:
+    """The flags with the learning rate of a start from weights, unless --lr is given."""
+    if initial.weights is None or args.learning.lr is not None:
+        return args
+    return replace(args, learning=replace(args.learning, lr=LR_FROM_WEIGHTS))
 
 
 def require_years(table: SeasonTable, folds: Sequence[Fold]) -> None:

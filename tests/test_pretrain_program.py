@@ -80,6 +80,14 @@ def test_stage_1_starts_from_named_weights_and_says_what_does_not_fit(made, caps
     assert record["recipe"] == Recipe(tables=3, samples=4, variates=2).digest
     assert train.main([*stage, "--init", "none", "--out", str(made / "scratch")]) == 0
     assert json.loads((made / "scratch" / "result.json").read_text())["initial_weights"] is None
+    rates = [json.loads((made / name / "config.json").read_text())["lr"] for name in ("fine", "scratch")]
+    assert rates == [2e-3, 1e-3]
+    assert train.main([*stage, "--init", str(made / "weights"), "--lr", "5e-4", "--out",
+                       str(made / "slow")]) == 0  # fmt: skip
+    assert json.loads((made / "slow" / "config.json").read_text())["lr"] == 5e-4
+    assert train.main([*stage, "--init", str(made / "weights"), "--seeds", "2", "--out", str(made / "both")]) == 0
+    assert json.loads((made / "both" / "config.json").read_text())["lr"] is None
+    assert json.loads((made / "both" / "seed1" / "config.json").read_text())["lr"] == 2e-3
     assert train.main([*stage, "--init", str(made / "weights"), "--patch", "4", "--out", str(made / "no")]) == 2
     assert "patch is 4, and the weights have 6" in capsys.readouterr().err
     assert train.main([*stage, "--init", str(made / "nothing"), "--out", str(made / "no")]) == 2
