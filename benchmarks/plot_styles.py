@@ -177,8 +177,8 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
         "",
         "One learner reads the pictures here: the Gaussian process on numbers and pictures with a year effect. It is "
         "compared with the same process on the numbers alone. A difference is the RMSE with pictures minus the RMSE "
-        "without, in t/ha, on the test rows of all folds. It is negative if pictures help. Its 95 % interval comes from "
-        "resampling whole years if six or more were tested, else whole places. `evidence` is the gain in log marginal "
+        "without, in t/ha, on the test rows of all folds. It is negative if pictures help. Its 95 % interval comes from"
+        " resampling whole years if six or more were tested, else whole places. `evidence` is the gain in log marginal "
         "likelihood per 100 training rows. `share` is the part of the anomaly's variance that the process assigns to "
         "the pictures. Both are means over folds. One seed.",
         "",
