@@ -67,7 +67,7 @@ def fit(stage: int, data: str | Path, **flags: Any) -> Path:
 
 
 def forecast(run: str | Path, data: str | Path, **flags: Any) -> pd.DataFrame:
-    """Forecasts of new seasons: sample_id, place, year, y_pred, y_lo, y_hi in t/ha. flags: those of predict.py.
+    """Forecasts of new seasons, with the columns that docs/forecasts.md lists. flags: those of predict.py.
 
     Sentences about forecasts whose interval is likely too narrow are in `.attrs["warnings"]`.
     """

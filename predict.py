@@ -52,6 +52,9 @@ from stages.season_tokens import season_tokens
 from stages.tuned_encoder import encoder_for
 
 
+LEAST_YIELD = 0.0  # t/ha; the lower bounds of intervals are cut here
+
+
 @dataclass(frozen=True)
 class Arguments:
     """Forecast the yield of new seasons."""
@@ -93,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class NewForecasts:
     """Forecasts of new seasons.
 
-    rows      sample_id, place, year, y_pred, y_lo, y_hi in t/ha, one row per sample
+    rows      sample_id, place, year, y_pred, y_lo, y_hi in t/ha, in_training; one row per sample
     warnings  sentences about forecasts whose interval is likely too narrow
     as_of     the number of steps that were known; None for whole seasons
     """
@@ -131,6 +134,8 @@ def forecast(args: Arguments) -> int:
     )
     if unplaced := sum(shape is None for shape in positions):
         say(f"{args.out}: {plural(unplaced, 'sample')} without a position")
+    if cut := int((found.rows["y_lo"] == LEAST_YIELD).sum()):
+        say(f"{args.out}: y_lo of {plural(cut, 'sample')} is cut at {LEAST_YIELD:g} t/ha, because no yield is below it")
     for line in found.warnings:
         say(line)
     return 0
@@ -207,10 +212,10 @@ def forecast_new_seasons(args: Arguments) -> NewForecasts:
     pictures = pictures_of(args, table, result, fitted)
     forecasts = [yield_stage.forecast_new(run, table, name, record, pictures, as_of) for name, record in fitted.items()]
     pred = np.mean([one.pred for one in forecasts], axis=0)
-    low = np.maximum(pred - np.max([one.pred - one.lo for one in forecasts], axis=0), 0.0)
+    low = np.maximum(pred - np.max([one.pred - one.lo for one in forecasts], axis=0), LEAST_YIELD)
     high = pred + np.max([one.hi - one.pred for one in forecasts], axis=0)
     names = {"sample_id": table.sample_id, "place": table.place, "year": table.year}
-    rows = pd.DataFrame({**names, "y_pred": pred, "y_lo": low, "y_hi": high})
+    rows = pd.DataFrame({**names, "y_pred": pred, "y_lo": low, "y_hi": high, "in_training": in_training(table, fitted)})
     return NewForecasts(rows=rows, warnings=tuple(warnings(table, fitted, as_of)), as_of=as_of)
 
 
@@ -285,15 +290,12 @@ def warnings(table: SeasonTable, fitted: Mapping[str, Any], as_of: int | None = 
     if as_of is not None and not table.observed[:, :, as_of - 1].any():
         last = int(np.flatnonzero(table.observed.any((0, 1)))[-1]) + 1
         yield f"no sample is observed at step {as_of}; the last observed step is {last}. Did you mean --as-of {last}?"
-    known = [record["forecaster"]["known"] for record in fitted.values()]
-    training_pairs = set().union(*(zip(one["place"], one["year"], strict=True) for one in known))
-    again = sum(pair in training_pairs for pair in zip(table.place.tolist(), table.year.tolist(), strict=True))
-    if again:
+    if again := int(in_training(table, fitted).sum()):
         yield (
-            f"The yield of {plural(again, 'sample')} was in the run's data (same place and year). Such values are "
-            "fits, not forecasts."
+            f"The run was trained with the yield of {plural(again, 'sample')} (same place and year). For these rows, "
+            "which have in_training = True, y_pred is a fit and not a forecast."
         )
-    unseen = sorted(set(table.place.tolist()) - {place for place, _ in training_pairs})
+    unseen = sorted(set(table.place.tolist()) - {place for place, _ in known_yields(fitted)})
     if unseen:
         yield (
             f"The run's training rows lack {plural(len(unseen), 'place')}, such as {unseen[0]}. A forecast for such a "
@@ -308,6 +310,19 @@ def warnings(table: SeasonTable, fitted: Mapping[str, Any], as_of: int | None = 
             f"in any training season of the run (at least {least[0]:.0%} of the first half and {least[1]:.0%} of the "
             "second). The interval is likely too narrow there."
         )
+
+
+def known_yields(fitted: Mapping[str, Any]) -> set[tuple[str, int]]:
+    """Place and year of every yield that a fold of the run was fitted with."""
+    known = [record["forecaster"]["known"] for record in fitted.values()]
+    return set().union(*(zip(one["place"], one["year"], strict=True) for one in known))
+
+
+def in_training(table: SeasonTable, fitted: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """[N]: whether the run was fitted with the yield of that place and year."""
+    known = known_yields(fitted)
+    pairs = zip(table.place.tolist(), table.year.tolist(), strict=True)
+    return np.array([pair in known for pair in pairs], bool)
 
 
 def least_observed(fitted: Mapping[str, Any], as_of: int | None) -> tuple[int | None, NDArray[np.float64]]:

@@ -163,7 +163,8 @@ def test_predict_forecasts_new_seasons_without_a_yield_column(chain, capsys):
     arguments = ["--run", str(folder / "two"), "--data", str(folder / "new.toml"), "--cache", str(folder / "cache")]
     assert predict.main([*arguments, "--out", str(out)]) == 0, text(capsys.readouterr())
     forecast = pd.read_csv(out)
-    assert list(forecast) == ["sample_id", "place", "year", "y_pred", "y_lo", "y_hi"]
+    assert list(forecast) == ["sample_id", "place", "year", "y_pred", "y_lo", "y_hi", "in_training"]
+    assert not forecast["in_training"].any()  # 2022 is the year that the run held out
     old = pd.read_parquet(folder / "two" / "predictions.parquet").query("split == 'test'").set_index("place")["y_pred"]
     same_numbers = forecast.set_index("place")["y_pred"]
     # The same seasons give the same forecast: predict.py and train.py are one code path.

@@ -50,7 +50,9 @@ def test_a_forecast_is_that_of_predict_py_and_writes_nothing(fitted, tmp_path):
     before = sorted(folder.rglob("*"))
     rows = harvest.forecast(second, folder / "card.toml", cache=folder / "cache")
     assert sorted(folder.rglob("*")) == before
-    assert any(line.startswith("The yield of 72 samples") for line in rows.attrs["warnings"])
+    assert any("the yield of 72 samples (same place and year)" in line for line in rows.attrs["warnings"])
+    assert sorted(set(rows["year"][~rows["in_training"]])) == [2022]
+    assert rows["in_training"].sum() == 72
     out = tmp_path / "new.parquet"
     flags = ["--run", str(second), "--data", str(folder / "card.toml"), "--cache", str(folder / "cache")]
     assert predict.main([*flags, "--out", str(out)]) == 0
