@@ -76,10 +76,8 @@ class ModelFlags:
     """The model: timesclip (pictures and numbers), language-only, vision-only or no-alignment. The other presets are
     experimental (docs/models.md)."""
     alignment: AlignmentName | None = None
-    """Pairs of picture and text that the alignment loss contrasts.
-
-    This and all parts below: the preset's by default.
-    """
+    """Among what the alignment loss finds the text of each picture: all pairs of the batch (flat), means of samples
+    (sample), variates of one sample (variate), both (hierarchical); none: no such loss. By default the preset's."""
     alignment_weight: float | None = None
     """Weight of the alignment loss, beside a completion loss of weight 1."""
     fixed_temperature: float | None = None
@@ -135,7 +133,7 @@ class LearningFlags:
     batch_size: int | None = None
     """Samples per optimizer step, over all processes; 64 by default."""
     accumulate: int = 1
-    """Micro-batches per optimizer step: less memory, the same result, one more forward pass."""
+    """Compute each batch in this many parts, one after another: less memory, the same result, one more forward pass."""
     lr: float | None = None
     """Maximum learning rate of the one-cycle schedule; 1e-3 in stages 1 and 2 (2e-3 if stage 1 starts from weights),
     1e-4 for the heads of stage 3."""

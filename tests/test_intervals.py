@@ -110,7 +110,7 @@ def test_coverage_counts_test_rows_by_year_and_place():
     assert (shares["n"], shares["share"], [row["n"] for row in shares["by_year"]]) == (18, 0.5, [6, 6, 6])
     assert [row["place"] for row in shares["by_place"]] == ["p0", "p1", "p2"]
     assert shares["over_years"] == [0.5, 0.5]
-    assert "fewer than promised" in coverage_sentence(shares)
+    assert "This is below 90%: the 95 % confidence interval of that share is 50% to 50%" in coverage_sentence(shares)
     assert json.loads(json.dumps(shares)) == shares
 
 

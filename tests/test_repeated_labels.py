@@ -37,7 +37,9 @@ def test_copies_are_found_and_said_at_once() -> None:
     group, (found,) = label_groups(target, year, None, None)
     assert len(np.unique(group)) == 9
     assert found.severity == "warning"
-    assert found.sentence.startswith("499 rows, 9 distinct yields (counted by year): the sample size is nearer 9.")
+    assert found.sentence.startswith(
+        "499 rows have 9 different pairs of year and yield, so the sample size is nearer 9 than 499."
+    )
     assert "[target] group" in found.card_line
 
 

@@ -239,7 +239,7 @@ def test_a_series_without_observations_is_masked_and_counted(tmp_path: Path) -> 
     assert table.observed.any(axis=2).tolist() == [[False, True], [True, True]]
     assert reasons(table) == {
         "sample without any observation in its season dropped": 1,
-        "series of a without an observation masked": 1,
+        "sample without any observation of a, kept with that series masked": 1,
     }
 
 

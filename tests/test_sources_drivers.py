@@ -94,7 +94,7 @@ def test_a_season_needs_an_observation_of_a_variate_and_a_missing_driver_is_told
     table = read(path)
     assert table.place.tolist() == ["p", "q", "s"]
     assert Count("sample without any observation in its season dropped", 1) in table.counts
-    assert Count("series of rain without an observation masked", 1) in table.counts
+    assert Count("sample without any observation of rain, kept with that series masked", 1) in table.counts
 
 
 def driven(steps: int, seed: int) -> SeasonTable:

@@ -65,7 +65,7 @@ def test_dates_outside_of_the_season_are_left_out_and_counted(tmp_path: Path) ->
     rows = [["p", "2020-05-01", 1, 5], ["p", "2020-05-21", 2, 5], ["p", "2021-04-30", 9, 5]]
     table = table_of(tmp_path, 'date = "d"\nseason_start = "05-01"\nseason_steps = 2', "place,d,a,t", rows)
     assert shown(table) == [[1.0, None]]
-    assert table.counts == (Count("observation row outside of the season's 2 steps left out", 2),)
+    assert table.counts == (Count("observation row dropped, because it is outside the 2 steps of its season", 2),)
 
 
 def test_a_season_of_dates_crosses_new_year_and_is_called_after_its_end(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_dates_of_a_named_sample_count_from_the_start_of_its_season(tmp_path: Pa
     card = 'sample_id = "id"\ndate = "d"\nyear = "y"\nstep_days = "month"\nseason_start = "10-01"\nseason_steps = 6'
     table = table_of(tmp_path, card, "id,place,y,d,a,t", rows)
     assert shown(table) == [[1.0, None, None, 2.0, None, None]]
-    assert table.counts == (Count("observation row outside of the season's 6 steps left out", 1),)
+    assert table.counts == (Count("observation row dropped, because it is outside the 6 steps of its season", 1),)
 
 
 def test_the_year_may_come_from_the_file_name(tmp_path: Path) -> None:

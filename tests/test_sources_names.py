@@ -143,7 +143,7 @@ def test_a_place_may_be_called_na_and_is_reported(tmp_path: Path) -> None:
 
 def test_what_is_always_said_about_places(tmp_path: Path) -> None:
     table = read(plain(tmp_path, ["place"], {2020: [["a"], ["b"]], 2021: [["a"], ["c"]]}))
-    places = "The table has 3 places in 2 years. 2 places occur in only one year, and "
+    places = "The table has 3 places in 2 years. 2 places occur in only one year. "
     assert sentences(table, places + "1 place of 2021 does not occur in an earlier year.")
 
 

@@ -199,7 +199,7 @@ def test_illinois_ends_before_harvest_and_knows_its_history() -> None:
     assert table.values.shape == (480, 7, 19)
     assert table.observed.all()
     assert (len(table.history), int(table.history.year.min())) == (4128, 1980)
-    assert reasons(table) == {"observation row outside of the season's 19 steps left out": 480 * 7}
+    assert reasons(table) == {"observation row dropped, because it is outside the 19 steps of its season": 480 * 7}
     whole = read(CARDS / "illinois_soybean.toml", season_steps=26)
     assert whole.values.shape == (480, 7, 26)
     np.testing.assert_array_equal(whole.values[:, :, :19], table.values)

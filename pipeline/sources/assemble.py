@@ -266,7 +266,7 @@ def _masked(variates: Sequence[Variate], observed: NDArray[np.bool_]) -> list[Co
     """A count for each variate that has no observation in some sample."""
     empty = (~observed.any(axis=2)).sum(axis=0)
     return [
-        Count(f"series of {variate.name} without an observation masked", int(rows))
+        Count(f"sample without any observation of {variate.name}, kept with that series masked", int(rows))
         for variate, rows in zip(variates, empty, strict=True)
         if rows
     ]

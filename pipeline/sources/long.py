@@ -198,4 +198,6 @@ def _sample_dates(calendar: Calendar, dates: Dates, said: Index | None, steps: i
 
 
 def _outside(outside: NDArray[np.bool_], steps: int) -> tuple[Count, ...]:
-    return counted(f"observation row outside of the season's {steps} steps left out", int(outside.sum()))
+    return counted(
+        f"observation row dropped, because it is outside the {steps} steps of its season", int(outside.sum())
+    )

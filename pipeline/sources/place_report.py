@@ -30,12 +30,14 @@ def report_places(
         earlier = np.unique(place[year < years[-1]])
         new = int((~np.isin(np.unique(place[year == years[-1]]), earlier)).sum())
         sentence += (
-            f" {_counted(alone, 'place').capitalize()} {'occur' if alone > 1 else 'occurs'} in only one year, and "
-            + (
-                f"{_counted(new, 'place')} of {years[-1]} {'do' if new > 1 else 'does'} not occur in an earlier year."
-                if new
-                else f"all places of {years[-1]} occur in an earlier year."
-            )
+            f" {_counted(alone, 'place')} {'occur' if alone > 1 else 'occurs'} in only one year."
+            if alone
+            else " Each place occurs in two years or more."
+        )
+        sentence += (
+            f" {_counted(new, 'place')} of {years[-1]} {'do' if new > 1 else 'does'} not occur in an earlier year."
+            if new
+            else f" Each place of {years[-1]} also occurs in an earlier year."
         )
     last = len(np.unique(place[year == years[-1]]))
     odd = alone > MOST_ALONE * len(names) or new > MOST_ALONE * last
@@ -46,8 +48,8 @@ def report_places(
 
 
 def _counted(n: int, what: str) -> str:
-    """A number with its noun, as in "no place", "1 place" or "2 places"."""
-    return f"{n or 'no'} {what}{'s' * (n > 1)}"
+    """A number with its noun, as in "1 place" or "2 places"."""
+    return f"{n} {what}{'s' * (n > 1)}"
 
 
 def _years_of(place: NDArray[np.str_], year: NDArray[np.int64]) -> dict[str, set[int]]:

@@ -35,8 +35,8 @@ def label_groups(
     if len(known) < LEAST_ROWS or distinct > MOST_DISTINCT * len(known):
         return rows, ()
     finding = (
-        f"{len(known)} rows, {distinct} distinct yield{'s' * (distinct != 1)} (counted by year): the sample size is "
-        f"nearer {distinct}."
+        f"{len(known)} rows have {distinct} different pair{'s' * (distinct != 1)} of year and yield, so the sample "
+        f"size is nearer {distinct} than {len(known)}."
     )
     if distinct > MOST_DISTINCT * _expected(target[known], year[known]):
         sentence = f"{finding} The yields may be rounded; if they were copied from districts, name the column of these."

@@ -51,7 +51,7 @@ def headline(runs: Sequence[ComparedRun], shared: pd.DataFrame, pairs: Sequence[
     what = "test samples" if runs[0].result["stage"] > 1 else "test steps"
     sentences = [f"{len(runs)} runs share {len(shared):,} {what}."]
     for pair in (one for one in pairs if one.second == runs[0].name):
-        size = f"{number(abs(pair.difference))} {unit_of(runs)}"
+        size = f"{number(abs(pair.difference))} {unit_of(runs).replace('share of', 'of')}"
         low, high = (f"{value:+.3f}" for value in (pair.low, pair.high))
         word = "lower" if pair.difference < 0 else "higher"
         sure = "The interval excludes zero." if pair.clear else "The interval includes zero."

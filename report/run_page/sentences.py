@@ -48,16 +48,17 @@ def standing(result: Mapping[str, Any]) -> str:
     found = (
         f"{better} of {len(others)} baselines have a lower {label}." if better else f"No baseline has a lower {label}."
     )
-    found += f" The best, {best} ({others[best]:.3f}{unit}), is "
+    found += f" The best, {best} ({others[best]:.3f}{unit}), has "
+    word = "lower" if better else "higher"
     if "best_baseline" not in result:
-        return f"{found}{'ahead' if better else 'behind'}."
+        return f"{found}a {word} {label}."
     lead, low, high = lead_of(result)
     if better:  # the lead of the baseline
         low, high = -high, -low
-    where = ("ahead" if better else "behind") if low > 0 else ("not clearly ahead" if better else "not clearly behind")
+    clear = "a clear difference" if low > 0 else "no clear difference"
     return (
-        f"{found}{where}: the difference is {abs(lead):.3f}{unit} (95 %: {low:.3f} to {high:.3f} over "
-        f"{result['best_baseline']['over']})."
+        f"{found}an {label} {word} by {abs(lead):.3f}{unit} (95 %: {low:.3f} to {high:.3f} over "
+        f"{result['best_baseline']['over']}): {clear}."
     )
 
 
@@ -75,13 +76,12 @@ def lead_of(result: Mapping[str, Any]) -> tuple[float, float, float]:
 def coverage_sentence(coverage: Mapping[str, Any]) -> str:
     """Whether the intervals contain their nominal share of the test yields."""
     low, high = coverage["over_years"] or (coverage["low"], coverage["high"])
-    fits = (
-        "fewer than" if high < coverage["nominal"] else "more than" if low > coverage["nominal"] else "about as many as"
-    )
+    nominal = f"{coverage['nominal']:.0%}"
+    fits = "below" if high < coverage["nominal"] else "above" if low > coverage["nominal"] else "consistent with"
     method = "whole years resampled" if coverage["over_years"] else "rows taken as independent, as there are few years"
     return (
-        f"Intervals of {coverage['nominal']:.0%} hold {coverage['share']:.1%} of {coverage['n']} test yields, {fits} "
-        f"promised ({low:.0%} to {high:.0%} with 95 % confidence, {method})."
+        f"The {nominal} intervals contain {coverage['share']:.1%} of {coverage['n']} test yields. This is {fits} "
+        f"{nominal}: the 95 % confidence interval of that share is {low:.0%} to {high:.0%} ({method})."
     )
 
 
