@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.pretraining.variants import as_variants
 from stages.initial_weights import PACKAGED
 
 NAMES = {
@@ -19,9 +20,9 @@ STARTS = ("from scratch", "without a step", "fine-tuned")
 Row = Mapping[str, Any]
 
 
-def page(rows: Sequence[Row]) -> str:
+def page(rows: Sequence[Row], variants: Sequence[Row]) -> str:
     """The whole page."""
-    commits = sorted({row["commit"][:12] for row in rows})
+    commits = sorted({row["commit"][:12] for row in (*rows, *variants)})
     weights = sorted({row["initial_weights"]["weights"] for row in rows})
     parts = [
         "# Pretraining of stage 1",
@@ -38,6 +39,7 @@ def page(rows: Sequence[Row]) -> str:
         "## Yield",
         YIELD,
         *yield_table(rows),
+        *further_sections(rows, variants),
         "## The packaged weights",
         *packaged(),
         f"Rows: commit {', '.join(commits)}; weights {', '.join(weights)}; {rows[0]['hardware']}.",
@@ -65,7 +67,8 @@ alignment and completion on simulated series without labels, and stage 1 can sta
   table of these sizes would use (`model/initial_weights.py`).
 * **Level.** Pictures in a fixed y-range show the level; numbers after the instance norm do not. Models that start from
   weights have one more token on the text side: mean and spread of the window, in units of the y-range. They also share
-  one norm of the picture vectors. Runs from scratch are as before.
+  one norm of the picture vectors. They align both windows of a season, and their learning rate is 2e-3. Runs from
+  scratch align the first window, at 1e-3.
 * **Digests** of weights, corpus recipe and encoder are in `result.json` as `initial_weights`. If the weights do not
   fit (another encoder, another patch, another width), one of the first lines of output says why.
 * **Cost** of the packaged weights on two shared cores, at a load of 3 to 6: simulating and drawing 3 s, embedding
@@ -75,7 +78,7 @@ alignment and completion on simulated series without labels, and stage 1 can sta
 ALIGNMENT = """Batches of 56 pairs of a picture and its numbers (8 samples of 7 variates), both directions summed: 8.05
 without any alignment. In brackets: share of pictures whose own numbers are nearest (1.8 % by chance). The floor is the
 loss of a model that fails only among series whose difference has an RMS below 0.1 training spreads. Split `year`;
-first windows."""
+first windows. Here and below, ± is the standard deviation over seeds."""
 
 COMPLETION = """RMSE over the range of the training rows, from the steps before the cut to those after it.
 `complete.py` uses the weights without a step, and learns nothing from the table except the scales of the steps before
@@ -85,6 +88,14 @@ all steps of all variates before the cut."""
 YIELD = """RMSE in t/ha of stage 2's neural heads on the tokens of both kinds of stage 1 (`--learner neural`). The other
 learners of the ensemble read numbers and picture vectors, so stage 1 does not change them. *Left out* are the training
 and validation rows, forecast by heads that were not fitted on their year."""
+
+
+FEWER = """`--share` draws this share of the training and validation rows by the seed, for both stages. Completion (RMSE
+over the range of all training rows) and alignment (batches of 56 pairs) are those of test rows. Left-out rows are those
+that were drawn, so their yield errors compare the two starts, not the shares."""
+
+OTHER = """The alignment that fine-tuning minimises, from the same pretrained weights. `alignment_56` compares single
+pairs, so `sample` and `hierarchical`, which compare means over variates, are not trained for it."""
 
 
 def in_short(rows: Sequence[Row]) -> str:
@@ -135,7 +146,7 @@ def over(rows: Iterable[Row], *keys: str) -> list[float]:
 def mean(values: Sequence[float], digits: int = 2) -> str:
     """The mean, and the standard deviation over seeds if there are several."""
     text = f"{np.mean(values):.{digits}f}"
-    return text + (f" ± {np.std(values):.{digits}f}" if len(values) > 1 else "")
+    return text + (f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else "")
 
 
 def by_table(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -189,6 +200,49 @@ def yield_table(rows: Sequence[Row]) -> list[str]:
             cells.append(mean(over(own, "epochs", start), 0))
             lines.append(f"| {NAMES[name]} | {start} | " + " | ".join(cells) + " |")
     return ["\n".join(lines)]
+
+
+def further_sections(rows: Sequence[Row], variants: Sequence[Row]) -> list[str]:
+    """Fewer training rows, and other alignments; nothing if no such row was made."""
+    fewer = [row for row in variants if row["variant"].startswith("share-")]
+    other = [row for row in variants if row["variant"].startswith("alignment-")]
+    parts = []
+    if fewer:
+        parts += ["## Fewer training rows", FEWER, *variant_table(rows, fewer, "training rows")]
+    if other:
+        parts += ["## Other alignments", OTHER, *variant_table(rows, other, "alignment")]
+    return parts
+
+
+def variant_table(rows: Sequence[Row], variants: Sequence[Row], column: str) -> list[str]:
+    """One line per table, setting and start; the main rows with the same seeds stand last."""
+    lines = [
+        f"| table | {column} | stage 1 | completion | alignment | yield, left-out rows | seeds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    seeds = {row["seed"] for row in variants}
+    main = as_variants([row for row in rows if row["seed"] in seeds])
+    for name, own in by_table([*variants, *main]).items():
+        for setting in dict.fromkeys(row["variant"] for row in own):
+            alike = [row for row in own if row["variant"] == setting]
+            starts = variants[0]["scores"] if setting == "main" else alike[0]["scores"]
+            what = setting_name(setting, alike[0], column)
+            for start in starts:
+                scores = [row["scores"][start] for row in alike]
+                found = np.mean(over(scores, "retrieval_56"))
+                cells = [NAMES[name], what, start, mean(over(scores, "rmse_over_range"), 4),
+                         f"{mean(over(scores, 'alignment_56'))} ({found:.1%})",
+                         mean(over(scores, "yield", "left out", "neural"), 3), str(len(alike))]  # fmt: skip
+                lines.append("| " + " | ".join(cells) + " |")
+    return ["\n".join(lines)]
+
+
+def setting_name(setting: str, row: Row, column: str) -> str:
+    """A setting in words: a share with its number of rows, or the name of an alignment."""
+    if column == "alignment":
+        return "flat" if setting == "main" else f"{setting.removeprefix('alignment-')}"
+    share = 1.0 if setting == "main" else float(setting.removeprefix("share-"))
+    return f"{share:.0%} ({row['rows']['train']})"
 
 
 def packaged() -> list[str]:

@@ -48,10 +48,15 @@ class Ready:
     data: FoldData
 
 
+def table_and_fold(name: str) -> tuple[SeasonTable, Fold]:
+    """A table and its only fold."""
+    table = read(str((ROOT / CARDS[name]).resolve()))
+    return table, make_folds(table.year, table.place, table.sample_id, SPLIT, 0, table.assigned, (), table.group)[0]
+
+
 def gather(name: str, cache: str) -> Ready:
     """Read a table and gather its vectors, which render_cache.py has made."""
-    table = read(str((ROOT / CARDS[name]).resolve()))
-    fold = make_folds(table.year, table.place, table.sample_id, SPLIT, 0, table.assigned, (), table.group)[0]
+    table, fold = table_and_fold(name)
     pictures = Pictures.find(cache, Style(), table, ENCODER, "python render_cache.py", PRESET.framing)
     return Ready(table, fold, pictures, prepare(table, fold, PRESET.framing, pictures))
 
@@ -90,9 +95,9 @@ def make_row(name: str, seed: int, cache: str, named: str) -> dict[str, Any]:
     }
 
 
-def both_stages(name: str, seed: int, cache: str, init: str, folder: Path) -> RunFolder:
-    """Stage 1 and stage 2 by train.py, unless they are there. Returns the stage-2 run."""
-    common = ["--data", CARDS[name], "--split", SPLIT, "--cache", cache, "--seed", str(seed)]
+def both_stages(name: str, seed: int, cache: str, init: str, folder: Path, more: tuple[str, ...] = ()) -> RunFolder:
+    """Stage 1 and stage 2 by train.py, unless they are there. more: further flags of both. Returns the stage-2 run."""
+    common = ["--data", CARDS[name], "--split", SPLIT, "--cache", cache, "--seed", str(seed), *more]
     one, two = folder / "stage1", folder / "stage2"
     if not (ROOT / one / "result.json").is_file():
         command(train.main, "--stage", "1", *common, "--init", init, "--out", str(one))
@@ -120,8 +125,7 @@ def completions(models: Mapping[str, TimesCLIP], ready: Ready, weights: Any) -> 
     zero_shot = seasons_to_complete(table, scales, ready.pictures)
     guesses["complete.py"] = complete_seasons(zero_shot, Style(), weights)
     guesses |= simple_completions(table, fold)
-    span = np.array([np.ptp(table.values[fold.train, v][table.observed[fold.train, v]])
-                     for v in range(len(table.variates))])  # fmt: skip
+    span = span_of(table, fold)
     parts = {"valid": fold.valid, "test": fold.test}
     scores = {
         title: {part: rmse_over_range(table, rows, guess, span) for part, rows in parts.items()}
@@ -130,6 +134,12 @@ def completions(models: Mapping[str, TimesCLIP], ready: Ready, weights: Any) -> 
     if table.name.startswith("demo"):
         scores["floor: the noise that was added"] = {p: demo_floor(table, rows, span) for p, rows in parts.items()}
     return scores
+
+
+def span_of(table: SeasonTable, fold: Fold) -> NDArray[np.float64]:
+    """[V]: the range of each variate's observed training values."""
+    rows = fold.train
+    return np.array([np.ptp(table.values[rows, v][table.observed[rows, v]]) for v in range(len(table.variates))])
 
 
 def rmse_over_range(
@@ -230,13 +240,13 @@ def epochs_of(path: Path) -> int:
     return len(RunFolder(path).metrics())
 
 
-def save_row(row: Mapping[str, Any]) -> None:
-    """Write one file per table and seed."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    (FOLDER / f"{row['table']}-seed{row['seed']}.json").write_text(json.dumps(row, indent=1) + "\n")
+def save_row(row: Mapping[str, Any], path: Path) -> None:
+    """Write one row to its file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(row, indent=1) + "\n")
 
 
-def saved_rows() -> list[dict[str, Any]]:
+def saved_rows(folder: Path) -> list[dict[str, Any]]:
     """Every saved row, by table and seed."""
-    rows = [json.loads(path.read_text()) for path in FOLDER.glob("*-seed*.json")]
+    rows = [json.loads(path.read_text()) for path in folder.glob("*-seed*.json")]
     return sorted(rows, key=lambda row: (TABLES.index(row["table"]), row["seed"]))
