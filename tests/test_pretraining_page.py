@@ -37,6 +37,14 @@ def test_rows_of_several_seeds_are_given_as_mean_and_deviation():
     assert mean([1.234]) == "1.23"
 
 
+def test_the_page_says_on_how_many_tables_the_yield_gains():
+    rows = rows_of_two_seeds()
+    assert "lower by more than 1 % on 0 of 1 tables" in page(rows, [])
+    for row in rows:
+        row["yield"]["fine-tuned"]["left out"]["neural"] = 0.98 * row["yield"]["from scratch"]["left out"]["neural"]
+    assert "lower by more than 1 % on 1 of 1 tables" in page(rows, [])
+
+
 def test_fewer_rows_and_other_alignments_stand_beside_the_main_rows_of_their_seeds():
     rows = rows_of_two_seeds()
     further = variant_rows(rows, "share-0.1", 41) + variant_rows(rows, "alignment-sample", 410)
