@@ -22,7 +22,7 @@ def require_valid(flags: Sequence[Flag], given: Sequence[str], manual: str, exam
     example   a command line that is complete
     """
     words, places = deque(given), [flag for flag in flags if flag.positional]
-    found = set[str]()
+    found: dict[str, list[str]] = {}  # of a flag that is given twice, the last values count
     last: Flag | None = None
     while words:
         word = words.popleft()
@@ -34,9 +34,10 @@ def require_valid(flags: Sequence[Flag], given: Sequence[str], manual: str, exam
             values = [word, *values_before_a_flag(words, None if flag.many else 0)]
         else:
             raise InputError(f"{word!r} stands without a flag.{advice(last)} `{manual}` describes the flags.")
-        for value in values:
+        found[flag.name] = values
+    for flag in flags:
+        for value in found.get(flag.name, ()):
             require_value(flag, value, manual)
-        found.add(flag.name)
     if missing := [flag.label for flag in flags if flag.required and flag.name not in found]:
         shown = f", as in `{example}`" if example else ""
         what = "it" if len(missing) == 1 else "them"

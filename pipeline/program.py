@@ -70,6 +70,10 @@ def run_program(
     except (KeyboardInterrupt, Terminated, Stopped) as stop:
         print(f"{name}: stopped. {stop.advice if isinstance(stop, Stopped) else after_stop}", file=sys.stderr)
         return code_of(stop)
+    except SystemExit as ended:
+        if ended.code == REFUSED:  # of wrong flags, whose message is printed
+            return REFUSED
+        raise
     except Exception as error:
         report(f"{type(error).__name__}: {error}")
         raise
