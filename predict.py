@@ -49,8 +49,8 @@ from stages.fill_cache import fill
 from stages.fold_data import Pictures
 from stages.new_data_checks import check_scale, in_the_order_of, spelled_as_in_run
 from stages.season_tokens import season_tokens
+from stages.step_commands import commands_with_steps, new_run
 from stages.tuned_encoder import encoder_for
-
 
 LEAST_YIELD = 0.0  # t/ha; the lower bounds of intervals are cut here
 
@@ -227,7 +227,7 @@ def read_new_seasons(
     as_of = None if args.as_of == steps else args.as_of
     forecasts = result["stage"] > 1  # of a stage-1 run only the tokens are wanted
     if as_of is not None and forecasts:
-        require_step(args.run, as_of, steps, fitted)
+        require_step(args, as_of, result, fitted)
     elif as_of is not None and not 1 <= as_of < steps:
         raise InputError(f"--as-of is {as_of}; seasons of this run have {steps} steps, so it must be 1 to {steps}.")
     unfinished = None if as_of is None else steps
@@ -271,17 +271,20 @@ def pictures_of(
     return Pictures(args.cache, style, store, "", framing)
 
 
-def require_step(run: Path, as_of: int, steps: int, fitted: Mapping[str, Any]) -> None:
+def require_step(args: Arguments, as_of: int, result: Mapping[str, Any], fitted: Mapping[str, Any]) -> None:
     """Raise InputError if the run has no interval for seasons of which `as_of` steps are known."""
+    steps = result["seasons"]["steps"]
     trained_steps = yield_stage.steps_of(next(iter(fitted.values()))["forecaster"])
     if not 1 <= as_of <= steps:
         raise InputError(f"--as-of is {as_of}; seasons of this run have {steps} steps, so it must be 1 to {steps}.")
     if not trained_steps or as_of < min(trained_steps):
         which = f"seasons as known after {min(trained_steps)} steps or more" if trained_steps else "whole seasons only"
-        wanted = ",".join(map(str, sorted({as_of, *trained_steps})))
+        commands = commands_with_steps(args.run, result, sorted({as_of, *trained_steps}))
+        commands.append(shlex.join(["python", "predict.py", "--run", str(new_run(args.run)), "--data", args.data,
+                                    "--as-of", str(as_of)]))  # fmt: skip
         raise InputError(
-            f"--as-of {as_of}: {run} was trained on {which}, so it has no interval for this forecast. Train a run "
-            f"for it:\n    python train.py --config {run}/config.json --steps {wanted}"
+            f"--as-of {as_of}: {args.run} was trained on {which}, so it has no interval for this forecast. These "
+            "commands train a run that has one, and forecast:\n    " + "\n    ".join(commands)
         )
 
 

@@ -149,14 +149,15 @@ def test_predict_refuses_a_step_that_the_run_has_no_interval_for(runs, tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_that_a_refusal_names_trains_a_run_that_forecasts(runs, tmp_path, capsys):
+def test_the_commands_that_a_refusal_names_train_a_run_that_forecasts(runs, tmp_path, capsys):
     folder, _ = runs
     assert ask(folder, "two", tmp_path / "x.csv", "--as-of", "2") == 2
-    command = capsys.readouterr().err.strip().splitlines()[-1].split()
-    assert command[:2] == ["python", "train.py"]
-    assert train.main([*command[2:], "--out", str(tmp_path / "run")]) == 0
-    given = ["--run", str(tmp_path / "run"), "--data", str(folder / "card.toml"), "--as-of", "2"]
-    assert predict.main([*given, "--out", str(tmp_path / "x.csv")]) == 0
+    commands = [line.split() for line in capsys.readouterr().err.splitlines()[1:]]
+    assert [command[1] for command in commands] == ["train.py", "train.py", "predict.py"]  # stage 1, stage 2
+    assert commands[1][-3:-2] == [str(folder / "one-steps")]
+    for command in commands[:2]:
+        assert train.main(command[2:]) == 0
+    assert predict.main([*commands[2][2:], "--out", str(tmp_path / "x.csv")]) == 0
 
 
 def test_a_season_that_is_still_going_on_is_forecast_whether_its_columns_are_empty_or_not_there(runs, tmp_path, capsys):
