@@ -36,7 +36,7 @@ from cache.workers import MOST_RETRIES, Backend, Pool, leave
 from model.encoders import EncoderError, EncoderSpec, EngineName, choose, encode, load, resolve
 from pipeline.augmentation import view_tables
 from pipeline.errors import InputError
-from pipeline.flags import SeasonFlags, ViewFlags
+from pipeline.flags import SeasonFlags, ViewFlags, without_the_end
 from pipeline.parser import parse_flags
 from pipeline.plural import plural
 from pipeline.program import run_program
@@ -114,6 +114,10 @@ def render(args: Arguments) -> int:
         table = read(args.input.data, year=args.input.year, memory_gb=args.input.memory_gb)
     split, why = resolve_split(args.input.split, table, seed=args.seed)
     describe(table, why)
+    steps, said = without_the_end(args.input.steps, table.steps)
+    if said:
+        say(said)
+    args = replace(args, input=replace(args.input, steps=steps))
     encoder = wanted_encoder(args.encoder, pool)
     with clock(seconds, "key"):
         folds = make_folds(

@@ -36,6 +36,13 @@ def parse_steps(text: str) -> tuple[int, ...]:
         raise InputError(f"--steps is {text!r}; give whole numbers separated by commas, as in 6,9,12.") from None
 
 
+def without_the_end(steps: tuple[int, ...], season: int) -> tuple[tuple[int, ...], str]:
+    """The steps of --steps without the last one of a season of `season` steps, and a sentence if it was among them."""
+    kept = tuple(step for step in steps if step != season)
+    said = f"--steps {season} is the whole season, which is always used; it changes nothing"
+    return kept, said if kept != steps else ""
+
+
 def parsed_by(parse: Callable[[str], Any], metavar: str, kind: type | tuple[type, ...] = object) -> Any:
     """A marker for tyro: one text on the command line becomes a value by `parse`."""
     return tyro.constructors.PrimitiveConstructorSpec(

@@ -19,7 +19,7 @@ from model.training.distributed import DeviceName
 from model.training.optim import Schedule
 from model.training.precision import PrecisionName
 from pipeline.errors import InputError
-from pipeline.flags import Names, SeasonFlags, ViewFlags, listed, parse_names, parsed_by
+from pipeline.flags import Names, SeasonFlags, ViewFlags, listed, parse_names, parsed_by, without_the_end
 from pipeline.render import Style
 from pipeline.splits import resolve_split
 from pipeline.table import SeasonTable
@@ -295,7 +295,9 @@ def settled(args: Arguments, table: SeasonTable) -> tuple[Arguments, tuple[str, 
     if model.patch is None and preset.use_language and patch < preset.patch:
         model = replace(model, patch=patch)
         sentences.append(f"patch {patch}: the {first.name} has {first.length} steps, the default is {preset.patch}")
-    return replace(args, input=replace(args.input, split=split), model=model), tuple(sentences)
+    steps, said = without_the_end(args.input.steps, table.steps)
+    sentences += [said] if said else []
+    return replace(args, input=replace(args.input, split=split, steps=steps), model=model), tuple(sentences)
 
 
 def control_of(args: Arguments) -> str | None:

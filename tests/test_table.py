@@ -11,7 +11,7 @@ import render_cache
 from cache.__main__ import main as cache_main
 from cache.catalog import entries
 from pipeline.errors import InputError
-from pipeline.flags import parse_steps
+from pipeline.flags import parse_steps, without_the_end
 from pipeline.render import Style, draw
 from pipeline.series import series_blocks
 from pipeline.sources import read
@@ -68,6 +68,19 @@ def test_steps_are_named_with_commas():
     assert parse_steps("") == ()
     with pytest.raises(InputError, match="--steps is 'six'; give whole numbers"):
         parse_steps("six")
+
+
+def test_the_last_step_is_the_whole_season_and_is_said_to_change_nothing(small_card, tmp_path, capsys):
+    assert without_the_end((6, 9), 12) == ((6, 9), "")
+    assert without_the_end((9, 12), 12)[0] == (9,)
+    given = ["--data", str(small_card), "--cache", str(tmp_path / "cache"), "--encoder", "none", "--dry-run"]
+    printed = []
+    for steps in ("9", "9,12"):
+        assert render_cache.main([*given, "--steps", steps]) == 0
+        printed.append(capsys.readouterr().out.splitlines())
+    said = "--steps 12 is the whole season, which is always used; it changes nothing"
+    assert [line for line in printed[1] if line not in printed[0]][:1] == [said]
+    assert [line for line in printed[0] if line.startswith("plan")] == [x for x in printed[1] if x.startswith("plan")]
 
 
 def test_seasons_as_of_steps_are_drawn_once_and_spared_by_gc(small_card, tmp_path, capsys):
