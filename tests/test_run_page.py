@@ -68,17 +68,15 @@ def test_the_headline_gives_the_score_and_where_it_stands(runs):
 @pytest.mark.parametrize(
     ("lead", "says"),
     [
-        ((-0.02, -0.06, 0.01), "The best, ridge (0.980 t/ha), has an RMSE lower by 0.020 t/ha (95 %: -0.010 to 0.060 over "
-         "years): no clear difference."),
-        ((0.5, 0.3, 0.6), "The best, ridge (1.500 t/ha), has an RMSE higher by 0.500 t/ha (95 %: 0.300 to 0.600 over "
-         "years): a clear difference."),
+        ((-0.02, -0.06, 0.01), "(0.980 t/ha), has an RMSE lower by 0.020 t/ha (95 %: -0.010 to 0.060 over years): no"),
+        ((0.5, 0.3, 0.6), "(1.500 t/ha), has an RMSE higher by 0.500 t/ha (95 %: 0.300 to 0.600 over years): a"),
     ],
-)  # fmt: skip
+)
 def test_the_best_baseline_is_named_with_the_difference_and_whether_it_is_clear(lead, says):
     found = dict(zip(("lead", "low", "high"), lead, strict=True)) | {"over": "years"}
-    result = {"stage": 2, "metrics": {"rmse": 1.0}, "baselines": {"ridge": {"rmse": 1.0 + lead[0]}, "mean": {"rmse": 2.0}},
-              "best_baseline": found}  # fmt: skip
-    assert standing(result).endswith(says)
+    baselines = {"ridge": {"rmse": 1.0 + lead[0]}, "mean": {"rmse": 2.0}}
+    result = {"stage": 2, "metrics": {"rmse": 1.0}, "baselines": baselines, "best_baseline": found}
+    assert standing(result).endswith(f"The best, ridge {says} clear difference.")
 
 
 def test_scores_are_ordered_and_errors_are_those_of_the_rows(runs):
