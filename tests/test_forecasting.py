@@ -204,6 +204,8 @@ def test_rows_without_errors_of_batches_have_a_dash_there():
     lines = table.scores_by_batch(rows, [24])
     assert lines[-1] == "| m | 24.000 / 1.000 (skill 1.000) | — | — | — |"
     assert "| — | 8.000 / 2.000 (skill 1.000) | — |" in lines[-2]
+    rows += [result(24, 1, model=table.SEASONAL)]
+    assert "| — | 8.000 / 2.000 (skill 1.000, 1 of 2 seeds) | — |" in table.scores_by_batch(rows, [24])[-2]
 
 
 @settings(max_examples=40, deadline=None)

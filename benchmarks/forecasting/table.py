@@ -113,8 +113,10 @@ def scores_by_batch(rows: Sequence[Row], horizons: Sequence[int]) -> list[str]:
         shown = []
         for batch in kept:
             skill = skill_of(rows, model, horizons, batch)
-            score = spread(means([on_windows(row, batch) for row in of], horizons))
-            shown.append(score + (f" (skill {skill:.3f})" if skill and score != NONE else ""))
+            seeds, every = means([on_windows(row, batch) for row in of], horizons), means(of, horizons)
+            remarks = [f"skill {skill:.3f}"] if skill else []
+            remarks += [f"{len(seeds)} of {len(every)} seeds"] if 0 < len(seeds) < len(every) else []
+            shown.append(spread(seeds) + (f" ({', '.join(remarks)})" if remarks else ""))
         lines.append(line_of(shown_name(of), *shown))
     return lines
 
