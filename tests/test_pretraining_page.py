@@ -34,7 +34,7 @@ def test_rows_of_several_seeds_are_given_as_mean_and_deviation():
     assert "| 2 |" in text
     assert "## Fewer training rows" not in text
     assert mean([1.0, 2.0, 3.0], 1) == "2.0 ± 1.0"
-    assert mean([1.234]) == "1.23"
+    assert mean([1.234]) == mean([1.234, 1.234]) == "1.23"
 
 
 def test_the_page_says_on_how_many_tables_the_yield_gains():

@@ -95,7 +95,8 @@ over the range of all training rows) and alignment (batches of 56 pairs) are tho
 that were drawn, so their yield errors compare the two starts, not the shares."""
 
 OTHER = """The alignment that fine-tuning minimises, from the same pretrained weights. `alignment_56` compares single
-pairs, so `sample` and `hierarchical`, which compare means over variates, are not trained for it."""
+pairs in a batch. `sample` is not trained for that, as it compares means over variates; `hierarchical` compares these
+means, and the variates within a sample."""
 
 
 def in_short(rows: Sequence[Row]) -> str:
@@ -146,9 +147,9 @@ def over(rows: Iterable[Row], *keys: str) -> list[float]:
 
 
 def mean(values: Sequence[float], digits: int = 2) -> str:
-    """The mean, and the standard deviation over seeds if there are several."""
+    """The mean, and the standard deviation over seeds unless they all agree."""
     text = f"{np.mean(values):.{digits}f}"
-    return text + (f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else "")
+    return text + (f" ± {np.std(values, ddof=1):.{digits}f}" if len(set(values)) > 1 else "")
 
 
 def by_table(rows: Sequence[Row]) -> dict[str, list[Row]]:
