@@ -47,6 +47,11 @@ PALETTE: NDArray[np.uint8] = np.array(
     dtype=np.uint8,
 )
 
+NOT_KEPT = (
+    "numba finds no writable folder for compiled code, so every process will spend some seconds compiling the renderer. "
+    "Set NUMBA_CACHE_DIR to a writable folder."
+)
+
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
 
@@ -209,13 +214,8 @@ def _compiled(*signature: object) -> Callable[[_Function], _Function]:
     def decorate(function: _Function) -> _Function:
         try:
             return cast(_Function, njit(list(signature), cache=True, error_model="numpy")(function))
-        except RuntimeError as error:  # numba has no writable folder, as in a read-only container
-            warnings.warn(
-                f"{error}: every process will spend some seconds compiling the renderer. Set NUMBA_CACHE_DIR to a "
-                "writable folder.",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+        except RuntimeError:  # numba has no writable folder, as in a read-only container
+            warnings.warn(NOT_KEPT, RuntimeWarning, stacklevel=1)  # from one line, so that each process prints it once
             return cast(_Function, njit(list(signature), error_model="numpy")(function))
 
     return decorate
