@@ -48,7 +48,7 @@ PALETTE: NDArray[np.uint8] = np.array(
 )
 
 NOT_KEPT = (
-    "numba finds no writable folder for compiled code, so every process will spend some seconds compiling the renderer. "
+    "numba finds no writable folder for compiled code, so every process will spend seconds compiling the renderer. "
     "Set NUMBA_CACHE_DIR to a writable folder."
 )
 
