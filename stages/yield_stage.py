@@ -17,6 +17,7 @@ from model.completion_task import with_errors
 from model.config import TimesCLIPConfig
 from model.joint_finetuning import COMPLETION_WEIGHT, SeasonForecaster
 from model.presets import Preset
+from model.threads import FEW_ROWS, one_thread
 from model.timesclip import TimesCLIP
 from model.training.trainer import Trainer
 from pipeline.errors import InputError
@@ -114,7 +115,8 @@ def forecast_fold(
 ) -> YieldOutcome:
     """Forecast the yield with a stage-1 model by the preset's link: its frozen features, its errors, or nothing."""
     if preset.link == "frozen" and completer is not None:
-        return forecast_by_ensemble(prepared, preset, completer, setup, trainer)
+        with one_thread(len(prepared.table) <= FEW_ROWS):
+            return forecast_by_ensemble(prepared, preset, completer, setup, trainer)
     table, seasons = prepared.table, prepared.to_forecast()
     config = completer.config if completer is not None else model_config(prepared, preset)
     if preset.link == "error" and completer is not None:
