@@ -263,7 +263,8 @@ def test_predict_says_that_rows_it_learnt_from_are_no_forecast(ask):
 
     code, said = ask(another_year)
     assert code == 0
-    assert "The yield of 12 samples was in the run's data (same place and year)" in said
+    assert "12 samples (same place and year)" in said
+    assert "in_training = True, y_pred is a fit and not a forecast" in said
 
 
 @pytest.mark.parametrize(
