@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 import render_cache
@@ -23,6 +22,8 @@ from benchmarks.runs import CARDS, ENCODER, ROOT, command
 from benchmarks.yield_forecasts import NAMES
 from model.learners.features import BlockName, FeatureMap
 from model.learners.tabular import GP, Tabular, TabularRows
+from model.metrics import yield_metrics
+from model.threads import threads_for
 from pipeline.flags import CACHE
 from pipeline.parser import parse_flags
 from pipeline.render import Style
@@ -118,16 +119,17 @@ def rows_of(data: str, splits: Sequence[SplitName], variant: Variant, cache: str
 
 
 def scores(table: SeasonTable, folds: Sequence[Fold], pictures: Pictures) -> dict[str, Any]:
-    """RMSE of the process with and without pictures on the test rows of all folds, and what its likelihood says."""
+    """RMSE with and without pictures on the test rows of all folds, gain in evidence, and share of the variance."""
     test = np.concatenate([fold.test for fold in folds])
-    fits = [one_fold(table, fold, pictures) for fold in folds]
+    with threads_for(len(table)):
+        fits = [one_fold(table, fold, pictures) for fold in folds]
     without, with_pictures = (np.concatenate([fit[f"forecast {name}"] for fit in fits]) for name in ("without", "with"))
     by_year = not folds[0].by_place and len(np.unique(table.year[test])) >= LEAST_GROUPS
     group = table.year[test].astype(str) if by_year else table.place[test]
     difference = compare(table.target[test], group, with_pictures[None], without[None]).rmse
     return {
-        "rmse without": rmse(without, table.target[test]),
-        "rmse with": rmse(with_pictures, table.target[test]),
+        "rmse without": yield_metrics(table.target[test], without)["rmse"],
+        "rmse with": yield_metrics(table.target[test], with_pictures)["rmse"],
         "difference": [difference.value, difference.low, difference.high],
         "groups": f"{len(np.unique(group))} {'years' if by_year else 'places'}",
         "evidence per 100 rows": float(np.mean([fit["evidence"] for fit in fits])),
@@ -157,11 +159,6 @@ def one_fold(table: SeasonTable, fold: Fold, pictures: Pictures) -> dict[str, An
     return found | {"evidence": 100 * (evidence["with"] - evidence["without"]) / len(fitted)}
 
 
-def rmse(forecast: Numbers, truth: Numbers) -> float:
-    """Root mean squared error, t/ha."""
-    return float(np.sqrt(np.mean((forecast - truth) ** 2)))
-
-
 def saved_rows() -> list[dict[str, Any]]:
     """The rows made so far."""
     return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.is_file() else []
@@ -180,9 +177,11 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
         "without, in t/ha, on the test rows of all folds. It is negative if pictures help. Its 95 % interval comes from"
         " resampling whole years if six or more were tested, else whole places. `evidence` is the gain in log marginal "
         "likelihood per 100 training rows. `share` is the part of the anomaly's variance that the process assigns to "
-        "the pictures. Both are means over folds. One seed.",
+        "the pictures. Both are means over folds. One seed. With so many rows, an interval that just excludes zero is "
+        "weak evidence.",
         "",
     ]
+    made = {(row["data"], row["split"], row["variant"]) for row in rows}
     for data, split in dict.fromkeys((row["data"], row["split"]) for row in rows):
         here = [row for row in rows if (row["data"], row["split"]) == (data, split)]
         lines += [f"## {NAMES[data]}, {split}", ""]
@@ -194,10 +193,12 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
             numbers = f"{row['evidence per 100 rows']:+.2f} | {row['share']:.2f}"
             lines.append(f"| {row['variant']} | {row['rmse with']:.4f} | {between} | {numbers} |")
         lines.append("")
-    made = ", ".join(sorted({row["commit"][:12] for row in rows}))
-    return "\n".join([*lines, f"Commit {made}. {', '.join(sorted({row['hardware'] for row in rows}))}.", ""])
+    wanted = {(data, split, variant.name) for data in SPLITS for split in SPLITS[data] for variant in VARIANTS}
+    if wanted - made:
+        lines += [f"Not made yet: {len(wanted - made)} of {len(wanted)} rows. The command above makes them.", ""]
+    commits = ", ".join(sorted({row["commit"][:12] for row in rows}))
+    return "\n".join([*lines, f"Commit {commits}. {', '.join(sorted({row['hardware'] for row in rows}))}.", ""])
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     main()

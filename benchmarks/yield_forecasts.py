@@ -61,8 +61,9 @@ def page(matrices: Sequence[Matrix]) -> str:
     lines = [
         "# Yield forecasts",
         "",
-        "`make tables` writes this page; do not edit it. Each row pools the test rows of all folds of a run in "
-        f"`docs/results.md`. Seeds: {max(matrix.seeds for matrix in matrices)}. Commit {commits(every)}. {hardware()}. "
+        "`make tables` writes this page; do not edit it. Each row pools the test rows of all folds; the runs are "
+        f"those of `docs/results.md`. Seeds: {max(matrix.seeds for matrix in matrices)}. Commit {commits(every)}. "
+        f"{hardware()}. "
         "EfficientNet-Lite0 embedded the pictures; **no number here was measured with CLIP**.",
         "",
         "`lead` is the RMSE of the best baseline minus that of the run, in t/ha. It is positive if the run is better. "

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.alignment_scores import alignment_floor, alignment_scores
-from model.config import TimesCLIPConfig
+from model.config import AlignmentName, TimesCLIPConfig
 from model.initial_weights import Start
 from model.losses import alignment_loss, completion_loss, false_negatives
 from model.season_tensors import SeasonTensors, WindowTensors, in_views
@@ -139,20 +139,28 @@ def completion_outputs(model: TimesCLIP, first: WindowTensors, second: WindowTen
     return outputs
 
 
-def completion_terms(model: TimesCLIP, outputs: Outputs, season: SeasonTensors, processes: Processes) -> Terms:
-    """MSE over the observed steps to complete + `alignment_weight` * alignment, as named terms.
+def alignment_of_windows(
+    name: AlignmentName, outputs: Outputs, season: SeasonTensors, log_temperature: Tensor, processes: Processes = ALONE
+) -> Tensor:
+    """The mean alignment loss of the windows whose tokens are in `outputs`. Different windows are not compared."""
+    windows = {"": season.first, "later ": season.second}
+    losses = [
+        alignment_loss(
+            name, outputs[f"{which}vision"], outputs[f"{which}language"], window.present, log_temperature, processes
+        )
+        for which, window in windows.items()
+        if f"{which}vision" in outputs
+    ]
+    return torch.stack(losses).mean()
 
-    With tokens of two windows the alignment is the mean of both: pairs of different windows are not compared.
-    """
+
+def completion_terms(model: TimesCLIP, outputs: Outputs, season: SeasonTensors, processes: Processes) -> Terms:
+    """MSE over the observed steps to complete + `alignment_weight` * alignment, as named terms."""
     completion = completion_loss(outputs["completion"], *season.rest, processes)
     if "vision" not in outputs:
         return {"loss": completion, "completion": completion}
     config = model.config
-    sides = (outputs["vision"], outputs["language"], season.first.present)
-    alignment = alignment_loss(config.alignment, *sides, model.log_temperature, processes)
-    if "later vision" in outputs:
-        sides = (outputs["later vision"], outputs["later language"], season.second.present)
-        alignment = (alignment + alignment_loss(config.alignment, *sides, model.log_temperature, processes)) / 2
+    alignment = alignment_of_windows(config.alignment, outputs, season, model.log_temperature, processes)
     loss = completion + config.alignment_weight * alignment
     return {"loss": loss, "completion": completion, "alignment": alignment}
 

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from model.alignment_scores import alignment_scores
+from model.completion_task import alignment_of_windows, completion_outputs
 from model.config import Parts, TimesCLIPConfig
 from model.initial_weights import sliced
-from model.losses import completion_loss, info_nce
+from model.losses import completion_loss
 from model.norms import FeatureNorm
 from model.season_tensors import SeasonTensors, WindowTensors
 from model.text_branch import DayPositions
@@ -45,10 +46,7 @@ class BothWindows(nn.Module):
 
     def forward(self, first: WindowTensors, second: WindowTensors) -> Outputs:
         """Completion [B,V,H], and vision and text class tokens [B,V,E] of the two windows."""
-        out = self.model(*first.inputs())
-        vision, language = self.model.tokens(*second.inputs())
-        sides = {"vision": out.vision, "language": out.language, "later vision": vision, "later language": language}
-        return {"completion": out.completion, **{name: side for name, side in sides.items() if side is not None}}
+        return completion_outputs(self.model, first, second)
 
 
 class Pretrained(nn.Module):
@@ -173,11 +171,8 @@ class Step:
 
 def pretraining_terms(module: Pretrained, outputs: Outputs, season: SeasonTensors, weighting: Weighting) -> Terms:
     """Weighted sum of the completion error, relative to each window's spread, and the alignment in both windows."""
-    temperature = module.weights.log_temperature
     completion = completion_loss(outputs["completion"], *season.rest)
-    first = info_nce(outputs["vision"], outputs["language"], season.first.present, temperature)
-    later = info_nce(outputs["later vision"], outputs["later language"], season.second.present, temperature)
-    alignment = (first + later) / 2
+    alignment = alignment_of_windows("flat", outputs, season, module.weights.log_temperature)
     loss = weighting.completion * completion + weighting.alignment * alignment
     return {"loss": loss, "completion": completion, "alignment": alignment}
 

@@ -8,13 +8,16 @@ from contextlib import contextmanager
 import torch
 from threadpoolctl import threadpool_limits
 
-FEW_ROWS = 2_000  # a table of at most so many rows is small (docs/performance.md)
+MOST_ROWS = 2_000  # of a table that is fitted on one thread (docs/performance.md)
 
 
 @contextmanager
-def one_thread(when: bool) -> Iterator[None]:
-    """Torch, BLAS and OpenMP compute on one thread in the block, if `when`. The settings before it are restored."""
-    if not when:
+def threads_for(rows: int) -> Iterator[None]:
+    """In the block, torch, BLAS and OpenMP compute on one thread if a table has at most MOST_ROWS rows.
+
+    The settings before it are restored.
+    """
+    if rows > MOST_ROWS:
         yield
         return
     before = torch.get_num_threads()

@@ -214,7 +214,10 @@ def _compiled(*signature: object) -> Callable[[_Function], _Function]:
     def decorate(function: _Function) -> _Function:
         try:
             return cast(_Function, njit(list(signature), cache=True, error_model="numpy")(function))
-        except RuntimeError:  # numba has no writable folder, as in a read-only container
+        except RuntimeError as error:
+            if "cannot cache" not in str(error):
+                raise
+            # numba has no writable folder, as in a read-only container
             warnings.warn(NOT_KEPT, RuntimeWarning, stacklevel=1)  # from one line, so that each process prints it once
             return cast(_Function, njit(list(signature), error_model="numpy")(function))
 

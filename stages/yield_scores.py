@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from model.baselines import yield_baselines
 from model.calibration import paired_difference, score_intervals
 from model.metrics import nrmse_by_year, yield_metrics
-from model.threads import FEW_ROWS, one_thread
+from model.threads import threads_for
 from pipeline.splits import joined_places
 from stages.fold_data import FoldData
 from stages.yield_forecaster import Tonnes, Yields
@@ -140,7 +140,7 @@ def test_metrics(table: pd.DataFrame) -> dict[str, float]:
 def baselines(outcome: YieldOutcome, seed: int) -> dict[str, NDArray[np.float64]]:
     """Forecasts of the test rows [n] by simpler models, fitted on the same rows, by name."""
     table, test, forecaster = outcome.prepared.table, outcome.prepared.fold.test, outcome.forecaster
-    with one_thread(len(table) <= FEW_ROWS):
+    with threads_for(len(table)):
         return yield_baselines(
             values=table.values,
             observed=table.observed,

@@ -17,7 +17,7 @@ from model.completion_task import with_errors
 from model.config import TimesCLIPConfig
 from model.joint_finetuning import COMPLETION_WEIGHT, SeasonForecaster
 from model.presets import Preset
-from model.threads import FEW_ROWS, one_thread
+from model.threads import threads_for
 from model.timesclip import TimesCLIP
 from model.training.trainer import Trainer
 from pipeline.errors import InputError
@@ -115,7 +115,7 @@ def forecast_fold(
 ) -> YieldOutcome:
     """Forecast the yield with a stage-1 model by the preset's link: its frozen features, its errors, or nothing."""
     if preset.link == "frozen" and completer is not None:
-        with one_thread(len(prepared.table) <= FEW_ROWS):
+        with threads_for(len(prepared.table)):
             return forecast_by_ensemble(prepared, preset, completer, setup, trainer)
     table, seasons = prepared.table, prepared.to_forecast()
     config = completer.config if completer is not None else model_config(prepared, preset)

@@ -34,9 +34,9 @@ def test_windows_are_those_of_a_slow_loop(tmp_path_factory, rows, variates, look
     series, numbers = small(tmp_path_factory.mktemp("w"), rows, variates, look_back=look_back)
     for part in PARTS:
         past, future = series.windows(part, horizon)
-        told = forecasting_windows(numbers, shares(rows), look_back, horizon)[part]
-        assert len(past) == len(told) == len(series.starts(part, horizon))
-        for window, (before, after) in enumerate(told):
+        expected = forecasting_windows(numbers, shares(rows), look_back, horizon)[part]
+        assert len(past) == len(expected) == len(series.starts(part, horizon))
+        for window, (before, after) in enumerate(expected):
             np.testing.assert_allclose(past[window], before, rtol=1e-9, atol=1e-9)
             np.testing.assert_allclose(future[window], after, rtol=1e-9, atol=1e-9)
 
@@ -108,21 +108,21 @@ def test_the_windows_go_to_a_table_and_the_forecasts_come_back_in_order(tmp_path
     }
     _, truth = series.windows("test", 3)
     test = rows[rows["side"] == "test"].reset_index(drop=True)
-    told = [
+    expected = [
         {"sample_id": test["window"][n], "variate": f"v{v:02d}", "step": 5 + h, "y_pred": test[f"v{v:02d}_{5 + h}"][n]}
         for n in range(len(test))
         for v in range(2)
         for h in range(3)
     ]
     path = tmp_path / "predictions.parquet"
-    pd.DataFrame(told).sample(frac=1, random_state=0).to_parquet(path)
+    pd.DataFrame(expected).sample(frac=1, random_state=0).to_parquet(path)
     np.testing.assert_allclose(ours.read_predictions(path, series, 3), truth)
-    pd.DataFrame(told[1:]).to_parquet(path)
+    pd.DataFrame(expected[1:]).to_parquet(path)
     with pytest.raises(ValueError, match="are needed"):
         ours.read_predictions(path, series, 3)
 
 
-def test_the_peers_are_told_every_value_in_the_order_of_variates_and_time(tmp_path):
+def test_the_peers_receive_every_value_in_the_order_of_variates_and_time(tmp_path):
     series, _ = small(tmp_path, variates=12)
     frame = peers.long_frame(series).sort_values(["unique_id", "ds"])
     np.testing.assert_array_equal(frame["y"].to_numpy().reshape(12, -1).T, series.values)
@@ -224,11 +224,11 @@ def test_errors_of_whole_batches_are_those_of_a_slow_loop(windows, variates, hor
                 for a, b in zip(truth[window].ravel(), made[window].ravel(), strict=True):
                     square += (a - b) ** 2
                     absolute += abs(a - b)
-        told: dict[str, object] = {"windows": count}
+        expected: dict[str, object] = {"windows": count}
         if count:
             numbers = count * variates * horizon
-            told |= {"mse": pytest.approx(square / numbers), "mae": pytest.approx(absolute / numbers)}
-        assert given_back["drop_last"][str(batch)] == told
+            expected |= {"mse": pytest.approx(square / numbers), "mae": pytest.approx(absolute / numbers)}
+        assert given_back["drop_last"][str(batch)] == expected
 
 
 @settings(max_examples=10, deadline=None)
@@ -250,6 +250,6 @@ def test_the_skill_of_the_seasonal_naive_forecast_is_1_on_any_windows(tmp_path_f
 def test_seasonal_naive_errors_of_ili_on_all_windows_and_on_those_of_batches_of_64():
     series = BENCHMARKS["ili"].load()
     scored = [errors(series.windows("test", h)[1], naive.seasonal(series, h)) for h in series.benchmark.horizons]
-    for rows, told in ((scored, (2.222, 0.960)), ([one["drop_last"]["64"] for one in scored], (1.655, 0.870))):
+    for rows, expected in ((scored, (2.222, 0.960)), ([one["drop_last"]["64"] for one in scored], (1.655, 0.870))):
         means = np.mean([[row["mse"], row["mae"]] for row in rows], 0)
-        np.testing.assert_allclose(means, told, atol=5e-4)
+        np.testing.assert_allclose(means, expected, atol=5e-4)

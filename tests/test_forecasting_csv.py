@@ -110,10 +110,10 @@ def test_a_bad_csv_is_refused_in_one_paragraph(results, monkeypatch, capsys, spo
     path = results / "bad.csv"
     spoil(frame()).to_csv(path, index=False)
     assert run(monkeypatch, "--csv", path, "--horizons", "24") == 2
-    out, told = capsys.readouterr()
-    assert told.count("\n") == 1
-    assert str(path) in told
-    assert message in told
+    out, printed = capsys.readouterr()
+    assert printed.count("\n") == 1
+    assert str(path) in printed
+    assert message in printed
     assert not out
     assert not (results / "results").exists()
     assert not (results / "page.md").exists()

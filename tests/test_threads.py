@@ -1,10 +1,10 @@
-"""Small models compute on one thread; the settings before are restored."""
+"""Tables of few rows are fitted on one thread, and the settings before are restored."""
 
 import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from model.threads import one_thread
+from model.threads import MOST_ROWS, threads_for
 
 
 @pytest.fixture
@@ -21,18 +21,18 @@ def most_threads():
 
 
 def test_inside_the_block_every_library_has_one_thread(two_threads):
-    with one_thread(True):
+    with threads_for(MOST_ROWS):
         assert torch.get_num_threads() == 1
         assert most_threads() == 1
     assert torch.get_num_threads() == 2
 
 
 def test_large_tables_keep_their_threads(two_threads):
-    with one_thread(False):
+    with threads_for(MOST_ROWS + 1):
         assert torch.get_num_threads() == 2
 
 
 def test_an_error_restores_the_threads_too(two_threads):
-    with pytest.raises(ValueError, match="stopped"), one_thread(True):
+    with pytest.raises(ValueError, match="stopped"), threads_for(1):
         raise ValueError("stopped")
     assert torch.get_num_threads() == 2
