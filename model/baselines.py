@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 
+from model.gap_filling import fill_gaps
 from model.grouped_ridge import Scales, ridge_by_year
 from model.learners.features import FeatureMap
 from model.learners.tabular import GP, Tabular, TabularRows
@@ -39,7 +40,7 @@ def yield_baselines(
     * The model's own `offset` alone; on the anomaly from it, ridge on the series, and ridge and a Gaussian process on
       random convolutions of the series.
 
-    A missing step is filled with its column's mean over training rows. Extremely randomized trees read it as missing.
+    All read the same numbers, with gaps filled as for the model (`filled`).
     """
     x = filled(values, observed, train)
     labels = KnownYields(place[train], year[train], target[train], np.ones(len(train), bool))
@@ -50,7 +51,6 @@ def yield_baselines(
     base = offset.predict(known, *at, leave_own_year_out=False)
     anomaly = y - offset.predict(known, place[train], year[train], leave_own_year_out=True)
     residual = y - in_sample
-    columns = np.where(observed, values, np.nan).reshape(len(values), -1).astype(np.float64)
     convolutions = _convolutions(values, observed, train, seed)
     rows = TabularRows(convolutions.apply(_season(values, observed)), place, year, np.zeros(len(year)))
     convolved = rows.features.blocks["convolutions"].double().numpy()
@@ -61,7 +61,7 @@ def yield_baselines(
         "place mean + trend": Offset("place-trend", 15).predict(known, *at, leave_own_year_out=False),
         "ridge": _ridge(x[train], y, groups, x[test]),
         "random forest": _forest(x[train], y, x[test], seed),
-        "extra trees": Forest.fit("extra-trees", columns[train], y, seed).predict(columns[test]),
+        "extra trees": Forest.fit("extra-trees", x[train], y, seed).predict(x[test]),
         "gradient boosting": boosting(seed).fit(x[train], y).predict(x[test]),
         "ridge on residual": level + _ridge(x[train], residual, groups, x[test]),
         "random forest on residual": level + _forest(x[train], residual, x[test], seed),
@@ -92,11 +92,14 @@ def _season(values: NDArray[np.float32], observed: NDArray[np.bool_]) -> SeasonT
 
 
 def filled(values: NDArray[np.float32], observed: NDArray[np.bool_], train: Rows) -> Numbers:
-    """[N,V,T] -> [N,V*T]. A missing step gets its column's mean over training rows, or 0 if they never observe it."""
-    flat: Numbers = np.where(observed, values, np.nan).reshape(len(values), -1).astype(np.float64)
-    seen = observed.reshape(len(flat), -1)[train]
-    means = np.where(seen, flat[train], 0).sum(0) / np.maximum(seen.sum(0), 1)
-    complete: Numbers = np.where(np.isnan(flat), means, flat)
+    """[N,V,T] -> [N,V*T]. A missing step gets the mean of the training rows plus the deviations of steps beside it.
+
+    The mean is 0 if no training row observes the step.
+    """
+    known: Numbers = np.where(observed, values, 0).astype(np.float64)
+    mean = known[train].sum(0) / np.maximum(observed[train].sum(0), 1)
+    deviations = fill_gaps(torch.from_numpy(known - mean), torch.from_numpy(observed.copy())).numpy()
+    complete: Numbers = (mean + deviations).reshape(len(values), -1)
     return complete
 
 

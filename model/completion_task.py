@@ -12,6 +12,7 @@ from torch.nn import functional
 from model.alignment_scores import alignment_floor, alignment_scores
 from model.config import AlignmentName, TimesCLIPConfig
 from model.initial_weights import Start
+from model.linear_completion import LinearCompletion, best_shares
 from model.losses import alignment_loss, completion_loss, false_negatives
 from model.season_tensors import SeasonTensors, WindowTensors, in_views
 from model.timesclip import TimesCLIP
@@ -122,6 +123,20 @@ def fit_features(model: TimesCLIP, season: SeasonTensors, rows: Tensor) -> None:
     pictures = [window.embeddings for window in windows if window.embeddings is not None]
     if model.config.use_vision:
         model.fit_features(pictures, [window.present for window in windows], rows)
+
+
+def mix_in_ridge(model: TimesCLIP, ridge: LinearCompletion, held: SeasonTensors, batch_size: int) -> None:
+    """Give the model this ridge, with the share [V] that has the lowest MSE on the held-out seasons `held` [n].
+
+    Does nothing for a model without a linear completion. `held` has the embeddings of its first window.
+    """
+    if model.linear is None:
+        return
+    model.linear.load_state_dict(ridge.state_dict() | {"share": torch.zeros_like(ridge.share)})
+    own, _ = complete(model, held.first, batch_size)
+    linear = ridge(held.first.values, held.first.observed).cpu()
+    truth, seen = (part.cpu() for part in held.rest)
+    model.linear.share.copy_(best_shares(own, linear, truth, seen & held.first.present.cpu()[..., None]))
 
 
 def completion_outputs(model: TimesCLIP, first: WindowTensors, second: WindowTensors | None = None) -> Outputs:

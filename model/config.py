@@ -113,6 +113,10 @@ class TimesCLIPConfig(Parts):
     """Days per step."""
     level: bool = False
     """The text side also reads the level and spread of the window, as one token."""
+    filled: bool = False
+    """Fill missing steps from the steps beside them. Version 0.1 read the mean of the window there."""
+    linear: bool = False
+    """Mix the completion with that of ridge, by a share fitted on validation rows; in evaluation only."""
     shared_norm: bool = False
     """One feature norm for the embeddings of all variates. It comes with pretrained weights and is not fitted."""
 

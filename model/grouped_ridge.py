@@ -61,7 +61,7 @@ def grouped_ridge(
     mean, penalties = float(y.mean()), np.asarray(alphas, np.float64)
     centred = y - mean
     members = [np.flatnonzero(groups == one) for one in np.unique(groups)]
-    basis = _Basis.of(z)
+    basis = RidgeBasis.of(z)
     if scales == "once":
         errors = _by_hat_blocks(basis, centred, members, penalties)
     else:
@@ -82,7 +82,7 @@ def ridge_by_year(x: Numbers, y: Numbers, year: NDArray[np.int64], scales: Scale
 
 
 @dataclass(frozen=True, eq=False)
-class _Basis:
+class RidgeBasis:
     """Centred columns z [n,p] in the basis of their eigenvectors: rotated [n,r] = z loadings [p,r], r = min(n, p)."""
 
     rotated: Numbers
@@ -90,14 +90,14 @@ class _Basis:
     eigenvalues: Numbers
 
     @staticmethod
-    def of(z: Numbers) -> _Basis:
+    def of(z: Numbers) -> RidgeBasis:
         if z.shape[1] <= z.shape[0]:
             eigenvalues, loadings = np.linalg.eigh(z.T @ z)
-            return _Basis(z @ loadings, loadings, np.maximum(eigenvalues, 0))
+            return RidgeBasis(z @ loadings, loadings, np.maximum(eigenvalues, 0))
         eigenvalues, left = np.linalg.eigh(z @ z.T)
         lengths = np.sqrt(np.maximum(eigenvalues, 0))
         inverse = np.divide(1, lengths, out=np.zeros_like(lengths), where=eigenvalues > 1e-10 * eigenvalues[-1])
-        return _Basis(left * lengths, (z.T @ left) * inverse, np.maximum(eigenvalues, 0))
+        return RidgeBasis(left * lengths, (z.T @ left) * inverse, np.maximum(eigenvalues, 0))
 
 
 def _by_fold(z: Numbers, y: Numbers, members: Sequence[Rows], alphas: Numbers) -> Numbers:
@@ -143,7 +143,7 @@ def _scales_without(z: Numbers, members: Sequence[Rows]) -> Iterator[tuple[Numbe
         yield mean, np.where(constant, 1, np.sqrt(variance)), constant
 
 
-def _by_hat_blocks(basis: _Basis, y: Numbers, members: Sequence[Rows], alphas: Numbers) -> Numbers:
+def _by_hat_blocks(basis: RidgeBasis, y: Numbers, members: Sequence[Rows], alphas: Numbers) -> Numbers:
     """Errors [A] from blocks of the hat matrix of all rows."""
     intercept = np.full((len(y), 1), len(y) ** -0.5)  # no penalty shrinks this column
     columns = np.concatenate([intercept, basis.rotated], axis=1)

@@ -187,6 +187,7 @@ def largest_config(parts: Parts, vision_dim: int, steps: int) -> TimesCLIPConfig
         vision_dim=vision_dim,
         level=True,
         shared_norm=True,
+        filled=True,
         **named,
     )
 

@@ -25,6 +25,8 @@ from torch.nn import functional
 from model.backbones import Backbone, build, rebuild
 from model.config import TimesCLIPConfig
 from model.dropout import Dropout
+from model.gap_filling import fill_gaps
+from model.linear_completion import LinearCompletion
 from model.norms import FeatureNorm, instance_norm
 from model.text_branch import Language, VariateSelection
 
@@ -86,6 +88,8 @@ class TimesCLIP(nn.Module):
         read = 1 if config.pool == "mean" else config.patches(config.first)
         self.head = _head((read * config.use_language + config.use_vision) * config.width, config)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)), config.learn_temperature)
+        sizes = (config.variates, config.first, config.horizon)
+        self.linear = LinearCompletion(*sizes) if config.linear else None
 
     @property
     def pretrained(self) -> tuple[str, ...]:
@@ -136,6 +140,8 @@ class TimesCLIP(nn.Module):
         constants then has a completion shifted and scaled alike (from numbers alone, above the norm's floor). With
         vision only, the model reads no numbers. The picture, with its fixed y-range, shows the level, and the head's
         output is final.
+
+        With a linear completion, evaluation moves the model's own completion towards it; training does not.
         """
         if values.shape[-1] != self.config.first:
             raise ValueError(f"the completion starts from {self.config.first} steps; got {values.shape[-1]}")
@@ -143,6 +149,8 @@ class TimesCLIP(nn.Module):
         completion = self.head(torch.cat(self._read(e), -1))
         if self.language is not None:
             completion = completion * e.std[..., None] + e.mean[..., None]
+        if self.linear is not None and not self.training:
+            completion = self.linear.mixed_into(completion, values, observed)
         completion = torch.where(e.present[..., None], completion, 0)
         return TimesCLIPOutput(completion, e.vision, e.text, e.weights)
 
@@ -156,14 +164,16 @@ class TimesCLIP(nn.Module):
     ) -> Tensor:
         """The input of stage 2, arguments as in `forward` -> [B,V,F]: text, selected and vision token (those in use).
 
-        With language also the numbers (zero if not observed or beyond the window), their mean and log spread, because
-        tokens lose what a linear map of the numbers can find. Absent variates are zero.
+        With language also the numbers (gaps filled; zero beyond the window), their mean and log spread, because tokens
+        lose what a linear map of the numbers can find. Absent variates are zero.
         """
         e = self._encode(values, observed, embeddings, drivers, start)
         parts = [part for part in (e.text, e.selected, e.vision) if part is not None]
         if self.language is not None:
-            numbers = functional.pad(torch.where(observed, values, 0), (0, self.config.window - values.shape[-1]))
-            parts += [numbers, e.mean[..., None], e.std.log()[..., None]]
+            mean = e.mean[..., None]
+            missing = mean + fill_gaps(values - mean, observed) if self.config.filled else 0
+            numbers = torch.where(observed, values, missing)
+            parts += [functional.pad(numbers, (0, self.config.window - values.shape[-1])), mean, e.std.log()[..., None]]
         return torch.where(e.present[..., None], torch.cat(parts, -1), 0)
 
     def tokens(
@@ -204,6 +214,8 @@ class TimesCLIP(nn.Module):
         values, observed = self._checked(values, observed)
         present = observed.any(-1)
         z, mean, std = instance_norm(values, observed, self.config.std_floor)
+        if self.config.filled:
+            z = fill_gaps(z, observed)
         vision = None
         if self.vision is not None:
             if embeddings is None or embeddings.shape != (*present.shape, self.config.vision_dim):

@@ -21,7 +21,7 @@ from markupsafe import Markup
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
-BLUE, RED, GREY, PALE = "--blue", "--red", "--grey", "--pale"
+BLUE, RED, GREEN, GREY, PALE = "--blue", "--red", "--green", "--grey", "--pale"
 _AXIS = {"gridcolor": "--line", "zerolinecolor": "--grey", "linecolor": "--grey", "tickcolor": "--grey"}
 LEGEND: dict[str, Any] = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}  # above a chart, also in lines
 LAYOUT: dict[str, Any] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.baselines import climatology, persistence
-from model.completion_task import SeasonRows, alignment_by_pairs, complete, evaluate, train_completion
+from model.completion_task import (
+    SeasonRows,
+    alignment_by_pairs,
+    complete,
+    evaluate,
+    mix_in_ridge,
+    train_completion,
+)
 from model.config import TimesCLIPConfig
 from model.encoders.trainable import Tower
 from model.initial_weights import Start
+from model.linear_completion import LinearCompletion
 from model.metrics import completion_metrics
 from model.presets import Preset
 from model.timesclip import TimesCLIP
@@ -38,7 +46,8 @@ from stages.stage import StageResults
 class CompletionOutcome:
     """Result of stage 1 on one fold.
 
-    truth and guesses (`model`, `persistence`, `climatology`) [n,V,W] are standardised by the fold's training rows.
+    truth and guesses (`model`, `ridge`, `persistence`, `climatology`) [n,V,W] are standardised by the fold's training
+    rows.
     selection [V,V]: variate-selection weights, averaged over test samples. tower: the fine-tuned image tower, if any.
     """
 
@@ -101,6 +110,7 @@ class CompletionStage:
                 "model": outcome.model.describe(),
                 "best_epoch": outcome.fit.best_epoch,
                 "selection": None if outcome.selection is None else outcome.selection.tolist(),
+                "ridge_share": None if outcome.model.linear is None else outcome.model.linear.share.tolist(),
             }
             for outcome in self.outcomes
         }
@@ -114,13 +124,13 @@ def complete_fold(
     vision: VisionFinetuning | None = None,
     start: Start | None = None,
 ) -> CompletionOutcome:
-    """Train on the training rows, select the epoch on the validation rows, then complete the test rows.
+    """Train on the training rows, then complete the test rows. Validation rows select the epoch and the share of ridge.
 
     vision: a trainable image tower and its pictures. Without it, cached embeddings are used, and the model begins with
     `start`, if it is given.
     """
     fold, table = prepared.fold, prepared.table
-    config = model_config(prepared, preset)
+    config = replace(model_config(prepared, preset), linear=preset.use_language)
     seasons = move_to_device(prepared.to_complete(), trainer.processes.device)
     device = seasons[0].first.values.device
     train, valid, test = (torch.from_numpy(rows).to(device) for rows in (fold.train, fold.valid, fold.test))
@@ -128,10 +138,12 @@ def complete_fold(
     training_rows, phase, size = SeasonRows(seasons, train, weights), f"{fold.name}/train", trainer.schedule.batch_size
     if vision is None:
         model, fit = train_completion(config, training_rows, valid, trainer, phase, start)
-        tested = seasons[0].rows(test)
+        held, tested = seasons[0].rows(valid), seasons[0].rows(test)
     else:
         model, fit = train_with_tower(config, training_rows, valid, trainer, phase, vision)
-        tested = vision.embedded(seasons[0], test, size)
+        held, tested = vision.embedded(seasons[0], valid, size), vision.embedded(seasons[0], test, size)
+    ridge = LinearCompletion.fit(seasons[0], train, valid)
+    mix_in_ridge(model, ridge, held, size)
     completed, selection = complete(model, tested.first, size)
     scaled = prepared.scales.scaler.apply(table.values)
     typical = climatology(scaled[fold.train], table.observed[fold.train], table.cut)
@@ -146,6 +158,7 @@ def complete_fold(
         observed=table.observed[fold.test][:, :, table.cut :],
         guesses={
             "model": completed.numpy().astype(np.float64),
+            "ridge": ridge(tested.first.values, tested.first.observed).cpu().numpy().astype(np.float64),
             "persistence": persistence(scaled[fold.test], table.observed[fold.test], table.cut),
             "climatology": np.broadcast_to(typical, (len(fold.test), *typical.shape)),
         },
@@ -178,6 +191,7 @@ def model_config(prepared: FoldData, preset: Preset) -> TimesCLIPConfig:
         drivers=len(table.driver_names),
         steps=table.steps,
         step_days=table.step_days,
+        filled=True,
         **preset.parts(),
     )
 

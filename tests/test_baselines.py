@@ -10,6 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from model.baselines import _ridge, climatology, filled, persistence, yield_baselines
+from model.gap_filling import FADE
 from model.grouped_ridge import ALPHAS, grouped_ridge
 from model.metrics import yield_metrics
 from model.offset import KnownYields, Offset
@@ -162,10 +163,11 @@ def test_one_year_is_cut_into_five_parts_to_choose_the_penalty():
     assert np.isfinite(_ridge(x, y, np.full(30, 2020), new)).all()
 
 
-def test_missing_steps_are_filled_from_learnt_rows_only():
+def test_missing_steps_are_filled_with_the_training_mean_and_the_deviation_beside_them():
     values = np.array([[[1.0, 2.0]], [[3.0, np.nan]], [[100.0, np.nan]]], np.float32)
     x = filled(values, ~np.isnan(values), np.array([0, 1]))
-    np.testing.assert_array_equal(x, [[1, 2], [3, 2], [100, 2]])
+    shown = np.exp(-1) / (np.exp(-1) + FADE)  # weight of the step beside the gap
+    np.testing.assert_allclose(x, [[1, 2], [3, 2 + shown * 1], [100, 2 + shown * 98]])
 
 
 def test_persistence_and_climatology_agree_with_loops():

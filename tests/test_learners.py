@@ -11,6 +11,7 @@ from safetensors.torch import load, save
 from scipy.stats import multivariate_normal
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 
+from model.gap_filling import fill_gaps
 from model.grouped_ridge import ridge_by_year
 from model.learners import gaussian_process
 from model.learners.convolutions import Convolutions
@@ -173,6 +174,7 @@ def made_season(n=30, variates=3, steps=10, dim=6, seed=0, whole=False):
 def slow_convolutions(fitted, values, observed):
     """Every kernel on every sample by loops, as the paper defines them."""
     z = np.where(observed, (values - fitted.mean.numpy()) / fitted.scale.numpy(), 0).clip(-5, 5)
+    z = fill_gaps(torch.from_numpy(z), torch.from_numpy(observed)).numpy()
     shares, largest = [], []
     for weight, (length, dilation, padded), threshold in zip(
         fitted.weight.numpy(), fitted.shape.tolist(), fitted.threshold.numpy(), strict=True
@@ -210,7 +212,14 @@ def test_features_of_training_rows_are_standardised_and_nothing_else_moves_them(
     found = fitted.apply(season, tokens)
     for name in names:
         assert found.blocks[name][:20].square().sum(1).mean() == pytest.approx(1, abs=0.25)
-    assert np.isnan(found.columns[:, :30]).any()
+    values, observed = (
+        torch.cat([getattr(window, part) for window in season.windows], -1).flatten(1).numpy()
+        for part in ("values", "observed")
+    )
+    read = found.columns[:, : values.shape[1]]
+    np.testing.assert_array_equal(read[observed], values[observed])
+    assert not observed.all()
+    assert np.isfinite(read).all()
     other = made_season(seed=5, whole=whole)
     mixed = season.rows(torch.arange(20))
     again = FeatureMap.fit(mixed, rows, names, tokens[:20])

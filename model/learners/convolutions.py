@@ -2,7 +2,7 @@
 
 After ROCKET (Dempster, Petitjean & Webb 2020, Data Min. Knowl. Discov. 34, 1454-1495). Kernels have random length,
 weights, dilation and subset of variates. Each response gives two features: the share above a threshold (PPV) and the
-maximum. Values are standardised per step by training rows, so an unobserved step counts as the mean.
+maximum. Values are standardised per step by training rows; gaps are filled from the steps beside them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from model.gap_filling import fill_gaps
 
 KERNELS = 1500
 LENGTHS = (3, 5, 7)
@@ -73,7 +75,7 @@ class Convolutions:
 
     def _standardised(self, series: Series) -> Tensor:
         values, observed = series
-        return torch.where(observed, (values - self.mean) / self.scale, 0).clamp(-5, 5)
+        return fill_gaps(((values - self.mean) / self.scale).clamp(-5, 5), observed)
 
     def _features(self, z: Tensor) -> Tensor:
         share, most = torch.empty(2, len(z), len(self.weight), dtype=torch.float64)

@@ -1,6 +1,7 @@
 """Features of a season for learners that need no gradient: numbers, pictures, stage-1 tokens, random convolutions.
 
-Means, standard deviations, picture components and convolution thresholds come from training rows only.
+Means, standard deviations, picture components and convolution thresholds come from training rows only. A missing step
+is filled with its mean plus the deviations of the steps beside it.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.gap_filling import fill_gaps
 from model.learners.convolutions import Convolutions
 from model.season_tensors import SeasonTensors
 
 BlockName = Literal["numbers", "pictures", "tokens", "convolutions", "numbers-again"]
+NUMBERS = ("numbers", "numbers-again")
 CLIP = 5.0  # standardised values are clipped to this range
 PICTURE_COMPONENTS = 64  # per picture
 TREE_COMPONENTS = 8  # per season, over all its pictures, for trees
@@ -32,7 +35,7 @@ class Features:
     """Features of n samples, the input of the learners.
 
     blocks   by name [n,d] float32, scaled so that the mean squared length of training rows is about 1
-    columns  [n,C] float64 for trees: numbers, drivers, static numbers, picture components; NaN if not observed
+    columns  [n,C] float64 for trees: numbers, drivers, static numbers (NaN if not known), picture components
     """
 
     blocks: Mapping[str, Tensor]
@@ -92,9 +95,14 @@ class FeatureMap:
                 columns.append((blocks[name] @ self.tensors["pictures.trees"]).double().numpy())
                 continue
             plain = _plain(name, season, tokens, self.convolutions)
-            blocks[name] = self._standardised(name, plain)
+            mean, scale = self.tensors[f"{name}.mean"], self.tensors[f"{name}.scale"]
+            z = ((plain - mean) / torch.where(scale > 0, scale, torch.inf)).clamp(-CLIP, CLIP)
+            if name in NUMBERS:
+                z = _without_gaps(z, season)
             if name == "numbers":
-                columns.append(plain.numpy())
+                columns.append(torch.where(plain.isnan(), mean + scale * z, plain).numpy())
+            varying = z[:, scale > 0]
+            blocks[name] = (varying.nan_to_num(0.0) / math.sqrt(max(1, varying.shape[1]))).float()
         return Features(blocks, np.concatenate(columns, 1))
 
     def state(self) -> dict[str, Tensor]:
@@ -112,14 +120,6 @@ class FeatureMap:
         kernels = {n.removeprefix("kernels."): t for n, t in state.items() if n.startswith("kernels.")}
         tensors = {name: tensor for name, tensor in state.items() if not name.startswith("kernels.")}
         return FeatureMap(tuple(record["blocks"]), tensors, Convolutions.from_state(kernels) if kernels else None)
-
-    def _standardised(self, name: str, values: Tensor) -> Tensor:
-        """[n,C] -> [n,d], without columns of zero spread; 0 if not observed."""
-        mean, scale = self.tensors[f"{name}.mean"], self.tensors[f"{name}.scale"]
-        varies = scale > 0
-        z = (values[:, varies] - mean[varies]) / scale[varies]
-        scaled: Tensor = z.nan_to_num(0.0).clamp(-CLIP, CLIP) / math.sqrt(max(1, int(varies.sum())))
-        return scaled.float()
 
 
 def _has(season: SeasonTensors, name: str, tokens: Tensor | None) -> bool:
@@ -169,6 +169,15 @@ def _numbers(season: SeasonTensors) -> Tensor:
     if season.static is not None:
         parts.append(season.static.double().cpu())
     return torch.cat([part.cpu() for part in parts], 1)
+
+
+def _without_gaps(z: Tensor, season: SeasonTensors) -> Tensor:
+    """The numbers of a season [N,C], standardised, NaN if missing: with the gaps of series and drivers filled."""
+    drivers, steps = season.second.drivers, sum(window.values.shape[-1] for window in season.windows)
+    kinds = [season.first.values.shape[1]] + ([] if drivers is None else [drivers.shape[1]])
+    *series, static = torch.split(z, [*(rows * steps for rows in kinds), z.shape[1] - sum(kinds) * steps], dim=1)
+    apart = [part.view(len(part), rows, steps) for part, rows in zip(series, kinds, strict=True)]
+    return torch.cat([*(fill_gaps(part, ~part.isnan()).flatten(1) for part in apart), static], 1)
 
 
 def _pictures(season: SeasonTensors, at: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.table import SeasonTable
-from report.interactive import BLUE, GREY, LEGEND, RED, Cell, Chart, SortedTable
+from report.interactive import BLUE, GREEN, GREY, LEGEND, RED, Cell, Chart, SortedTable
 from report.run_page.charts import axis, rounded
 from report.run_page.sentences import number
 
@@ -50,7 +50,8 @@ def variate_table(result: Mapping[str, Any], table: SeasonTable, rows: pd.DataFr
         )
     head = ["variate", "unit", "RMSE", "MAE", *(f"MAE of {name}" for name in result["baselines"])]
     note = (
-        "Over all completed steps of the test rows. Persistence repeats the last value; climatology is the mean season."
+        "Over all completed steps of the test rows. Ridge is linear in the steps before the cut. Persistence repeats "
+        "the last value; climatology is the mean season."
     )
     return SortedTable("variates", "Completion error by variate", note, head, cells)
 
@@ -59,7 +60,7 @@ def completion_charts(result: Mapping[str, Any], table: SeasonTable, rows: pd.Da
     """MAE by variate as a share of its range, and RMSE by days after the cut in the unit of each variate."""
     ranges = spans(table)
     names = [name for name in table.variate_names if f"mae_{name}" in result["metrics"]]
-    colours = (BLUE, GREY, RED)
+    colours = (BLUE, GREEN, GREY, RED)
     kinds = {"this run": result["metrics"], **result["baselines"]}
     bars = [
         {"type": "bar", "name": kind, "x": names, "marker": {"color": colour},
