@@ -19,6 +19,7 @@ import train
 from benchmarks.runs import CARDS, ENCODER, ROOT, command
 from cache.embeddings import encoder_of
 from model.completion_task import alignment_by_pairs, complete
+from model.linear_completion import LinearCompletion
 from model.metrics import completion_metrics
 from model.timesclip import TimesCLIP
 from pipeline.render import Style
@@ -33,7 +34,6 @@ from stages.zero_shot import PRESET, complete_seasons, scales_before_cut, season
 
 TABLES = ("demo", "illinois_soybean", "zambia_maize", "cybench_maize_ES")
 SPLIT: SplitName = "year"
-PENALTIES = 10.0 ** np.arange(-1, 6)
 FOLDER = ROOT / "benchmarks" / "results" / "pretraining"
 RUNS = Path("runs", "pretraining")
 
@@ -125,6 +125,9 @@ def completions(models: Mapping[str, TimesCLIP], ready: Ready, weights: Any) -> 
     zero_shot = seasons_to_complete(table, scales, ready.pictures)
     guesses["complete.py"] = complete_seasons(zero_shot, Style(), weights)
     guesses |= simple_completions(table, fold)
+    season, (train, valid) = data.seasons[0], (torch.from_numpy(rows) for rows in (fold.train, fold.valid))
+    ridge = LinearCompletion.fit(season, train, valid)
+    guesses["ridge"] = scaler.inverse(ridge(season.first.values, season.first.observed).numpy())
     span = span_of(table, fold)
     parts = {"valid": fold.valid, "test": fold.test}
     scores = {
@@ -152,7 +155,7 @@ def rmse_over_range(
 
 
 def simple_completions(table: SeasonTable, fold: Fold) -> dict[str, NDArray[np.float64]]:
-    """Persistence, climatology and ridge for all samples [N,V,H]; the last two learn from training rows."""
+    """Persistence and climatology (of training rows) for all samples [N,V,H]."""
     values = np.where(table.observed, table.values, np.nan).astype(np.float64)
     before = pd.DataFrame(values[:, :, : table.cut].reshape(-1, table.cut)).ffill(axis=1).iloc[:, -1].to_numpy()
     typical = np.nanmean(values[fold.train], 0)
@@ -164,33 +167,7 @@ def simple_completions(table: SeasonTable, fold: Fold) -> dict[str, NDArray[np.f
     return {
         "persistence": np.broadcast_to(last[:, :, None], shape),
         "climatology": np.broadcast_to(typical[:, table.cut :], shape),
-        "ridge": ridge_completion(table, fold, typical),
     }
-
-
-def ridge_completion(table: SeasonTable, fold: Fold, typical: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[N,V,H]: linear in all steps of all variates before the cut; missing steps are typical ones.
-
-    Training rows are standardised; the validation rows choose one penalty.
-    """
-    filled = np.where(table.observed, table.values, typical)
-    x = filled[:, :, : table.cut].reshape(len(table), -1)
-    y = filled[:, :, table.cut :].reshape(len(table), -1)
-    centre, spread = x[fold.train].mean(0), x[fold.train].std(0)
-    x = (x - centre) / np.where(spread > 1e-9, spread, 1.0)
-    mean, scale = y[fold.train].mean(0), y[fold.train].std(0)
-    scale = np.where(scale > 1e-9, scale, 1.0)
-    target = (y[fold.train] - mean) / scale
-    u, s, vt = np.linalg.svd(x[fold.train], full_matrices=False)
-    best, chosen = np.inf, np.zeros_like(y)
-    seen = table.observed[fold.valid][:, :, table.cut :].reshape(len(fold.valid), -1)
-    for penalty in PENALTIES:
-        weights = vt.T @ ((s / (s**2 + penalty))[:, None] * (u.T @ target))
-        guess = (x @ weights) * scale + mean
-        error = float(np.mean((((guess - y) / scale)[fold.valid][seen]) ** 2))
-        if error < best:
-            best, chosen = error, guess
-    return chosen.reshape(len(table), len(table.variates), -1)
 
 
 def demo_floor(table: SeasonTable, rows: NDArray[np.int64], span: NDArray[np.float64]) -> float:
