@@ -9,6 +9,8 @@ than each (docs/log.md, "A share of ridge in the completion").
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from model.grouped_ridge import RidgeBasis
 from model.season_tensors import SeasonTensors
 
 PENALTIES = np.logspace(0, 6, 13)
+MOST_ROWS = 20_000  # of each kind in a fit; more would not change it and take memory
 
 Numbers = NDArray[np.float64]
 
@@ -44,21 +47,22 @@ class LinearCompletion(nn.Module):
     @staticmethod
     def fit(season: SeasonTensors, train: Tensor, valid: Tensor) -> LinearCompletion:
         """Fit on training rows [n] of `season`. The penalty is the one of PENALTIES with the lowest validation MSE."""
-        (values, observed), (later, seen) = (season.first.values, season.first.observed), season.rest
-        fitted = LinearCompletion(values.shape[1], values.shape[2], later.shape[2]).to(values.device)
-        fitted.before.copy_(_mean(values[train], observed[train]))
-        fitted.after.copy_(_mean(later[train], seen[train]))
-        x = _numbers(fill_gaps(values - fitted.before, observed).flatten(1))
-        y = _numbers(fill_gaps(later - fitted.after, seen).flatten(1))
-        deviations, weights = _numbers(later - fitted.after), _numbers(seen & season.first.present[..., None])
-        rows, held = train.cpu().numpy(), valid.cpu().numpy()
-        basis = RidgeBasis.of(x[rows])
-        moments = basis.rotated.T @ y[rows]
+        bare = replace(season, first=season.first.without_pictures(), second=season.second.without_pictures())
+        known, held = (bare.rows(rows[:: 1 + (len(rows) - 1) // MOST_ROWS]) for rows in (train, valid))
+        variates, window, horizon = *known.first.values.shape[1:], known.rest[0].shape[2]
+        fitted = LinearCompletion(variates, window, horizon).to(known.first.values.device)
+        fitted.before.copy_(_mean(known.first.values, known.first.observed))
+        fitted.after.copy_(_mean(*known.rest))
+        later, seen = known.rest
+        basis = RidgeBasis.of(_numbers(fitted._deviations(known.first.values, known.first.observed)))
+        moments = basis.rotated.T @ _numbers(fill_gaps(later - fitted.after, seen).flatten(1))
+        x = _numbers(fitted._deviations(held.first.values, held.first.observed))
+        truth, counted = held.rest[0] - fitted.after, held.rest[1] & held.first.present[..., None]
+        y, counts = _numbers(truth.flatten(1)), _numbers(counted.flatten(1))
         lowest = np.inf
         for penalty in PENALTIES:
             weight = basis.loadings @ (moments / (basis.eigenvalues + penalty)[:, None])
-            errors = (x[held] @ weight).reshape(deviations[held].shape) - deviations[held]
-            error = float((weights[held] * errors**2).sum())
+            error = float((counts * (x @ weight - y) ** 2).sum())
             if error < lowest:
                 lowest = error
                 fitted.weight.copy_(torch.from_numpy(weight))
@@ -66,12 +70,15 @@ class LinearCompletion(nn.Module):
 
     def forward(self, values: Tensor, observed: Tensor) -> Tensor:
         """values, observed [B,V,W] -> [B,V,H], in the units of the input."""
-        deviations = fill_gaps(values - self.before, observed).flatten(1)
-        return self.after + (deviations @ self.weight).view(-1, *self.after.shape)
+        return self.after + (self._deviations(values, observed) @ self.weight).view(-1, *self.after.shape)
 
     def mixed_into(self, completion: Tensor, values: Tensor, observed: Tensor) -> Tensor:
         """The completion [B,V,H] of a model, moved towards this one by `share`."""
         return torch.lerp(completion, self(values, observed), self.share[:, None])
+
+    def _deviations(self, values: Tensor, observed: Tensor) -> Tensor:
+        """[B,VW]: deviations from the mean season before the cut, with gaps filled."""
+        return fill_gaps(values - self.before, observed).flatten(1)
 
 
 def best_shares(own: Tensor, linear: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
