@@ -1,7 +1,7 @@
 """make tables: docs/results.md, docs/yield-forecasts.md and the README's table, on real data sets and the demo.
 
 Each row and section is of one matrix of `ablate.py`, by the command shown in docs/results.md. Complete runs are not
-made again. The pages list what is missing.
+made again. Rows of matrices whose runs are not here stay as the pages have them; each row names its commit.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks import yield_forecasts
 from benchmarks.matrices import MATRICES, Matrix
+from benchmarks.page_tables import sections
 from benchmarks.runs import ROOT
 from pipeline.parser import parse_flags
 from report.run import hardware
@@ -44,10 +45,18 @@ def main() -> None:
             if matrix.data in args.data:
                 matrix.make(args.workers)
     made = [matrix for matrix in every if matrix.done]
-    (ROOT / "docs" / "results.md").write_text(page(made, [matrix for matrix in every if not matrix.done]))
-    (ROOT / "docs" / "yield-forecasts.md").write_text(yield_forecasts.page(made))
-    yield_forecasts.draw_learners(made, ROOT / "docs" / "learners.png")
-    put_between(ROOT / "README.md", yield_forecasts.short_table(made))
+    if not made:
+        raise SystemExit("No matrix is complete, so the pages stay as they are.")
+    results, forecasts, readme = (ROOT / name for name in ("docs/results.md", "docs/yield-forecasts.md", "README.md"))
+    results.write_text(page(made, every, results.read_text()))
+    forecasts.write_text(yield_forecasts.page(made, forecasts.read_text()))
+    yield_forecasts.draw_learners(forecasts.read_text(), ROOT / "docs" / "learners.png")
+    put_between(readme, yield_forecasts.short_table(made, readme.read_text()))
+
+
+def heading(matrix: Matrix) -> str:
+    """The heading of its section."""
+    return f"{matrix.data}, {matrix.split}"
 
 
 def section(matrix: Matrix, record: Mapping[str, Any]) -> str:
@@ -55,7 +64,7 @@ def section(matrix: Matrix, record: Mapping[str, Any]) -> str:
     facts, held = record["facts"], record["held_out"]
     other = "place" if held == "year" else "year"
     lines = [
-        f"## {matrix.data}, {matrix.split}",
+        f"## {heading(matrix)}",
         "",
         f"> {record['sentence']}",
         "",
@@ -95,8 +104,10 @@ def _with_sd(scores: Mapping[str, float], name: str) -> str:
     return f"{scores[name]:.3f}" + (f" ± {deviation:.3f}" if deviation >= 0.0005 else "")
 
 
-def page(made: Sequence[Matrix], absent: Sequence[Matrix]) -> str:
-    """The text of docs/results.md."""
+def page(made: Sequence[Matrix], every: Sequence[Matrix], old: str) -> str:
+    """The text of docs/results.md. Sections of matrices that were not made stay as the page `old` has them."""
+    parts = {title: text for title, text in sections(old).items() if title in map(heading, every)}
+    parts |= {heading(matrix): section(matrix, matrix.record()) for matrix in made}
     head = [
         "# Results",
         "",
@@ -111,9 +122,9 @@ def page(made: Sequence[Matrix], absent: Sequence[Matrix]) -> str:
         "held out, and over the other kind of group. `forward` learns from earlier years only. `leave-year-out` also "
         "learns from later years, which a forecast cannot. Do not compare the two.",
         "",
-        *(f"Not made: {m.data}, {m.split}.\n" for m in absent),
+        *(f"Not made: {heading(matrix)}.\n" for matrix in every if heading(matrix) not in parts),
     ]  # fmt: skip
-    return "\n".join([*head, *(section(matrix, matrix.record()) for matrix in made)])
+    return "\n".join([*head, *(parts[heading(matrix)] for matrix in every if heading(matrix) in parts)])
 
 
 def put_between(path: Path, table: str) -> None:

@@ -5,13 +5,14 @@ Runs with pictures are of the arm `timesclip`, runs without are of `language-onl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.matrices import Matrix
+from benchmarks.matrices import MATRICES, Matrix
+from benchmarks.page_tables import cells, line, merged, read_table
 from benchmarks.runs import commits, spread
 from report.run import hardware
 from report.run_page.sentences import lead_of
@@ -27,94 +28,119 @@ NAMES = {
 }
 
 
-def short_table(matrices: Sequence[Matrix]) -> str:
+README_HEAD = ("RMSE, t/ha (R2)", "test rows", "this model", "without pictures", "best baseline", "place mean")
+ROW_HEAD = (
+    "table, split",
+    "test rows, folds",
+    "RMSE, t/ha",
+    "R2",
+    "MAE",
+    "90 % interval holds",
+    "best baseline",
+    "lead",
+    "without pictures",
+    "NRMSE, %",
+    "NRMSE of the place mean, %",
+    "commit",
+)
+PARTS = ("numbers", "pictures", "year", "noise")
+VARIANCE_HEAD = ("table, split", *PARTS)
+WEIGHTS, BASELINES = "## Weights of the learners", "## Every baseline, RMSE in t/ha"
+
+
+def short_table(matrices: Sequence[Matrix], old: str) -> str:
     """RMSE with pictures, without them, of the best baseline and of the place mean; the lowest is bold."""
-    lines = [
-        "| RMSE, t/ha (R2) | test rows | this model | without pictures | best baseline | place mean |",
-        "|---|---|---|---|---|---|",
+    rows = {title(matrix): _short_row(matrix) for matrix in matrices if matrix.data in SHOWN}
+    return "\n".join(merged(README_HEAD, rows, old, ORDER))
+
+
+def _short_row(matrix: Matrix) -> list[str]:
+    ours, without = matrix.results(WITH), matrix.results(WITHOUT)
+    best = best_name(ours)
+    errors = [mean(ours, "rmse"), mean(without, "rmse"),
+              f"{baseline(ours, best):.3f}", f"{baseline(ours, 'place mean'):.3f}"]  # fmt: skip
+    least = min(errors)  # they have the same number of digits
+    shown = [f"**{error}**" if error == least else error for error in errors]
+    return [
+        title(matrix),
+        f"{ours[0]['n_test']}",
+        f"{shown[0]} ({mean(ours, 'r2')})",
+        f"{shown[1]} ({mean(without, 'r2')})",
+        f"{shown[2]}, {best}",
+        shown[3],
     ]
-    for matrix in matrices:
-        if matrix.data not in SHOWN:
-            continue
-        ours, without = matrix.results(WITH), matrix.results(WITHOUT)
-        best = best_name(ours)
-        errors = [mean(ours, "rmse"), mean(without, "rmse"),
-                  f"{baseline(ours, best):.3f}", f"{baseline(ours, 'place mean'):.3f}"]  # fmt: skip
-        least = min(errors)  # they have the same number of digits
-        shown = [f"**{error}**" if error == least else error for error in errors]
-        cells = [
-            title(matrix),
-            f"{ours[0]['n_test']}",
-            f"{shown[0]} ({mean(ours, 'r2')})",
-            f"{shown[1]} ({mean(without, 'r2')})",
-            f"{shown[2]}, {best}",
-            shown[3],
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
 
 
-def page(matrices: Sequence[Matrix]) -> str:
-    """The text of docs/yield-forecasts.md."""
-    rows = {title(matrix): (matrix.results(WITH), matrix.results(WITHOUT)) for matrix in matrices}
-    every = [run for pair in rows.values() for one in pair for run in one]
+def page(matrices: Sequence[Matrix], old: str) -> str:
+    """The text of docs/yield-forecasts.md. Rows of other matrices stay as the page `old` has them."""
+    runs = {title(matrix): (matrix.results(WITH), matrix.results(WITHOUT)) for matrix in matrices}
+    every = [run for pair in runs.values() for one in pair for run in one]
+    learners = _names(run["learners"] for run in every)
+    rivals = _names(run["baselines"] for run in every)
+    weights = {
+        name: [name, *(f"{np.mean([run['learners'].get(one, 0.0) for run in ours]):.2f}" for one in learners)]
+        for name, (ours, _) in runs.items()
+    }
+    shares = {name: [name, *(f"{one:.2f}" for one in variance_shares(ours, PARTS))] for name, (ours, _) in runs.items()}
+    errors = {name: [name, *(f"{baseline(ours, one):.3f}" for one in rivals)] for name, (ours, _) in runs.items()}
     lines = [
         "# Yield forecasts",
         "",
         "`make tables` writes this page; do not edit it. Each row pools the test rows of all folds; the runs are "
-        f"those of `docs/results.md`. Seeds: {max(matrix.seeds for matrix in matrices)}. Commit {commits(every)}. "
-        f"{hardware()}. "
-        "EfficientNet-Lite0 embedded the pictures; **no number here was measured with CLIP**.",
+        f"those of `docs/results.md`. ± is the standard deviation over seeds; rows without it have one seed. "
+        f"{hardware()}. EfficientNet-Lite0 embedded the pictures; **no number here was measured with CLIP**.",
         "",
         "`lead` is the RMSE of the best baseline minus that of the run, in t/ha. It is positive if the run is better. "
         "Its 95 % interval comes from resampling whole years if six or more were tested, else whole places.",
         "",
         "`NRMSE` is the score of CY-Bench: 100 RMSE / mean yield of a test year, as the median over the test years.",
         "",
-        "| table, split | test rows, folds | RMSE, t/ha | R2 | MAE | 90 % interval holds | best baseline | lead | "
-        "without pictures | NRMSE, % | NRMSE of the place mean, % |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        *merged(ROW_HEAD, {name: [name, *_row(*pair)] for name, pair in runs.items()}, old, ORDER),
+        "",
+        WEIGHTS,
+        "",
+        "Means over folds and seeds, with pictures.",
+        "",
+        *merged(("table, split", *learners), weights, old, ORDER),
+        "",
+        "## Variance shares in the Gaussian process with a year effect",
+        "",
+        "Shares of the variance of the yield anomaly, on training rows; means over folds and seeds.",
+        "",
+        *merged(VARIANCE_HEAD, shares, old, ORDER),
+        "",
+        BASELINES,
+        "",
+        *merged(("table, split", *rivals), errors, old, ORDER),
     ]
-    for name, (ours, without) in rows.items():
-        best = best_name(ours)
-        difference, low, high = lead_of(ours[0])
-        lead = f"{difference:+.3f} ({low:+.3f} to {high:+.3f}, {ours[0]['best_baseline']['over']})"
-        cells = [
-            name,
-            f"{ours[0]['n_test']}, {len(ours[0]['folds'])}",
-            *(mean(ours, name) for name in ("rmse", "r2", "mae", "coverage_90")),
-            f"{best} {baseline(ours, best):.3f}",
-            lead,
-            mean(without, "rmse"),
-            f"{np.mean([run['metrics']['nrmse_by_year'] for run in ours]):.2f}",
-            f"{np.mean([run['baselines']['place mean']['nrmse_by_year'] for run in ours]):.2f}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", "## Weights of the learners", "", "Means over folds and seeds, with pictures.", ""]
-    names = list(dict.fromkeys(name for ours, _ in rows.values() for run in ours for name in run["learners"]))
-    lines += [f"| table, split | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
-    for name, (ours, _) in rows.items():
-        shares = [f"{np.mean([run['learners'].get(one, 0.0) for run in ours]):.2f}" for one in names]
-        lines.append(f"| {name} | {' | '.join(shares)} |")
-    lines += ["", "## Variance shares in the Gaussian process with a year effect", ""]
-    lines += ["Shares of the variance of the yield anomaly, on training rows; means over folds and seeds.", ""]
-    parts = ("numbers", "pictures", "year", "noise")
-    lines += [f"| table, split | {' | '.join(parts)} |", "|---" * (len(parts) + 1) + "|"]
-    for name, (ours, _) in rows.items():
-        shares = [f"{share:.2f}" for share in variance_shares(ours, parts)]
-        lines.append(f"| {name} | {' | '.join(shares)} |")
-    lines += ["", "## Every baseline, RMSE in t/ha", ""]
-    names = list(next(iter(rows.values()))[0][0]["baselines"])
-    lines += [f"| baseline | {' | '.join(rows)} |", "|---" * (len(rows) + 1) + "|"]
-    for name in names:
-        cells = [f"{baseline(ours, name):.3f}" for ours, _ in rows.values()]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _row(ours: Sequence[dict[str, Any]], without: Sequence[dict[str, Any]]) -> list[str]:
+    best = best_name(ours)
+    difference, low, high = lead_of(ours[0])
+    return [
+        f"{ours[0]['n_test']}, {len(ours[0]['folds'])}",
+        *(mean(ours, name) for name in ("rmse", "r2", "mae", "coverage_90")),
+        f"{best} {baseline(ours, best):.3f}",
+        f"{difference:+.3f} ({low:+.3f} to {high:+.3f}, {ours[0]['best_baseline']['over']})",
+        mean(without, "rmse"),
+        f"{np.mean([run['metrics']['nrmse_by_year'] for run in ours]):.2f}",
+        f"{np.mean([run['baselines']['place mean']['nrmse_by_year'] for run in ours]):.2f}",
+        commits([*ours, *without]),
+    ]
+
+
+def _names(records: Iterable[Iterable[str]]) -> list[str]:
+    return list(dict.fromkeys(name for record in records for name in record))
 
 
 def title(matrix: Matrix) -> str:
     """The name of a row."""
     return f"{NAMES[matrix.data]}, {matrix.split}"
+
+
+ORDER = tuple(title(matrix) for matrix in MATRICES)
 
 
 def variance_shares(runs: Sequence[dict[str, Any]], parts: Sequence[str]) -> list[float]:
@@ -123,19 +149,19 @@ def variance_shares(runs: Sequence[dict[str, Any]], parts: Sequence[str]) -> lis
     return [float(np.mean([fold.get(part, 0.0) for fold in folds])) for part in parts]
 
 
-def draw_learners(matrices: Sequence[Matrix], path: Path) -> None:
-    """Weights of the learners and variance shares of the blocks, a bar per table and split."""
+def draw_learners(text: str, path: Path) -> None:
+    """Weights of the learners and variance shares of the blocks, a bar per row of the page `text`."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    runs = {title(matrix): matrix.results(WITH) for matrix in matrices}
-    labels = list(runs)
-    weights = [{n: np.mean([run["learners"].get(n, 0.0) for run in ours]) for n in ours[0]["learners"]}
-               for ours in runs.values()]  # fmt: skip
-    parts = ("numbers", "pictures", "year", "noise")
-    shares = [dict(zip(parts, variance_shares(ours, parts), strict=True)) for ours in runs.values()]
+    head = text[text.index(WEIGHTS) :].split("\n| ", 1)[1].splitlines()[0]
+    weights, shares = (
+        [dict(zip(first[1:], map(float, row[1:]), strict=True)) for row in read_table(text, line(first)).values()]
+        for first in (cells(head), VARIANCE_HEAD)
+    )
+    labels = list(read_table(text, line(VARIANCE_HEAD)))
     figure, panels = plt.subplots(1, 2, figsize=(11, 1.2 + 0.42 * len(labels)), sharey=True)
     titles = ("Weights of the learners", "Share of the anomaly's variance (Gaussian process)")
     for panel, bars, heading in zip(panels, (weights, shares), titles, strict=True):
