@@ -15,6 +15,7 @@ from verdict.runner import slug
 
 PAIR = (WITH, WITHOUT)
 LEAST = (*PAIR, CONVOLUTIONS)
+SYSTEMS = ("vision-only", "no-alignment", "baseline", "simple")  # the parts of TimesCLIP, one left out or alone
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Matrix:
 MATRICES = (
     Matrix("illinois_soybean", "forward", LEAST),
     Matrix("illinois_soybean", "leave-year-out"),
-    Matrix("illinois_soybean", "place", LEAST),
+    Matrix("illinois_soybean", "place", (*LEAST, *SYSTEMS)),
     Matrix("zambia_maize", "leave-year-out"),
     Matrix("zambia_maize", "forward", LEAST),
     Matrix("cybench_maize_ES", "leave-year-out"),
