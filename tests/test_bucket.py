@@ -51,7 +51,7 @@ pytestmark = pytest.mark.slow
 pytest.importorskip("obstore")
 pytest.importorskip("moto")
 ENCODER = "efficientnet-lite0"
-WATCHDOG = 60
+WATCHDOG = 180
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 pytest.importorskip("distributed")
 ENCODER = "efficientnet-lite0"
-WATCHDOG = 60  # seconds after which a test that waits is killed with everything it started
+WATCHDOG = 180  # seconds after which a test that waits is killed with everything it started
 
 
 @pytest.fixture(autouse=True)
