@@ -29,7 +29,7 @@ Numbers = NDArray[np.float64]
 class LinearCompletion(nn.Module):
     """A linear map from the first window to the rest of the season.
 
-    The buffers are zero before `fit`, and `share` [V] is zero until `combine_with_ridge` sets it.
+    The buffers are zero before `fit`, and `share` [V] is zero until `mix_in_ridge` sets it.
     """
 
     before: Tensor  # [V,W] mean season of the first window
