@@ -62,9 +62,10 @@ def complete_seasons(data: FoldData, style: Style, weights: InitialWeights) -> N
     """The completed steps [N,V,H] of every sample, in the variates' own units.
 
     A completion reads the sample's steps and pictures before the cut, and the scales of the table. Zero for variates
-    that were not observed before the cut: their mean.
+    that were not observed before the cut: their mean. Missing steps are read as in pretraining.
     """
-    model = Start(weights, level_map(data.scales, style)).build(untrained_config(data))
+    config = replace(untrained_config(data), filled=weights.largest.filled)
+    model = Start(weights, level_map(data.scales, style)).build(config)
     completed, _ = complete(model, data.seasons[0].first, BATCH)
     return data.scales.scaler.inverse(completed.numpy())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,8 @@ def make_row(name: str, seed: int, cache: str, named: str) -> dict[str, Any]:
     start = initial.start(ready.data.scales, Style())
     if start is None:
         raise SystemExit(f"{name}: {initial.sentence}")
-    models = {"without a step": start.build(model_config(ready.data, PRESET)).eval()}
+    untrained = replace(model_config(ready.data, PRESET), filled=start.weights.largest.filled)
+    models = {"without a step": start.build(untrained).eval()}
     runs, seconds = {}, {}
     for title, flag in (("from scratch", "none"), ("fine-tuned", named)):
         folder = RUNS / f"{name}-{flag if flag in ('none', 'auto') else 'given'}-seed{seed}"
