@@ -94,11 +94,12 @@ def _season(values: NDArray[np.float32], observed: NDArray[np.bool_]) -> SeasonT
 def filled(values: NDArray[np.float32], observed: NDArray[np.bool_], train: Rows) -> Numbers:
     """[N,V,T] -> [N,V*T]. A missing step gets the mean of the training rows plus the deviations of steps beside it.
 
-    The mean is 0 if no training row observes the step.
+    A step that no training row observes is missing in all rows, and its mean is 0.
     """
+    observed = observed & observed[train].any(0)
     known: Numbers = np.where(observed, values, 0).astype(np.float64)
     mean = known[train].sum(0) / np.maximum(observed[train].sum(0), 1)
-    deviations = fill_gaps(torch.from_numpy(known - mean), torch.from_numpy(observed.copy())).numpy()
+    deviations = fill_gaps(torch.from_numpy(known - mean), torch.from_numpy(observed)).numpy()
     complete: Numbers = (mean + deviations).reshape(len(values), -1)
     return complete
 

@@ -1,10 +1,10 @@
-"""Completion by ridge regression, and its share in the completion of a model.
+"""Completion by ridge regression, and its weight in the completion of a model.
 
 Everything is a deviation from the mean season of the training rows (climatology), with gaps filled from the steps
 beside them. The steps after the cut are linear in the steps before it, of all variates.
 
 A transformer trained on a few hundred seasons and ridge make different errors, so their weighted mean has a lower one
-than each (docs/log.md, "A share of ridge in the completion").
+than each (docs/log.md, "Ridge in the completion").
 """
 
 from __future__ import annotations
@@ -27,75 +27,86 @@ Numbers = NDArray[np.float64]
 
 
 class LinearCompletion(nn.Module):
-    """A linear map from the first window to the rest of the season.
+    """A linear map from the first window [V,W] to the rest of the season [V,H].
 
-    The buffers are zero before `fit`, and `share` [V] is zero until `mix_in_ridge` sets it.
+    All buffers are zero before `fit`, and `mixing_weight` until `mix_in_ridge` sets it.
     """
 
     before: Tensor  # [V,W] mean season of the first window
     after: Tensor  # [V,H] mean season of the rest
-    weight: Tensor  # [VW,VH]
-    share: Tensor  # [V] of ridge in the model's completion
+    measured: Tensor  # [V,W] bool: observed in any training row; other steps are read as missing
+    coefficients: Tensor  # [VW,VH]
+    mixing_weight: Tensor  # [V] of ridge in the model's completion
 
     def __init__(self, variates: int, window: int, horizon: int) -> None:
         super().__init__()
         self.register_buffer("before", torch.zeros(variates, window))
         self.register_buffer("after", torch.zeros(variates, horizon))
-        self.register_buffer("weight", torch.zeros(variates * window, variates * horizon))
-        self.register_buffer("share", torch.zeros(variates))
+        self.register_buffer("measured", torch.zeros(variates, window, dtype=torch.bool))
+        self.register_buffer("coefficients", torch.zeros(variates * window, variates * horizon))
+        self.register_buffer("mixing_weight", torch.zeros(variates))
 
     @staticmethod
     def fit(season: SeasonTensors, train: Tensor, valid: Tensor) -> LinearCompletion:
         """Fit on training rows [n] of `season`. The penalty is the one of PENALTIES with the lowest validation MSE."""
         bare = replace(season, first=season.first.without_pictures(), second=season.second.without_pictures())
         known, held = (bare.rows(rows[:: 1 + (len(rows) - 1) // MOST_ROWS]) for rows in (train, valid))
-        variates, window, horizon = *known.first.values.shape[1:], known.rest[0].shape[2]
-        fitted = LinearCompletion(variates, window, horizon).to(known.first.values.device)
-        fitted.before.copy_(_mean(known.first.values, known.first.observed))
-        fitted.after.copy_(_mean(*known.rest))
-        later, seen = known.rest
+        (later, seen), (truth, counted) = known.rest, held.rest
+        variates, window = known.first.values.shape[1:]
+        fitted = LinearCompletion(variates, window, later.shape[2]).to(later.device)
+        fitted._fit_mean_season(known)
         basis = RidgeBasis.of(_numbers(fitted._deviations(known.first.values, known.first.observed)))
         moments = basis.rotated.T @ _numbers(fill_gaps(later - fitted.after, seen).flatten(1))
         x = _numbers(fitted._deviations(held.first.values, held.first.observed))
-        truth, counted = held.rest[0] - fitted.after, held.rest[1] & held.first.present[..., None]
-        y, counts = _numbers(truth.flatten(1)), _numbers(counted.flatten(1))
+        y, counts = _numbers((truth - fitted.after).flatten(1)), _numbers(counted.flatten(1))
         lowest = np.inf
         for penalty in PENALTIES:
-            weight = basis.loadings @ (moments / (basis.eigenvalues + penalty)[:, None])
-            error = float((counts * (x @ weight - y) ** 2).sum())
+            coefficients = basis.loadings @ (moments / (basis.eigenvalues + penalty)[:, None])
+            error = float((counts * (x @ coefficients - y) ** 2).sum())
             if error < lowest:
                 lowest = error
-                fitted.weight.copy_(torch.from_numpy(weight))
+                fitted.coefficients.copy_(torch.from_numpy(coefficients))
         return fitted
 
     def forward(self, values: Tensor, observed: Tensor) -> Tensor:
         """values, observed [B,V,W] -> [B,V,H], in the units of the input."""
-        return self.after + (self._deviations(values, observed) @ self.weight).view(-1, *self.after.shape)
+        return self.after + (self._deviations(values, observed) @ self.coefficients).view(-1, *self.after.shape)
 
     def mixed_into(self, completion: Tensor, values: Tensor, observed: Tensor) -> Tensor:
-        """The completion [B,V,H] of a model, moved towards this one by `share`."""
-        return torch.lerp(completion, self(values, observed), self.share[:, None])
+        """The weighted mean with the completion [B,V,H] of a model. A variate without observed steps gets ridge."""
+        weight = torch.where(observed.any(-1), self.mixing_weight, 1)[..., None]
+        return torch.lerp(completion, self(values, observed), weight)
+
+    def _fit_mean_season(self, season: SeasonTensors) -> None:
+        """Means over samples. A step that no sample observes gets a mean by linear interpolation between steps."""
+        first, (later, seen) = season.first, season.rest
+        cut = self.before.shape[1] if season.cut is None else season.cut
+        values = torch.cat([first.values[:, :, :cut], later], -1)
+        observed = torch.cat([first.observed[:, :, :cut], seen], -1)
+        mean = (torch.where(observed, values, 0).sum(0) / observed.sum(0).clamp_min(1)).cpu().numpy()
+        known, steps = observed.any(0).cpu().numpy(), np.arange(values.shape[2])
+        for v in range(len(mean)):
+            if known[v].any():
+                mean[v] = np.interp(steps, steps[known[v]], mean[v, known[v]])
+        self.before[:, :cut] = torch.from_numpy(mean[:, :cut])
+        self.after.copy_(torch.from_numpy(mean[:, cut:]))
+        self.measured.copy_(first.observed.any(0))
 
     def _deviations(self, values: Tensor, observed: Tensor) -> Tensor:
         """[B,VW]: deviations from the mean season before the cut, with gaps filled."""
-        return fill_gaps(values - self.before, observed).flatten(1)
+        return fill_gaps(values - self.before, observed & self.measured).flatten(1)
 
 
-def best_shares(own: Tensor, linear: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
-    """The share [V] of `linear` in a weighted mean with `own` that has the lowest MSE; all [n,V,H], each in 0 to 1.
+def best_weights(own: Tensor, linear: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
+    """The weight [V] of `linear` in a weighted mean with `own` that has the lowest MSE; all [n,V,H], each in 0 to 1.
 
-    A variate without an observed step, or on which both agree, gets the share of all variates together.
+    A variate without an observed step, or on which both agree, gets the weight of all variates together.
     """
     apart = torch.where(seen, linear - own, 0).double()
     wanted = torch.where(seen, truth - own, 0).double()
     along, length = (apart * wanted).sum((0, 2)), apart.square().sum((0, 2))
     pooled = along.sum() / length.sum() if length.sum() > 0 else along.new_zeros(())
     return torch.where(length > 0, along / length.clamp_min(1e-30), pooled).clamp(0, 1)
-
-
-def _mean(values: Tensor, observed: Tensor) -> Tensor:
-    """[V,S]: mean over the samples [n,V,S] that observe a step; 0 if none does."""
-    return torch.where(observed, values, 0).sum(0) / observed.sum(0).clamp_min(1)
 
 
 def _numbers(tensor: Tensor) -> Numbers:

@@ -32,7 +32,7 @@ from model.text_branch import Language, VariateSelection
 
 
 class TimesCLIPOutput(NamedTuple):
-    """One forward pass. All outputs of an absent variate (no step observed) are zero."""
+    """One forward pass. All outputs of an absent variate (no step observed) are zero, except a completion by ridge."""
 
     completion: Tensor
     """[B,V,H], in the units of the input."""
@@ -149,9 +149,9 @@ class TimesCLIP(nn.Module):
         completion = self.head(torch.cat(self._read(e), -1))
         if self.language is not None:
             completion = completion * e.std[..., None] + e.mean[..., None]
+        completion = torch.where(e.present[..., None], completion, 0)
         if self.linear is not None and not self.training:
             completion = self.linear.mixed_into(completion, values, observed)
-        completion = torch.where(e.present[..., None], completion, 0)
         return TimesCLIPOutput(completion, e.vision, e.text, e.weights)
 
     def features(
@@ -211,11 +211,12 @@ class TimesCLIP(nn.Module):
     def _encode(
         self, values: Tensor, observed: Tensor, embeddings: Tensor | None, drivers: Tensor | None, start: int
     ) -> _Encoded:
+        steps = values.shape[-1]
         values, observed = self._checked(values, observed)
         present = observed.any(-1)
         z, mean, std = instance_norm(values, observed, self.config.std_floor)
-        if self.config.filled:
-            z = fill_gaps(z, observed)
+        if self.config.filled:  # but not the steps that pad a short window
+            z = torch.cat([fill_gaps(z[..., :steps], observed[..., :steps]), z[..., steps:]], -1)
         vision = None
         if self.vision is not None:
             if embeddings is None or embeddings.shape != (*present.shape, self.config.vision_dim):

@@ -110,7 +110,7 @@ class CompletionStage:
                 "model": outcome.model.describe(),
                 "best_epoch": outcome.fit.best_epoch,
                 "selection": None if outcome.selection is None else outcome.selection.tolist(),
-                "ridge_share": None if outcome.model.linear is None else outcome.model.linear.share.tolist(),
+                "ridge_weight": ridge_weights(outcome),
             }
             for outcome in self.outcomes
         }
@@ -124,7 +124,7 @@ def complete_fold(
     vision: VisionFinetuning | None = None,
     start: Start | None = None,
 ) -> CompletionOutcome:
-    """Train on the training rows, then complete the test rows. Validation rows select the epoch and the share of ridge.
+    """Train on the training rows, then complete the test rows. Validation rows select the epoch and weigh ridge.
 
     vision: a trainable image tower and its pictures. Without it, cached embeddings are used, and the model begins with
     `start`, if it is given.
@@ -165,6 +165,14 @@ def complete_fold(
         selection=None if selection is None else selection.numpy().astype(np.float64),
         tower=None if vision is None else vision.tower,
     )
+
+
+def ridge_weights(outcome: CompletionOutcome) -> dict[str, float] | None:
+    """The weight of ridge in the completion of each variate; None if the model has no ridge."""
+    if outcome.model.linear is None:
+        return None
+    names = outcome.prepared.table.variate_names
+    return dict(zip(names, outcome.model.linear.mixing_weight.tolist(), strict=True))
 
 
 def refuse_short_seasons(table: SeasonTable, preset: Preset) -> None:

@@ -170,6 +170,17 @@ def test_missing_steps_are_filled_with_the_training_mean_and_the_deviation_besid
     np.testing.assert_allclose(x, [[1, 2], [3, 2 + shown * 1], [100, 2 + shown * 98]])
 
 
+def test_a_step_that_no_training_row_observes_is_missing_in_all_rows():
+    values = np.array([[[1.0, 2.0, 300.0]], [[3.0, 4.0, 310.0]], [[2.0, 3.0, 305.0]]], np.float32)
+    observed = np.ones(values.shape, bool)
+    observed[:2, :, 2] = False
+    hidden = observed.copy()
+    hidden[2, :, 2] = False
+    train = np.array([0, 1])
+    np.testing.assert_array_equal(filled(values, observed, train), filled(values, hidden, train))
+    assert np.abs(filled(values, observed, train)).max() < 5
+
+
 def test_persistence_and_climatology_agree_with_loops():
     rng = np.random.default_rng(3)
     values, observed = rng.normal(size=(6, 2, 7)), rng.random((6, 2, 7)) < 0.6

@@ -1,4 +1,4 @@
-"""Ridge as a completion: its fit, its share in a model's completion, and what it may read."""
+"""Ridge as a completion: its fit, its weight in a model's completion, and what it may read."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from sklearn.linear_model import Ridge
 from model.completion_task import complete, mix_in_ridge
 from model.config import TimesCLIPConfig
 from model.gap_filling import fill_gaps
-from model.linear_completion import PENALTIES, LinearCompletion, best_shares
+from model.linear_completion import PENALTIES, LinearCompletion, best_weights
 from model.season_tensors import SeasonTensors, WindowTensors
 from model.timesclip import TimesCLIP
 
@@ -45,7 +45,7 @@ def test_the_map_is_ridge_of_scikit_learn_at_the_penalty_with_the_lowest_validat
         guess = torch.from_numpy(ridge.predict(x[80:110])).reshape(30, V, H) + fitted.after
         errors.append(float(((guess - later[VALID])[seen[VALID]] ** 2).mean()))
         maps.append(ridge.coef_.T)
-    np.testing.assert_allclose(fitted.weight.numpy(), maps[int(np.argmin(errors))], atol=1e-5)
+    np.testing.assert_allclose(fitted.coefficients.numpy(), maps[int(np.argmin(errors))], atol=1e-5)
 
 
 def test_test_rows_change_nothing():
@@ -67,24 +67,24 @@ def test_a_linear_season_is_completed_better_than_by_its_mean():
 
 @given(st.integers(0, 10_000))
 @settings(max_examples=30, deadline=None)
-def test_the_shares_are_those_of_a_search(seed):
+def test_the_weights_are_those_of_a_search(seed):
     rng = torch.Generator().manual_seed(seed)
     own, linear, truth = torch.randn(3, 12, V, H, generator=rng)
     seen = torch.rand(12, V, H, generator=rng) < 0.7
-    shares = best_shares(own, linear, truth, seen)
+    weights = best_weights(own, linear, truth, seen)
     grid = torch.linspace(0, 1, 501)
     for v in range(V):
         errors = [((torch.lerp(own[:, v], linear[:, v], float(w)) - truth[:, v])[seen[:, v]] ** 2).mean() for w in grid]
-        assert float(shares[v]) == pytest.approx(float(grid[int(torch.stack(errors).argmin())]), abs=0.002)
+        assert float(weights[v]) == pytest.approx(float(grid[int(torch.stack(errors).argmin())]), abs=0.002)
 
 
-def test_a_variate_without_validation_steps_gets_the_share_of_all():
+def test_a_variate_without_validation_steps_gets_the_weight_of_all():
     rng = torch.Generator().manual_seed(1)
     own, linear = torch.randn(2, 12, V, H, generator=rng)
     truth = 0.25 * own + 0.75 * linear
     seen = torch.ones(12, V, H, dtype=torch.bool)
     seen[:, 1] = False
-    torch.testing.assert_close(best_shares(own, linear, truth, seen), torch.full((V,), 0.75, dtype=torch.float64))
+    torch.testing.assert_close(best_weights(own, linear, truth, seen), torch.full((V,), 0.75, dtype=torch.float64))
 
 
 def mixed_model(rows):
@@ -112,7 +112,7 @@ def test_on_validation_rows_the_mix_is_no_worse_than_the_model_or_ridge_alone():
         )
         assert mix <= min(own, linear) + 1e-6
     torch.testing.assert_close(
-        after, torch.lerp(before, ridge, model.linear.share[:, None]) * rows.first.present[..., None]
+        after, torch.lerp(before, ridge, model.linear.mixing_weight[:, None]) * rows.first.present[..., None]
     )
 
 

@@ -39,7 +39,7 @@ def test_a_stage_ends_with_the_run_its_best_baselines_place_mean_and_offset(tmp_
     names = [re.split(r"\s{2,}", line.strip())[0] for line in lines[3:9]]
     assert names == ["timesclip (this run)", "GP on convolutions", "random forest", "ridge", "place mean",
                      "offset alone"]  # fmt: skip
-    assert lines[9].startswith("3 of 6 baselines have a lower RMSE. The best, GP on convolutions (0.200 t/ha)")
+    assert lines[9] == "3 of 6 baselines have a lower RMSE; the best is GP on convolutions (0.200 t/ha)."
     assert lines[10] == f"page: {tmp_path / 'run' / 'report.html'}"
     assert len(lines) == 11
     assert all(len(line) <= 80 for line in lines[:9])

@@ -607,3 +607,26 @@ def test_the_loss_of_a_yield_is_its_slow_twin(seed, members, samples):
     told, true = rng.normal(size=(samples, members, 4)), rng.normal(size=samples)
     found = anomaly_loss(torch.from_numpy(told), torch.from_numpy(true), samples, quantiles)
     assert float(found) == pytest.approx(reference_model.yield_loss(told, true, quantiles))
+
+
+@pytest.mark.parametrize("preset", sorted(PARTS))
+def test_filled_gaps_change_nothing_of_whole_seasons_and_the_padding_of_short_windows(preset):
+    config = PARTS[preset]
+    if not config.use_language:
+        pytest.skip("reads no numbers")
+    for length in (config.window, config.patch - 2):
+        model = built(config)
+        values, observed, *rest = season(config, gaps=0.0)
+        observed[:] = True
+        inputs = (values[..., :length], observed[..., :length], *rest)
+        plain = model.features(*inputs)
+        model.config = replace(config, filled=True)
+        torch.testing.assert_close(model.features(*inputs), plain, rtol=0, atol=0)
+
+
+def test_filled_gaps_change_the_features_of_seasons_with_gaps():
+    model = built(SMALL)
+    inputs = season(SMALL, gaps=0.4)
+    plain = model.features(*inputs)
+    model.config = replace(SMALL, filled=True)
+    assert not torch.allclose(model.features(*inputs), plain, atol=1e-2)

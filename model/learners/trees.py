@@ -1,7 +1,7 @@
 """Trees on a yield anomaly: extremely randomized and boosted trees by scikit-learn, saved as plain arrays.
 
-A missing number takes its own branch (`missing_left` is learnt), so no value is filled in. A fitted forest is a few
-arrays. It needs no pickle, and its forecasts are the same before and after saving.
+A missing number takes its own branch (`missing_left` is learnt); only static numbers reach a forest with gaps. A fitted
+forest is a few arrays. It needs no pickle, and its forecasts are the same before and after saving.
 """
 
 from __future__ import annotations

@@ -316,7 +316,7 @@ def _shifts(groups: Sequence[Grouping], variate: Variate, values: Floats) -> lis
         for g, one in enumerate(names.tolist()):
             others = np.delete(level, g, axis=0)
             size = _steady_shift(level[g], others)
-            if abs(size) < LEAST_SHIFT * spread or abs(size) < SHIFT_TIMES * _largest_shift(others):
+            if abs(size) <= LEAST_SHIFT * spread or abs(size) < SHIFT_TIMES * _largest_shift(others):
                 continue
             sentence = (
                 f"{variate.name} of {kind} {name(one)} lies {abs(size):.3g} {'above' if size > 0 else 'below'} that of "

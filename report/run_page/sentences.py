@@ -45,13 +45,11 @@ def standing(result: Mapping[str, Any]) -> str:
     best = min(others, key=lambda baseline: others[baseline])
     label = "RMSE" if result["stage"] > 1 else "error"
     better = sum(score < mine for score in others.values())
-    found = (
-        f"{better} of {len(others)} baselines have a lower {label}." if better else f"No baseline has a lower {label}."
-    )
-    found += f" The best, {best} ({others[best]:.3f}{unit}), has "
-    word = "lower" if better else "higher"
+    count = f"{better} of {len(others)} baselines have" if better else "No baseline has"
     if "best_baseline" not in result:
-        return f"{found}a {word} {label}."
+        return f"{count} a lower {label}; the best is {best} ({others[best]:.3f}{unit})."
+    found = f"{count} a lower {label}. The best, {best} ({others[best]:.3f}{unit}), has "
+    word = "lower" if better else "higher"
     lead, low, high = lead_of(result)
     if better:  # the lead of the baseline
         low, high = -high, -low
@@ -89,6 +87,13 @@ def fold_sentences(result: Mapping[str, Any], fitted: Mapping[str, Any], config:
     """How the forecasts of each fold were made."""
     found = []
     for fold, record in fitted.items():
+        if record.get("ridge_weight"):
+            weights = ", ".join(f"{name} {weight:.2f}" for name, weight in record["ridge_weight"].items())
+            found.append(
+                f"Fold {fold}: the completion is a weighted mean of the transformer's and that of ridge. Weight of "
+                f"ridge, fitted on validation rows after training: {weights}. The training curves are of the "
+                "transformer alone."
+            )
         one = record.get("forecaster")
         if one is None:
             continue
