@@ -122,6 +122,12 @@ def test_a_shift_is_found_among_few_years_too(years: int, scale: float) -> None:
     assert len(found(some, "lies", "the same at every step")) == 1
 
 
+def test_a_constant_variate_gets_one_warning() -> None:
+    table = seasons()
+    (one,) = check_series(Seasons(**(vars(table) | {"values": np.full_like(table.values, 0.37)})))
+    assert one.sentence == "ndvi is 0.37 in every cell, so nothing can be learned from it. Is its column the right one?"
+
+
 def test_exact_zeros_in_a_band_that_has_none_are_reported_and_dry_days_are_not() -> None:
     table = seasons()
     values = table.values.copy()

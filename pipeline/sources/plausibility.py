@@ -76,10 +76,10 @@ def check_series(seasons: Seasons, *, for_prediction: bool = False) -> tuple[Fin
     def of_variate(v: int) -> list[Finding]:
         variate, values = seasons.variates[v], np.ascontiguousarray(seasons.values[:, v])
         if np.isnan(values).all():
-            sentence = (
-                f"{variate.name} has no value in any sample, so its plots are empty. Is its column the right one?"
-            )
-            return [Finding("warning", sentence)]
+            return [_no_information(variate, "has no value in any sample, so its plots are empty")]
+        least = float(np.nanmin(values))
+        if least == float(np.nanmax(values)) and len(values) > 1 and not for_prediction:
+            return [_no_information(variate, f"is {least:.4g} in every cell, so nothing can be learned from it")]
         _refuse_narrow(seasons, variate, values)
         for kind, group, name, some in groups:
             _refuse_group_outside(seasons, variate, values, kind, group, name)
@@ -96,6 +96,10 @@ def check_series(seasons: Seasons, *, for_prediction: bool = False) -> tuple[Fin
     # The first variate that cannot be right is named, whichever thread ends first.
     with ThreadPoolExecutor() as threads:
         return tuple(chain.from_iterable(threads.map(of_variate, range(len(seasons.variates)))))
+
+
+def _no_information(variate: Variate, why: str) -> Finding:
+    return Finding("warning", f"{variate.name} {why}. Is its column the right one?")
 
 
 def _some_of_each(group: NDArray[np.int64]) -> NDArray[np.int64]:
