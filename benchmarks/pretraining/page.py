@@ -108,8 +108,8 @@ def in_short(rows: Sequence[Row]) -> str:
         return float(np.mean(over(tables[name], *keys)))
 
     loss = {start: [score(name, "alignment", start, "test", "alignment_56") for name in tables] for start in STARTS}
-    gain = [1 - score(name, "completion", "fine-tuned", "test") / score(name, "completion", "from scratch", "test")
-            for name in tables]  # fmt: skip
+    change = [score(name, "completion", "fine-tuned", "test") / score(name, "completion", "from scratch", "test") - 1
+              for name in tables]  # fmt: skip
     ahead = {
         rival: sum(score(name, "completion", "fine-tuned", "test") < score(name, "completion", rival, "test")
                    for name in tables)
@@ -127,9 +127,9 @@ def in_short(rows: Sequence[Row]) -> str:
         [
             f"* **Alignment** on test rows: {ranges['from scratch']} from scratch, {ranges['without a step']} with the "
             f"weights alone, {ranges['fine-tuned']} fine-tuned.",
-            f"* **Completion**: the error of the fine-tuned model is {min(gain):.0%} to {max(gain):.0%} lower than "
-            f"from scratch. Of {len(tables)} tables, it is ahead of {rivals}. Without training (`complete.py`), it is "
-            f"ahead of climatology on {untrained}.",
+            f"* **Completion**: fine-tuning from the weights changes the error from scratch by {min(change):+.0%} to "
+            f"{max(change):+.0%}. Of {len(tables)} tables, the fine-tuned model is ahead of {rivals}. Without training "
+            f"(`complete.py`), it is ahead of climatology on {untrained}.",
             f"* **Yield**: on left-out rows, the RMSE of the heads that read the tokens changes by {min(moved):+.3f} "
             f"to {max(moved):+.3f} t/ha. It is lower by more than 1 % on {lower} of {len(tables)} tables.",
         ]
