@@ -8,6 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
+
+settings.register_profile("any machine", deadline=None)  # a loaded machine is no reason to fail
+settings.load_profile("any machine")
 
 
 def pytest_configure() -> None:
