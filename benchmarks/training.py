@@ -209,7 +209,7 @@ def _cached_table(folder: Path) -> tuple[Path, Path]:
         frame.to_parquet(data / f"{2019 + year}.parquet")
     table = read(str(data))
     fold = make_folds(table.year, table.place, table.sample_id, "year")[0]
-    store = Store(cache, embedding_spec(Style(), {"name": "random", "dim": WIDE}))
+    store = Store(cache, embedding_spec(Style(), {"name": "random", "dim": WIDE, "weights_digest": "random"}))
     store.create()
     rng = np.random.default_rng(0)
     for block in series_blocks(table, fold_ranges(table, fold), Style()):
