@@ -27,6 +27,7 @@ from model.initial_weights import Start
 from model.linear_completion import LinearCompletion
 from model.metrics import completion_metrics
 from model.presets import Preset
+from model.season_tensors import SeasonTensors
 from model.timesclip import TimesCLIP
 from model.training.device_memory import move_to_device
 from model.training.sampling import balancing_weights
@@ -138,12 +139,15 @@ def complete_fold(
     training_rows, phase, size = SeasonRows(seasons, train, weights), f"{fold.name}/train", trainer.schedule.batch_size
     if vision is None:
         model, fit = train_completion(config, training_rows, valid, trainer, phase, start)
-        held, tested = seasons[0].rows(valid), seasons[0].rows(test)
     else:
         model, fit = train_with_tower(config, training_rows, valid, trainer, phase, vision)
-        held, tested = vision.embedded(seasons[0], valid, size), vision.embedded(seasons[0], test, size)
+
+    def gathered(rows: Tensor) -> SeasonTensors:
+        return seasons[0].rows(rows) if vision is None else vision.embedded(seasons[0], rows, size)
+
     ridge = LinearCompletion.fit(seasons[0], train, valid)
-    mix_in_ridge(model, ridge, held, size)
+    mix_in_ridge(model, ridge, gathered(valid), size)
+    tested = gathered(test)
     completed, selection = complete(model, tested.first, size)
     scaled = prepared.scales.scaler.apply(table.values)
     typical = climatology(scaled[fold.train], table.observed[fold.train], table.cut)
