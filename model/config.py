@@ -116,7 +116,7 @@ class TimesCLIPConfig(Parts):
     filled: bool = False
     """Fill missing steps from the steps beside them. Version 0.1 read the mean of the window there."""
     linear: bool = False
-    """Mix the completion with that of ridge, by a share fitted on validation rows; in evaluation only."""
+    """Complete by a weighted mean with ridge, outside of training. Its weights are fitted on validation rows."""
     shared_norm: bool = False
     """One feature norm for the embeddings of all variates. It comes with pretrained weights and is not fitted."""
 

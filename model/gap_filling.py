@@ -1,8 +1,8 @@
 """Missing steps of a series, filled from the steps beside them.
 
-Clouds hide single steps. A missing value that counts as the mean of its step or window tells a learner that the season
-was average there. The nearest observed deviations are a better guess: on the demo, where 18 % of the steps are missing,
-every learner then has a lower error on left-out years (docs/log.md, "Missing steps filled from their neighbours").
+Clouds hide single steps. If a missing value counts as the mean of its step or window, the season looks average there.
+The deviations beside it are a better guess. On the demo, where 18 % of the steps are missing, every learner has a lower
+error on left-out years with filled steps (docs/log.md, "Missing steps filled from their neighbours").
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ FADE = 0.01  # weight of a deviation of zero, beside exp(-distance in steps) for
 def fill_gaps(deviations: Tensor, observed: Tensor) -> Tensor:
     """Deviations [...,T] from what is typical, with a weighted mean of the observed ones where `observed` is False.
 
-    An observation d steps away has the weight exp(-d). Five steps away from any, the mean has shrunk by half; a series
-    without observations is zero. Deviations under the mask have no effect and may be NaN.
+    An observation d steps away has the weight exp(-d), and a deviation of zero has the weight FADE. Five steps after a
+    single observation, 40 % of its deviation is left. A series without observations is zero. Deviations under the mask
+    have no effect and may be NaN.
     """
     steps = torch.arange(deviations.shape[-1], device=deviations.device, dtype=deviations.dtype)
     nearness = torch.exp(-(steps[:, None] - steps).abs())
