@@ -67,7 +67,7 @@ MATRICES = (
     Matrix("illinois_soybean", "forward", LEAST),
     Matrix("illinois_soybean", "leave-year-out"),
     Matrix("illinois_soybean", "place", (*LEAST, *SYSTEMS)),
-    Matrix("zambia_maize", "leave-year-out"),
+    Matrix("zambia_maize", "leave-year-out", (*PAIR, *SYSTEMS)),
     Matrix("zambia_maize", "forward", LEAST),
     Matrix("cybench_maize_ES", "leave-year-out"),
     Matrix("cybench_wheat_NL", "leave-year-out"),

@@ -13,6 +13,7 @@ from model.learners.features import FeatureMap
 from model.learners.tabular import GP, Tabular, TabularRows
 from model.learners.trees import Forest
 from model.offset import KnownYields, Offset
+from model.offset_choice import ChosenOffset
 from model.season_tensors import SeasonTensors, WindowTensors
 
 Rows = NDArray[np.int64]
@@ -28,7 +29,7 @@ def yield_baselines(
     train: Rows,
     test: Rows,
     known: KnownYields,
-    offset: Offset,
+    offset: Offset | ChosenOffset,
     seed: int,
 ) -> dict[str, Numbers]:
     """Forecasts [n_test] in t/ha by name. values, observed [N,V,T]; only labels of `train` and `known` are read.

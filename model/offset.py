@@ -1,12 +1,12 @@
-"""The offset: the yield expected at a place before its season is observed.
+"""Kinds of offset: the yield expected at a place before its season is observed.
 
-The yield head predicts the anomaly from it.
+The learners of stage 2 forecast the anomaly from it. `model/offset_choice.py` averages or selects the kinds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -18,7 +18,6 @@ from model.mixed_effects import Variances
 OffsetName = Literal["none", "mean", "last", "place", "place-shrunk", "place-trend", "mixed"]
 OFFSETS: tuple[OffsetName, ...] = get_args(OffsetName)
 WITH_WINDOW = ("place", "place-shrunk", "place-trend")
-WINDOWS = (None, 15, 10, 5)  # years; None: all known years
 
 TREND_YEARS = 3  # a place with fewer known years gets no trend
 MOST_YEARS = 1e6  # greatest weight of the mean of all labels
@@ -75,14 +74,10 @@ def known_yields(
 
 @dataclass(frozen=True)
 class Offset:
-    """A kind of offset, its window in years, and the rehearsal RMSE (t/ha) of every candidate.
-
-    variances: of the mixed-effects model, for kind `mixed`.
-    """
+    """A kind of offset and its window in years; `variances` are those of the mixed-effects model, for kind `mixed`."""
 
     kind: OffsetName
     window: int | None
-    candidates: tuple[tuple[OffsetName, int | None, float], ...] = ()
     variances: Variances | None = None
 
     def predict(self, known: KnownYields, place: Names, year: Years, *, leave_own_year_out: bool) -> Yields:
@@ -168,36 +163,6 @@ class Offset:
             return mean + np.where(count >= TREND_YEARS, slope * (new_years - centre), 0.0)
         return mean
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "kind": self.kind,
-            "window": self.window,
-            "candidates": [list(c) for c in self.candidates],
-            "variances": None if self.variances is None else self.variances.to_dict(),
-        }
-
-    @staticmethod
-    def from_dict(record: Mapping[str, Any]) -> Offset:
-        """Inverse of `to_dict`."""
-        variances = record.get("variances")
-        return Offset(
-            kind=record["kind"],
-            window=record["window"],
-            candidates=tuple(tuple(c) for c in record["candidates"]),
-            variances=None if variances is None else Variances.from_dict(variances),
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Rehearsal:
-    """Rows with yields (place, year, target [n]), and known yields without them from which an offset predicts them."""
-
-    known: KnownYields
-    place: Names
-    year: Years
-    target: Yields
-
 
 def shrinkage(known: KnownYields) -> float:
     """k: the mean of all labels weighs as much as k years of a place.
@@ -214,47 +179,6 @@ def shrinkage(known: KnownYields) -> float:
     within = sum(float(((yields - yields.mean()) ** 2).sum()) for yields in rows) / free
     between = float(np.var([yields.mean() for yields in rows], ddof=1)) - within * float(np.mean(1 / counts))
     return min(within / between, MOST_YEARS) if between > 0 else MOST_YEARS
-
-
-def choose_offset(
-    rehearsals: Sequence[Rehearsal],
-    kind: Literal["auto"] | OffsetName = "auto",
-    window: int | None = None,
-    mixed: KnownYields | None = None,
-) -> Offset:
-    """The candidate with the lowest RMSE over the rows of all rehearsals; of a tie, the simpler one.
-
-    kind and window narrow the candidates; a window that excludes no year is not a separate candidate. mixed: the yields
-    that the variances of the mixed-effects model are estimated from; None: that model is not a candidate. It is chosen
-    unless the best candidate beats it by more than one standard error over the rehearsals (the rule of Breiman et al.
-    1984, section 3.4.3), because its anomalies are free of the shock that the places share in a year.
-    """
-    kinds = OFFSETS if kind == "auto" else (kind,)
-    span = max(int(np.ptp(r.known.year)) + 1 for r in rehearsals)
-    windows = [w for w in WINDOWS if w is None or w < span] if window is None else [window]
-    sizes = np.array([len(r.target) for r in rehearsals])
-    scored: list[tuple[Offset, float]] = []
-    squared: list[NDArray[np.float64]] = []  # mean squared error in each rehearsal
-    for name in kinds:
-        variances = None
-        if name == "mixed":
-            if mixed is None:
-                continue
-            variances = mixed_effects.fit_variances(mixed.place, mixed.year, mixed.target)
-        for years in windows if name in WITH_WINDOW else [None]:
-            candidate = Offset(name, years, variances=variances)
-            errors = np.array([
-                np.mean((candidate.predict(r.known, r.place, r.year, leave_own_year_out=False) - r.target) ** 2)
-                for r in rehearsals
-            ])  # fmt: skip
-            squared.append(errors)
-            scored.append((candidate, float(np.sqrt(np.average(errors, weights=sizes)))))
-    best = min(range(len(scored)), key=lambda at: scored[at][1])
-    if scored[-1][0].kind == "mixed" and len(rehearsals) > 1:
-        behind = squared[-1] - squared[best]
-        if np.average(behind, weights=sizes) <= behind.std(ddof=1) / np.sqrt(len(rehearsals)):
-            best = len(scored) - 1
-    return replace(scored[best][0], candidates=tuple((one.kind, one.window, error) for one, error in scored))
 
 
 def _by_place(place: Names) -> dict[str, NDArray[np.int64]]:

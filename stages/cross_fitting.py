@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from model.calibration import IntervalName, conformal_margin, margin_over_years
 from model.cross_fitting import ensemble_weights
-from model.offset import Offset
+from model.offset_choice import ChosenOffset
 from pipeline.splits import Fold
 from pipeline.table import SeasonTable
 from stages.fold_data import FoldData, Reading
@@ -24,7 +24,7 @@ from stages.yield_learners import LabelledRows, LeftOutPart, YieldLearner, prior
 
 
 def left_out_parts(
-    table: SeasonTable, fold: Fold, offset: Offset, rows: Rows, parts: NDArray[np.int64]
+    table: SeasonTable, fold: Fold, offset: ChosenOffset, rows: Rows, parts: NDArray[np.int64]
 ) -> Iterator[LeftOutPart]:
     """Every part, with its rows left out and their yields hidden. parts [n]: the part of each training row."""
     for part in np.unique(parts).tolist():

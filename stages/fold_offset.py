@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from model.offset import KnownYields, Offset, OffsetName, Rehearsal, choose_offset, known_yields
+from model.offset import KnownYields, OffsetName, known_yields
+from model.offset_choice import ChosenOffset, Rehearsal, choose_offset
 from pipeline.errors import InputError
 from pipeline.splits import Fold, joined_places
 from pipeline.table import SeasonTable
@@ -17,7 +18,9 @@ REHEARSED_YEARS = 10  # the latest known years, on which a forward fold chooses 
 Rows = NDArray[np.int64]  # positions in a table
 
 
-def anomaly_of(table: SeasonTable, index: Rows, offset: Offset, known: KnownYields, own: bool) -> NDArray[np.float64]:
+def anomaly_of(
+    table: SeasonTable, index: Rows, offset: ChosenOffset, known: KnownYields, own: bool
+) -> NDArray[np.float64]:
     """Yield minus offset, t/ha [n], of the samples of `index`. own: leave out the labels of the sample's own year."""
     base = offset.predict(known, table.place[index], table.year[index], leave_own_year_out=own)
     anomaly: NDArray[np.float64] = table.target[index] - base
@@ -41,8 +44,8 @@ def known_in(table: SeasonTable, fold: Fold, fitted: Rows) -> KnownYields:
 
 def fold_offset(
     table: SeasonTable, fold: Fold, kind: Literal["auto"] | OffsetName = "auto", window: int | None = None
-) -> Offset:
-    """The offset of a fold, chosen on its rehearsals. Raises InputError for `mixed` unless whole years are held out.
+) -> ChosenOffset:
+    """The offset of a fold, weighed on its rehearsals. Raises InputError for `mixed` unless whole years are held out.
 
     The mixed-effects model is a candidate only if whole years are held out. With places held out it has no yields of
     the place to pool. With a random split, training rows share the shock of their year with test rows.

@@ -16,7 +16,7 @@ from model.calibration import IntervalName, conformal_margin, margin_over_years
 from model.completion_task import SeasonRows, fit_features
 from model.config import TimesCLIPConfig
 from model.joint_finetuning import FinetuningTask, LabelledSeason, SeasonForecaster
-from model.offset import Offset
+from model.offset_choice import ChosenOffset
 from model.season_tensors import SeasonTensors, joined
 from model.timesclip import TimesCLIP
 from model.training.device_memory import move_to_device
@@ -113,7 +113,7 @@ def new_forecaster(
 
 
 def forecast_jointly(
-    prepared: FoldData, joint: JointTraining, offset: Offset, interval: IntervalName = "pooled"
+    prepared: FoldData, joint: JointTraining, offset: ChosenOffset, interval: IntervalName = "pooled"
 ) -> YieldOutcome:
     """Fit encoder and heads on the training rows, select the epoch on validation rows, then fit again on both.
 

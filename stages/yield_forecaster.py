@@ -13,7 +13,8 @@ from torch import Tensor
 
 from model.completion_task import continued, features, with_errors
 from model.learners.tabular import Tabular, TabularRows
-from model.offset import KnownYields, Offset
+from model.offset import KnownYields
+from model.offset_choice import ChosenOffset
 from model.season_tensors import SeasonTensors
 from model.timesclip import TimesCLIP
 from model.yield_head import AnomalyScale, HeadShape, YieldEnsemble, YieldRows, predict
@@ -161,7 +162,7 @@ class Forecaster:
     at        index of the reading in use
     """
 
-    offset: Offset
+    offset: ChosenOffset
     known: KnownYields
     neural: Neural | None
     tabular: tuple[Tabular, ...] = ()
@@ -240,7 +241,7 @@ class Forecaster:
         """Load the forecaster of one fold of a run. heads_name: which of the saved heads (`head` or `first`)."""
         record = run.read_json("fitted.json")[fold]["forecaster"]
         return Forecaster(
-            offset=Offset.from_dict(record["offset"]),
+            offset=ChosenOffset.from_dict(record["offset"]),
             known=KnownYields.from_dict(record["known"]),
             neural=Neural.load(run, fold, record, heads_name) if "encoder" in record else None,
             tabular=tuple(

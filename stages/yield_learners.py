@@ -29,7 +29,7 @@ from model.learners.tabular import (
     Tabular,
     TabularRows,
 )
-from model.offset import Offset
+from model.offset_choice import ChosenOffset
 from model.season_tensors import SeasonTensors
 from model.timesclip import TimesCLIP
 from model.training.sampling import balancing_weights
@@ -91,7 +91,9 @@ class LabelledRows:
     anomaly: NDArray[np.float64]
 
     @staticmethod
-    def of(table: SeasonTable, fold: Fold, offset: Offset, rows: Rows, fitted: Rows | None = None) -> LabelledRows:
+    def of(
+        table: SeasonTable, fold: Fold, offset: ChosenOffset, rows: Rows, fitted: Rows | None = None
+    ) -> LabelledRows:
         """Training rows, each with an offset that does not use its own year.
 
         fitted: for rows that are left out of a fit, the rows [m] whose yields the offset uses instead.

@@ -1,4 +1,4 @@
-"""The offset knows what may be known: no own label, history before the year only, nothing of held-out rows."""
+"""The offset reads only permitted yields: no own label, history before the year only, nothing of held-out rows."""
 
 import json
 
@@ -14,8 +14,6 @@ from model.offset import (
     SLOPE_RIDGE,
     KnownYields,
     Offset,
-    Rehearsal,
-    choose_offset,
     known_yields,
     shrinkage,
 )
@@ -117,22 +115,6 @@ def test_history_of_held_out_rows_and_places_is_hidden():
     assert pairs == [("a", 2001, True), ("a", 1999, False), ("b", 1999, False)]
     strict = known_yields(labels, history, (np.array(["b"]), np.array([2002])), hide_places=True)
     assert "b" not in strict.place.tolist()
-
-
-def test_the_offset_with_the_lowest_error_in_rehearsal_wins_and_survives_json():
-    years = np.tile(np.arange(2000, 2020), 3)
-    place = np.repeat(["a", "b", "c"], 20)
-    target = years * 0.1 - 198 + np.repeat([0.0, 1.0, 2.0], 20)
-    known = KnownYields(place, years, target, np.ones(60, bool))
-    valid = (np.array(["a", "b", "c"]), np.full(3, 2020), np.array([4.0, 5.0, 6.0]))
-    rehearsals = [Rehearsal(known, *valid)]
-    chosen = choose_offset(rehearsals)
-    assert chosen.kind == "place-trend"
-    assert min(rmse for *_, rmse in chosen.candidates) == next(
-        rmse for kind, window, rmse in chosen.candidates if (kind, window) == (chosen.kind, chosen.window)
-    )
-    assert Offset.from_dict(json.loads(json.dumps(chosen.to_dict()))) == chosen
-    assert {kind for kind, *_ in choose_offset(rehearsals, "place", 5).candidates} == {"place"}
     again = KnownYields.from_dict(json.loads(json.dumps(known.to_dict())))
     np.testing.assert_array_equal(again.target, known.target)
 
@@ -164,19 +146,3 @@ def test_places_that_do_not_differ_get_the_mean_of_all():
     assert shrinkage(known) == MOST_YEARS
     told = Offset("place-shrunk", None).predict(known, np.array(["a"]), np.array([2003]), leave_own_year_out=False)
     assert told == pytest.approx(4.0, abs=1e-5)
-
-
-def test_the_mixed_model_is_taken_unless_another_is_clearly_ahead():
-    """The one-standard-error rule over rehearsals."""
-    rng = np.random.default_rng(0)
-    place, year = np.repeat([f"p{i}" for i in range(30)], 12), np.tile(np.arange(2000, 2012), 30)
-    target = 5 + np.repeat(rng.normal(0, 1, 30), 12) + np.tile(rng.normal(0, 1, 12), 30) + rng.normal(0, 0.5, 360)
-    known = KnownYields(place, year, target, np.ones(360, bool))
-    cases = [
-        Rehearsal(KnownYields(place[o], year[o], target[o], np.ones(o.sum(), bool)), place[~o], year[~o], target[~o])
-        for o in (year != one for one in range(2000, 2012))
-    ]
-    assert choose_offset(cases, mixed=known).kind == "mixed"
-    assert choose_offset(cases).kind != "mixed"
-    steep = [Rehearsal(r.known, r.place, r.year, np.full(len(r.target), target.mean())) for r in cases]
-    assert choose_offset(steep, mixed=known).kind == "mean"

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from cache.storage import CacheError
 from model.baselines import boosting, filled
 from model.metrics import yield_metrics
-from model.offset import choose_offset
+from model.offset_choice import choose_offset
 from pipeline.flags import CacheFlags, Names, ReadingFlags, TableFlags
 from pipeline.parser import parse_flags
 from pipeline.program import run_program

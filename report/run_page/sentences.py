@@ -97,8 +97,7 @@ def fold_sentences(result: Mapping[str, Any], fitted: Mapping[str, Any], config:
         one = record.get("forecaster")
         if one is None:
             continue
-        window = one["offset"].get("window")
-        parts = [f"anomalies from the offset {one['offset']['kind']}" + (f" of {window} years" if window else "")]
+        parts = [f"anomalies from {_offset_in_words(one['offset'])}"]
         learnt = result.get("learnt", {}).get(fold, {})
         if learnt.get("epochs"):
             parts.append(f"heads trained for {learnt['epochs']} epochs")
@@ -115,6 +114,17 @@ def fold_sentences(result: Mapping[str, Any], fitted: Mapping[str, Any], config:
             )
         found.append(sentence)
     return found
+
+
+def _offset_in_words(record: Mapping[str, Any]) -> str:
+    """The selected kind and its window, or the weight of each kind in the average, the largest first."""
+    if record["kind"] != "average":
+        return f"the offset {record['kind']}" + (f" of {record['window']} years" if record.get("window") else "")
+    weights: dict[str, float] = {}
+    for kind, _, _, weight in record["candidates"]:
+        weights[kind] = weights.get(kind, 0.0) + weight
+    shown = sorted((kind for kind, weight in weights.items() if weight >= 0.005), key=lambda kind: -weights[kind])
+    return "an average of offsets (" + ", ".join(f"{kind} {weights[kind]:.2f}" for kind in shown) + ")"
 
 
 def metric_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
