@@ -16,22 +16,28 @@ ROWS = 256  # samples that are converted to float64 at a time
 
 @dataclass(frozen=True, eq=False)
 class Scaler:
-    """Standardises each variate by the mean and standard deviation of its observed training values. mean, std [V]."""
+    """Standardises each variate by the mean and standard deviation of its observed training values. mean, std [V].
+
+    known [V] bool: whether the variate has a value in the training rows. Others have mean 0 and std 1, and nothing can
+    be learned about them: their values elsewhere count as missing.
+    """
 
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
+    known: NDArray[np.bool_]
 
     @staticmethod
     def fit(values: NDArray[np.float32], observed: NDArray[np.bool_], train: NDArray[np.int64]) -> Scaler:
         """Fit on the rows `train` of values and observed [N,V,T]. A variate without spread is only centred."""
-        mean, std = np.zeros(values.shape[1]), np.ones(values.shape[1])
+        mean, std, known = np.zeros(values.shape[1]), np.ones(values.shape[1]), np.zeros(values.shape[1], bool)
         for v in range(values.shape[1]):
             seen = values[train, v][observed[train, v]].astype(np.float64)
             if len(seen):
+                known[v] = True
                 spread = float(seen.std())
                 mean[v] = seen.mean()
                 std[v] = spread if spread > SPREAD_FLOOR * max(1.0, abs(mean[v])) else 1.0
-        return Scaler(mean, std)
+        return Scaler(mean, std, known)
 
     def apply(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Standardise values [n,V,T] that are in the variates' units."""
@@ -41,14 +47,15 @@ class Scaler:
         """Inverse of `apply`, exact to 1e-6."""
         return values.astype(np.float64) * self.std[:, None] + self.mean[:, None]
 
-    def to_dict(self) -> dict[str, list[float]]:
+    def to_dict(self) -> dict[str, list[float] | list[bool]]:
         """For JSON."""
-        return {"mean": self.mean.tolist(), "std": self.std.tolist()}
+        return {"mean": self.mean.tolist(), "std": self.std.tolist(), "known": self.known.tolist()}
 
     @staticmethod
     def from_dict(record: Mapping[str, Sequence[float]]) -> Scaler:
-        """Inverse of `to_dict`."""
-        return Scaler(np.array(record["mean"], float), np.array(record["std"], float))
+        """Inverse of `to_dict`. Records of 0.1.0 have no `known`."""
+        mean = np.array(record["mean"], float)
+        return Scaler(mean, np.array(record["std"], float), np.array(record.get("known", [True] * len(mean)), bool))
 
 
 def y_ranges(

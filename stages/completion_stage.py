@@ -159,7 +159,7 @@ def complete_fold(
         alignment={name: metrics[name] for name in ("alignment", "false_negatives") if name in metrics}
         | alignment_by_pairs(model, tested.first, size),
         truth=scaled[fold.test][:, :, table.cut :],
-        observed=table.observed[fold.test][:, :, table.cut :],
+        observed=(table.observed[fold.test] & prepared.scales.scaler.known[:, None])[:, :, table.cut :],
         guesses={
             "model": completed.numpy().astype(np.float64),
             "ridge": ridge(tested.first.values, tested.first.observed).cpu().numpy().astype(np.float64),

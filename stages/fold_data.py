@@ -37,6 +37,15 @@ class Scales:
     static: Scaler
     ranges: NDArray[np.float64]
 
+    def unknown(self, table: SeasonTable) -> list[str]:
+        """Names of the variates, drivers and static columns without a value in the training rows."""
+        groups = (
+            (table.variate_names, self.scaler),
+            (table.driver_names, self.drivers),
+            (table.static_names, self.static),
+        )
+        return [str(name) for names, scaler in groups for name in np.array(names)[~scaler.known]]
+
     @staticmethod
     def fit(table: SeasonTable, fold: Fold) -> Scales:
         """Fit on the training rows of the fold."""
@@ -255,7 +264,7 @@ def season_of(
     first, second = (
         cut_window(
             values,
-            table.observed,
+            table.observed & scales.scaler.known[:, None],
             (window.start, window.stop, window.until),
             None if vectors is None else vectors[number],
             drivers_until(table, scales, window),
@@ -270,7 +279,7 @@ def drivers_until(table: SeasonTable, scales: Scales, window: Window) -> NDArray
     if not len(table.driver_names):
         return None
     visible = table.drivers_known[:, None] | (np.arange(table.steps) < window.until)
-    mask = table.drivers_observed & visible
+    mask = table.drivers_observed & scales.drivers.known[:, None] & visible
     numbers = np.where(mask, scales.drivers.apply(table.drivers), 0)
     return np.concatenate([numbers, mask], -1).astype(np.float32)
 
@@ -280,4 +289,5 @@ def static_of(table: SeasonTable, scales: Scales) -> torch.Tensor | None:
     if not len(table.static_names):
         return None
     standardised = scales.static.apply(table.static[:, :, None])[:, :, 0]
-    return torch.from_numpy(np.where(np.isnan(standardised), 0, standardised).astype(np.float32))
+    known = ~np.isnan(standardised) & scales.static.known
+    return torch.from_numpy(np.where(known, standardised, 0).astype(np.float32))

@@ -89,6 +89,8 @@ def prepare_inputs(args: Arguments) -> RunInputs:
     source = base_run(args, table, folds, pictures)
     views, steps = view_tables(table, args.experimental.to_views()), args.input.steps
     prepared = [prepare(table, fold, preset.framing, pictures, views, steps) for fold in folds]
+    for sentence in unknown_sentences(table, prepared):
+        say(sentence)
     vision, tuned = None, args.experimental.finetune_vision
     if tuned is not None and pictures is not None:
         drawn = (table, *views, *(table.as_of(step) for step in steps))
@@ -125,6 +127,19 @@ def with_rate(args: Arguments, initial: Initial) -> Arguments:
     if initial.weights is None or args.learning.lr is not None:
         return args
     return replace(args, learning=replace(args.learning, lr=LR_FROM_WEIGHTS))
+
+
+def unknown_sentences(table: SeasonTable, prepared: Sequence[FoldData]) -> list[str]:
+    """One warning per set of folds whose training rows lack the same variates, drivers or static columns."""
+    folds: dict[tuple[str, ...], list[str]] = {}
+    for one in prepared:
+        folds.setdefault(tuple(one.scales.unknown(table)), []).append(one.fold.name)
+    return [
+        f"warning: {', '.join(names)} {'has' if len(names) == 1 else 'have'} no value in the training rows of "
+        f"{plural(len(where), 'fold')} ({', '.join(where)}). Values in the other rows are read as missing there."
+        for names, where in folds.items()
+        if names
+    ]
 
 
 def require_years(table: SeasonTable, folds: Sequence[Fold]) -> None:

@@ -15,11 +15,13 @@ from report.run_page.sentences import number
 
 
 def spans(table: SeasonTable) -> dict[str, float]:
-    """The range of the observed values of each variate, in its unit."""
-    return {
-        name: float(np.ptp(table.values[:, v][table.observed[:, v]])) or 1.0
+    """The range of the observed values of each variate that has any, in its unit."""
+    observed = {
+        name: table.values[:, v][table.observed[:, v]]
         for v, name in enumerate(table.variate_names)
+        if table.observed[:, v].any()
     }
+    return {name: float(np.ptp(values)) or 1.0 for name, values in observed.items()}
 
 
 def completion_errors(rows: pd.DataFrame, table: SeasonTable) -> pd.DataFrame:
