@@ -100,7 +100,24 @@ def test_a_sensor_that_starts_in_the_test_year_does_not_harm_the_forecast(tmp_pa
         (tmp_path / f"{name}.toml").write_text(CARD.format(name=name))
         base = ["--data", f"{name}.toml", "--split", "year", "--preset", "language-only"]
         assert train.main(["--stage", "1", *base, "--init", "none", "--epochs", "1", "--out", f"{name}-1"]) == 0
-        assert train.main(["--stage", "2", *base, "--from", f"{name}-1", "--learner", "neural", "--epochs", "2", "--out", f"{name}-2"]) == 0
+        assert (
+            train.main(
+                [
+                    "--stage",
+                    "2",
+                    *base,
+                    "--from",
+                    f"{name}-1",
+                    "--learner",
+                    "neural",
+                    "--epochs",
+                    "2",
+                    "--out",
+                    f"{name}-2",
+                ]
+            )
+            == 0
+        )
         scores.append(RunFolder(tmp_path / f"{name}-2").read_json("result.json")["metrics"]["rmse"])
     assert "warning: EVI has no value in the training rows of 1 fold (2021)." in capsys.readouterr().out
     assert scores[0] == pytest.approx(scores[1], rel=1e-6)
