@@ -96,10 +96,10 @@ def choose_offset(
     window: int | None = None,
     mixed: KnownYields | None = None,
 ) -> ChosenOffset:
-    """The average of all candidates of `AVERAGED` if kind is `auto` and there are several rehearsals.
+    """The average of all candidates of `AVERAGED` if kind is `auto` and each rehearsal is a year.
 
-    Else the candidate with the lowest RMSE; of a tie, the simpler one. One rehearsal cannot weigh candidates. In the
-    average, the windows of a kind share the weight that a kind without windows has before the rehearsals.
+    Else the candidate with the lowest RMSE; of a tie, the simpler one. In the average, the windows of a kind share the
+    weight that a kind without windows has before the rehearsals.
 
     kind and window narrow the candidates; a window that excludes no year is not a separate candidate. mixed: the yields
     that the variances of the mixed-effects model are estimated from; None: that model is not a candidate.
@@ -107,7 +107,7 @@ def choose_offset(
     offsets = list(_offsets(rehearsals, kind, window, mixed))
     sizes = [len(one.target) for one in rehearsals]
     squared = np.array([np.average([_squared(one, case) for case in rehearsals], weights=sizes) for one in offsets])
-    if kind == AUTO and len(rehearsals) > 1:
+    if kind == AUTO and all(len(np.unique(one.year)) == 1 for one in rehearsals):
         weights = _likelihood_weights(offsets, squared, len(rehearsals))
     else:
         weights = np.arange(len(offsets)) == squared.argmin()

@@ -1,4 +1,4 @@
-"""The average of offsets weighs each by its likelihood on rehearsals; a single rehearsal selects one."""
+"""The average of offsets weighs each by its likelihood on rehearsed years; other rehearsals select one."""
 
 import json
 import math
@@ -73,11 +73,18 @@ def test_a_kind_that_is_clearly_better_gets_the_weight_and_the_choice_survives_j
     assert choose_offset(flat, mixed=known).used[0].offset.kind == "mean"
 
 
-def test_one_rehearsal_selects_the_candidate_with_the_lowest_error():
+def test_a_single_year_weighs_the_kinds_almost_equally():
+    known = panel()
+    chosen = choose_offset(by_year(known)[:1], mixed=known)
+    weight = {kind: sum(one.weight for one in chosen.used if one.offset.kind == kind) for kind in AVERAGED}
+    assert all(0.1 < one < 0.3 for one in weight.values())
+
+
+def test_a_rehearsal_of_several_years_selects_the_candidate_with_the_lowest_error():
     place, year = np.repeat(["a", "b", "c"], 20), np.tile(np.arange(2000, 2020), 3)
     target = year * 0.1 - 198 + np.repeat([0.0, 1.0, 2.0], 20)
     known = KnownYields(place, year, target, np.ones(60, bool))
-    valid = Rehearsal(known, np.array(["a", "b", "c"]), np.full(3, 2020), np.array([4.0, 5.0, 6.0]))
+    valid = Rehearsal(known, np.array(["a", "b", "c"]), np.array([2020, 2020, 2021]), np.array([4.0, 5.0, 6.1]))
     chosen = choose_offset([valid])
     assert chosen.kind == "place-trend"
     assert chosen.used[0].rmse == min(one.rmse for one in chosen.candidates)
