@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 import render_cache
 from benchmarks.runs import CARDS, ENCODER, ROOT, command
 from benchmarks.yield_forecasts import NAMES
+from model.calibration import LEAST_GROUPS
 from model.learners.features import BlockName, FeatureMap
 from model.learners.tabular import GP, Tabular, TabularRows
 from model.metrics import yield_metrics
@@ -35,7 +36,7 @@ from report.run import commit, hardware
 from stages.fold_data import Pictures, prepare
 from stages.fold_offset import fold_offset
 from stages.yield_learners import LabelledRows
-from verdict.statistics import LEAST_GROUPS, compare
+from verdict.statistics import compare
 
 RESULTS = ROOT / "benchmarks" / "results" / "plot-styles.jsonl"
 PAGE = ROOT / "docs" / "plot-styles.md"

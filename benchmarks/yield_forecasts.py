@@ -118,12 +118,13 @@ def page(matrices: Sequence[Matrix], old: str) -> str:
 
 def _row(ours: Sequence[dict[str, Any]], without: Sequence[dict[str, Any]]) -> list[str]:
     best = best_name(ours)
-    difference, low, high = lead_of(ours[0])
+    difference, interval = lead_of(ours[0])
+    around = "" if interval is None else f"{interval[0]:+.3f} to {interval[1]:+.3f}, "
     return [
         f"{ours[0]['n_test']}, {len(ours[0]['folds'])}",
         *(mean(ours, name) for name in ("rmse", "r2", "mae", "coverage_90")),
         f"{best} {baseline(ours, best):.3f}",
-        f"{difference:+.3f} ({low:+.3f} to {high:+.3f}, {ours[0]['best_baseline']['over']})",
+        f"{difference:+.3f} ({around}{ours[0]['best_baseline']['over']})",
         mean(without, "rmse"),
         f"{np.mean([run['metrics']['nrmse_by_year'] for run in ours]):.2f}",
         f"{np.mean([run['baselines']['place mean']['nrmse_by_year'] for run in ours]):.2f}",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 INTERVAL = 0.90  # nominal coverage of [y_lo, y_hi]
 IntervalName = Literal["pooled", "year"]
+LEAST_GROUPS = 6  # for an interval over groups: with fewer, no swap of signs reaches 5 % (2^(1 - 6) = 0.03)
 LEAST_YEARS = 3  # to calibrate on; the worst of fewer years is no guide to a new year
 RESAMPLES = 2000  # of the bootstrap
 Numbers = NDArray[np.float64]
@@ -62,11 +63,12 @@ def _quantile_over_groups(shortfall: Numbers, group: NDArray[np.generic]) -> flo
 
 def paired_difference(
     target: Numbers, mine: Numbers, other: Numbers, group: NDArray[np.generic]
-) -> tuple[float, float, float]:
+) -> tuple[float, tuple[float, float] | None]:
     """RMSE of one forecast minus RMSE of another on the same rows [n], in t/ha, with the 95 % interval.
 
-    Returns (difference, low, high). The interval comes from 2,000 draws of whole groups with replacement (cluster
-    bootstrap: Field & Welsh 2007). Rows of one group [n] have correlated errors: a place in one test year, for example.
+    The interval is None with fewer than LEAST_GROUPS groups. It comes from 2,000 draws of whole groups with replacement
+    (cluster bootstrap: Field & Welsh 2007). Rows of one group [n] have correlated errors: a place in one test year, for
+    example.
     """
     _, at = np.unique(group, return_inverse=True)
     count = int(at.max()) + 1
@@ -74,17 +76,22 @@ def paired_difference(
     sizes = np.bincount(at, minlength=count)
     drawn = np.random.default_rng(0).integers(0, count, (RESAMPLES, count))
     first, second = (np.sqrt(one[drawn].sum(1) / sizes[drawn].sum(1)) for one in sums)
-    low, high = np.quantile(first - second, [0.025, 0.975])
+    low, high = np.quantile(first - second, [0.025, 0.975]).tolist()
     whole = [float(np.sqrt(one.sum() / len(target))) for one in sums]
-    return whole[0] - whole[1], float(low), float(high)
+    return whole[0] - whole[1], (low, high) if count >= LEAST_GROUPS else None
 
 
 def score_intervals(
     target: Numbers, pred: Numbers, group: NDArray[np.generic]
-) -> tuple[tuple[float, float], tuple[float, float]]:
-    """95 % intervals of RMSE (t/ha) and R2 of forecasts [n], from 2,000 draws of whole groups [n] with replacement."""
+) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    """95 % intervals of RMSE (t/ha) and R2 of forecasts [n], from 2,000 draws of whole groups [n] with replacement.
+
+    None with fewer than LEAST_GROUPS groups.
+    """
     _, at = np.unique(group, return_inverse=True)
     count = int(at.max()) + 1
+    if count < LEAST_GROUPS:
+        return None
     centred = target - target.mean()
     sums = [np.bincount(at, one, count) for one in ((pred - target) ** 2, centred, centred**2)]
     sizes = np.bincount(at, minlength=count)
@@ -112,10 +119,10 @@ def share_over_groups(held: NDArray[np.bool_], group: Years) -> tuple[float, flo
     """95 % interval of the share of rows [n] that are held, from 2,000 draws of whole groups (years) with replacement.
 
     A cluster bootstrap (Field & Welsh 2007): rows of a bad year fail together, which Wilson's interval does not model.
-    Returns None with fewer than 3 groups.
+    Returns None with fewer than LEAST_GROUPS groups.
     """
     groups, inverse = np.unique(group, return_inverse=True)
-    if len(groups) < LEAST_YEARS:
+    if len(groups) < LEAST_GROUPS:
         return None
     hits, sizes = (np.bincount(inverse, weights=weights) for weights in (held.astype(float), np.ones(len(held))))
     drawn = np.random.default_rng(0).integers(0, len(groups), (RESAMPLES, len(groups)))

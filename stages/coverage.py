@@ -16,7 +16,7 @@ def coverage(predictions: pd.DataFrame) -> dict[str, Any]:
 
     n, share, low, high  of all rows; low to high is Wilson's 95 % interval, which assumes independent yields (rows that
                          share one yield count as one)
-    over_years           95 % interval from resampling whole years; None with fewer than 3 years
+    over_years           95 % interval from resampling whole years; None with fewer than 6 years
     by_year, by_place    n, share, low and high of each year and place
     """
     test = predictions[predictions["split"] == "test"]

@@ -10,9 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from model.baselines import yield_baselines
-from model.calibration import paired_difference, score_intervals
+from model.calibration import LEAST_GROUPS, paired_difference, score_intervals
 from model.metrics import nrmse_by_year, yield_metrics
 from model.threads import threads_for
+from pipeline.plural import plural
 from pipeline.splits import joined_places
 from stages.fold_data import FoldData
 from stages.yield_forecaster import Tonnes, Yields
@@ -76,8 +77,8 @@ def best_baseline(
 
     A lead above zero means that the run is better.
 
-    The interval resamples years if at least 6 were tested, else places: fewer groups are too few. Places that share a
-    yield are one.
+    The interval resamples years if at least 6 were tested, else places. Places that share a yield are one. With fewer
+    than 6 of either, `low` and `high` are None.
     """
     name = min(baselines, key=lambda one: baselines[one]["rmse"])
     rows = predictions[predictions["split"] == "test"].merge(
@@ -85,23 +86,27 @@ def best_baseline(
     )
     target, mine, other = (rows[column].to_numpy() for column in ("y_true", "y_pred", "y_pred_other"))
     group, over = resampled_groups(rows)
-    lead, low, high = paired_difference(target, other, mine, group)
+    lead, interval = paired_difference(target, other, mine, group)
+    low, high = interval or (None, None)
     return {"name": name, "lead": lead, "low": low, "high": high, "over": over}
 
 
-def metric_intervals(predictions: pd.DataFrame) -> dict[str, Any]:
-    """95 % intervals of the run's RMSE (t/ha) and R2, over the same groups as `best_baseline`."""
+def metric_intervals(predictions: pd.DataFrame) -> dict[str, Any] | None:
+    """95 % intervals of the run's RMSE (t/ha) and R2, over the same groups as `best_baseline`; None with too few."""
     rows = predictions[predictions["split"] == "test"]
     group, over = resampled_groups(rows)
-    rmse, r2 = score_intervals(rows["y_true"].to_numpy(), rows["y_pred"].to_numpy(), group)
+    intervals = score_intervals(rows["y_true"].to_numpy(), rows["y_pred"].to_numpy(), group)
+    if intervals is None:
+        return None
+    rmse, r2 = intervals
     return {"rmse": list(rmse), "r2": list(r2), "over": over}
 
 
 def resampled_groups(rows: pd.DataFrame) -> tuple[NDArray[np.generic], str]:
     """The group of each test row [n], and what the groups are: years if at least 6 were tested, else places."""
-    over = "year" if rows["year"].nunique() >= 6 else "place"
+    over = "year" if rows["year"].nunique() >= LEAST_GROUPS else "place"
     group = rows["year"].to_numpy() if over == "year" else places_of(rows)
-    return group, f"{len(np.unique(group))} {over}s"
+    return group, plural(len(np.unique(group)), over)
 
 
 def places_of(predictions: pd.DataFrame) -> NDArray[np.str_]:

@@ -50,7 +50,8 @@ def test_the_difference_is_that_of_the_rows_both_tested(tmp_path):
     both = [one.test.set_index("sample_id").loc[shared["sample_id"]] for one in runs]
     scores = [rmse(one["y_true"].to_numpy(), one["y_pred"].to_numpy()[None]) for one in both]
     assert pair.difference == pytest.approx(scores[1] - scores[0])
-    assert 0 < pair.low < pair.difference < pair.high
+    assert pair.interval is not None
+    assert 0 < pair.interval[0] < pair.difference < pair.interval[1]
     assert pair.clear
 
 

@@ -109,9 +109,27 @@ def test_coverage_counts_test_rows_by_year_and_place():
     shares = coverage(table)
     assert (shares["n"], shares["share"], [row["n"] for row in shares["by_year"]]) == (18, 0.5, [6, 6, 6])
     assert [row["place"] for row in shares["by_place"]] == ["p0", "p1", "p2"]
-    assert shares["over_years"] == [0.5, 0.5]
-    assert "This is below 90%: the 95 % confidence interval of that share is 50% to 50%" in coverage_sentence(shares)
+    assert shares["over_years"] is None
+    assert "3 years cannot show whether the intervals hold 90%" in coverage_sentence(shares)
     assert json.loads(json.dumps(shares)) == shares
+
+
+def test_intervals_are_judged_from_six_years_on_by_the_wider_end_on_each_side():
+    rows = [(f"p{i % 3}", 2000 + i // 6, "test", float(i % 2)) for i in range(36)]
+    shares = coverage(pd.DataFrame(rows, columns=["place", "year", "split", "y_true"]).assign(y_lo=-0.5, y_hi=0.5))
+    assert shares["over_years"] == [0.5, 0.5]
+    low, high = (f"{shares[name]:.0%}" for name in ("low", "high"))
+    said = f"This is below 90%: the 95 % confidence interval of that share is {low} to {high} (whole years resampled)."
+    assert said in coverage_sentence(shares)
+
+
+@pytest.mark.parametrize(("groups", "given"), [(1, False), (5, False), (6, True)])
+def test_fewer_than_six_groups_give_no_interval(groups, given):
+    rng = np.random.default_rng(0)
+    target, group = rng.normal(size=60), np.arange(60) % groups
+    one, two = target + rng.normal(0, 0.5, 60), target + rng.normal(0, 1.0, 60)
+    assert (paired_difference(target, one, two, group)[1] is not None) == given
+    assert (score_intervals(target, one, group) is not None) == given
 
 
 @pytest.mark.slow
@@ -147,13 +165,16 @@ def test_a_paired_difference_is_that_of_the_errors_and_its_interval_holds_zero_f
     rng = np.random.default_rng(0)
     target, group = rng.normal(size=600), np.repeat(np.arange(30), 20)
     good, bad = target + rng.normal(0, 0.5, 600), target + rng.normal(0, 1.0, 600)
-    value, low, high = paired_difference(target, bad, good, group)
+    value, interval = paired_difference(target, bad, good, group)
+    assert interval is not None
+    low, high = interval
     assert value == pytest.approx(np.sqrt(np.mean((bad - target) ** 2)) - np.sqrt(np.mean((good - target) ** 2)))
     assert 0 < low < value < high
     other = target + rng.normal(0, 0.5, 600)
-    _, low, high = paired_difference(target, good, other, group)
-    assert low < 0 < high
-    assert paired_difference(target, good, good, group) == (0.0, 0.0, 0.0)
+    _, interval = paired_difference(target, good, other, group)
+    assert interval is not None
+    assert interval[0] < 0 < interval[1]
+    assert paired_difference(target, good, good, group) == (0.0, (0.0, 0.0))
 
 
 def test_the_interval_of_a_score_widens_where_whole_groups_err_together():
@@ -163,7 +184,9 @@ def test_the_interval_of_a_score_widens_where_whole_groups_err_together():
     own, shared = rng.normal(0, 0.5, 600), np.repeat(rng.normal(0, 0.5, 20), 30)
     widths = []
     for error in (own, shared):
-        (low, high), (least, most) = score_intervals(target, target + error, group)
+        intervals = score_intervals(target, target + error, group)
+        assert intervals is not None
+        (low, high), (least, most) = intervals
         assert low <= np.sqrt(np.mean(error**2)) <= high
         assert least <= 1 - np.sum(error**2) / np.sum((target - target.mean()) ** 2) <= most
         widths.append(high - low)

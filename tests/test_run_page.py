@@ -79,6 +79,15 @@ def test_the_best_baseline_is_named_with_the_difference_and_whether_it_is_clear(
     assert standing(result).endswith(f"The best, ridge {says} clear difference.")
 
 
+def test_one_place_gives_no_interval_and_no_verdict():
+    found = {"name": "ridge", "lead": -0.036, "low": None, "high": None, "over": "1 place"}
+    result = {"stage": 2, "metrics": {"rmse": 1.0}, "baselines": {"ridge": {"rmse": 0.964}}, "best_baseline": found}
+    assert standing(result) == (
+        "1 of 1 baselines has a lower RMSE. The best, ridge (0.964 t/ha), has an RMSE lower by 0.036 t/ha. "
+        "Only 1 place was tested, too few for an interval."
+    )
+
+
 def test_scores_are_ordered_and_errors_are_those_of_the_rows(runs):
     _, two, _ = runs
     result = two.read_json("result.json")

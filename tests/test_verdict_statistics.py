@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.calibration import LEAST_GROUPS
 from tests import reference_statistics as slow
-from verdict.statistics import LEAST_GROUPS, compare, holm
+from verdict.statistics import compare, holm
 
 
 def table(seed, groups, rows, seeds, better=0.95, apart=0.3):

@@ -20,7 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from verdict.statistics import LEAST_GROUPS, Difference
+from model.calibration import LEAST_GROUPS
+from verdict.statistics import Difference
 
 MATTERS = 0.01
 LEVEL = 0.05

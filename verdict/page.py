@@ -8,12 +8,13 @@ from pathlib import Path
 
 from PIL import Image
 
+from model.calibration import LEAST_GROUPS
 from report.interactive import BLUE, GREY, RED, Cell, Chart, SortedTable, fill_template, picture
 from verdict.arms import WITH, WITHOUT
 from verdict.decision import LEVEL, Verdict
 from verdict.render_costs import Price
 from verdict.results import Comparison, MatrixResults, rmse_by_group, spread
-from verdict.statistics import LEAST_GROUPS, Interval
+from verdict.statistics import Interval
 
 
 @dataclass(frozen=True, eq=False)

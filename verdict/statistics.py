@@ -27,12 +27,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri, stdtrit
 
+from model.calibration import LEAST_GROUPS
+
 Numbers = NDArray[np.float64]
 
 DRAWS = 10_000
 LEVEL = 0.95
 POWER = 0.8
-LEAST_GROUPS = 6  # the smallest G with 2^(1 - G) below 0.05
 ALL_SWAPS = 12  # groups: up to 4,096 swaps are all tried, more are sampled
 CHUNK = 1_000_000  # weights in memory at a time
 

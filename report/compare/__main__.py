@@ -14,6 +14,7 @@ import tyro
 
 from model.calibration import paired_difference
 from pipeline.parser import parse_flags
+from pipeline.plural import plural
 from pipeline.program import run_program
 from report.atomic_write import refuse_unless_possible, write_whole
 from report.compare.page import compare_page, headline
@@ -60,12 +61,12 @@ def paired(runs: Sequence[ComparedRun], shared: pd.DataFrame) -> list[Pair]:
         group, over = resampled_groups(shared)
     else:
         group = shared["sample_id"].to_numpy(dtype=np.str_)
-        over = f"{len(np.unique(group))} samples"
+        over = plural(len(np.unique(group)), "sample")
     nothing = np.zeros(len(shared))
     found = []
     for second, first in combinations(range(len(runs)), 2):
-        difference, low, high = paired_difference(nothing, errors[first], errors[second], group)
-        found.append(Pair(runs[first].name, runs[second].name, len(shared), over, difference, low, high))
+        difference, interval = paired_difference(nothing, errors[first], errors[second], group)
+        found.append(Pair(runs[first].name, runs[second].name, len(shared), over, difference, interval))
     return found
 
 

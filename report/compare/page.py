@@ -52,11 +52,18 @@ def headline(runs: Sequence[ComparedRun], shared: pd.DataFrame, pairs: Sequence[
     sentences = [f"{len(runs)} runs share {len(shared):,} {what}."]
     for pair in (one for one in pairs if one.second == runs[0].name):
         size = f"{number(abs(pair.difference))} {unit_of(runs).replace('share of', 'of')}"
-        low, high = (f"{value:+.3f}" for value in (pair.low, pair.high))
         word = "lower" if pair.difference < 0 else "higher"
+        found = f"{pair.first}: RMSE {word} by {size} than {pair.second}"
+        if pair.interval is None:
+            sentences.append(f"{found}. They share {pair.over}, too few for an interval.")
+            continue
         sure = "The interval excludes zero." if pair.clear else "The interval includes zero."
-        sentences.append(f"{pair.first}: RMSE {word} by {size} than {pair.second} (95 %: {low} to {high}). {sure}")
+        sentences.append(f"{found} (95 %: {_range(pair.interval)}). {sure}")
     return " ".join(sentences)
+
+
+def _range(interval: tuple[float, float]) -> str:
+    return f"{interval[0]:+.3f} to {interval[1]:+.3f}"
 
 
 def score_table(
@@ -92,8 +99,8 @@ def pair_table(runs: Sequence[ComparedRun], pairs: Sequence[Pair]) -> SortedTabl
             Cell(one.first),
             Cell(one.second),
             Cell(f"{one.difference:+.3f}", one.difference),
-            Cell(f"{one.low:+.3f} to {one.high:+.3f}", one.low),
-            Cell(("lower" if one.high < 0 else "higher") if one.clear else "not clear"),
+            Cell("too few groups") if one.interval is None else Cell(_range(one.interval), one.interval[0]),
+            Cell(("lower" if one.difference < 0 else "higher") if one.clear else "not clear"),
             Cell(f"{one.n:,}", one.n),
             Cell(one.over),
         ]
@@ -102,8 +109,8 @@ def pair_table(runs: Sequence[ComparedRun], pairs: Sequence[Pair]) -> SortedTabl
     head = ["run", "minus", f"RMSE, {unit_of(runs)}", "95 % interval", "error", "shared rows", "resampled"]
     note = (
         "A difference below zero means that the first run has the lower error. Bootstrap of whole groups: rows of one "
-        "year or place have errors in common. With fewer than about six groups the intervals are too narrow. They do "
-        "not include the variation between seeds."
+        "year or place have errors in common. Fewer than six groups give no interval. The intervals do not include the "
+        "variation between seeds."
     )
     return SortedTable("pairs", "Paired differences", note, head, rows)
 
@@ -129,13 +136,15 @@ def charts_of(
 
 
 def _difference_chart(runs: Sequence[ComparedRun], pairs: Sequence[Pair]) -> Chart:
+    below = [0.0 if one.interval is None else one.difference - one.interval[0] for one in pairs]
+    above = [0.0 if one.interval is None else one.interval[1] - one.difference for one in pairs]
     trace = {
         "type": "scatter",
         "mode": "markers",
         "x": rounded(one.difference for one in pairs),
         "y": [html.escape(one.first) for one in pairs],
-        "error_x": {"type": "data", "symmetric": False, "array": rounded(one.high - one.difference for one in pairs),
-                    "arrayminus": rounded(one.difference - one.low for one in pairs), "color": GREY},
+        "error_x": {"type": "data", "symmetric": False, "array": rounded(above), "arrayminus": rounded(below),
+                    "color": GREY},
         "marker": {"size": 10, "color": [BLUE if one.clear else GREY for one in pairs]},
         "hovertemplate": "%{y}: %{x:+.3f}<extra></extra>",
     }  # fmt: skip

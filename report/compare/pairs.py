@@ -34,20 +34,22 @@ class ComparedRun:
 
 @dataclass(frozen=True)
 class Pair:
-    """The error of `first` minus that of `second` on the rows that both tested, with the 95 % interval."""
+    """The error of `first` minus that of `second` on the rows that both tested.
+
+    interval: 95 %, from resampling `over`; None if they are too few.
+    """
 
     first: str
     second: str
     n: int
     over: str
     difference: float
-    low: float
-    high: float
+    interval: tuple[float, float] | None
 
     @property
     def clear(self) -> bool:
         """Whether the interval excludes zero."""
-        return self.low > 0 or self.high < 0
+        return self.interval is not None and (self.interval[0] > 0 or self.interval[1] < 0)
 
 
 def open_runs(paths: Sequence[Path]) -> list[ComparedRun]:

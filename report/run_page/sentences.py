@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.plural import plural
+
 
 def headline(result: Mapping[str, Any]) -> str:
     """The error on the held-out rows, and the rank of the run among the baselines."""
@@ -45,41 +47,53 @@ def standing(result: Mapping[str, Any]) -> str:
     best = min(others, key=lambda baseline: others[baseline])
     label = "RMSE" if result["stage"] > 1 else "error"
     better = sum(score < mine for score in others.values())
-    count = f"{better} of {len(others)} baselines have" if better else "No baseline has"
+    count = f"{better} of {len(others)} baselines {'has' if better == 1 else 'have'}" if better else "No baseline has"
     if "best_baseline" not in result:
         return f"{count} a lower {label}; the best is {best} ({others[best]:.3f}{unit})."
     found = f"{count} a lower {label}. The best, {best} ({others[best]:.3f}{unit}), has "
     word = "lower" if better else "higher"
-    lead, low, high = lead_of(result)
-    if better:  # the lead of the baseline
-        low, high = -high, -low
+    lead, interval = lead_of(result)
+    found += f"an {label} {word} by {abs(lead):.3f}{unit}"
+    over = result["best_baseline"]["over"]
+    if interval is None:
+        return f"{found}. Only {over} {'was' if over.startswith('1 ') else 'were'} tested, too few for an interval."
+    low, high = (-interval[1], -interval[0]) if better else interval  # of the lead of the baseline
     clear = "a clear difference" if low > 0 else "no clear difference"
-    return (
-        f"{found}an {label} {word} by {abs(lead):.3f}{unit} (95 %: {low:.3f} to {high:.3f} over "
-        f"{result['best_baseline']['over']}): {clear}."
-    )
+    return f"{found} (95 %: {low:.3f} to {high:.3f} over {over}): {clear}."
 
 
-def lead_of(result: Mapping[str, Any]) -> tuple[float, float, float]:
+def lead_of(result: Mapping[str, Any]) -> tuple[float, tuple[float, float] | None]:
     """RMSE of the best baseline minus that of the run, t/ha, and its 95 % interval; above zero the run is better.
 
-    Runs of earlier versions have the opposite sign, under the name `ahead`.
+    The interval is None if too few years and places were tested. Runs of earlier versions have the opposite sign, under
+    the name `ahead`.
     """
     found = result["best_baseline"]
     if "ahead" in found:
-        return -found["ahead"], -found["high"], -found["low"]
-    return found["lead"], found["low"], found["high"]
+        return -found["ahead"], (-found["high"], -found["low"])
+    return found["lead"], None if found["low"] is None else (found["low"], found["high"])
 
 
 def coverage_sentence(coverage: Mapping[str, Any]) -> str:
-    """Whether the intervals contain their nominal share of the test yields."""
-    low, high = coverage["over_years"] or (coverage["low"], coverage["high"])
+    """Whether the intervals contain their nominal share of the test yields; no verdict from fewer than six years.
+
+    Of the interval over years and Wilson's, which takes rows as independent, the wider end counts on each side.
+    """
     nominal = f"{coverage['nominal']:.0%}"
+    found = f"The {nominal} intervals contain {coverage['share']:.1%} of {coverage['n']} test yields."
+    if coverage["over_years"] is None:
+        years = plural(len(coverage["by_year"]), "year")
+        return (
+            f"{found} If yields were independent, the 95 % confidence interval of that share would be "
+            f"{coverage['low']:.0%} to {coverage['high']:.0%}. Yields of one year are missed together, and {years} "
+            f"cannot show whether the intervals hold {nominal}."
+        )
+    low, high = coverage["over_years"]
+    low, high = min(low, coverage["low"]), max(high, coverage["high"])
     fits = "below" if high < coverage["nominal"] else "above" if low > coverage["nominal"] else "consistent with"
-    method = "whole years resampled" if coverage["over_years"] else "rows taken as independent, as there are few years"
     return (
-        f"The {nominal} intervals contain {coverage['share']:.1%} of {coverage['n']} test yields. This is {fits} "
-        f"{nominal}: the 95 % confidence interval of that share is {low:.0%} to {high:.0%} ({method})."
+        f"{found} This is {fits} {nominal}: the 95 % confidence interval of that share is {low:.0%} to {high:.0%} "
+        "(whole years resampled)."
     )
 
 
