@@ -75,6 +75,8 @@ def complete_table(args: Arguments) -> int:
     refuse_unless_possible(args.out, ENDINGS, replace=False)
     refuse_unless_cache(args.cache)
     table = read(args.data, year=args.year, for_prediction=True, memory_gb=args.memory_gb)
+    for line in (*table.notes, *([table.describe_findings()] if table.findings else [])):
+        print(line)
     require_known_steps(table)
     scales, style, encoder = scales_before_cut(table), Style(), resolve(args.encoder)
     blocks = series_blocks(table, scales.ranges, style, PRESET.framing)
@@ -91,6 +93,8 @@ def complete_table(args: Arguments) -> int:
     to_csv = args.out.suffix == ".csv"
     write_whole(args.out, lambda path: (rows.to_csv if to_csv else rows.to_parquet)(path, index=False))
     known = rows["measured"].notna().mean()
+    if empty := int(rows["completed"].isna().groupby([rows["sample_id"], rows["variate"]]).all().sum()):
+        print(f"{args.out}: {empty:,} series have no value before step {table.cut}, so their completion is empty")
     print(
         f"{args.out}: {len(table)} seasons of {len(table.variates)} variates, steps {table.cut} to {table.steps - 1}; "
         f"{known:.0%} of these {len(rows)} values were measured, too"

@@ -47,7 +47,7 @@ from report.run_page.sentences import held_out
 from stages import yield_stage
 from stages.fill_cache import fill
 from stages.fold_data import Pictures
-from stages.new_data_checks import check_scale, in_the_order_of, spelled_as_in_run
+from stages.new_data_checks import check_scale, in_the_order_of, spelled_as_in_run, unlike_training
 from stages.season_tokens import season_tokens
 from stages.step_commands import commands_with_steps, new_run
 from stages.tuned_encoder import encoder_for
@@ -293,6 +293,7 @@ def warnings(table: SeasonTable, fitted: Mapping[str, Any], as_of: int | None = 
     if as_of is not None and not table.observed[:, :, as_of - 1].any():
         last = int(np.flatnonzero(table.observed.any((0, 1)))[-1]) + 1
         yield f"no sample is observed at step {as_of}; the last observed step is {last}. Did you mean --as-of {last}?"
+    yield from unlike_training(table, fitted)
     if again := int(in_training(table, fitted).sum()):
         yield (
             f"The run was trained with the yield of {plural(again, 'sample')} (same place and year). For these rows, "

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SPREAD_FLOOR = 1e-6
+LEAST_ROWS = 5  # with values of a variate; its range in fewer rows is no guide to others
 ROWS = 256  # samples that are converted to float64 at a time
 
 
@@ -18,8 +19,8 @@ ROWS = 256  # samples that are converted to float64 at a time
 class Scaler:
     """Standardises each variate by the mean and standard deviation of its observed training values. mean, std [V].
 
-    known [V] bool: whether the variate has a value in the training rows. Others have mean 0 and std 1, and nothing can
-    be learned about them: their values elsewhere count as missing.
+    known [V] bool: whether the training rows show the variate: two different values, and values in LEAST_ROWS rows or
+    all. Nothing can be learned about others, so their values count as missing.
     """
 
     mean: NDArray[np.float64]
@@ -33,10 +34,12 @@ class Scaler:
         for v in range(values.shape[1]):
             seen = values[train, v][observed[train, v]].astype(np.float64)
             if len(seen):
-                known[v] = True
                 spread = float(seen.std())
                 mean[v] = seen.mean()
-                std[v] = spread if spread > SPREAD_FLOOR * max(1.0, abs(mean[v])) else 1.0
+                varies = spread > SPREAD_FLOOR * max(1.0, abs(mean[v]))
+                std[v] = spread if varies else 1.0
+                rows = int(observed[train, v].any(-1).sum())
+                known[v] = varies and rows >= min(LEAST_ROWS, len(train))
         return Scaler(mean, std, known)
 
     def apply(self, values: NDArray[Any]) -> NDArray[np.float64]:

@@ -38,7 +38,7 @@ class Scales:
     ranges: NDArray[np.float64]
 
     def unknown(self, table: SeasonTable) -> list[str]:
-        """Names of the variates, drivers and static columns without a value in the training rows."""
+        """Names of the variates, drivers and static columns that the training rows do not show (`Scaler.known`)."""
         groups = (
             (table.variate_names, self.scaler),
             (table.driver_names, self.drivers),

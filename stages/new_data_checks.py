@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from pipeline.table import SeasonTable
 MOST_SPREADS = 5.0  # largest distance of a variate's median from the training mean, in standard deviations
 MOST_SPREADS_OF_A_ROW = 12.0  # the same for the median of one sample
 MOST_SPREADS_OF_A_MARK = 8.0  # the same for a usual mark of missing data
+MOST_OUTSIDE = 0.1  # share of a variate's values outside the y-range of a run's plots without a warning
 SCALED = 20.0  # largest level of a sample, as a multiple of the training level
 
 
@@ -70,6 +71,33 @@ def spelled_as_in_run(table: SeasonTable, places: Sequence[str]) -> tuple[Season
     return (replace(table, place=names), findings) if findings else (table, ())
 
 
+def knows(record: Mapping[str, Any], variate: int) -> bool:
+    """Whether the training rows of a fold show the variate (`Scaler.known`). record: its fitted.json."""
+    scaler = record["scaler"]
+    return bool(scaler["known"][variate]) if "known" in scaler else True
+
+
+def unlike_training(table: SeasonTable, fitted: Mapping[str, Any]) -> Iterator[str]:
+    """One sentence per variate that the run does not know, or of which many values lie outside its y-range.
+
+    The y-range is that of the card, or holds 98 % of the observed training values.
+    """
+    for v, name in enumerate(table.variate_names):
+        values = table.values[:, v][table.observed[:, v]]
+        ranges = [record["ranges"][v] for record in fitted.values() if knows(record, v)]
+        if len(values) and not ranges:
+            yield f"The values of {name} are not used, because the run's training rows do not show how it varies."
+        if not len(values) or not ranges:
+            continue
+        low, high = min(one[0] for one in ranges), max(one[1] for one in ranges)
+        share = float(np.mean((values < low) | (values > high)))
+        if share > MOST_OUTSIDE:
+            yield (
+                f"{share:.0%} of the values of {name} lie outside {low:g} to {high:g}, the y-range of the run's plots: "
+                "another unit, scale or sensor? The forecast and its interval are not reliable there."
+            )
+
+
 def check_scale(table: SeasonTable, fitted: Mapping[str, Any]) -> None:
     """Raise `InputError` if numbers have another unit or scale than the run's training rows, in all samples or in some.
 
@@ -77,8 +105,8 @@ def check_scale(table: SeasonTable, fitted: Mapping[str, Any]) -> None:
     """
     for v, name in enumerate(table.variate_names):
         values = np.where(table.observed[:, v], table.values[:, v], np.nan).astype(np.float64)
-        scales = [(r["scaler"]["mean"][v], r["scaler"]["std"][v]) for r in fitted.values()]
-        if np.isnan(values).all():
+        scales = [(r["scaler"]["mean"][v], r["scaler"]["std"][v]) for r in fitted.values() if knows(r, v)]
+        if np.isnan(values).all() or not scales:
             continue
         _check_median(table, name, values, scales)
         _check_rows(table, name, values, scales)

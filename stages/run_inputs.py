@@ -16,6 +16,7 @@ from model.vision_finetuning import VisionFinetuning
 from pipeline.augmentation import view_tables
 from pipeline.duplicates import refuse_twins
 from pipeline.errors import InputError
+from pipeline.findings import describe_findings
 from pipeline.plural import plural
 from pipeline.sources import read
 from pipeline.splits import Fold, make_folds, thinned
@@ -29,6 +30,7 @@ from stages.flags import LR_FROM_WEIGHTS, Arguments, preset_of, settled
 from stages.fold_data import FoldData, Pictures, prepare
 from stages.initial_weights import Initial, find_initial
 from stages.tuned_encoder import check_tuned_rows, find_tower, has_tower
+from stages.unknown_variates import unknown_findings
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +78,8 @@ def prepare_inputs(args: Arguments) -> RunInputs:
     require_one_fold(args, folds)
     if args.model.interval == "year":
         require_years(table, folds)
+    if args.stage > 1:
+        require_different_yields(table, folds)
     names = ", ".join(fold.name for fold in folds)
     say(f"{table.name}: {plural(len(table), 'sample')}, split {args.input.split}, folds {names}")
     say(table.describe_counts())
@@ -89,8 +93,9 @@ def prepare_inputs(args: Arguments) -> RunInputs:
     source = base_run(args, table, folds, pictures)
     views, steps = view_tables(table, args.experimental.to_views()), args.input.steps
     prepared = [prepare(table, fold, preset.framing, pictures, views, steps) for fold in folds]
-    for sentence in unknown_sentences(table, prepared):
-        say(sentence)
+    if unknown := unknown_findings(table, prepared):
+        say(describe_findings(unknown))
+        table = replace(table, findings=(*table.findings, *unknown))
     vision, tuned = None, args.experimental.finetune_vision
     if tuned is not None and pictures is not None:
         drawn = (table, *views, *(table.as_of(step) for step in steps))
@@ -129,17 +134,15 @@ def with_rate(args: Arguments, initial: Initial) -> Arguments:
     return replace(args, learning=replace(args.learning, lr=LR_FROM_WEIGHTS))
 
 
-def unknown_sentences(table: SeasonTable, prepared: Sequence[FoldData]) -> list[str]:
-    """One warning per set of folds whose training rows lack the same variates, drivers or static columns."""
-    folds: dict[tuple[str, ...], list[str]] = {}
-    for one in prepared:
-        folds.setdefault(tuple(one.scales.unknown(table)), []).append(one.fold.name)
-    return [
-        f"warning: {', '.join(names)} {'has' if len(names) == 1 else 'have'} no value in the training rows of "
-        f"{plural(len(where), 'fold')} ({', '.join(where)}). Values in the other rows are read as missing there."
-        for names, where in folds.items()
-        if names
-    ]
+def require_different_yields(table: SeasonTable, folds: Sequence[Fold]) -> None:
+    """Raise InputError if all yields of a fold's training rows are equal."""
+    for fold in folds:
+        yields = table.target[fold.train]
+        if np.ptp(yields) == 0:
+            raise InputError(
+                f"{table.name}: all {plural(len(yields), 'yield')} in the training rows of fold {fold.name} are "
+                f"{yields[0]:g} t/ha, so there is nothing to learn. Check `column` of [target] in the dataset card."
+            )
 
 
 def require_years(table: SeasonTable, folds: Sequence[Fold]) -> None:

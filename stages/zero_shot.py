@@ -12,6 +12,7 @@ from model.completion_task import complete
 from model.config import TimesCLIPConfig
 from model.initial_weights import InitialWeights, Start
 from model.presets import PRESETS
+from model.timesclip import TimesCLIP
 from pipeline.errors import InputError
 from pipeline.render import Style
 from pipeline.scaling import Scaler, y_ranges
@@ -61,13 +62,18 @@ def require_known_steps(table: SeasonTable) -> None:
 def complete_seasons(data: FoldData, style: Style, weights: InitialWeights) -> NDArray[np.float64]:
     """The completed steps [N,V,H] of every sample, in the variates' own units.
 
-    A completion reads the sample's steps and pictures before the cut, and the scales of the table. Zero for variates
-    that were not observed before the cut: their mean. Missing steps are read as in pretraining.
+    A completion reads the sample's steps and pictures before the cut, and the scales of the table. NaN for a variate of
+    a sample that was not observed before the cut. Missing steps are read as in pretraining.
     """
     config = replace(untrained_config(data), filled=weights.largest.filled)
-    model = Start(weights, level_map(data.scales, style)).build(config)
+    return completed_by(Start(weights, level_map(data.scales, style)).build(config), data)
+
+
+def completed_by(model: TimesCLIP, data: FoldData) -> NDArray[np.float64]:
+    """The model's completions [N,V,H] in the variates' own units; NaN for series without a value before the cut."""
     completed, _ = complete(model, data.seasons[0].first, BATCH)
-    return data.scales.scaler.inverse(completed.numpy())
+    present = data.seasons[0].first.present.numpy()[:, :, None]
+    return np.where(present, data.scales.scaler.inverse(completed.numpy()), np.nan)
 
 
 def completion_rows(table: SeasonTable, completed: NDArray[np.float64]) -> pd.DataFrame:

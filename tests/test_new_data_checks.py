@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.table import SeasonTable, Variate
-from stages.new_data_checks import check_scale, in_the_order_of, spelled_as_in_run
+from stages.new_data_checks import check_scale, in_the_order_of, spelled_as_in_run, unlike_training
 
 FITTED = {"2022": {"scaler": {"mean": [0.45, 20.0], "std": [0.2, 25.0]}}}
 
@@ -121,3 +122,22 @@ def test_places_that_lost_their_zeros_are_those_of_the_run_and_it_is_said() -> N
     assert spelled.place[0] == "01001"
     assert "1001 as 01001" in found.sentence
     assert spelled_as_in_run(table(), ["p0"])[1] == ()
+
+
+def with_ranges(known: list[bool]) -> dict[str, Any]:
+    scaler = {**FITTED["2022"]["scaler"], "known": known}
+    return {"2022": {"scaler": scaler, "ranges": [[0.0, 1.0], [0.0, 400.0]]}}
+
+
+def test_values_outside_the_y_range_of_a_run_are_named_with_their_share() -> None:
+    assert list(unlike_training(table(), with_ranges([True, True]))) == []
+    (sentence,) = unlike_training(changed(slice(0, 10), 2.0), with_ranges([True, True]))
+    values = changed(slice(0, 10), 2.0).values[:, 0]
+    assert f"{(values > 1).mean():.0%} of the values of ndvi lie outside 0 to 1" in sentence
+
+
+def test_a_variate_that_the_run_does_not_know_is_named_and_its_scale_is_not_compared() -> None:
+    changed_scale = changed(slice(0, 10), 10_000)
+    check_scale(changed_scale, with_ranges([False, True]))
+    (sentence,) = unlike_training(changed_scale, with_ranges([False, True]))
+    assert sentence.startswith("The values of ndvi are not used")

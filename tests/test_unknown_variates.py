@@ -1,4 +1,4 @@
-"""A variate, driver or static column that no training row has is read as missing, and a warning names it."""
+"""A variate, driver or static column that does not vary in training rows is read as missing; a warning names it."""
 
 import json
 from dataclasses import replace
@@ -9,10 +9,16 @@ import pytest
 import torch
 
 import train
+from model.presets import PRESETS
+from model.timesclip import TimesCLIP
+from pipeline.errors import InputError
 from pipeline.splits import Fold
 from report.run import RunFolder
-from stages.fold_data import Scales, prepare
-from stages.run_inputs import unknown_sentences
+from stages.completion_stage import model_config
+from stages.fold_data import Scales, assemble, prepare
+from stages.run_inputs import require_different_yields
+from stages.unknown_variates import unknown_findings
+from stages.zero_shot import completed_by, scales_before_cut
 from tests.made_seasons import made
 
 TRAIN, TEST = np.arange(8), np.arange(8, 12)
@@ -66,11 +72,35 @@ def test_values_of_test_rows_alone_are_read_as_missing():
 
 def test_one_warning_names_them_and_their_folds():
     prepared = [prepare(late(5000.0), replace(FOLD, name=name), "halves", None) for name in ("2020", "2021")]
-    assert unknown_sentences(late(5000.0), prepared) == [
-        "warning: b, rain, soil have no value in the training rows of 2 folds (2020, 2021). Values in the other rows "
-        "are read as missing there."
-    ]
-    assert unknown_sentences(late(None), [prepare(made(steps=8, samples=12), FOLD, "halves", None)]) == []
+    (finding,) = unknown_findings(late(5000.0), prepared)
+    assert finding.sentence == (
+        "b, rain, soil: the training rows of 2 folds (2020, 2021) have no two different values of each, or values in "
+        "fewer than 5 rows. They are read as missing there."
+    )
+    assert unknown_findings(late(None), [prepare(made(steps=8, samples=12), FOLD, "halves", None)]) == ()
+
+
+def test_a_variate_that_does_not_vary_in_training_rows_is_read_as_missing():
+    """A sensor that is stuck until the test year: its range is zero there, and an error would be divided by it."""
+    table = late(5000.0)
+    values, observed = table.values.copy(), table.observed.copy()
+    values[TRAIN, 1], observed[TRAIN, 1] = 0.5, True
+    stuck = replace(table, values=values, observed=observed)
+    assert Scales.fit(stuck, FOLD).unknown(stuck) == ["b", "rain", "soil"]
+    values, observed = values.copy(), observed.copy()
+    values[0, 1, :4] = 0.1, 0.2, 0.3, 0.4
+    observed[TRAIN[1:], 1] = False
+    rare = replace(table, values=np.where(observed, values, np.nan).astype(np.float32), observed=observed)
+    assert Scales.fit(rare, FOLD).unknown(rare) == ["b", "rain", "soil"]
+    for one, two in zip(tensors(stuck), tensors(late(None)), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_a_table_without_any_variate_that_varies_is_refused():
+    table = made(steps=8, samples=12)
+    flat = replace(table, values=np.where(table.observed, np.float32(0.5), np.float32(np.nan)))
+    with pytest.raises(InputError, match="no variate \\(a, b\\) has two different values"):
+        unknown_findings(flat, [prepare(flat, FOLD, "halves", None)])
 
 
 def test_the_mask_survives_json_and_records_of_an_earlier_version_know_all():
@@ -80,6 +110,21 @@ def test_the_mask_survives_json_and_records_of_an_earlier_version_know_all():
     for name in ("scaler", "drivers", "static"):
         del record[name]["known"]
     assert Scales.from_dict(record).unknown(late(1.0)) == []
+
+
+def test_a_series_without_a_value_before_the_cut_is_not_completed():
+    table = late(None)
+    scales = scales_before_cut(table)
+    data = assemble(table, Fold("all", np.arange(12), TRAIN[:0], TRAIN[:0], False), scales, "halves", None)
+    model = TimesCLIP(replace(model_config(data, replace(PRESETS["language-only"], patch=4)), drivers=0))
+    completed = completed_by(model, data)
+    assert np.isnan(completed[:, 1]).all()
+    assert np.isfinite(completed[:, 0][data.seasons[0].first.present[:, 0].numpy()]).all()
+
+
+def test_equal_yields_are_refused():
+    with pytest.raises(InputError, match="all 8 yields in the training rows of fold 2021 are 1 t/ha"):
+        require_different_yields(made(steps=8, samples=12), [FOLD])
 
 
 @pytest.mark.slow
@@ -118,6 +163,10 @@ def test_a_sensor_that_starts_in_the_test_year_does_not_harm_the_forecast(tmp_pa
             )
             == 0
         )
-        scores.append(RunFolder(tmp_path / f"{name}-2").read_json("result.json")["metrics"]["rmse"])
-    assert "warning: EVI has no value in the training rows of 1 fold (2021)." in capsys.readouterr().out
+        run = RunFolder(tmp_path / f"{name}-2")
+        scores.append(run.read_json("result.json")["metrics"]["rmse"])
+        assert "EVI: the training rows of 1 fold" in (run.path / "report.html").read_text()
+    assert (
+        "warning: EVI: the training rows of 1 fold (2021) have no two different values of it" in capsys.readouterr().out
+    )
     assert scores[0] == pytest.approx(scores[1], rel=1e-6)

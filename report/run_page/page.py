@@ -27,7 +27,7 @@ from report.run_page.charts import (
 )
 from report.run_page.completion import completion_charts, completion_errors, retrieval_sentence, variate_table
 from report.run_page.samples import Browser, TestRow
-from report.run_page.sentences import coverage_sentence, fold_sentences, headline
+from report.run_page.sentences import coverage_sentence, fold_sentences, headline, warning_sentences
 from report.run_page.tables import early_table, error_table, origin_table, score_table
 
 SECTIONS = ("forecasts", "lead", "errors", "map", "completion", "learners", "training")
@@ -58,7 +58,7 @@ def write_page(run: RunFolder, table: SeasonTable | None = None, data: str | Non
         tables={one.id: one for one in tables_of(result, test, table)},
         frames=frames,
         browsed=None if browser is None else as_json(browser.payload()),
-        folds=fold_sentences(result, fitted, config),
+        folds=[*warning_sentences(result), *fold_sentences(result, fitted, config)],
         origin=origin_table(result),
         config=config,
         no_map=no_map,

@@ -97,6 +97,12 @@ def coverage_sentence(coverage: Mapping[str, Any]) -> str:
     )
 
 
+def warning_sentences(result: Mapping[str, Any]) -> list[str]:
+    """The warnings about the table and its folds."""
+    findings = result.get("findings", [])
+    return [f"Warning: {one['sentence']}" for one in findings if one["severity"] == "warning"]
+
+
 def fold_sentences(result: Mapping[str, Any], fitted: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
     """How the forecasts of each fold were made."""
     found = []
