@@ -14,7 +14,6 @@ from __future__ import annotations
 import pipeline.loading  # isort: skip  # noqa: F401  # first, for Ctrl-C while the others load
 
 import json
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -56,7 +55,7 @@ from verdict.results import (
     record_of,
     verdict_of,
 )
-from verdict.runner import Failure, Job, Runner, claim, maps_plan, plan, require_same_matrix, slug
+from verdict.runner import Failure, Job, Runner, claim, maps_plan, plan, require_same_matrix, slug, typed
 from verdict.statistics import DRAWS
 
 
@@ -101,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "ablate.py",
         lambda: ablate(
             parse_flags(Arguments, arguments, __doc__, "ablate.py", short=FIRST_FLAGS),
-            shlex.join(["python", "ablate.py", *given]),
+            typed(("ablate.py", *given), Path.cwd()),
         ),
         refused=(EncoderError,),
         failed=(CacheError,),
@@ -336,9 +335,9 @@ def sheets(matrix: Matrix) -> dict[str, Image]:
 
 
 def commands(matrix: Matrix) -> list[str]:
-    """Every command of the matrix, as a user would type it."""
+    """Every command of the matrix, as a user would type it in this folder."""
     every = [*(one for _, one in matrix.renders), *(step.command for job in matrix.jobs for step in job.steps)]
-    return [shlex.join(("python", *command)) for command in every]
+    return [typed(command, Path.cwd()) for command in every]
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from tests.jobs import WRITES, job
 from verdict import kernel_baselines
 from verdict.arms import ARMS, CONTROLS, CONVOLUTIONS, DECIDE, MAPS, WITH, WITHOUT, Arm, choose, lacking
 from verdict.kernel_baselines import inner_parts, kernel_ridge, linear_kernel, maps_of, ridge_path
-from verdict.runner import Runner, Step, claim, costs_of, plan
+from verdict.runner import Runner, Step, claim, costs_of, plan, typed
 
 FAST = ("--encoder", "efficientnet-lite0")
 
@@ -74,6 +75,36 @@ def test_finished_runs_are_taken_and_a_failure_ends_its_job_only(tmp_path):
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "good").rglob("*.json*")}
     assert len(Runner().run_all([bad, good], 1)) == 1
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "good").rglob("*.json*")}
+
+
+def test_a_process_reads_relative_paths_as_the_matrix_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("here.csv").write_text("")
+    one = job(Path("arm"), "assert pathlib.Path('here.csv').exists(); " + WRITES)
+    assert Runner().run_all([one], 1) == []
+    assert (tmp_path / "arm" / "stage1" / "result.json").exists()
+
+
+def test_printed_commands_name_the_programs_as_seen_from_the_folder_of_the_user(tmp_path):
+    elsewhere = Path(os.path.relpath(ROOT, tmp_path))
+    train_it, maps = ("train.py", "--data", "my card.toml"), ("-m", "verdict.kernel_baselines", "--seed", "0")
+    assert typed(train_it, Path(ROOT)) == "python train.py --data 'my card.toml'"
+    assert typed(train_it, tmp_path) == f"python {elsewhere}/train.py --data 'my card.toml'"
+    assert typed(maps, Path(ROOT)) == "python -m verdict.kernel_baselines --seed 0"
+    assert typed(maps, tmp_path) == f"PYTHONPATH={elsewhere} python -m verdict.kernel_baselines --seed 0"
+
+
+@pytest.mark.slow
+def test_a_matrix_runs_in_another_folder_with_relative_paths(small_card, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(small_card.parent)
+    Path("report.py").write_text("raise SystemExit('a file of the user, not of the project')")
+    monkeypatch.setattr(ablate, "ARMS", ARMS[:2])
+    flags = ["--data", small_card.name, "--cache", "pictures", "--out", "matrix", "--split", "year", *FAST]
+    assert ablate.main([*flags, "--seeds", "1", "--epochs", "1", "--workers", "2"]) == 0, capfd.readouterr().err
+    record = json.loads(Path("matrix/verdict.json").read_text())
+    assert record["command"].startswith(f"python {os.path.relpath(ROOT)}/ablate.py --data {small_card.name}")
+    log = Path("matrix/timesclip/seed0/log.txt").read_text()
+    assert log.startswith(f"$ python {os.path.relpath(ROOT)}/train.py --stage 1 --data {small_card.name}")
 
 
 def test_an_interrupted_run_is_not_done_and_goes_on_and_one_that_never_began_is_begun(tmp_path):

@@ -6,6 +6,8 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 from cache.dask_workers import connect, drain
 from verdict.runner import Failure, Job, Runner
@@ -26,7 +28,7 @@ def run_on_dask(jobs: Sequence[Job], scheduler: str) -> list[Failure]:
     numbered = [(job, f"{at}/{len(waiting)}") for at, job in enumerate(waiting, 1)]
     with connect(scheduler) as client:
         try:
-            drain(client, run_here, iter(numbered), under_way, ended.append, math.inf)
+            drain(client, partial(run_here, Path.cwd()), iter(numbered), under_way, ended.append, math.inf)
         except KilledWorker:
             lost = [job for job, _ in under_way.values()]
             ended += [Failure(job, job.steps[0], 1, "the Dask workers that tried it died") for job in lost]
@@ -43,7 +45,10 @@ def in_full(job: Job) -> Job:
     return replace(job, folder=job.folder.resolve(), steps=steps)
 
 
-def run_here(numbered: tuple[Job, str]) -> Failure | None:
-    """Run one job on a worker."""
+def run_here(working_folder: Path, numbered: tuple[Job, str]) -> Failure | None:
+    """Run one job on a worker, in the folder from which the matrix was started."""
     job, number = numbered
-    return Runner().run(job, dict(os.environ), number)
+    if not working_folder.is_dir():
+        line = f"a worker has no folder {working_folder}: workers need the folder under the same name"
+        return Failure(job, job.steps[0], 1, line)
+    return Runner(working_folder).run(job, dict(os.environ), number)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from cache.run_log import Run, run_files, totals
 from cache.storage import open_storage
 from report.atomic_write import write_whole
 from verdict.arms import Flags
-from verdict.runner import ROOT
+from verdict.runner import process_of
 
 FILE = "rendering.json"
 
@@ -58,7 +57,7 @@ def render(command: Flags, kind: str, cache: str, out: Path) -> int:
     """Run render_cache.py once and add its numbers to the record. Returns its exit code."""
     storage = open_storage(cache)
     before = {one.name for one in run_files(storage)} if storage.exists() else set()
-    code = subprocess.run([sys.executable, *command], cwd=ROOT, check=False).returncode
+    code = subprocess.run(process_of(command), check=False).returncode
     known, storage = read_record(out), open_storage(cache)
     rendered = known.get(kind, Rendered())
     for one in run_files(storage) if storage.exists() else ():

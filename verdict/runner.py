@@ -1,5 +1,7 @@
 """Plan and run the jobs of the verdict. Each is a command that a user could type, in a process of its own.
 
+A process runs in the folder from which the matrix was started, so that relative paths have the same meaning in both.
+
     <out>/matrix.json                          settings that all runs share; another matrix rejects the folder
     <out>/<arm>/seed<k>/stage1, stage2         run folders of train.py;  <out>/maps/seed<k>: of verdict.kernel_baselines
     <out>/<arm>/seed<k>/log.txt, costs.jsonl   its output; seconds and peak memory of every process
@@ -86,8 +88,9 @@ class Failure:
 
 @dataclass
 class Runner:
-    """Runs jobs side by side. `stop` ends running jobs and starts no more."""
+    """Runs jobs side by side, in `working_folder`. `stop` ends running jobs and starts no more."""
 
+    working_folder: Path = field(default_factory=Path.cwd)
     stopped: bool = False
     running: set[int] = field(default_factory=set)
 
@@ -145,12 +148,12 @@ class Runner:
             shutil.rmtree(step.folder)  # it never reached its first checkpoint
         began = time.perf_counter()
         with (job.folder / "log.txt").open("ab") as log:
-            log.write(f"$ python {shlex.join(command)}\n".encode())
+            log.write(f"$ {typed(command, self.working_folder)}\n".encode())
             log.flush()
             process = subprocess.Popen(
-                [sys.executable, *command],
-                cwd=ROOT,
-                env=dict(environment),
+                process_of(command),
+                cwd=self.working_folder,
+                env=importing_from_root(environment),
                 stdout=log,
                 stderr=log,
                 pass_fds=(lock,),
@@ -170,6 +173,32 @@ class Runner:
         with (job.folder / "costs.jsonl").open("a") as file:
             file.write(json.dumps(cost) + "\n")
         return process.returncode
+
+
+def process_of(command: Flags) -> list[str]:
+    """The arguments of the process for a command of the matrix. They work in any folder.
+
+    `-P` keeps modules of the working folder out of the import path. The project's own come from `importing_from_root`.
+    """
+    program, *flags = command
+    if program.startswith("-"):
+        return [sys.executable, "-P", program, *flags]
+    return [sys.executable, str(ROOT / program), *flags]
+
+
+def importing_from_root(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process, with the project folder first in its import path."""
+    paths = [str(ROOT), environment.get("PYTHONPATH", "")]
+    return dict(environment) | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+
+
+def typed(command: Flags, working_folder: Path) -> str:
+    """A command of the matrix as a user would type it in this folder. In the project folder: `python train.py ...`."""
+    root = Path(os.path.relpath(ROOT, working_folder.resolve()))
+    program, *flags = command
+    if not program.startswith("-"):
+        return shlex.join(["python", str(root / program), *flags])
+    return ("" if root == Path() else f"PYTHONPATH={shlex.quote(str(root))} ") + shlex.join(["python", *command])
 
 
 def plan(out: Path, arms: Sequence[Arm], seeds: Sequence[int], common: Flags, encoder: str) -> list[Job]:
