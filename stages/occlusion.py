@@ -1,7 +1,8 @@
 """Explain a forecast by occlusion: its change when the model does not get some steps, a variate, or a driver.
 
 Hidden values are replaced by those of another sample, as in permutation importance (Breiman 2001; Fisher, Rudin &
-Dominici 2019), or made unobserved, as under clouds.
+Dominici 2019), or made unobserved, as under clouds. Steps that a sample does not observe stay unobserved: a value of
+another sample there would be new information, and nothing would be hidden.
 """
 
 from __future__ import annotations
@@ -43,15 +44,20 @@ class Occlusion:
     last: int
 
     def hide(self, table: SeasonTable, donor: SeasonTable | None) -> SeasonTable:
-        """The table with the hidden values unobserved or, if `donor` is given, replaced by those of its rows."""
+        """The table with the hidden values unobserved or, if `donor` is given, replaced by those of its rows.
+
+        Only observed values are hidden. A step becomes unobserved if the donor does not observe it.
+        """
         values, drivers = (np.float32(np.nan),) * 2 if donor is None else (donor.values, donor.drivers)
         observed, known = (False, False) if donor is None else (donor.observed, donor.drivers_observed)
+        variates_hidden = self.variates & table.observed
+        drivers_hidden = self.drivers & table.drivers_observed
         return replace(
             table,
-            values=np.where(self.variates, values, table.values),
-            observed=np.where(self.variates, observed, table.observed),
-            drivers=np.where(self.drivers, drivers, table.drivers),
-            drivers_observed=np.where(self.drivers, known, table.drivers_observed),
+            values=np.where(variates_hidden, values, table.values),
+            observed=np.where(variates_hidden, observed, table.observed),
+            drivers=np.where(drivers_hidden, drivers, table.drivers),
+            drivers_observed=np.where(drivers_hidden, known, table.drivers_observed),
         )
 
 

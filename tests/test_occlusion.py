@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -105,9 +106,43 @@ def test_hiding_takes_exactly_what_it_names():
                 mine, theirs = getattr(without, name), getattr(table, name)
                 np.testing.assert_array_equal(mine[~taken], theirs[~taken])
                 if instead is not None:
-                    np.testing.assert_array_equal(mine[taken], getattr(instead, name)[taken])
+                    seen = taken & table.observed
+                    np.testing.assert_array_equal(mine[seen], getattr(instead, name)[seen])
             if instead is None:
                 assert not without.observed[taken].any()
+
+
+def test_steps_that_a_sample_does_not_observe_stay_unobserved():
+    table, donor = made(11, seed=2), made(11, seed=3)
+    assert (donor.observed & ~table.observed).any()
+    for one in occlusions(table, 4):
+        assert not (one.hide(table, donor).observed & ~table.observed).any()
+
+
+def test_a_variate_or_driver_that_no_sample_observes_has_nothing_to_hide():
+    donor, unseen = (with_rain(made(11, seed=seed)) for seed in (3, 2))
+    observed = unseen.observed & [[True], [False]]
+    unseen = replace(
+        unseen,
+        observed=observed,
+        values=np.where(observed, unseen.values, np.float32(np.nan)),
+        drivers=np.full_like(unseen.drivers, np.nan),
+        drivers_observed=np.zeros_like(unseen.drivers_observed),
+    )
+    changed = {one.name: one.hide(unseen, donor).fingerprint() != unseen.fingerprint() for one in occlusions(unseen, 11)}
+    assert changed == {"steps 0 to 10": True, "a": True, "b": False, "rain": False}
+
+
+def with_rain(table):
+    """The table with one driver, observed at every step."""
+    drivers = np.random.default_rng(0).random((len(table), 1, table.steps)).astype(np.float32)
+    return replace(
+        table,
+        driver_names=("rain",),
+        drivers=drivers,
+        drivers_observed=np.ones(drivers.shape, bool),
+        drivers_known=np.ones(1, bool),
+    )
 
 
 @given(st.integers(2, 9), st.integers(1, 9))
