@@ -129,7 +129,9 @@ def test_a_variate_or_driver_that_no_sample_observes_has_nothing_to_hide():
         drivers=np.full_like(unseen.drivers, np.nan),
         drivers_observed=np.zeros_like(unseen.drivers_observed),
     )
-    changed = {one.name: one.hide(unseen, donor).fingerprint() != unseen.fingerprint() for one in occlusions(unseen, 11)}
+    changed = {
+        one.name: one.hide(unseen, donor).fingerprint() != unseen.fingerprint() for one in occlusions(unseen, 11)
+    }
     assert changed == {"steps 0 to 10": True, "a": True, "b": False, "rain": False}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -175,3 +176,43 @@ def test_a_table_says_what_was_found_and_refuses_before_it_is_built(tmp_path: Pa
     table_read = read(tmp_path)
     assert "8 places in 4 years" in table_read.describe_findings()
     assert all(line.startswith(("warning: ", "note: ")) for line in table_read.describe_findings().splitlines())
+
+
+def in_years(table: Seasons, *held: int) -> Seasons:
+    """The same seasons, with values in these years only."""
+    return changed(table, ~np.isin(table.year, held), np.nan)
+
+
+def test_of_two_years_that_hold_a_variate_one_sentence_says_that_they_differ() -> None:
+    table = seasons()
+    table = changed(table, table.year == 2021, 1, 0.5)
+    (found,) = check_series(in_years(table, 2018, 2021))
+    assert found.sentence.startswith("ndvi of year 2018 lies 0.5")
+    assert "below that of year 2021, about the same at every step" in found.sentence
+    assert found.sentence.endswith("Only these two years hold ndvi, so the data do not show which of them is right.")
+    assert found.card_line == ""
+
+
+def test_of_three_years_that_hold_a_variate_the_odd_one_is_named() -> None:
+    table = seasons()
+    table = changed(table, table.year == 2021, 1, 0.5)
+    (found,) = check_series(in_years(table, 2018, 2020, 2021))
+    assert "year 2021 lies 0.496 above that of the other years" in found.sentence
+    assert "year = 2021" in found.card_line
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("held", [(2019,), (2018, 2021), (2018, 2020, 2021)])
+def test_years_without_the_variate_raise_no_alarm(held: tuple[int, ...]) -> None:
+    assert check_series(in_years(seasons(), *held)) == ()
+
+
+@pytest.mark.filterwarnings("error")
+def test_years_that_share_no_step_do_not_hide_the_shift_of_another() -> None:
+    table = in_years(seasons(), 2018, 2019, 2020)
+    table = changed(table, table.year == 2018, 1, 0.5)
+    values, early = table.values.copy(), np.arange(STEPS) < STEPS // 2
+    values[(table.year == 2019)[:, None, None] & ~early] = np.nan
+    values[(table.year == 2020)[:, None, None] & early] = np.nan
+    (found,) = check_series(replace(table, values=values))
+    assert found.sentence.startswith("ndvi of year 2018 lies 0.5")

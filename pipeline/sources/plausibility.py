@@ -36,6 +36,7 @@ LEAST_VALUES = 8
 LEAST_LOWER = 0.1  # share of the values that must lie below a gap, so that noise around zero is no gap
 FEW_CELLS = 0.02  # share of values above a gap up to which they are spikes, which are only reported
 ISOLATED_ZERO = 0.2  # share of the median magnitude; smaller values show that zero is a real value
+SHIFTED_STEPS = 3  # steps at which two levels must be known, to compare them
 SHIFT_STEPS = 0.8  # share of the steps that must agree on a shift
 SHIFT_TIMES = 3.0  # ratio of a shift to the largest shift among the other years
 LEAST_SHIFT = 0.15  # least shift, as a share of the interquartile range of the values
@@ -309,19 +310,27 @@ def _zeros(variate: Variate, values: Floats) -> list[Finding]:
 
 
 def _shifts(groups: Sequence[Grouping], variate: Variate, values: Floats) -> list[Finding]:
-    """Findings about years or files whose level differs from the others by the same amount at nearly every step."""
+    """Findings about years or files whose level differs from the others by the same amount at nearly every step.
+
+    Only years or files that hold the variate are compared. Of two that differ, nobody knows which one is right.
+    """
     evenly = values[_some_of_each(np.zeros(len(values), np.int64))]
     spread = float(np.subtract(*np.nanquantile(evenly, (0.75, 0.25))))
     for kind, group, name, some in groups:
         names = np.unique(group)
         part, of = values[some], group[some]
         level = np.stack([column_medians(part[of == one]) for one in names])
-        found = []
+        held = np.count_nonzero(~np.isnan(level), axis=1) >= SHIFTED_STEPS
+        names, level, found = names[held], level[held], []
+        if len(names) < 2:
+            continue
         for g, one in enumerate(names.tolist()):
             others = np.delete(level, g, axis=0)
             size = _steady_shift(level[g], others)
             if abs(size) <= LEAST_SHIFT * spread or abs(size) < SHIFT_TIMES * _largest_shift(others):
                 continue
+            if len(names) == 2:
+                return [_two_levels(variate, kind, name(one), name(int(names[1 - g])), size)]
             sentence = (
                 f"{variate.name} of {kind} {name(one)} lies {abs(size):.3g} {'above' if size > 0 else 'below'} that of "
                 f"the other {kind}s, about the same at every step. A change of sensor or processing looks like this, "
@@ -330,15 +339,25 @@ def _shifts(groups: Sequence[Grouping], variate: Variate, values: Floats) -> lis
             line = f'[[exclude]]\nyear = {one}\nreason = "another level"' if kind == "year" else ""
             found.append(Finding("warning", sentence, line))
         if found:
-            return found[:1] if len(names) == 2 else found
+            return found
     return []
+
+
+def _two_levels(variate: Variate, kind: str, one: str, other: str, size: float) -> Finding:
+    """The finding if only two years or files hold a variate, and the level of `one` is `size` above that of `other`."""
+    return Finding(
+        "warning",
+        f"{variate.name} of {kind} {one} lies {abs(size):.3g} {'above' if size > 0 else 'below'} that of {kind} "
+        f"{other}, about the same at every step. A change of sensor or processing looks like this. Only these two "
+        f"{kind}s hold {variate.name}, so the data do not show which of them is right.",
+    )
 
 
 def _steady_shift(mine: Floats, others: Floats) -> float:
     """The shift of a level [T] from the others [G,T] if it is about equal at nearly every step, else 0."""
     shift = mine - column_medians(others)
     shift = shift[~np.isnan(shift)]
-    if len(shift) < 3:
+    if len(shift) < SHIFTED_STEPS:
         return 0.0
     size = float(np.median(shift))
     near = np.abs(shift - size) <= 0.5 * abs(size)
@@ -346,8 +365,9 @@ def _steady_shift(mine: Floats, others: Floats) -> float:
 
 
 def _largest_shift(level: Floats) -> float:
-    """The largest median shift of one of these levels [G,T] from the rest; 0 if there is only one level."""
+    """The largest median shift of one of these levels [G,T] from the rest; 0 if no two of them share a step."""
     if len(level) < 2:
         return 0.0
     differences = np.stack([one - column_medians(np.delete(level, g, axis=0)) for g, one in enumerate(level)])
-    return float(np.nanmax(np.abs(row_medians(differences))))
+    shifts = np.abs(row_medians(differences))
+    return float(shifts[~np.isnan(shifts)].max(initial=0.0))
