@@ -25,6 +25,17 @@ LEAST = 2  # samples that each part needs
 Index = NDArray[np.int64]
 
 
+class _Unfit(InputError):
+    """A table that does not fit a split. The message is only the reason; `make_folds` adds what to do.
+
+    small   position of the only sample of a part that has too few, None for another reason
+    """
+
+    def __init__(self, reason: str, small: int | None = None) -> None:
+        super().__init__(reason)
+        self.small = small
+
+
 @dataclass(frozen=True, eq=False)
 class Fold:
     """Sorted, disjoint positions of samples. `by_place`: whole places are held out, with all of their yields."""
@@ -34,6 +45,28 @@ class Fold:
     valid: Index
     test: Index
     by_place: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class _Samples:
+    """What splits are made from; every array [N], as for `make_folds`."""
+
+    year: NDArray[np.int64]
+    place: NDArray[np.str_]
+    sample_id: NDArray[np.str_]
+    group: Index
+    assigned: NDArray[np.str_] | None = None
+
+    def only(self, rows: NDArray[np.bool_]) -> _Samples:
+        """The samples of a mask [N]."""
+        assigned = None if self.assigned is None else self.assigned[rows]
+        return _Samples(self.year[rows], self.place[rows], self.sample_id[rows], self.group[rows], assigned)
+
+    def held_out_by(self, split: SplitName) -> tuple[str, NDArray[np.generic]] | None:
+        """What a split holds out as a whole, year or place, and that of each sample [N]; None if it holds out rows."""
+        if split in ("random", "card"):
+            return None
+        return ("place", self.place) if split == "place" else ("year", self.year)
 
 
 def resolve_split(
@@ -47,11 +80,12 @@ def resolve_split(
     if choice != "auto":
         return choice, ""
     passed_over = []
+    samples = _Samples(table.year, table.place, table.sample_id, table.group)
     for split in dict.fromkeys((by_years, "place", "random")):
         try:
-            make_folds(table.year, table.place, table.sample_id, split, seed, group=table.group)
+            _folds(samples, split, seed)
         except InputError as error:
-            passed_over.append(str(error).split(". Use")[0])
+            passed_over.append(str(error))
             continue
         optimistic = "; rows of one place and year may train and test, so scores are optimistic" * (split == "random")
         reason = f" because {'; '.join(passed_over)}" if passed_over else f": {_name_years(table.year)}"
@@ -106,21 +140,76 @@ def make_folds(
     `chosen` names.
     """
     group = np.arange(len(year)) if group is None else group
-    if split == "place":
-        folds = list(_by_place(joined_places(place, group), seed))
-    elif split == "random":
-        folds = [_at_random(sample_id, group, seed)]
-    elif split == "card":
-        folds = [_as_assigned(assigned, place)]
-    else:
-        folds = list(_by_year(year, split))
-    folds = _choose(folds, chosen, split)
+    samples = _Samples(year, place, sample_id, group, assigned)
+    try:
+        return _folds(samples, split, seed, chosen)
+    except _Unfit as unfit:
+        raise InputError(f"{unfit}. {_remedies(unfit, samples, split, seed)}") from unfit
+
+
+def _folds(samples: _Samples, split: SplitName, seed: int, chosen: Sequence[str] = ()) -> tuple[Fold, ...]:
+    """The folds, as `make_folds` describes them. Raises `_Unfit` if there are too few years, places or samples."""
+    folds = _choose(_every_fold(samples, split, seed), chosen, split)
     for fold in folds:
-        _refuse_if_small(fold, split)
-        if split not in ("random", "card"):
-            refuse_shared_groups(fold, place if split == "place" else year)
-        _refuse_shared_yields(fold, group, sample_id, split)
+        _refuse_if_small(fold, samples, split)
+        if held_out := samples.held_out_by(split):
+            refuse_shared_groups(fold, held_out[1])
+        _refuse_shared_yields(fold, samples.group, samples.sample_id, split)
     return tuple(folds)
+
+
+def _every_fold(samples: _Samples, split: SplitName, seed: int) -> list[Fold]:
+    """All folds of a split, whether or not they have enough samples."""
+    if split == "place":
+        return list(_by_place(joined_places(samples.place, samples.group), seed))
+    if split == "random":
+        return [_at_random(samples.sample_id, samples.group, seed)]
+    if split == "card":
+        return [_as_assigned(samples.assigned, samples.place)]
+    return list(_by_year(samples.year, split))
+
+
+def _remedies(unfit: _Unfit, samples: _Samples, split: SplitName, seed: int) -> str:
+    """One sentence: what to do about a table that does not fit a split. Every split and fold that it names fits."""
+    ways = []
+    if unfit.small is not None:
+        folds = _every_fold(samples, split, seed)
+        enough = [fold.name for fold in folds if _small_part(fold) is None]
+        ways += [f"use --folds {','.join(enough)}"] if enough else []
+        ways += _exclusion(unfit.small, samples, split, seed)
+    if others := _fitting_splits(samples, split, seed):
+        ways.append(f"use --split {' or '.join(others)}")
+    ways.append("add years, places or samples")
+    sentence = ", or ".join((", ".join(ways[:-1]), ways[-1])) if len(ways) > 1 else ways[0]
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def _exclusion(small: int, samples: _Samples, split: SplitName, seed: int) -> list[str]:
+    """The advice to leave the year or place of a sample out, if the split fits the others."""
+    if (held_out := samples.held_out_by(split)) is None:
+        return []
+    kind, names = held_out
+    if not _fits(samples.only(names != names[small]), split, seed):
+        return []
+    value = f'"{names[small]}"' if kind == "place" else names[small]
+    return [f"leave {kind} {names[small]} out ([[exclude]] with {kind} = {value} in the dataset card)"]
+
+
+def _fitting_splits(samples: _Samples, split: SplitName, seed: int) -> list[str]:
+    """Other splits that fit the samples; random only if no other one does, because its scores are optimistic."""
+    honest = [other for other in SPLITS if other not in ("random", split) and _fits(samples, other, seed)]
+    if honest or split == "random" or not _fits(samples, "random", seed):
+        return [*honest]
+    return ["random (rows of one place and year may train and test, so scores are optimistic)"]
+
+
+def _fits(samples: _Samples, split: SplitName, seed: int) -> bool:
+    """Whether the samples fit a split."""
+    try:
+        _folds(samples, split, seed)
+    except InputError:
+        return False
+    return True
 
 
 def joined_places(place: NDArray[np.str_], group: Index) -> NDArray[np.str_]:
@@ -183,9 +272,9 @@ def refuse_shared_groups(fold: Fold, group: NDArray[np.generic]) -> None:
 def _by_year(year: NDArray[np.int64], split: SplitName) -> Iterator[Fold]:
     years = np.unique(year)
     if len(years) < 3:
-        raise InputError(
+        raise _Unfit(
             f"--split {split} needs 3 different years (training, validation, test); the table has "
-            f"{', '.join(map(str, years)) or 'none'}. Use --split place or --split random."
+            f"{', '.join(map(str, years)) or 'none'}"
         )
     tests = {"year": years[-1:], "forward": years[2:], "leave-year-out": years}[split]
     for test in tests:
@@ -200,9 +289,7 @@ def _by_year(year: NDArray[np.int64], split: SplitName) -> Iterator[Fold]:
 def _by_place(place: NDArray[np.str_], seed: int) -> Iterator[Fold]:
     places = np.unique(place)
     if len(places) < PLACE_FOLDS:
-        raise InputError(
-            f"--split place needs {PLACE_FOLDS} different places; the table has {len(places)}. Use --split year."
-        )
+        raise _Unfit(f"--split place needs {PLACE_FOLDS} different places; the table has {len(places)}")
     shuffled = places[np.random.default_rng(seed).permutation(len(places))]
     group_of = dict(zip(shuffled.tolist(), (np.arange(len(places)) % PLACE_FOLDS).tolist(), strict=True))
     group = np.array([group_of[p] for p in place.tolist()])
@@ -250,11 +337,21 @@ def _as_assigned(assigned: NDArray[np.str_] | None, place: NDArray[np.str_]) -> 
     return Fold("card", train, valid, test, by_place)
 
 
-def _refuse_if_small(fold: Fold, split: SplitName) -> None:
-    for part, verb in (("train", "learn from"), ("valid", "validate on"), ("test", "test on")):
-        count = len(getattr(fold, part))
-        if count < LEAST:
-            raise InputError(
-                f"--split {split}: fold {fold.name} has {count} sample{'s' * (count != 1)} to {verb}; at least {LEAST} "
-                "are needed. Use another split or add data."
-            )
+def _small_part(fold: Fold) -> tuple[str, Index] | None:
+    """The first part of a fold that has too few samples: what it is for, and its samples; None if all have enough."""
+    parts = {"learn from": fold.train, "validate on": fold.valid, "test on": fold.test}
+    return next(((purpose, rows) for purpose, rows in parts.items() if len(rows) < LEAST), None)
+
+
+def _refuse_if_small(fold: Fold, samples: _Samples, split: SplitName) -> None:
+    """Raise `_Unfit` if a part has too few samples, with the year or place of the only one."""
+    if (small := _small_part(fold)) is None:
+        return
+    purpose, rows = small
+    held_out = samples.held_out_by(split)
+    whose = f" ({held_out[0]} {held_out[1][rows[0]]})" if held_out and len(rows) else ""
+    raise _Unfit(
+        f"--split {split}: fold {fold.name} has {len(rows)} sample{'s' * (len(rows) != 1)} to {purpose}{whose}; at "
+        f"least {LEAST} are needed",
+        int(rows[0]) if len(rows) else None,
+    )

@@ -98,13 +98,53 @@ def test_a_shared_group_is_named():
 
 def test_too_few_years_places_or_samples_are_refused_with_advice():
     grid = (np.array([2020, 2020, 2021, 2021]), np.array(list("abab")), np.array(list("wxyz")))
-    with pytest.raises(InputError, match=r"3 different years.*2020, 2021.*--split place"):
+    with pytest.raises(InputError, match=r"3 different years.*2020, 2021\. Add years, places or samples\.$"):
         make_folds(*grid, "year")
-    with pytest.raises(InputError, match=r"5 different places.* has 2"):
+    with pytest.raises(InputError, match=r"5 different places.* has 2\. Add years"):
         make_folds(*grid, "place")
     year = np.array([2019, 2019, 2020, 2020, 2021])
-    with pytest.raises(InputError, match="fold 2021 has 1 sample to test on; at least 2"):
+    with pytest.raises(InputError, match=r"fold 2021 has 1 sample to test on \(year 2021\); at least 2"):
         make_folds(year, np.array(list("ababa")), np.array(list("vwxyz")), "year")
+
+
+def refusal(table, split):
+    with pytest.raises(InputError) as caught:
+        make_folds(table.year, table.place, table.sample_id, split)
+    return str(caught.value)
+
+
+def test_only_splits_that_fit_the_table_are_recommended():
+    told = refusal(table_of([2021, 2022], 30), "year")
+    assert told.endswith("the table has 2021, 2022. Use --split place, or add years, places or samples.")
+    told = refusal(table_of(range(2018, 2023), 4), "place")
+    assert "has 4. Use --split year or forward or leave-year-out, or add" in told
+    told = refusal(table_of(range(2000, 2020), 1), "place")  # one row a year: no split by years fits
+    assert "has 1. Use --split random (rows of one place and year may train and test" in told
+
+
+def test_a_year_with_one_sample_is_named_with_the_folds_and_the_exclusion_that_avoid_it():
+    whole = table_of(range(2016, 2022), 6)
+    table = whole.rows(np.flatnonzero((whole.year != 2021) | (whole.place == "p0")))
+    told = refusal(table, "leave-year-out")
+    assert "fold 2016 has 1 sample to validate on (year 2021); at least 2 are needed. Use --folds " in told
+    assert "Use --folds 2017,2018,2019,2020, leave year 2021 out ([[exclude]] with year = 2021 in" in told
+    assert told.endswith("use --split place, or add years, places or samples.")
+    rest = make_folds(
+        table.year, table.place, table.sample_id, "leave-year-out", chosen=("2017", "2018", "2019", "2020")
+    )
+    assert len(rest) == 4
+    rest = table.rows(np.flatnonzero(table.year != 2021))
+    assert len(make_folds(rest.year, rest.place, rest.sample_id, "leave-year-out")) == 5
+
+
+def test_a_place_with_one_sample_is_named():
+    whole = table_of(range(2018, 2022), 6)
+    held = np.flatnonzero((whole.place == "p0") | (whole.place == "p1"))
+    held = np.setdiff1d(np.arange(len(whole)), held[1:])  # p0 has one sample, p1 none
+    told = refusal(whole.rows(held), "place")
+    assert "has 1 sample to " in told
+    assert "(place p0); at least 2 are needed. Use --folds places-" in told
+    assert "[[exclude]]" not in told  # four places are too few
 
 
 @given(share=st.floats(0.01, 1.0), seed=st.integers(0, 99))
