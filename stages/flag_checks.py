@@ -6,6 +6,7 @@ import difflib
 from dataclasses import asdict
 from typing import Any
 
+from model.offset import WITH_WINDOW
 from model.presets import PRESETS
 from pipeline.augmentation import Views
 from pipeline.errors import InputError
@@ -34,6 +35,7 @@ def require_consistent(args: Arguments, named: set[str]) -> None:
     check_another_stage(args, named)
     check_pictures(args)
     check_filling(args)
+    check_offset(args)
     check_learners(args)
     check_freezing(args)
     check_sampling(args)
@@ -90,6 +92,16 @@ def check_filling(args: Arguments) -> None:
     if args.experimental.fill == "completed" and not args.input.steps:
         raise InputError("--fill completed fills in the steps after one of --steps, and none is given. Add --steps, as "
                          "in --steps 6,9,12.")  # fmt: skip
+
+
+def check_offset(args: Arguments) -> None:
+    """Raise InputError if --offset-years is given for an offset that has no window of years."""
+    offset, years = args.model.offset, args.model.offset_years
+    if years is not None and offset not in ("auto", *WITH_WINDOW):
+        raise InputError(
+            f"--offset-years {years} is the window of the offsets {', '.join(WITH_WINDOW)}, but --offset {offset} has "
+            "none. Leave --offset-years out, or use one of these offsets or auto."
+        )
 
 
 def check_learners(args: Arguments) -> None:

@@ -10,12 +10,14 @@ import pytest
 import ablate
 import render_cache
 import train
+from model.offset import OFFSETS
 from pipeline.errors import InputError
 from pipeline.flag_table import documentation
 from report.run import RunFolder
 from stages.command_line import parse
 from stages.completion_stage import CompletionStage
-from stages.flags import FIRST_FLAGS, GROUP_FLAGS, Arguments, as_record, flag_names
+from stages.flag_checks import require_consistent
+from stages.flags import FIRST_FLAGS, GROUP_FLAGS, Arguments, ModelFlags, as_record, flag_names
 from tests.conftest import CARD, small_seasons
 
 
@@ -203,6 +205,16 @@ def test_seeds_that_were_stopped_are_resumed_together_and_get_their_summary(smal
     for seed in (0, 1, 2):
         weights = [(folder / f"seed{seed}" / "model.safetensors").read_bytes() for folder in (out, whole)]
         assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("offset", ["auto", *OFFSETS])
+def test_a_window_of_years_is_refused_for_an_offset_without_one(offset):
+    given = Arguments(stage=2, model=ModelFlags(offset=offset, offset_years=3))
+    if offset in ("auto", "place", "place-shrunk", "place-trend"):
+        require_consistent(given, {"offset", "offset-years"})
+        return
+    with pytest.raises(InputError, match=f"of the offsets place, place-shrunk, place-trend, but --offset {offset} has"):
+        require_consistent(given, {"offset", "offset-years"})
 
 
 @pytest.mark.parametrize(
