@@ -180,7 +180,10 @@ def test_an_empty_part_is_refused(tmp_path: Path) -> None:
     path = wide(tmp_path)
     text = (tmp_path / "t.csv").read_text().replace("IL,Adams,2019", ",Adams,2019")
     (tmp_path / "t.csv").write_text(text)
-    with pytest.raises(InputError, match=r"line 2, column state \+ county: the cell is empty"):
+    with pytest.raises(InputError, match=r"line 2, column state \+ county: the cell is empty; every"):
+        read(path)
+    (tmp_path / "t.csv").write_text(text.replace(",Adams,2019", "nan,Adams,2019"))
+    with pytest.raises(InputError, match=r"line 2, column state \+ county: the cell is empty or holds 'nan'"):
         read(path)
 
 

@@ -141,6 +141,13 @@ def test_a_place_may_be_called_na_and_is_reported(tmp_path: Path) -> None:
     assert sentences(table, "the place NA")
 
 
+def test_a_place_called_nan_is_refused_with_the_text_that_was_read(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"line 3, column place: the cell is empty or holds 'nan', which is read as a"):
+        read(plain(tmp_path, ["place"], {2020: [["NA"], ["nan"]]}))
+    with pytest.raises(InputError, match=r"line 2, column place: the cell is empty; every row needs it"):
+        read(plain(tmp_path, ["place"], {2020: [[""], ["NA"]]}))
+
+
 def test_what_is_always_said_about_places(tmp_path: Path) -> None:
     table = read(plain(tmp_path, ["place"], {2020: [["a"], ["b"]], 2021: [["a"], ["c"]]}))
     places = "The table has 3 places in 2 years. 2 places occur in only one year. "

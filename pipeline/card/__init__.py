@@ -4,7 +4,7 @@ from pipeline.card.dataset_card import DatasetCard
 from pipeline.card.flatten import is_there
 from pipeline.card.safe_names import LONGEST_NAME, control_character, safe_name
 from pipeline.card.sections import ExcludeCard, SourceCard, VariateCard
-from pipeline.card.values import StepDays, place_key
+from pipeline.card.values import StepDays, columns_of, place_key
 
 __all__ = [
     "LONGEST_NAME",
@@ -13,6 +13,7 @@ __all__ = [
     "SourceCard",
     "StepDays",
     "VariateCard",
+    "columns_of",
     "control_character",
     "is_there",
     "place_key",

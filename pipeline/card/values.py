@@ -15,6 +15,8 @@ from pipeline.table import FIRST_YEAR, LAST_YEAR
 
 StepDays = float | Literal["month", "dekad"]
 
+_AND = " + "  # between the columns that name a place
+
 
 def _month_day(text: str) -> str:
     try:
@@ -61,7 +63,12 @@ def _place_parts(value: Any) -> tuple[str, ...]:
 
 def place_key(columns: Sequence[str]) -> str:
     """The name of the place among the columns of a table: its column, or several as in `state + county`."""
-    return " + ".join(columns)
+    return _AND.join(columns)
+
+
+def columns_of(key: str) -> list[str]:
+    """The columns of `place_key`."""
+    return key.split(_AND)
 
 
 def _table_name(text: str) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.card import DatasetCard, control_character
+from pipeline.card import DatasetCard, columns_of, control_character
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.sources.columns import Columns, require
+from pipeline.sources.csv_text import MISSING, MISSING_NAMES
 from pipeline.sources.place_names import lost_digits
 from pipeline.table import FIRST_YEAR, LAST_YEAR
 
@@ -49,14 +50,23 @@ def default_ids(place: NDArray[np.str_], year: NDArray[np.int64]) -> NDArray[np.
     return np.array([f"{p}|{y}" for p, y in pairs], np.str_)
 
 
-def refuse_empty(columns: Columns, name: str) -> None:
-    """Raise `InputError` for the first row that lacks the text which places it."""
+def refuse_empty(columns: Columns, name: str, missing: Collection[str] = MISSING) -> None:
+    """Raise `InputError` for the first row that lacks the text which places it. missing: texts read as empty cells."""
     empty = columns.text[name].codes < 0
     if empty.any():
+        read = " or ".join(map(repr, _read_as_empty(columns, name, missing)))
+        marks = f" or holds {read}, which is read as a missing value" if read else ""
         raise InputError(
-            f"{columns.where(int(np.argmax(empty)))}, column {name}: the cell is empty; every row needs it. Fill it "
-            "in, or remove the row."
+            f"{columns.where(int(np.argmax(empty)))}, column {name}: the cell is empty{marks}; every row needs it. "
+            "Fill it in, or remove the row."
         )
+
+
+def _read_as_empty(columns: Columns, name: str, missing: Collection[str]) -> list[str]:
+    """The texts of a column that were read as empty cells, such as nan. A place may have several columns."""
+    parts = [text for key, text in columns.text.items() if key == name or key in columns_of(name)]
+    unused = [text.names[np.setdiff1d(np.arange(len(text.names)), text.codes)] for text in parts]
+    return sorted({text for names in unused for text in names.tolist() if text} & set(missing))
 
 
 def refuse_bad_names(columns: Columns, name: str) -> None:
@@ -64,7 +74,7 @@ def refuse_bad_names(columns: Columns, name: str) -> None:
 
     Names stay as they are in the data; these would break every table that is written from them.
     """
-    refuse_empty(columns, name)
+    refuse_empty(columns, name, MISSING_NAMES)
     text = columns.text[name]
     bad = {code: c for code, written in enumerate(text.names.tolist()) if (c := control_character(written))}
     short = [code for code, written in enumerate(text.names.tolist()) if lost_digits(written)]
