@@ -76,6 +76,19 @@ def test_noise_cannot_be_forecast_by_a_shifted_history(tmp_path: Path) -> None:
         read(tmp_path / "card.toml")
 
 
+def test_yield_columns_without_a_card_that_contradict_each_other_are_named_as_columns(tmp_path: Path) -> None:
+    for year in (2015, 2016):
+        past = [y for y in YEARS if y < year]
+        header = ["place", "a_0", "a_1", *(f"y{y}" for y in (*past, year))]
+        rows = [[p, "0.3", "0.4", *(str(1.5 * TRUTH[p, y]) for y in past), str(TRUTH[p, year])] for p in PLACES]
+        lines = [",".join(cells) for cells in (header, *rows)]
+        (tmp_path / f"t_{year}.csv").write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputError, match=r"`y<year>` columns .* contradicts the labels in 8 of 8 place-years") as found:
+        read(tmp_path)
+    assert "Correct the yields or the years in the names of these columns" in str(found.value)
+    assert "[history]" not in str(found.value)
+
+
 @pytest.mark.parametrize("mark", ["-9999", "999"])
 def test_marks_in_a_history_are_found_and_named_by_the_card(tmp_path: Path, mark: str) -> None:
     (tmp_path / "t.csv").write_text("place,year,a_0,a_1,t\np,2020,0.3,0.4,3\nq,2020,0.3,0.5,4\n")

@@ -31,7 +31,16 @@ from pipeline.sources.season_rows import wide_row_findings
 from pipeline.sources.stored_rows import Length, seasons
 from pipeline.sources.wide import load_rows, plan_by_card
 from pipeline.sources.wide_without_card import STEP_DAYS, plan_plain
-from pipeline.sources.yield_history import compared, earlier_yields, history_files, history_of, spelled_alike
+from pipeline.sources.yield_history import (
+    OF_CARD,
+    OF_COLUMNS,
+    HistoryWords,
+    compared,
+    earlier_yields,
+    history_files,
+    history_of,
+    spelled_alike,
+)
 from pipeline.table import SeasonTable, Variate, YieldHistory
 
 __all__ = ["read"]
@@ -92,8 +101,8 @@ def _read_plain(found: Located, year: int | None, for_prediction: bool, budget: 
     source = str(found.files[0]) if len(found.files) == 1 else found.name
     history, counts = earlier_yields(earlier, source)
     draft = seasons(rows, Calendar(STEP_DAYS), length, source)
-    history, noted = _settled(history, draft.place, draft.year, draft.target, source, for_prediction)
-    counts = (*counts, *compared(history, draft.place, draft.target, source, for_prediction))
+    history, noted = _settled(history, draft.place, draft.year, draft.target, source, for_prediction, OF_COLUMNS)
+    counts = (*counts, *compared(history, draft.place, draft.target, source, for_prediction, OF_COLUMNS))
     notes = format_notes(found.files, USUAL)
     about = Description(found.name, source, tuple(map(Variate, bands)), STEP_DAYS, "01-01", notes=notes)
     draft = replace(draft, counts=(*draft.counts, *counts), findings=(*noticed, *draft.findings, *noted))
@@ -141,8 +150,8 @@ def _read_card(
     else:
         draft = _draft(card, files, year, for_prediction, budget, length)
     labels = draft.target * about.target_factor
-    history, noted = _settled(history, draft.place, draft.year, labels, str(card.path), for_prediction)
-    counts = (*counts, *compared(history, draft.place, labels, str(card.path), for_prediction))
+    history, noted = _settled(history, draft.place, draft.year, labels, str(card.path), for_prediction, OF_CARD)
+    counts = (*counts, *compared(history, draft.place, labels, str(card.path), for_prediction, OF_CARD))
     draft = replace(draft, counts=(*draft.counts, *counts), findings=(*card.unit_findings(), *draft.findings, *noted))
     table = finish(about, draft, history, for_prediction=for_prediction)
     _refuse_far_harvest(card, table)
@@ -156,11 +165,12 @@ def _settled(
     target: NDArray[np.float64],
     source: str,
     for_prediction: bool,
+    words: HistoryWords,
 ) -> tuple[YieldHistory, tuple[Finding, ...]]:
     """The history with the table's spelling of places, and findings about it and the labels. target [N] in t/ha."""
-    history, found = spelled_alike(history, place, source)
+    history, found = spelled_alike(history, place, source, words)
     # In a table that is read for prediction, yields are not used and need not be checked.
-    return history, found if for_prediction else (*found, *check_history(history, place, year, target, source))
+    return history, found if for_prediction else (*found, *check_history(history, place, year, target, source, words))
 
 
 def _refuse_far_harvest(card: DatasetCard, table: SeasonTable) -> None:

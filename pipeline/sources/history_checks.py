@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.findings import Finding
+from pipeline.sources.yield_history import OF_CARD, HistoryWords
 from pipeline.table import YieldHistory
 
 PlaceYears = dict[tuple[str, int], float]
@@ -28,7 +29,12 @@ OTHER_UNIT = 8.0
 
 
 def check_history(
-    history: YieldHistory, place: NDArray[np.str_], year: NDArray[np.int64], target: NDArray[np.float64], source: str
+    history: YieldHistory,
+    place: NDArray[np.str_],
+    year: NDArray[np.int64],
+    target: NDArray[np.float64],
+    source: str,
+    words: HistoryWords = OF_CARD,
 ) -> tuple[Finding, ...]:
     """Findings about labels [N] in t/ha and their history. Raises `InputError` if they cannot both be right."""
     if len(history) == 0:
@@ -40,13 +46,13 @@ def check_history(
     if not labels:
         return ()
     same = _differences(labels, known, 0)
-    _refuse_shifted(labels, known, same, source)
-    _refuse_another_unit(labels, known, source)
+    _refuse_shifted(labels, known, same, source, words)
+    _refuse_another_unit(labels, known, source, words)
     differ = {key: gap for key, gap in same.items() if gap > SAME}
     if len(same) >= 2 and np.median([*same.values()]) > CONTRADICTS:
-        raise InputError(_contradiction(source, labels, known, differ, len(same)))
+        raise InputError(_contradiction(source, labels, known, differ, len(same), words))
     if any(gap > CONTRADICTS for gap in differ.values()):
-        return (Finding("warning", _contradiction(source, labels, known, differ, len(same))),)
+        return (Finding("warning", _contradiction(source, labels, known, differ, len(same), words)),)
     return ()
 
 
@@ -64,6 +70,7 @@ def _refuse_shifted(
     known: PlaceYears,
     same: PlaceYears,
     source: str,
+    words: HistoryWords,
 ) -> None:
     rounded = max(_rounding([*labels.values()]), _rounding([*known.values()]))
     least = MOST_EQUAL if rounded <= FINE else MOST_EQUAL_ROUNDED
@@ -81,11 +88,10 @@ def _refuse_shifted(
         place, year = equal[0]
         apart = "one year" if abs(off) == 1 else "two years"
         raise InputError(
-            f"{source}: [history] is {apart} off. {len(equal)} of {len(gaps)} labels equal the history of {apart} "
+            f"{source}: {words.name} is {apart} off. {len(equal)} of {len(gaps)} labels equal the history of {apart} "
             f"{'earlier' if off < 0 else 'later'}. For example, place {place} has {labels[equal[0]]:.4g} t/ha in "
             f"{year} among the labels and in {year + off} in the history. A forecast would know its own answer. "
-            "Correct the year in the history (is it a harvest year?), the column that `year` of [history] names, or "
-            "the years of the labels."
+            f"{words.advice_years}"
         )
 
 
@@ -101,15 +107,15 @@ def _rounding(yields: Sequence[float]) -> float:
     return next(alike, 0.0)
 
 
-def _refuse_another_unit(labels: PlaceYears, known: PlaceYears, source: str) -> None:
+def _refuse_another_unit(labels: PlaceYears, known: PlaceYears, source: str, words: HistoryWords) -> None:
     """Raise `InputError` if history and labels of the same places differ by a factor that only a unit explains."""
     own, past = _by_place(labels), _by_place(known)
     ratios = [float(np.median(past[place]) / np.median(own[place])) for place in own.keys() & past.keys()]
     ratio = float(np.median(ratios)) if len(ratios) >= LEAST else 1.0
     if max(ratio, 1 / ratio) >= OTHER_UNIT:
         raise InputError(
-            f"{source}: the known yields of [history] are {ratio:.3g} times the labels of the same {len(ratios)} "
-            "places. This looks like another unit; correct `unit` of [history] or of [target]."
+            f"{source}: the known yields of {words.name} are {ratio:.3g} times the labels of the same {len(ratios)} "
+            f"places. This looks like another unit; {words.advice_unit}."
         )
 
 
@@ -126,10 +132,11 @@ def _contradiction(
     known: PlaceYears,
     differ: PlaceYears,
     both: int,
+    words: HistoryWords,
 ) -> str:
     key = max(differ, key=lambda one: differ[one])
     return (
-        f"{source}: [history] contradicts the labels in {len(differ)} of {both} place-years that both know, such as "
+        f"{source}: {words.name} contradicts the labels in {len(differ)} of {both} place-years that both know, such as "
         f"place {key[0]} in {key[1]}: {known[key]:.4g} t/ha in the history, {labels[key]:.4g} among the labels. "
-        "Correct `year`, `column` or `unit` of [history], or leave these years out of its file."
+        f"{words.advice_contradiction}"
     )

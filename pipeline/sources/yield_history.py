@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,40 @@ from pipeline.table import Count, YieldHistory
 # Between the medians of history and labels: good and bad decades differ by less, units by more.
 MOST_TIMES = 3.0
 HISTORY = "known yield of the history"
+
+
+@dataclass(frozen=True)
+class HistoryWords:
+    """How messages name the history and its place, year and unit. They differ between tables with and without a card.
+
+    name        what holds the history, in the singular
+    advice_...  what to do about years that are off, another unit, contradictions, and unknown places
+    """
+
+    name: str
+    advice_years: str
+    advice_unit: str
+    advice_contradiction: str
+    advice_places: str
+
+
+OF_CARD = HistoryWords(
+    name="[history]",
+    advice_years=(
+        "Correct the year in the history (is it a harvest year?), the column that `year` of [history] names, or the "
+        "years of the labels."
+    ),
+    advice_unit="correct `unit` of [history] or of [target]",
+    advice_contradiction="Correct `year`, `column` or `unit` of [history], or leave these years out of its file.",
+    advice_places="Spell the places alike, correct `place` of [history], or leave it out.",
+)
+OF_COLUMNS = HistoryWords(
+    name="the history (yields in `y<year>` columns of years before that of their file)",
+    advice_years="Correct the years in the names of these columns or of the files.",
+    advice_unit="write all yields in t/ha, or name the unit in a dataset card",
+    advice_contradiction="Correct the yields or the years in the names of these columns, or leave the columns out.",
+    advice_places="Spell the places alike in all files, or leave these columns out.",
+)
 
 
 def history_of(card: DatasetCard, budget: Budget) -> tuple[YieldHistory, tuple[Count, ...]]:
@@ -66,12 +101,12 @@ def earlier_yields(
 
 
 def spelled_alike(
-    history: YieldHistory, place: NDArray[np.str_], source: str
+    history: YieldHistory, place: NDArray[np.str_], source: str, words: HistoryWords
 ) -> tuple[YieldHistory, tuple[Finding, ...]]:
     """The history with its places spelled as the table's places [N] are, and what was repaired."""
     if len(history) == 0:
         return history, ()
-    names, once = restore_zeros(history.place, history.year, f"{source}, [history]")
+    names, once = restore_zeros(history.place, history.year, f"{source}, {words.name}")
     names, like = restore_zeros_like(names, place, "the history")
     if not (once or like):
         return history, ()
@@ -85,6 +120,7 @@ def compared(
     target: NDArray[np.float64],
     source: str,
     for_prediction: bool,
+    words: HistoryWords,
 ) -> tuple[Count, ...]:
     """Compare the history with the table's places and labels in t/ha [N]. Returns counts of what does not fit.
 
@@ -96,9 +132,9 @@ def compared(
     if not np.isin(history.place, place).any():
         if not for_prediction:
             raise InputError(
-                f"{source}: [history] knows yields of {len(np.unique(history.place))} places, such as "
+                f"{source}: {words.name} knows yields of {len(np.unique(history.place))} places, such as "
                 f"{str(history.place[0])!r}, and none of them is in the table, which has {str(place[0])!r} and others. "
-                "Spell the places alike, correct `place` of [history], or leave it out."
+                f"{words.advice_places}"
             )
         counts.append(Count("known yield of the history without use: none of its places is in the table", len(history)))
     labels = target[target > 0]
