@@ -106,9 +106,11 @@ class ModelFlags:
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Stage 2: the stage-1 run to start from; the newest that fits by default. Stage 3: the stage-2 run."""
     offset: Literal["auto"] | OffsetName = "auto"
-    """Stage 2: baseline from which the yield anomaly is measured; auto chooses the best one on validation years."""
+    """Stage 2: baseline from which the yield anomaly is measured; auto averages kinds by their errors on known years,
+    or takes the best one if places or rows are held out (docs/models.md, The offset)."""
     offset_years: int | None = None
-    """Stage 2: years before or around the forecast that the offset uses; chosen on validation years by default."""
+    """Stage 2: years before or around the forecast that the offsets place, place-shrunk and place-trend use; by default
+    several windows compete as the kinds of offset do."""
     learner: LearnerName = "ensemble"
     """Stage 2 on frozen features: neural heads, Gaussian processes (gp), trees, ridge, or a weighted mean of all."""
     blocks: Blocks = ()

@@ -103,6 +103,7 @@ def test_all_help_groups_the_flags_and_every_flag_has_a_text(capsys, monkeypatch
         texts = documentation(kind)
         assert [f.name for f in fields(kind) if not is_group(kind, f) and not texts.get(f.name)] == []
     assert shown.index("experimental options") < shown.index("--mixup")
+    assert "auto averages kinds by their errors on known years" in " ".join(documentation(ModelFlags)["offset"].split())
     for old in ("epochs", "seed", "out", "from", "offset", "offset-years", "members", "batch-size", "lr", "patience",
                 "encoder", "split", "preset", "cache", "data", "year", "memory-gb"):  # fmt: skip
         assert old in flag_names()
