@@ -124,7 +124,7 @@ def check_learners(args: Arguments) -> None:
                          "two out.")  # fmt: skip
     if given.quantiles and given.learner in ("trees", "ridge"):
         raise InputError(f"--quantiles needs a learner with a spread, but {given.learner} has none. Use --learner "
-                         "ensemble or gp.")  # fmt: skip
+                         "ensemble, neural or gp.")  # fmt: skip
 
 
 def check_freezing(args: Arguments) -> None:
