@@ -78,8 +78,6 @@ def prepare_inputs(args: Arguments) -> RunInputs:
     require_one_fold(args, folds)
     if args.model.interval == "year":
         require_years(table, folds)
-    if args.stage > 1:
-        require_different_yields(table, folds)
     names = ", ".join(fold.name for fold in folds)
     say(f"{table.name}: {plural(len(table), 'sample')}, split {args.input.split}, folds {names}")
     say(table.describe_counts())
@@ -132,17 +130,6 @@ def with_rate(args: Arguments, initial: Initial) -> Arguments:
     if initial.weights is None or args.learning.lr is not None:
         return args
     return replace(args, learning=replace(args.learning, lr=LR_FROM_WEIGHTS))
-
-
-def require_different_yields(table: SeasonTable, folds: Sequence[Fold]) -> None:
-    """Raise InputError if all yields of a fold's training rows are equal."""
-    for fold in folds:
-        yields = table.target[fold.train]
-        if np.ptp(yields) == 0:
-            raise InputError(
-                f"{table.name}: all {plural(len(yields), 'yield')} in the training rows of fold {fold.name} are "
-                f"{yields[0]:g} t/ha, so there is nothing to learn. Check `column` of [target] in the dataset card."
-            )
 
 
 def require_years(table: SeasonTable, folds: Sequence[Fold]) -> None:

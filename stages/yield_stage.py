@@ -21,6 +21,7 @@ from model.threads import threads_for
 from model.timesclip import TimesCLIP
 from model.training.trainer import Trainer
 from pipeline.errors import InputError
+from pipeline.plural import plural
 from pipeline.splits import Fold
 from pipeline.table import SeasonTable
 from report.run import RunFolder
@@ -114,6 +115,7 @@ def forecast_fold(
     prepared: FoldData, preset: Preset, completer: TimesCLIP | None, setup: ForecastSetup, trainer: Trainer
 ) -> YieldOutcome:
     """Forecast the yield with a stage-1 model by the preset's link: its frozen features, its errors, or nothing."""
+    require_different_yields(prepared.table, prepared.fold)
     if preset.link == "frozen" and completer is not None:
         with threads_for(len(prepared.table)):
             return forecast_by_ensemble(prepared, preset, completer, setup, trainer)
@@ -136,6 +138,16 @@ def forecast_fold(
     )
     offset = fold_offset(table, prepared.fold, setup.offset, setup.offset_years)
     return forecast_jointly(prepared, joint.move_to_device(), offset, setup.interval)
+
+
+def require_different_yields(table: SeasonTable, fold: Fold) -> None:
+    """Raise InputError if all yields of the fold's training rows are equal. Labels of other folds are not read."""
+    yields = table.target[fold.train]
+    if np.ptp(yields) == 0:
+        raise InputError(
+            f"{table.name}: all {plural(len(yields), 'yield')} in the training rows of fold {fold.name} are "
+            f"{yields[0]:g} t/ha, so there is nothing to learn. Check `column` of [target] in the dataset card."
+        )
 
 
 def finetune_fold(prepared: FoldData, source: RunFolder, trainer: Trainer, balance: bool) -> YieldOutcome:

@@ -16,8 +16,8 @@ from pipeline.splits import Fold
 from report.run import RunFolder
 from stages.completion_stage import model_config
 from stages.fold_data import Scales, assemble, prepare
-from stages.run_inputs import require_different_yields
 from stages.unknown_variates import unknown_findings
+from stages.yield_stage import require_different_yields
 from stages.zero_shot import completed_by, scales_before_cut
 from tests.made_seasons import made
 
@@ -124,7 +124,7 @@ def test_a_series_without_a_value_before_the_cut_is_not_completed():
 
 def test_equal_yields_are_refused():
     with pytest.raises(InputError, match="all 8 yields in the training rows of fold 2021 are 1 t/ha"):
-        require_different_yields(made(steps=8, samples=12), [FOLD])
+        require_different_yields(made(steps=8, samples=12), FOLD)
 
 
 @pytest.mark.slow
