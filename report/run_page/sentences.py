@@ -85,7 +85,7 @@ def coverage_sentence(coverage: Mapping[str, Any]) -> str:
         years = plural(len(coverage["by_year"]), "year")
         return (
             f"{found} If yields were independent, the 95 % confidence interval of that share would be "
-            f"{coverage['low']:.0%} to {coverage['high']:.0%}. Yields of one year are missed together, and {years} "
+            f"{coverage['low']:.0%} to {coverage['high']:.0%}. The errors of one year go together, so {years} "
             f"cannot show whether the intervals hold {nominal}."
         )
     low, high = coverage["over_years"]
