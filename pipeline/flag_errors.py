@@ -35,6 +35,8 @@ def require_valid(flags: Sequence[Flag], given: Sequence[str], manual: str, exam
         else:
             raise InputError(f"{word!r} stands without a flag.{advice(last)} `{manual}` describes the flags.")
         found[flag.name] = values
+        for value in values if flag.choices else ():  # the parser refuses a wrong choice even if another one follows
+            require_value(flag, value, manual)
     for flag in flags:
         for value in found.get(flag.name, ()):
             require_value(flag, value, manual)

@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 import tyro
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError
@@ -59,6 +59,7 @@ LINES = st.lists(st.one_of(WORDS, VALUES, st.builds("{}={}".format, WORDS, VALUE
 
 
 @settings(max_examples=400, deadline=None)
+@example(line=["--board=3", "--board=None"])
 @given(line=LINES)
 def test_a_command_line_is_refused_if_and_only_if_it_cannot_be_parsed(line):
     with contextlib.redirect_stderr(io.StringIO()):
@@ -83,6 +84,7 @@ def test_a_command_line_is_refused_if_and_only_if_it_cannot_be_parsed(line):
         (["--zzz"], "there is no flag --zzz. `python p.py --help` lists all flags."),
         (["--choice", "yearr"], "--choice is 'yearr'; it must be year or place. The nearest is year."),
         (["--whole"], "--whole has no value; it must be a whole number."),
+        (["--choice=yearr", "--choice=year"], "--choice is 'yearr'; it must be year or place. The nearest is year."),
         (["--fast=True"], "--fast is a switch and takes no value: write --fast or --no-fast."),
         (["--fast", "True"], "'True' stands without a flag. --fast is a switch and takes no value"),
         (["--text", "a.csv", "b.csv"], "'b.csv' stands without a flag. --text takes one value: separate a list with"),
