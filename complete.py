@@ -75,8 +75,10 @@ def complete_table(args: Arguments) -> int:
     refuse_unless_possible(args.out, ENDINGS, replace=False)
     refuse_unless_cache(args.cache)
     table = read(args.data, year=args.year, for_prediction=True, memory_gb=args.memory_gb)
-    for line in (*table.notes, *([table.describe_findings()] if table.findings else [])):
-        print(line)
+    for note in table.notes:
+        print(note)
+    if table.findings:
+        print(table.describe_findings())
     require_known_steps(table)
     scales, style, encoder = scales_before_cut(table), Style(), resolve(args.encoder)
     blocks = series_blocks(table, scales.ranges, style, PRESET.framing)

@@ -178,7 +178,8 @@ def _remedies(unfit: _Unfit, samples: _Samples, split: SplitName, seed: int) -> 
         ways += [f"use --folds {','.join(enough)}"] if enough else []
         ways += _exclusion(unfit.small, samples, split, seed)
     if others := _fitting_splits(samples, split, seed):
-        ways.append(f"use --split {' or '.join(others)}")
+        *most, last = others
+        ways.append(f"use --split {', '.join(most)} or {last}" if most else f"use --split {last}")
     ways.append("add years, places or samples")
     sentence = ", or ".join((", ".join(ways[:-1]), ways[-1])) if len(ways) > 1 else ways[0]
     return f"{sentence[0].upper()}{sentence[1:]}."

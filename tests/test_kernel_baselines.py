@@ -1,6 +1,7 @@
 """Controls of the verdict: pictures that say nothing of their sample, and an encoder that never learnt anything."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,9 +15,12 @@ import render_cache
 import train
 from model.encoders import load, resolve
 from model.metrics import yield_metrics
-from pipeline.splits import Fold
+from pipeline.splits import Fold, make_folds
 from stages.command_line import accepts
 from stages.fold_data import controlled
+from stages.fold_offset import fold_offset, known_in
+from tests.made_seasons import made
+from verdict.kernel_baselines import maps_of
 
 PARTS = ("train", "valid", "test")
 
@@ -57,6 +61,29 @@ def test_noise_has_mean_and_spread_of_the_training_rows_and_knows_no_other_row()
     vectors[:, 3000:] = 7
     np.testing.assert_array_equal(noise, controlled(vectors, fold, "noise").astype(np.float64))
     assert controlled(vectors, fold, "none") is vectors
+
+
+def test_maps_start_from_the_offset_of_the_forecast():
+    """Without anything to learn from, each forecast is this offset plus the mean anomaly."""
+    rng = np.random.default_rng(0)
+    year, place = np.repeat(np.arange(2010, 2018), 9), np.tile([f"p{i}" for i in range(9)], 8)
+    level, shock = np.tile(rng.normal(6, 1, 9), 8), np.repeat(rng.normal(0, 1, 8), 9)
+    flat = np.zeros((72, 2, 6), np.float32)
+    table = replace(
+        made(steps=6, samples=72),
+        values=flat,
+        observed=np.ones(flat.shape, bool),
+        target=level + shock + rng.normal(0, 0.3, 72),
+        place=place,
+        year=year,
+    )
+    (fold,) = make_folds(table.year, table.place, table.sample_id, "year")
+    fitted = np.sort(np.concatenate([fold.train, fold.valid]))
+    known, at = known_in(table, fold, fitted), (table.place[fold.test], table.year[fold.test])
+    offset = fold_offset(table, fold).predict(known, *at, leave_own_year_out=False)
+    assert np.ptp(offset) > 0.5
+    for forecast in maps_of(table, fold, np.zeros((2, 72, 2, 4), np.float16), seed=0).values():
+        np.testing.assert_allclose(forecast - offset, (forecast - offset)[0], atol=1e-9)
 
 
 @pytest.mark.slow

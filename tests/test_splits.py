@@ -114,21 +114,21 @@ def refusal(table, split):
 
 
 def test_only_splits_that_fit_the_table_are_recommended():
-    told = refusal(table_of([2021, 2022], 30), "year")
-    assert told.endswith("the table has 2021, 2022. Use --split place, or add years, places or samples.")
-    told = refusal(table_of(range(2018, 2023), 4), "place")
-    assert "has 4. Use --split year or forward or leave-year-out, or add" in told
-    told = refusal(table_of(range(2000, 2020), 1), "place")  # one row a year: no split by years fits
-    assert "has 1. Use --split random (rows of one place and year may train and test" in told
+    message = refusal(table_of([2021, 2022], 30), "year")
+    assert message.endswith("the table has 2021, 2022. Use --split place, or add years, places or samples.")
+    message = refusal(table_of(range(2018, 2023), 4), "place")
+    assert "has 4. Use --split year, forward or leave-year-out, or add" in message
+    message = refusal(table_of(range(2000, 2020), 1), "place")  # one row a year: no split by years fits
+    assert "has 1. Use --split random (rows of one place and year may train and test" in message
 
 
 def test_a_year_with_one_sample_is_named_with_the_folds_and_the_exclusion_that_avoid_it():
     whole = table_of(range(2016, 2022), 6)
     table = whole.rows(np.flatnonzero((whole.year != 2021) | (whole.place == "p0")))
-    told = refusal(table, "leave-year-out")
-    assert "fold 2016 has 1 sample to validate on (year 2021); at least 2 are needed. Use --folds " in told
-    assert "Use --folds 2017,2018,2019,2020, leave year 2021 out ([[exclude]] with year = 2021 in" in told
-    assert told.endswith("use --split place, or add years, places or samples.")
+    message = refusal(table, "leave-year-out")
+    assert "fold 2016 has 1 sample to validate on (year 2021); at least 2 are needed. Use --folds " in message
+    assert "Use --folds 2017,2018,2019,2020, leave year 2021 out ([[exclude]] with year = 2021 in" in message
+    assert message.endswith("use --split place, or add years, places or samples.")
     rest = make_folds(
         table.year, table.place, table.sample_id, "leave-year-out", chosen=("2017", "2018", "2019", "2020")
     )
@@ -141,10 +141,10 @@ def test_a_place_with_one_sample_is_named():
     whole = table_of(range(2018, 2022), 6)
     held = np.flatnonzero((whole.place == "p0") | (whole.place == "p1"))
     held = np.setdiff1d(np.arange(len(whole)), held[1:])  # p0 has one sample, p1 none
-    told = refusal(whole.rows(held), "place")
-    assert "has 1 sample to " in told
-    assert "(place p0); at least 2 are needed. Use --folds places-" in told
-    assert "[[exclude]]" not in told  # four places are too few
+    message = refusal(whole.rows(held), "place")
+    assert "has 1 sample to " in message
+    assert "(place p0); at least 2 are needed. Use --folds places-" in message
+    assert "[[exclude]]" not in message  # four places are too few
 
 
 @given(share=st.floats(0.01, 1.0), seed=st.integers(0, 99))
@@ -179,7 +179,7 @@ def table_of(years, places, rows=1):
 
 
 @pytest.mark.parametrize(
-    ("table", "wanted", "told"),
+    ("table", "wanted", "message"),
     [
         (table_of(range(2018, 2023), 3), "year", "takes year: the table has 5 years, 2018 to 2022"),
         (table_of([2022], 30), "place", "needs 3 different years (training, validation, test); the table has 2022"),
@@ -187,11 +187,11 @@ def table_of(years, places, rows=1):
         (table_of([2021, 2022], 4, rows=3), "random", "needs 5 different places; the table has 4; rows of one"),
     ],
 )
-def test_auto_takes_years_then_places_then_rows_and_says_why(table, wanted, told):
+def test_auto_takes_years_then_places_then_rows_and_says_why(table, wanted, message):
     split, said = resolve_split("auto", table)
     assert split == wanted
     assert said.startswith(f"--split auto takes {wanted}")
-    assert told in said
+    assert message in said
     assert make_folds(table.year, table.place, table.sample_id, split)
 
 

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from cache.storage import CacheError
 from model.baselines import boosting, filled
 from model.metrics import yield_metrics
-from model.offset_choice import choose_offset
 from pipeline.flags import CacheFlags, Names, ReadingFlags, TableFlags
 from pipeline.parser import parse_flags
 from pipeline.program import run_program
@@ -33,7 +32,7 @@ from pipeline.splits import Fold, SplitName, make_folds
 from pipeline.table import SeasonTable
 from report.run import RunFolder, commit
 from stages.fold_data import Pictures
-from stages.fold_offset import anomaly_of, known_in, rehearsals
+from stages.fold_offset import anomaly_of, fold_offset, known_in
 from verdict.arms import BOOSTING, LINEAR, LINEAR_VECTORS, RBF, RBF_VECTORS, VECTORS
 
 Numbers = NDArray[np.float64]
@@ -105,7 +104,7 @@ def forecast(args: Arguments) -> int:
 def maps_of(table: SeasonTable, fold: Fold, vectors: NDArray[np.float16], seed: int) -> dict[str, Numbers]:
     """Forecasts of the test rows [n] in t/ha, never negative, by name. vectors [2,N,V,D]."""
     fitted, test = np.sort(np.concatenate([fold.train, fold.valid])), fold.test
-    known, offset = known_in(table, fold, fitted), choose_offset(rehearsals(table, fold))
+    known, offset = known_in(table, fold, fitted), fold_offset(table, fold)
     anomaly = anomaly_of(table, fitted, offset, known, own=True)
     base = offset.predict(known, table.place[test], table.year[test], leave_own_year_out=False)
     x = filled(table.values, table.observed, fitted)
