@@ -12,7 +12,7 @@ from torch.nn import functional
 from model.alignment_scores import alignment_floor, alignment_scores
 from model.config import AlignmentName, TimesCLIPConfig
 from model.initial_weights import Start
-from model.linear_completion import LinearCompletion, best_weights
+from model.linear_completion import LinearCompletion, best_weight
 from model.losses import alignment_loss, completion_loss, false_negatives
 from model.season_tensors import SeasonTensors, WindowTensors, in_views
 from model.timesclip import TimesCLIP
@@ -126,7 +126,7 @@ def fit_features(model: TimesCLIP, season: SeasonTensors, rows: Tensor) -> None:
 
 
 def mix_in_ridge(model: TimesCLIP, ridge: LinearCompletion, held: SeasonTensors, batch_size: int) -> None:
-    """Give the model this ridge, with the weights [V] that have the lowest MSE on the held-out seasons `held` [n].
+    """Give the model this ridge, with its best weight on the held-out seasons `held` [n].
 
     Does nothing for a model without a linear completion. `held` has the embeddings of its first window.
     """
@@ -137,7 +137,7 @@ def mix_in_ridge(model: TimesCLIP, ridge: LinearCompletion, held: SeasonTensors,
     own, _ = complete(model, held.first, batch_size)
     linear = ridge(held.first.values, held.first.observed).cpu()
     truth, seen = (part.cpu() for part in held.rest)
-    model.linear.mixing_weight.copy_(best_weights(own, linear, truth, seen & held.first.present.cpu()[..., None]))
+    model.linear.mixing_weight.fill_(best_weight(own, linear, truth, seen & held.first.present.cpu()[..., None]))
 
 
 def completion_outputs(model: TimesCLIP, first: WindowTensors, second: WindowTensors | None = None) -> Outputs:

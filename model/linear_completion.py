@@ -21,6 +21,7 @@ from model.grouped_ridge import RidgeBasis
 from model.season_tensors import SeasonTensors
 
 PENALTIES = np.logspace(0, 6, 13)
+PRIOR_SEASONS = 20
 MOST_ROWS = 20_000  # of each kind in a fit; more would not change it and take memory
 
 Numbers = NDArray[np.float64]
@@ -36,7 +37,7 @@ class LinearCompletion(nn.Module):
     after: Tensor  # [V,H] mean season of the rest
     measured: Tensor  # [V,W] bool: observed in any training row; other steps are read as missing
     coefficients: Tensor  # [VW,VH]
-    mixing_weight: Tensor  # [V] of ridge in the model's completion
+    mixing_weight: Tensor  # [V] of ridge in the model's completion; all equal
 
     def __init__(self, variates: int, window: int, horizon: int) -> None:
         super().__init__()
@@ -97,16 +98,18 @@ class LinearCompletion(nn.Module):
         return fill_gaps(values - self.before, observed & self.measured).flatten(1)
 
 
-def best_weights(own: Tensor, linear: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
-    """The weight [V] of `linear` in a weighted mean with `own` that has the lowest MSE; all [n,V,H], each in 0 to 1.
+def best_weight(own: Tensor, linear: Tensor, truth: Tensor, seen: Tensor) -> float:
+    """The weight of `linear` in a weighted mean with `own`, from n validation seasons; all [n,V,H].
 
-    A variate without an observed step, or on which both agree, gets the weight of all variates together.
+    It is the one with the lowest MSE, 0 to 1, averaged with a half that counts as PRIOR_SEASONS seasons. Validation
+    rows are often of a single year, so one weight per variate, and none of these prior seasons, follow that year too
+    closely (docs/log.md, "The weight of ridge").
     """
     apart = torch.where(seen, linear - own, 0).double()
     wanted = torch.where(seen, truth - own, 0).double()
-    along, length = (apart * wanted).sum((0, 2)), apart.square().sum((0, 2))
-    pooled = along.sum() / length.sum() if length.sum() > 0 else along.new_zeros(())
-    return torch.where(length > 0, along / length.clamp_min(1e-30), pooled).clamp(0, 1)
+    length = float(apart.square().sum())
+    best = min(1.0, max(0.0, float((apart * wanted).sum()) / length)) if length > 0 else 0.5
+    return (len(own) * best + PRIOR_SEASONS / 2) / (len(own) + PRIOR_SEASONS)
 
 
 def _numbers(tensor: Tensor) -> Numbers:

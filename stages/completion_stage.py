@@ -111,7 +111,7 @@ class CompletionStage:
                 "model": outcome.model.describe(),
                 "best_epoch": outcome.fit.best_epoch,
                 "selection": None if outcome.selection is None else outcome.selection.tolist(),
-                "ridge_weight": ridge_weights(outcome),
+                "ridge_weight": ridge_weight(outcome),
             }
             for outcome in self.outcomes
         }
@@ -171,12 +171,9 @@ def complete_fold(
     )
 
 
-def ridge_weights(outcome: CompletionOutcome) -> dict[str, float] | None:
-    """The weight of ridge in the completion of each variate; None if the model has no ridge."""
-    if outcome.model.linear is None:
-        return None
-    names = outcome.prepared.table.variate_names
-    return dict(zip(names, outcome.model.linear.mixing_weight.tolist(), strict=True))
+def ridge_weight(outcome: CompletionOutcome) -> float | None:
+    """The weight of ridge in the completion; None if the model has no ridge."""
+    return None if outcome.model.linear is None else float(outcome.model.linear.mixing_weight[0])
 
 
 def refuse_short_seasons(table: SeasonTable, preset: Preset) -> None:

@@ -107,11 +107,10 @@ def fold_sentences(result: Mapping[str, Any], fitted: Mapping[str, Any], config:
     """How the forecasts of each fold were made."""
     found = []
     for fold, record in fitted.items():
-        if record.get("ridge_weight"):
-            weights = ", ".join(f"{name} {weight:.2f}" for name, weight in record["ridge_weight"].items())
+        if (weight := record.get("ridge_weight")) is not None:
             found.append(
                 f"Fold {fold}: the completion is a weighted mean of the transformer's and that of ridge. Weight of "
-                f"ridge, fitted on validation rows after training: {weights}. The training curves are of the "
+                f"ridge, fitted on validation rows after training: {weight:.2f}. The training curves are of the "
                 "transformer alone."
             )
         one = record.get("forecaster")
