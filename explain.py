@@ -34,6 +34,7 @@ from pipeline.program import run_program
 from pipeline.render import Style
 from pipeline.series import series_blocks
 from pipeline.sources import read
+from pipeline.sources.geometry import with_positions
 from pipeline.table import SeasonTable
 from report.atomic_write import write_whole
 from report.explain_page import explain_page
@@ -43,6 +44,7 @@ from stages.fill_cache import fill
 from stages.fold_offset import Rows
 from stages.occlusion import HideName, Occlusion, Vectors, donors, effects, occlusions, selection, summary
 from stages.tuned_encoder import encoder_for
+from stages.yield_stage import reads_positions
 
 LEAST_CHANGE = 0.0005  # t/ha; smaller changes print as 0.000
 
@@ -139,6 +141,9 @@ def explain_run(args: Arguments, run: RunFolder) -> Explanation:
     if table.fingerprint() != result["data_fingerprint"]:
         raise InputError(f"{args.data or config['data']} is not the data of {args.run}: their fingerprints differ. "
                          "Name the run's data with --data.")  # fmt: skip
+    fitted = run.read_json("fitted.json")
+    if any(reads_positions(record["forecaster"]) for record in fitted.values()):
+        table, _ = with_positions(table, args.data or config["data"], args.reading.memory_gb)
     rows = tested(run, table)
     samples = chosen(args.samples, table, rows)
     hiding = list(occlusions(table, args.width))

@@ -37,7 +37,7 @@ from pipeline.program import run_program
 from pipeline.render import Style
 from pipeline.series import series_blocks
 from pipeline.sources import read
-from pipeline.sources.geometry import known_shapes, shapes_of
+from pipeline.sources.geometry import known_shapes, shapes_of, with_positions
 from pipeline.table import SeasonTable
 from report.atomic_write import refuse_unless_possible, write_whole
 from report.forecast_files import ENDINGS, by_place, write_table
@@ -234,6 +234,8 @@ def read_new_seasons(
     table = read(
         args.data, year=args.reading.year, for_prediction=True, memory_gb=args.reading.memory_gb, unfinished=unfinished
     )
+    if forecasts and any(yield_stage.reads_positions(record["forecaster"]) for record in fitted.values()):
+        table = placed(args.data, table, args.reading.memory_gb)
     table = in_the_order_of(table, result["seasons"])
     require_same_seasons(table, result)
     known = [place for record in fitted.values() if forecasts for place in record["forecaster"]["known"]["place"]]
@@ -256,6 +258,17 @@ def read_new_seasons(
     if table.findings or findings:
         say(describe_findings((*table.findings, *findings)))
     return table, as_of
+
+
+def placed(data: str, table: SeasonTable, memory_gb: float | None) -> SeasonTable:
+    """The table with its positions; says how many samples have none."""
+    table, why = with_positions(table, data, memory_gb)
+    lost = len(table) if table.position is None else int(np.isnan(table.position).any(1).sum())
+    if lost:
+        why = why or 'Name their columns in the dataset card, as in latitude = "lat" and longitude = "lon".'
+        say(f"positions of {lost} of {plural(len(table), 'sample')} are not known, so the yields of neighbouring "
+            f"places are not used for them. {why}")  # fmt: skip
+    return table
 
 
 def pictures_of(

@@ -87,6 +87,7 @@ class SeasonTable:
     findings          what was noticed while reading
     file              [N] position of a sample's file in `files`; None if the rows of a sample may be in several files
     sources           how the sources of a join matched; empty for a card without [[sources]]
+    position          [N,2] float64, longitude and latitude in degrees, NaN if unknown; None if they were not read
     """
 
     name: str
@@ -119,6 +120,7 @@ class SeasonTable:
     files: tuple[str, ...] = ()
     file: NDArray[np.int64] | None = None
     sources: tuple[JoinedSource, ...] = ()
+    position: NDArray[np.float64] | None = None
 
     @property
     def shares_yields(self) -> bool:
@@ -153,6 +155,7 @@ class SeasonTable:
             "days_to_harvest": ((n,) if self.days_to_harvest is None else self.days_to_harvest.shape, (n,)),
             "assigned": ((n,) if self.assigned is None else self.assigned.shape, (n,)),
             "file": ((n,) if self.file is None else self.file.shape, (n,)),
+            "position": ((n, 2) if self.position is None else self.position.shape, (n, 2)),
         }
         for name, (found, wanted) in shapes.items():
             if found != wanted:
@@ -226,6 +229,7 @@ class SeasonTable:
             days_to_harvest=None if self.days_to_harvest is None else self.days_to_harvest[index],
             group=self.group[index],
             file=None if self.file is None else self.file[index],
+            position=None if self.position is None else self.position[index],
         )
 
     def as_of(self, step: int) -> SeasonTable:

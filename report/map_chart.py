@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.sources.geometry import middle
 from report.interactive import GREY, Chart
 
 Geometry = Mapping[str, Any]
@@ -147,18 +148,3 @@ def _rings(geometry: Geometry) -> Iterator[NDArray[np.float64]]:
         yield from (np.array(ring, np.float64)[:, :2] for ring in geometry["coordinates"])
     elif geometry["type"] == "MultiPolygon":
         yield from (np.array(ring, np.float64)[:, :2] for part in geometry["coordinates"] for ring in part)
-
-
-def middle(geometry: Geometry) -> tuple[float, float]:
-    """Longitude and latitude of the middle of the bounding box of a geometry, in degrees."""
-    corners = np.array(list(_corners(geometry["coordinates"])), np.float64)
-    longitude, latitude = (corners.min(axis=0) + corners.max(axis=0)) / 2
-    return float(longitude), float(latitude)
-
-
-def _corners(coordinates: Sequence[Any]) -> Iterable[tuple[float, float]]:
-    if not isinstance(coordinates[0], list | tuple):
-        yield float(coordinates[0]), float(coordinates[1])
-        return
-    for part in coordinates:
-        yield from _corners(part)

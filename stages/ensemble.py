@@ -12,11 +12,13 @@ from model.calibration import IntervalName
 from model.completion_task import continued
 from model.cross_fitting import parts_of
 from model.learners.features import BlockName
-from model.learners.tabular import ON_CONVOLUTIONS
+from model.learners.tabular import GP_POSITIONS, ON_CONVOLUTIONS
 from model.offset import OffsetName
 from model.presets import Preset
 from model.timesclip import TimesCLIP
 from model.training.trainer import Trainer
+from pipeline.splits import Fold
+from pipeline.table import SeasonTable
 from stages.cross_fitting import CrossFit, chosen_readings, left_out_parts
 from stages.fold_data import FoldData
 from stages.fold_offset import Rows, fold_offset, groups_of, known_in
@@ -33,6 +35,7 @@ from stages.yield_learners import (
 from stages.yield_outcome import YieldOutcome, as_of_steps
 
 FillName = Literal["nothing", "completed"]
+LEAST_PLACED = 12  # places with a position, for a learner to read them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +135,10 @@ def learners_of(
             fold=fold.name,
         )
     # Convolutions are computed from numbers, so no learner on them is a member if the preset reads no numbers.
-    others = [name for name in names if name != NEURAL and (name not in ON_CONVOLUTIONS or preset.use_language)]
+    unread = {NEURAL, *(() if preset.use_language else ON_CONVOLUTIONS)}
+    if not positions_help(table, fold):
+        unread.add(GP_POSITIONS)
+    others = [name for name in names if name not in unread]
     if others:
         tabular = TabularLearners(
             names=others,
@@ -149,6 +155,16 @@ def learners_of(
             fold=fold.name,
         )
     return neural, tabular
+
+
+def positions_help(table: SeasonTable, fold: Fold) -> bool:
+    """Whether a learner reads positions: whole places are held out, and enough places have a position.
+
+    If years are held out instead, the offset knows the level of a place from its other years.
+    """
+    if table.position is None or not fold.by_place:
+        return False
+    return len(np.unique(table.place[~np.isnan(table.position).any(1)])) >= LEAST_PLACED
 
 
 def blocks_of(preset: Preset) -> tuple[BlockName, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import xxhash
 
 from cache.embeddings import encoder_of
 from model.calibration import LEAST_YEARS
@@ -19,6 +20,7 @@ from pipeline.errors import InputError
 from pipeline.findings import describe_findings
 from pipeline.plural import plural
 from pipeline.sources import read
+from pipeline.sources.geometry import with_positions
 from pipeline.splits import Fold, make_folds, thinned
 from pipeline.table import SeasonTable
 from report.progress import say
@@ -53,7 +55,9 @@ class RunInputs:
 
     def fingerprints(self) -> dict[str, str | None]:
         """Fingerprints of the data and of the cached embeddings. A run resumes only on the same ones."""
+        position = self.table.position
         return {
+            **({} if position is None else {"positions": xxhash.xxh3_128_hexdigest(position.tobytes())}),
             "data": self.table.fingerprint(),
             "cache": self.pictures.fingerprint() if self.pictures else None,
             "initial weights": self.initial.digest,
@@ -88,6 +92,10 @@ def prepare_inputs(args: Arguments) -> RunInputs:
     pictures = find_pictures(args, table, preset) if preset.use_vision else None
     if pictures is not None:
         check_tuned_rows(pictures, table, folds, args.input.split, args.run.seed)
+    if args.stage == 2 and folds[0].by_place:
+        table, why = with_positions(table, args.input.data, args.input.memory_gb)
+        if why:
+            say(f"positions are not used: {why}")
     source = base_run(args, table, folds, pictures)
     views, steps = view_tables(table, args.experimental.to_views()), args.input.steps
     prepared = [prepare(table, fold, preset.framing, pictures, views, steps) for fold in folds]

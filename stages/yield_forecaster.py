@@ -210,7 +210,8 @@ class Forecaster:
             tokens = None
             if tabular.reads_tokens and self.neural is not None:
                 tokens = encoded(self.neural.encoder, season)
-            rows = TabularRows(tabular.map.apply(season, tokens), table.place, table.year, base)
+            position = np.full((len(table), 2), np.nan) if table.position is None else table.position
+            rows = TabularRows(tabular.map.apply(season, tokens), table.place, table.year, base, position)
             members |= {name: Anomalies.of(columns) for name, columns in tabular.forecast(rows).items()}
         return members
 

@@ -24,6 +24,7 @@ from model.learners.tabular import (
     GP,
     GP_CONVOLUTIONS,
     GP_NO_YEAR,
+    GP_POSITIONS,
     ON_CONVOLUTIONS,
     RIDGE,
     Tabular,
@@ -42,9 +43,9 @@ from stages.yield_forecaster import NEURAL, Anomalies, Neural, encoded, static_o
 
 LearnerName = Literal["ensemble", "neural", "gp", "trees", "ridge"]
 MEMBERS: dict[LearnerName, tuple[str, ...]] = {
-    "ensemble": (NEURAL, GP, GP_NO_YEAR, GP_CONVOLUTIONS, EXTRA_TREES, BOOSTING, RIDGE),
+    "ensemble": (NEURAL, GP, GP_NO_YEAR, GP_CONVOLUTIONS, GP_POSITIONS, EXTRA_TREES, BOOSTING, RIDGE),
     "neural": (NEURAL,),
-    "gp": (GP, GP_NO_YEAR),
+    "gp": (GP, GP_NO_YEAR, GP_POSITIONS),
     "trees": (EXTRA_TREES, BOOSTING),
     "ridge": (RIDGE,),
 }
@@ -53,6 +54,7 @@ KINDS = {
     GP: "gp",
     GP_NO_YEAR: "gp",
     GP_CONVOLUTIONS: "gp",
+    GP_POSITIONS: "gp",
     EXTRA_TREES: "trees",
     BOOSTING: "trees",
     RIDGE: "ridge",
@@ -271,4 +273,5 @@ class TabularLearners:
 
     def _rows(self, number: int, rows: LabelledRows) -> TabularRows:
         at, table = rows.rows, self.table
-        return TabularRows(self.features[number].rows(at), table.place[at], table.year[at], rows.offset)
+        position = None if table.position is None else table.position[at]
+        return TabularRows(self.features[number].rows(at), table.place[at], table.year[at], rows.offset, position)

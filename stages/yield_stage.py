@@ -253,6 +253,11 @@ def step_read(record: Mapping[str, Any], as_of: int) -> int:
     return max(step for step in steps_of(record) if step <= as_of) if record.get("tabular") else as_of
 
 
+def reads_positions(record: Mapping[str, Any]) -> bool:
+    """Whether a forecaster in fitted.json reads the positions of the samples."""
+    return any(one.get("apart") is not None for one in record.get("tabular", ()))
+
+
 def forecast_new(
     run: RunFolder,
     table: SeasonTable,

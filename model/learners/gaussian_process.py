@@ -1,8 +1,10 @@
-"""A Gaussian process on yield anomalies: additive kernels over feature blocks, year and place as random effects.
+"""A Gaussian process on yield anomalies: additive kernels over feature blocks, and random effects.
 
     k = sum over blocks of  a * x.x' + b * exp(-|x - x'|^2 / (2 l^2)),  plus  c * [same year] + d * [same place] + noise
+        and, for each length L of NEARNESS,  e * exp(-distance^2 / (2 L^2))
 
-The shock that all places share in a year is a separate effect, so slopes are estimated within years. Variances and
+The shock that all places share in a year is a separate effect, so slopes are estimated within years. Places that lie
+close together have similar levels; three fixed lengths, each with a variance, approximate any one length. Variances and
 lengths are those of the highest posterior density given the training rows (Rasmussen & Williams 2006, section 5.4),
 under log-normal priors. Up to MOST_EXACT rows the posterior is exact. With more rows it is the projected process on
 INDUCING rows (Seeger, Williams & Lawrence 2003; Quinonero-Candela & Rasmussen 2005), whose cost is linear in the rows.
@@ -29,38 +31,46 @@ BLOCK_ROWS = 4096  # rows per block of covariances
 VARIANCE, LENGTH, NOISE = (-2.0, 3.0), (0.0, 1.0), (-1.0, 2.0)  # priors: mean and standard deviation of the logarithm
 BOUNDS = (-12.0, 6.0)
 JITTER = 1e-6
+NEARNESS = {"near": 1.0, "nearby": 3.0, "region": 9.0}  # lengths of the effects of position, in the unit of `position`
 
 Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class GPRows:
-    """n samples: blocks by name [n,d] float32 (see `Features`), year and place codes [n] int64."""
+    """n samples: blocks by name [n,d] float32 (see `Features`), year and place codes [n] int64.
+
+    position [n,3] float64: coordinates, NaN if unknown; only for kernels with effects of NEARNESS
+    """
 
     blocks: Mapping[str, Tensor]
     year: Tensor
     place: Tensor
+    position: Tensor | None = None
 
     def rows(self, index: Tensor) -> GPRows:
         """The samples of `index` [m]."""
         blocks = {name: block[index] for name, block in self.blocks.items()}
-        return GPRows(blocks, self.year[index], self.place[index])
+        position = None if self.position is None else self.position[index]
+        return GPRows(blocks, self.year[index], self.place[index], position)
 
     def state(self) -> dict[str, Tensor]:
         """For safetensors."""
         blocks = {f"block.{name}": block for name, block in self.blocks.items()}
-        return {**blocks, "year": self.year, "place": self.place}
+        position = {} if self.position is None else {"position": self.position}
+        return {**blocks, **position, "year": self.year, "place": self.place}
 
     @staticmethod
     def from_state(state: Mapping[str, Tensor]) -> GPRows:
         """Inverse of `state`."""
         blocks = {name.removeprefix("block."): one for name, one in state.items() if name.startswith("block.")}
-        return GPRows(blocks, state["year"], state["place"])
+        return GPRows(blocks, state["year"], state["place"], state.get("position"))
 
     def to(self, device: torch.device) -> GPRows:
         """The same samples on a device."""
         blocks = {name: block.to(device) for name, block in self.blocks.items()}
-        return GPRows(blocks, self.year.to(device), self.place.to(device))
+        position = None if self.position is None else self.position.to(device)
+        return GPRows(blocks, self.year.to(device), self.place.to(device), position)
 
     def __len__(self) -> int:
         return len(self.year)
@@ -70,8 +80,8 @@ class GPRows:
 class Kernel:
     """The covariance: logarithms of variance and length of each block, and of each random effect.
 
-    linear, smooth, length: by block. effects: `year` and `place`, if in use. All are logarithms, in units of the
-    variance of the training anomalies.
+    linear, smooth, length: by block. effects: `year`, `place` and those of NEARNESS, if in use. All are logarithms, in
+    units of the variance of the training anomalies.
     """
 
     linear: Mapping[str, float]
@@ -97,7 +107,7 @@ class Kernel:
             total += math.exp(self.linear[name]) * inner
             total += math.exp(self.smooth[name]) * torch.exp(apart * (-0.5 * math.exp(-2 * self.length[name])))
         for name, log in self.effects.items():
-            total += math.exp(log) * (getattr(a, name)[:, None] == getattr(b, name)[None, :]).double()
+            total += math.exp(log) * _effect(name, a, b)
         return total
 
     def variances(self, rows: GPRows) -> Tensor:
@@ -165,8 +175,8 @@ class GaussianProcess:
     ) -> GaussianProcess:
         """Estimate the kernel by at most `steps` iterations of L-BFGS, then condition on all rows.
 
-        anomaly [n] float64, standardised; effects: `year`, `place`, both or none; blocks: those of `rows` that the
-        kernel reads, all by default.
+        anomaly [n] float64, standardised; effects: any of `year`, `place` and NEARNESS; blocks: those of `rows` that
+        the kernel reads, all by default.
         """
         kernel = start or Kernel.start(tuple(rows.blocks) if blocks is None else blocks, effects)
         drawn = torch.Generator().manual_seed(seed)
@@ -256,8 +266,7 @@ class _Likelihood:
     def __init__(self, rows: GPRows, anomaly: Tensor, kernel: Kernel) -> None:
         self.anomaly, self.kernel = anomaly, kernel
         self.products = {name: _products(rows.blocks[name], rows.blocks[name]) for name in kernel.linear}
-        codes = {name: getattr(rows, name) for name in kernel.effects}
-        self.same = {name: (code[:, None] == code[None, :]).double() for name, code in codes.items()}
+        self.effects = {name: _effect(name, rows, rows) for name in kernel.effects}
         count = len(kernel.linear)
         priors = [VARIANCE] * 2 * count + [LENGTH] * count + [VARIANCE] * len(kernel.effects) + [NOISE]
         self.mean, self.spread = np.array(priors).T
@@ -288,13 +297,24 @@ class _Likelihood:
             shrink = math.exp(-2 * kernel.length[name])
             term = math.exp(kernel.smooth[name]) * torch.exp(apart * (-0.5 * shrink))
             yield term, term * apart * shrink
-        for name, same in self.same.items():
-            yield math.exp(kernel.effects[name]) * same, None
+        for name, effect in self.effects.items():
+            yield math.exp(kernel.effects[name]) * effect, None
 
     def negative(self, vector: Numbers) -> float:
         """The negative log marginal likelihood alone, constants included."""
         away = (vector - self.mean) / self.spread
         return self(vector)[0] - 0.5 * float(away @ away) + 0.5 * len(self.anomaly) * math.log(2 * math.pi)
+
+
+def _effect(name: str, a: GPRows, b: GPRows) -> Tensor:
+    """Correlation [n,m] of a random effect. Rows without a position are correlated with none, not even themselves."""
+    if name not in NEARNESS:
+        same: Tensor = getattr(a, name)[:, None] == getattr(b, name)[None, :]
+        return same.double()
+    if a.position is None or b.position is None:
+        raise ValueError(f"the effect {name!r} needs positions")
+    _, apart = _products(a.position, b.position)
+    return torch.exp(-0.5 * apart / NEARNESS[name] ** 2).nan_to_num(0.0)
 
 
 def _products(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

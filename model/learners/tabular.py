@@ -9,23 +9,27 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from model.learners.features import FeatureMap, Features
-from model.learners.gaussian_process import GaussianProcess, GPRows
+from model.learners.gaussian_process import NEARNESS, GaussianProcess, GPRows
 from model.learners.linear import LinearMap
 from model.learners.trees import Forest, ForestName
 
 GP, GP_NO_YEAR, GP_CONVOLUTIONS = "gp", "gp without year effect", "gp on convolutions"
+GP_POSITIONS = "gp with positions"
 EXTRA_TREES, BOOSTING = "extra trees", "boosting"
 RIDGE = "ridge on convolutions"
-EFFECTS: Mapping[str, tuple[str, ...]] = {GP: ("year",), GP_NO_YEAR: (), GP_CONVOLUTIONS: ("year",)}
+EFFECTS: Mapping[str, tuple[str, ...]] = {GP: ("year",), GP_NO_YEAR: (), GP_CONVOLUTIONS: ("year",),
+                                           GP_POSITIONS: ("year", *NEARNESS)}  # fmt: skip
 CONVOLUTIONS = "convolutions"
 ON_CONVOLUTIONS = (GP_CONVOLUTIONS, RIDGE)  # whatever blocks the other learners read
 FORESTS: Mapping[str, ForestName] = {EXTRA_TREES: "extra-trees", BOOSTING: "boosting"}
 NORMAL_90 = 1.6448536  # standard deviations to the 5 and 95 % quantiles
 STEPS = 15  # L-BFGS iterations
 NEW = -1  # code of a place or year without training rows
+EARTH = 6371.0  # mean radius, km
 
 Numbers = NDArray[np.float64]
 
@@ -34,17 +38,21 @@ Numbers = NDArray[np.float64]
 class TabularRows:
     """n samples for these learners: features, place, year [n], offset [n] in t/ha.
 
-    The offset of a training row does not use the row's own label.
+    The offset of a training row does not use the row's own label. position [n,2]: longitude and latitude in degrees,
+    NaN if unknown; only for learners with positions
     """
 
     features: Features
     place: NDArray[np.str_]
     year: NDArray[np.int64]
     offset: Numbers
+    position: Numbers | None = None
 
     def rows(self, index: NDArray[np.int64]) -> TabularRows:
         """The samples of `index` [m]."""
-        return TabularRows(self.features.rows(index), self.place[index], self.year[index], self.offset[index])
+        position = None if self.position is None else self.position[index]
+        features = self.features.rows(index)
+        return TabularRows(features, self.place[index], self.year[index], self.offset[index], position)
 
     def columns(self) -> Numbers:
         """[n,C+1] for trees: the features' columns and the offset."""
@@ -55,11 +63,15 @@ class TabularRows:
         columns: Numbers = self.features.blocks[CONVOLUTIONS].double().numpy()
         return columns
 
-    def processes(self, blocks: Sequence[str], places: Mapping[str, int]) -> GPRows:
-        """For Gaussian processes that read `blocks`. places: codes of the places with training rows."""
+    def processes(self, blocks: Sequence[str], places: Mapping[str, int], apart: float | None) -> GPRows:
+        """For Gaussian processes that read `blocks`.
+
+        places: codes of the places with training rows. apart: unit of the positions, km; None if they are not read.
+        """
         codes = np.array([places.get(name, NEW) for name in self.place.tolist()], np.int64)
         chosen = {name: self.features.blocks[name] for name in blocks}
-        return GPRows(chosen, torch.from_numpy(self.year.copy()), torch.from_numpy(codes))
+        position = None if apart is None or self.position is None else torch.from_numpy(on_globe(self.position) / apart)
+        return GPRows(chosen, torch.from_numpy(self.year.copy()), torch.from_numpy(codes), position)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +81,7 @@ class Tabular:
     mean, spread  mean and standard deviation of the training anomalies, t/ha: the unit of the Gaussian processes
     blocks        feature blocks that the Gaussian processes read, except the one on convolutions
     places        codes of the places with training rows
+    apart         distance of neighbouring training places, km: the unit of positions; None if no learner reads them
     quantiles     whether forecasts have a 5 and a 95 % quantile
     """
 
@@ -82,6 +95,7 @@ class Tabular:
     places: Mapping[str, int]
     quantiles: bool
     shares: Mapping[str, Mapping[str, float]]
+    apart: float | None = None
 
     @property
     def reads_tokens(self) -> bool:
@@ -108,7 +122,8 @@ class Tabular:
         spread = spread if spread > 1e-9 else 1.0
         places = {name: code for code, name in enumerate(np.unique(rows.place).tolist())}
         device = device or torch.device("cpu")
-        gp_rows = rows.processes(_read_by_processes(read_blocks, names), places).to(device)
+        apart = distance_of_neighbours(rows.position) if GP_POSITIONS in names and rows.position is not None else None
+        gp_rows = rows.processes(_read_by_processes(read_blocks, names), places, apart).to(device)
         target = torch.from_numpy((anomaly - mean) / spread).to(device)
         processes = {
             name: GaussianProcess.fit(gp_rows, target, EFFECTS[name], STEPS, seed, blocks=_blocks(name, read_blocks))
@@ -129,11 +144,12 @@ class Tabular:
             places=places,
             quantiles=quantiles,
             shares=shares,
+            apart=apart,
         )
 
     def forecast(self, rows: TabularRows) -> dict[str, Numbers]:
         """Anomalies in t/ha by learner, [n,1] or [n,3] with quantiles. The features are those of `map`."""
-        gp_rows = rows.processes(_read_by_processes(self.blocks, tuple(self.processes)), self.places)
+        gp_rows = rows.processes(_read_by_processes(self.blocks, tuple(self.processes)), self.places, self.apart)
         forecasts = {}
         for name, process in self.processes.items():
             point, deviation = (one.numpy() * self.spread for one in process.predict(gp_rows))
@@ -171,6 +187,7 @@ class Tabular:
             "places": dict(self.places),
             "quantiles": self.quantiles,
             "shares": {name: dict(one) for name, one in self.shares.items()},
+            "apart": self.apart,
         }
 
     @staticmethod
@@ -195,7 +212,25 @@ class Tabular:
             places=record["places"],
             quantiles=record["quantiles"],
             shares=record["shares"],
+            apart=record.get("apart"),  # runs before 0.3.0 have none
         )
+
+
+def on_globe(position: Numbers) -> Numbers:
+    """Longitude and latitude in degrees [n,2] -> coordinates on a sphere, km [n,3]."""
+    longitude, latitude = np.radians(position).T
+    across = np.cos(latitude)
+    axes = np.column_stack([across * np.cos(longitude), across * np.sin(longitude), np.sin(latitude)])
+    return np.asarray(EARTH * axes, np.float64)
+
+
+def distance_of_neighbours(position: Numbers) -> float:
+    """Median distance in km from a position [n,2] in degrees to the nearest other one; at least 10 m."""
+    distinct = on_globe(np.unique(position[~np.isnan(position).any(1)], axis=0))
+    if len(distinct) < 2:
+        return 1.0
+    nearest, _ = KDTree(distinct).query(distinct, k=2)
+    return max(0.01, float(np.median(nearest[:, 1])))
 
 
 def _blocks(name: str, blocks: Sequence[str]) -> tuple[str, ...]:

@@ -112,11 +112,11 @@ class DatasetCard(Section):
     radiometry: RadiometryCard | None = None
     """Level groups such as flights."""
     latitude: Text | None = None
-    """Column of the latitude of a sample in degrees, for maps."""
+    """Column of the latitude of a sample in degrees, for maps and for forecasts of unseen places."""
     longitude: Text | None = None
     """Column of the longitude."""
     geometry: Text | None = None
-    """GeoJSON file with the outlines of places, for maps."""
+    """GeoJSON file with the outlines of places, for maps and for forecasts of unseen places."""
 
     _path: Path = PrivateAttr(default=Path("card.toml"))
 

@@ -198,7 +198,7 @@ class SourceCard(Section):
     calendar: CalendarCard | None = None
     """Season of each place, with the keys below."""
     latitude: Text | None = None
-    """Column of the latitude of a place in degrees, for maps."""
+    """Column of the latitude of a place in degrees, for maps and for forecasts of unseen places."""
     longitude: Text | None = None
     """Column of the longitude."""
     missing: list[Finite | Text] | None = None

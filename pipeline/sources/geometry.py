@@ -1,10 +1,13 @@
-"""Positions of samples, for maps only: the card's `latitude` and `longitude` columns, or its `geometry` file."""
+"""Positions of samples: the card's `latitude` and `longitude` columns, or its `geometry` file.
+
+They are read only where they are used: on maps, and where yields of unseen places are forecast.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +80,30 @@ def known_shapes(data: str | Path, memory_gb: float | None = None) -> tuple[Shap
         return shapes_of(data, memory_gb), ""
     except InputError as error:
         return None, str(error)
+
+
+def with_positions(table: SeasonTable, data: str | Path, memory_gb: float | None = None) -> tuple[SeasonTable, str]:
+    """The table with the position of each sample, if the card of `data` names any, and why they cannot be read."""
+    shapes, why = known_shapes(data, memory_gb)
+    if shapes is None:
+        return table, why
+    middles = [(np.nan, np.nan) if shape is None else middle(shape) for shape in shapes.of(table)]
+    return replace(table, position=np.array(middles, np.float64)), ""
+
+
+def middle(geometry: Mapping[str, Any]) -> tuple[float, float]:
+    """Longitude and latitude of the middle of the bounding box of a geometry, in degrees."""
+    corners = np.array(list(_corners(geometry["coordinates"])), np.float64)
+    longitude, latitude = (corners.min(axis=0) + corners.max(axis=0)) / 2
+    return float(longitude), float(latitude)
+
+
+def _corners(coordinates: Sequence[Any]) -> Iterable[tuple[float, float]]:
+    if not isinstance(coordinates[0], list | tuple):
+        yield float(coordinates[0]), float(coordinates[1])
+        return
+    for part in coordinates:
+        yield from _corners(part)
 
 
 def _points(card: DatasetCard, columns: Columns, name: str) -> Iterator[tuple[str, dict[str, Any]]]:

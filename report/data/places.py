@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.sources.geometry import Shapes
+from pipeline.sources.geometry import Shapes, middle
 from pipeline.table import SeasonTable
 from report.data.series import evenly
-from report.map_chart import middle
 
 MOST_PLACES = 60  # rows in the chart of places by year
 MOST_POINTS = 4_000  # on the map

@@ -1,0 +1,166 @@
+"""Positions in the forecast: neighbouring places have similar yields, and unknown positions change nothing else."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load, save
+
+import explain
+import predict
+import train
+from model.learners.features import Features
+from model.learners.gaussian_process import NEARNESS, GPRows, Kernel
+from model.learners.tabular import GP_NO_YEAR, GP_POSITIONS, Tabular, TabularRows, distance_of_neighbours, on_globe
+from tests.conftest import CARD, small_seasons
+
+
+class NoMap:
+    """Stands for the feature map, which these learners only keep."""
+
+    names = ("numbers",)
+
+
+def placed_rows(places=60, years=4, seed=0):
+    """Yields whose level varies smoothly over some 5 degrees, with numbers that know nothing of it."""
+    rng = np.random.default_rng(seed)
+    at = np.column_stack([rng.uniform(10, 15, places), rng.uniform(40, 45, places)])
+    level = np.sin(at[:, 0] * 1.2) + np.cos(at[:, 1] * 1.2)
+    place, year = np.repeat(np.arange(places), years), np.tile(np.arange(years), places) + 2000
+    numbers = rng.normal(0, 1, (len(place), 3))
+    anomaly = level[place] + rng.normal(0, 0.1, len(place))
+    features = Features({"numbers": torch.from_numpy(numbers).float()}, numbers)
+    return TabularRows(features, place.astype(str), year, np.zeros(len(place)), at[place]), anomaly
+
+
+@given(
+    st.tuples(st.floats(-180, 180), st.floats(-90, 90)),
+    st.tuples(st.floats(-180, 180), st.floats(-90, 90)),
+)
+def test_distances_on_the_globe_are_those_of_the_haversine(one, other):
+    """Chords are shorter than arcs, by the formula of a circle. Haversine: Sinnott 1984, Sky and Telescope 68, 159."""
+    (lon_a, lat_a), (lon_b, lat_b) = np.radians([one, other])
+    half = math.sin((lat_b - lat_a) / 2) ** 2
+    half += math.cos(lat_a) * math.cos(lat_b) * math.sin((lon_b - lon_a) / 2) ** 2
+    chord = 2 * 6371 * math.sqrt(min(1.0, half))
+    a, b = on_globe(np.array([one, other]))
+    assert np.linalg.norm(a - b) == pytest.approx(chord, abs=1e-3)
+
+
+def test_the_unit_is_the_median_distance_to_the_nearest_other_place():
+    at = np.array([[0, 0], [0, 0], [1, 0], [3, 0], [np.nan, 0]])
+    degree = 2 * 6371 * math.sin(math.radians(0.5))
+    assert distance_of_neighbours(at) == pytest.approx(degree, rel=1e-6)  # 1, 1 and 2 degrees
+    assert distance_of_neighbours(at[:2]) == 1.0
+
+
+def test_the_effect_of_position_is_that_of_its_formula_and_zero_where_unknown():
+    rng = np.random.default_rng(0)
+    position = torch.from_numpy(rng.normal(0, 2, (5, 3)))
+    position[2] = math.nan
+    rows = GPRows({}, torch.zeros(5, dtype=torch.int64), torch.zeros(5, dtype=torch.int64), position)
+    kernel = Kernel({}, {}, {}, {"near": -1.0, "region": 0.5}, 0.0)
+    found = kernel.covariance(rows, rows).numpy()
+    for i in range(5):
+        for j in range(5):
+            apart = float((position[i] - position[j]).square().sum())
+            wanted = 0.0
+            if not math.isnan(apart):
+                wanted = math.exp(-1.0) * math.exp(-apart / 2) + math.exp(0.5) * math.exp(-apart / (2 * 81))
+            assert found[i, j] == pytest.approx(wanted, abs=1e-9)
+    assert set(NEARNESS) == {"near", "nearby", "region"}
+
+
+def test_an_unseen_place_is_forecast_from_its_neighbours():
+    rows, anomaly = placed_rows()
+    new = rows.year % 1 == np.where(np.isin(rows.place, ["3", "17", "40", "52"]), 0, 1)
+    known, held = np.flatnonzero(~new), np.flatnonzero(new)
+    fitted = Tabular.fit(NoMap, rows.rows(known), anomaly[known], (GP_NO_YEAR, GP_POSITIONS), ("numbers",))
+    forecasts = fitted.forecast(rows.rows(held))
+    errors = {name: np.sqrt(np.mean((one[:, 0] - anomaly[held]) ** 2)) for name, one in forecasts.items()}
+    assert errors[GP_POSITIONS] < 0.5 * errors[GP_NO_YEAR]
+    unknown = TabularRows(
+        rows.features.rows(held), rows.place[held], rows.year[held], rows.offset[held], np.full((len(held), 2), np.nan)
+    )
+    blind = fitted.forecast(unknown)
+    np.testing.assert_array_equal(blind[GP_NO_YEAR], forecasts[GP_NO_YEAR])
+    assert np.isfinite(blind[GP_POSITIONS]).all()
+    assert errors[GP_POSITIONS] < np.sqrt(np.mean((blind[GP_POSITIONS][:, 0] - anomaly[held]) ** 2))
+
+
+def test_a_learner_with_positions_forecasts_the_same_after_it_was_saved(monkeypatch):
+    rows, anomaly = placed_rows(20)
+    fitted = Tabular.fit(NoMap, rows, anomaly, (GP_NO_YEAR, GP_POSITIONS), ("numbers",))
+    monkeypatch.setattr(NoMap, "state", lambda: {}, raising=False)
+    monkeypatch.setattr(NoMap, "record", lambda: {"blocks": ["numbers"]}, raising=False)
+    again = Tabular.from_state(json.loads(json.dumps(fitted.record())), load(save(fitted.state())))
+    for name, forecast in fitted.forecast(rows).items():
+        np.testing.assert_array_equal(again.forecast(rows)[name], forecast)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A table with positions whose yields fall from west to east, and a stage-2 run with whole places held out."""
+    folder = tmp_path_factory.mktemp("positions")
+    frame = small_seasons()
+    number = frame["place"].str.extract(r"(\d+)")[0].astype(int)
+    frame["lat"], frame["lon"] = 40.0, -90 + number / 10
+    frame["yield_t_ha"] += 4 * (np.sin(number / 2) - frame.groupby("place")["yield_t_ha"].transform("mean") / 4)
+    frame["yield_t_ha"] += 9
+    frame.to_csv(folder / "seasons.csv", index=False)
+    (folder / "card.toml").write_text(
+        CARD.replace("step_days = 10\n", 'step_days = 10\nlatitude = "lat"\nlongitude = "lon"\n')
+    )
+    frame.drop(columns=["lat", "lon"]).to_csv(folder / "seasons2.csv", index=False)
+    (folder / "bare.toml").write_text(CARD.replace("seasons.csv", "seasons2.csv"))
+    flags = ["--data", str(folder / "card.toml"), "--preset", "language-only", "--epochs", "2"]
+    for split in ("place", "year"):
+        both = [*flags, "--split", split]
+        assert train.main(["--stage", "1", *both, "--out", str(folder / f"{split}1")]) == 0
+        last = ["--from", str(folder / f"{split}1"), "--learner", "gp", "--out", str(folder / f"{split}2")]
+        assert train.main(["--stage", "2", *both, *last]) == 0
+    return folder
+
+
+@pytest.mark.slow
+def test_positions_are_read_where_places_are_held_out_and_only_there(run):
+    for fold in json.loads((run / "place2" / "fitted.json").read_text()).values():
+        assert GP_POSITIONS in fold["forecaster"]["readings"][0]["weights"]
+        assert fold["forecaster"]["tabular"][0]["apart"] > 0
+    for fold in json.loads((run / "year2" / "fitted.json").read_text()).values():
+        assert GP_POSITIONS not in fold["forecaster"]["readings"][0]["weights"]
+    left_out = pd.read_parquet(run / "place2" / "left_out.parquet")
+    errors = (left_out["y_pred"] - left_out["y_true"]).pow(2).groupby(left_out["learner"]).mean()
+    assert errors[GP_POSITIONS] < errors[GP_NO_YEAR]
+
+
+@pytest.mark.slow
+def test_new_seasons_without_positions_are_forecast_and_it_is_said(run, tmp_path, capsys):
+    def ask(card, out):
+        assert (
+            predict.main(["--run", str(run / "place2"), "--data", str(run / card), "--out", str(tmp_path / out)]) == 0
+        )
+        return pd.read_csv(tmp_path / out), capsys.readouterr()
+
+    placed, said = ask("card.toml", "a.csv")
+    assert "positions of" not in said.out + said.err
+    bare, said = ask("bare.toml", "b.csv")
+    assert "positions of 84 of 84 samples are not known" in said.out + said.err
+    assert np.abs(placed["y_pred"] - bare["y_pred"]).max() > 0.05
+    assert np.isfinite(bare["y_pred"]).all()
+
+
+@pytest.mark.slow
+def test_what_moves_a_forecast_is_explained_with_the_positions_of_the_run(run, tmp_path):
+    assert explain.main(["--run", str(run / "place2"), "--out", str(tmp_path)]) == 0
+    explained = pd.read_csv(tmp_path / "samples.csv").groupby("sample_id")["y_pred"].first()
+    predicted = pd.read_parquet(run / "place2" / "predictions.parquet").query("split == 'test'")
+    predicted = predicted.set_index("sample_id")["y_pred"].reindex(explained.index)
+    np.testing.assert_allclose(explained, predicted, atol=1e-4)
