@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 from pipeline import loading
 from pipeline.errors import InputError
 
 DONE, FAILED, REFUSED, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143  # exit codes
+
+ROOT = Path(__file__).resolve().parents[1]
+PROGRAM = re.compile(r"\bpython (\w+\.py)\b")
 
 Errors = tuple[type[Exception], ...]
 
@@ -59,16 +65,17 @@ def run_program(
         with sigterm_raises():
             return work()
     except bad_input as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(f"{name}: {from_here(str(error))}", file=sys.stderr)
         report(str(error))
         return REFUSED
     except failure as error:
         message = f"out of memory ({error})" if isinstance(error, MemoryError) else str(error)
-        print(f"{name}: {message}" + (f"\n{after_failure}" if after_failure else ""), file=sys.stderr)
+        print(from_here(f"{name}: {message}" + (f"\n{after_failure}" if after_failure else "")), file=sys.stderr)
         report(message)
         return FAILED
     except (KeyboardInterrupt, Terminated, Stopped) as stop:
-        print(f"{name}: stopped. {stop.advice if isinstance(stop, Stopped) else after_stop}", file=sys.stderr)
+        advice = stop.advice if isinstance(stop, Stopped) else after_stop
+        print(from_here(f"{name}: stopped. {advice}"), file=sys.stderr)
         return code_of(stop)
     except SystemExit as ended:
         if ended.code == REFUSED:  # of wrong flags, whose message is printed
@@ -77,6 +84,16 @@ def run_program(
     except Exception as error:
         report(f"{type(error).__name__}: {error}")
         raise
+
+
+def from_here(message: str) -> str:
+    """The message with commands that work in the current folder: `python train.py` with the path of train.py."""
+
+    def located(found: re.Match[str]) -> str:
+        program = ROOT / found[1]
+        return found[0] if Path(found[1]).is_file() or not program.is_file() else f"python {shlex.quote(str(program))}"
+
+    return PROGRAM.sub(located, message)
 
 
 def code_of(stop: BaseException) -> int:

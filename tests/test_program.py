@@ -1,6 +1,7 @@
 """Entry points end with the same codes and paragraphs, from the main thread and from any other."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -52,6 +53,31 @@ def test_what_nobody_expected_is_reported_and_raised():
     with pytest.raises(ZeroDivisionError):
         run_program("p.py", lambda: 1 // 0, report=reported.append)
     assert reported == ["ZeroDivisionError: integer division or modulo by zero"]
+
+
+def test_a_recommended_command_names_the_program_where_it_lies(monkeypatch, tmp_path, capsys):
+    advice = InputError("Run:\n    python train.py --stage 1\nnot `python other.py`.")
+    assert run_program("train.py", ends(advice)) == 2
+    assert "    python train.py --stage 1" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    assert run_program("train.py", ends(advice)) == 2
+    said = capsys.readouterr().err
+    assert f"    python {ROOT / 'train.py'} --stage 1" in said
+    assert "`python other.py`" in said
+
+
+@pytest.mark.slow
+def test_a_recommended_command_runs_in_another_folder(small_card, tmp_path):
+    def run(*words):
+        return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    flags = ["--data", str(small_card), "--stage", "1", "--epochs", "1"]
+    refused = run(sys.executable, str(ROOT / "train.py"), *flags)
+    assert refused.returncode == 2
+    command = next(line.strip() for line in refused.stderr.splitlines() if "render_cache.py" in line)
+    program, *given = shlex.split(command)
+    assert program == "python"
+    assert run(sys.executable, *given, "--encoder", "none", "--dry-run").returncode == 0
 
 
 ENDED = """
