@@ -16,9 +16,9 @@ from benchmarks.page_tables import cells, line, merged, read_table
 from benchmarks.runs import commits, spread
 from report.run import hardware
 from report.run_page.sentences import lead_of
+from stages.yield_learners import MEMBERS
 from verdict.arms import WITH, WITHOUT
 
-SHOWN = ("illinois_soybean", "zambia_maize")  # in the README
 NAMES = {
     "illinois_soybean": "Illinois soybean",
     "zambia_maize": "Zambia maize",
@@ -50,7 +50,7 @@ WEIGHTS, BASELINES = "## Weights of the learners", "## Every baseline, RMSE in t
 
 def short_table(matrices: Sequence[Matrix], old: str) -> str:
     """RMSE with pictures, without them, of the best baseline and of the place mean; the lowest is bold."""
-    rows = {title(matrix): _short_row(matrix) for matrix in matrices if matrix.data in SHOWN}
+    rows = {title(matrix): _short_row(matrix) for matrix in matrices if matrix.data != "demo"}
     return "\n".join(merged(README_HEAD, rows, old, ORDER))
 
 
@@ -75,7 +75,7 @@ def page(matrices: Sequence[Matrix], old: str) -> str:
     """The text of docs/yield-forecasts.md. Rows of other matrices stay as the page `old` has them."""
     runs = {title(matrix): (matrix.results(WITH), matrix.results(WITHOUT)) for matrix in matrices}
     every = [run for pair in runs.values() for one in pair for run in one]
-    learners = _names(run["learners"] for run in every)
+    learners = [*MEMBERS["ensemble"], "offset"]
     rivals = _names(run["baselines"] for run in every)
     weights = {
         name: [name, *(f"{np.mean([run['learners'].get(one, 0.0) for run in ours]):.2f}" for one in learners)]
