@@ -57,10 +57,10 @@ class RunInputs:
         """Fingerprints of the data and of the cached embeddings. A run resumes only on the same ones."""
         position = self.table.position
         return {
-            **({} if position is None else {"positions": xxhash.xxh3_128_hexdigest(position.tobytes())}),
             "data": self.table.fingerprint(),
             "cache": self.pictures.fingerprint() if self.pictures else None,
             "initial weights": self.initial.digest,
+            "position data": None if position is None else xxhash.xxh3_128_hexdigest(position.tobytes()),
         }
 
 

@@ -19,6 +19,8 @@ import train
 from model.learners.features import Features
 from model.learners.gaussian_process import NEARNESS, GPRows, Kernel
 from model.learners.tabular import GP_NO_YEAR, GP_POSITIONS, Tabular, TabularRows, distance_of_neighbours, on_globe
+from stages.command_line import parse
+from stages.run_inputs import prepare_inputs
 from tests.conftest import CARD, small_seasons
 
 
@@ -164,3 +166,19 @@ def test_what_moves_a_forecast_is_explained_with_the_positions_of_the_run(run, t
     predicted = pd.read_parquet(run / "place2" / "predictions.parquet").query("split == 'test'")
     predicted = predicted.set_index("sample_id")["y_pred"].reindex(explained.index)
     np.testing.assert_allclose(explained, predicted, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_run_is_not_resumed_on_other_positions(run, tmp_path):
+    def fingerprints(shift):
+        frame = pd.read_csv(run / "seasons.csv")
+        frame["lat"] += shift
+        frame.to_csv(tmp_path / "seasons.csv", index=False)
+        (tmp_path / "card.toml").write_text((run / "card.toml").read_text())
+        flags = ["--stage", "2", "--data", str(tmp_path / "card.toml"), "--preset", "language-only", "--split", "place"]
+        flags += ["--folds", "places-1,places-3", "--from", str(run / "place1")]
+        return prepare_inputs(parse(flags, "")).fingerprints()
+
+    here, there = fingerprints(0.0), fingerprints(0.5)
+    assert here["data"] == there["data"]
+    assert here["position data"] != there["position data"]
