@@ -20,6 +20,7 @@ from pathlib import Path
 from cache.storage import CacheError, refuse_unless_cache
 from model.encoders import EncoderError, resolve
 from model.training.errors import Refused
+from pipeline import demo
 from pipeline.errors import InputError
 from pipeline.flags import CacheFlags, ReadingFlags
 from pipeline.parser import parse_flags
@@ -48,7 +49,7 @@ ENDINGS = (".csv", ".parquet")
 class Arguments(ReadingFlags, CacheFlags):
     """Complete seasons without training."""
 
-    data: str = "demo/card.toml"
+    data: str = demo.CARD
     """Dataset card, data file, folder or glob. It needs no yields."""
     out: Path = Path("completed.csv")
     """The .csv or .parquet to write: one row per sample, variate and step. An existing file is an error."""

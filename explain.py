@@ -143,7 +143,7 @@ def explain_run(args: Arguments, run: RunFolder) -> Explanation:
                          "Name the run's data with --data.")  # fmt: skip
     fitted = run.read_json("fitted.json")
     if any(reads_positions(record["forecaster"]) for record in fitted.values()):
-        table, _ = with_positions(table, args.data or config["data"], args.reading.memory_gb)
+        table = with_positions(table, args.data or config["data"], args.reading.memory_gb)
     rows = tested(run, table)
     samples = chosen(args.samples, table, rows)
     hiding = list(occlusions(table, args.width))
@@ -168,6 +168,8 @@ def strongest(means: pd.DataFrame) -> Iterator[str]:
                 yield f"no {what} moves the forecasts by {LEAST_CHANGE} t/ha or more"
                 continue
             yield f"the {what} that moves the forecasts most: {most['hidden']} ({most['mean_abs_change']:.3f} t/ha)"
+    if len(position := means[means["kind"] == "position"]):
+        yield f"without their positions, the forecasts change by {position['mean_abs_change'].iloc[0]:.3f} t/ha"
 
 
 def require_informative(args: Arguments, result: Mapping[str, Any]) -> None:

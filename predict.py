@@ -51,6 +51,7 @@ from stages.new_data_checks import check_scale, in_the_order_of, spelled_as_in_r
 from stages.season_tokens import season_tokens
 from stages.step_commands import commands_with_steps, new_run
 from stages.tuned_encoder import encoder_for
+from stages.yield_forecaster import Forecaster
 
 LEAST_YIELD = 0.0  # t/ha; the lower bounds of intervals are cut here
 
@@ -216,7 +217,8 @@ def forecast_new_seasons(args: Arguments) -> NewForecasts:
     high = pred + np.max([one.hi - one.pred for one in forecasts], axis=0)
     names = {"sample_id": table.sample_id, "place": table.place, "year": table.year}
     rows = pd.DataFrame({**names, "y_pred": pred, "y_lo": low, "y_hi": high, "in_training": in_training(table, fitted)})
-    return NewForecasts(rows=rows, warnings=tuple(warnings(table, fitted, as_of)), as_of=as_of)
+    about = [*unplaced(run, table, fitted), *warnings(table, result, fitted, as_of)]
+    return NewForecasts(rows=rows, warnings=tuple(about), as_of=as_of)
 
 
 def read_new_seasons(
@@ -235,7 +237,7 @@ def read_new_seasons(
         args.data, year=args.reading.year, for_prediction=True, memory_gb=args.reading.memory_gb, unfinished=unfinished
     )
     if forecasts and any(yield_stage.reads_positions(record["forecaster"]) for record in fitted.values()):
-        table = placed(args.data, table, args.reading.memory_gb)
+        table = with_positions(table, args.data, args.reading.memory_gb)
     table = in_the_order_of(table, result["seasons"])
     require_same_seasons(table, result)
     known = [place for record in fitted.values() if forecasts for place in record["forecaster"]["known"]["place"]]
@@ -258,17 +260,6 @@ def read_new_seasons(
     if table.findings or findings:
         say(describe_findings((*table.findings, *findings)))
     return table, as_of
-
-
-def placed(data: str, table: SeasonTable, memory_gb: float | None) -> SeasonTable:
-    """The table with its positions; says how many samples have none."""
-    table, why = with_positions(table, data, memory_gb)
-    lost = len(table) if table.position is None else int(np.isnan(table.position).any(1).sum())
-    if lost:
-        why = why or 'Name their columns in the dataset card, as in latitude = "lat" and longitude = "lon".'
-        say(f"positions of {lost} of {plural(len(table), 'sample')} are not known, so the yields of neighbouring "
-            f"places are not used for them. {why}")  # fmt: skip
-    return table
 
 
 def pictures_of(
@@ -301,7 +292,26 @@ def require_step(args: Arguments, as_of: int, result: Mapping[str, Any], fitted:
         )
 
 
-def warnings(table: SeasonTable, fitted: Mapping[str, Any], as_of: int | None = None) -> Iterator[str]:
+def unplaced(run: RunFolder, table: SeasonTable, fitted: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence on the samples whose position is not known or far from all training places, if the run reads it."""
+    if not any(yield_stage.reads_positions(record["forecaster"]) for record in fitted.values()):
+        return
+    of_folds = [Forecaster.load(run, fold).placed(table) for fold in fitted]
+    placed = np.all([one for one in of_folds if one is not None], axis=0)
+    known = np.zeros(len(table), bool) if table.position is None else ~np.isnan(table.position).any(1)
+    for lost, why in ((~known, "have no known position"), (known & ~placed, "lie far from every training place")):
+        if lost.any():
+            yield (
+                f"{plural(int(lost.sum()), 'sample')}, such as {table.sample_id[np.argmax(lost)]}, {why}. Their "
+                "forecasts do not use the yields of neighbouring places. Their intervals are wider, as those of the "
+                "run's left-out rows without this. The card names positions with `latitude` and `longitude` or "
+                "`geometry`."
+            )
+
+
+def warnings(
+    table: SeasonTable, result: Mapping[str, Any], fitted: Mapping[str, Any], as_of: int | None = None
+) -> Iterator[str]:
     """One sentence per reason why a forecast is less certain than its interval suggests."""
     if as_of is not None and not table.observed[:, :, as_of - 1].any():
         last = int(np.flatnonzero(table.observed.any((0, 1)))[-1]) + 1
@@ -313,7 +323,7 @@ def warnings(table: SeasonTable, fitted: Mapping[str, Any], as_of: int | None = 
             "which have in_training = True, y_pred is a fit and not a forecast."
         )
     unseen = sorted(set(table.place.tolist()) - {place for place, _ in known_yields(fitted)})
-    if unseen:
+    if unseen and result["split"] != "place":  # such a run was tested on unseen places
         yield (
             f"The run's training rows lack {plural(len(unseen), 'place')}, such as {unseen[0]}. A forecast for such a "
             "place starts from the mean of all places, and its interval is likely too narrow."

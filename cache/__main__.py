@@ -24,6 +24,7 @@ from cache.gc import claims, garbage, sweep
 from cache.run_log import past_runs, totals
 from cache.storage import CacheError, Storage, open_storage
 from cache.store import MissingRows, Store, content_digest, slabs_of
+from pipeline import demo
 from pipeline.errors import InputError
 from pipeline.flags import Names
 from pipeline.parser import parse_command
@@ -111,7 +112,7 @@ class Fsck:
     """Decompress every row and compare it with its digest."""
     sample: float = 0.0
     """Share (0 to 1) of the pictures of --data to draw again and compare."""
-    data: str = "demo/card.toml"
+    data: str = demo.CARD
     """For --sample: card or file of data rendered into this cache."""
     split: SplitName = "year"
     """For --sample: the split used for rendering."""

@@ -10,7 +10,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegresso
 from model.gap_filling import fill_gaps
 from model.grouped_ridge import Scales, ridge_by_year
 from model.learners.features import FeatureMap
-from model.learners.tabular import GP, Tabular, TabularRows
+from model.learners.tabular import GP, GP_POSITIONS, Tabular, TabularRows
 from model.learners.trees import Forest
 from model.offset import KnownYields, Offset
 from model.offset_choice import ChosenOffset
@@ -31,8 +31,11 @@ def yield_baselines(
     known: KnownYields,
     offset: Offset | ChosenOffset,
     seed: int,
+    position: Numbers | None = None,
 ) -> dict[str, Numbers]:
     """Forecasts [n_test] in t/ha by name. values, observed [N,V,T]; only labels of `train` and `known` are read.
+
+    position [N,2]: longitude and latitude in degrees, NaN if unknown.
 
     * Global mean and place mean of the training rows.
     * Place mean + trend of the yields in `known` within 15 years, so with the card's history if there is one.
@@ -40,8 +43,10 @@ def yield_baselines(
     * Ridge, random forest and gradient boosting on the residual from the place mean.
     * The model's own `offset` alone; on the anomaly from it, ridge on the series, and ridge and a Gaussian process on
       random convolutions of the series.
+    * With positions, kriging of the anomaly with a year effect: no learner that reads the season (Cressie 1990, Math.
+      Geol. 22, 239-252).
 
-    All read the same numbers, with gaps filled as for the model (`filled`).
+    All but the last read the same numbers, with gaps filled as for the model (`filled`).
     """
     x = filled(values, observed, train)
     labels = KnownYields(place[train], year[train], target[train], np.ones(len(train), bool))
@@ -53,10 +58,14 @@ def yield_baselines(
     anomaly = y - offset.predict(known, place[train], year[train], leave_own_year_out=True)
     residual = y - in_sample
     convolutions = _convolutions(values, observed, train, seed)
-    rows = TabularRows(convolutions.apply(_season(values, observed)), place, year, np.zeros(len(year)))
+    rows = TabularRows(convolutions.apply(_season(values, observed)), place, year, np.zeros(len(year)), position)
     convolved = rows.features.blocks["convolutions"].double().numpy()
     process = Tabular.fit(convolutions, rows.rows(train), anomaly, (GP,), seed=seed)
-    return {
+    kriging = {}
+    if position is not None:
+        fields = Tabular.fit(convolutions, rows.rows(train), anomaly, (GP_POSITIONS,), (), seed=seed)
+        kriging["kriging"] = base + fields.forecast(rows.rows(test))[GP_POSITIONS][:, 0]
+    return kriging | {
         "global mean": Offset("mean", None).predict(labels, *at, leave_own_year_out=False),
         "place mean": level,
         "place mean + trend": Offset("place-trend", 15).predict(known, *at, leave_own_year_out=False),

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from pipeline import demo
 from pipeline.augmentation import Views
 from pipeline.errors import InputError
 from pipeline.splits import SplitChoice
@@ -68,7 +69,7 @@ Steps = Annotated[tuple[int, ...], *listed(parse_steps, "N,N")]
 class TableFlags:
     """The data."""
 
-    data: str = "demo/card.toml"
+    data: str = demo.CARD
     """Dataset card, data file, folder or glob."""
 
 

@@ -6,7 +6,7 @@ The weights of the learners and the margins of the intervals come from these for
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from model.calibration import IntervalName, conformal_margin, margin_over_years
 from model.cross_fitting import ensemble_weights
+from model.learners.tabular import GP_POSITIONS
 from model.offset_choice import ChosenOffset
 from pipeline.splits import Fold
 from pipeline.table import SeasonTable
@@ -81,21 +82,36 @@ class CrossFit:
         members, table = self.members[number], self.prepared.table
         target = table.target[self.rows]
         points = np.column_stack([one.point for one in members.values()])
-        shares = ensemble_weights(target - self.offset, points, self.group, prior_weights(list(members)))
-        weights = dict(zip(members, shares.tolist(), strict=True))
-        shortfall = combined(self.offset, members, weights, 0.0).shortfall(target)
-        years = table.year[self.rows]
-        margin = (
-            margin_over_years(shortfall, years)
-            if interval == "year"
-            else conformal_margin(shortfall, table.group[self.rows])
-        )
         reading = self.readings[number]
-        return ReadingFit(step=reading.step, completed=reading.completed, margin=margin, weights=weights)
+
+        def fitted(names: Sequence[str], rows: NDArray[np.bool_]) -> ReadingFit:
+            """The weights of the members of `names`, and the margin over the rows of the mask."""
+            chosen = [name in names for name in members]
+            shares = ensemble_weights(
+                target - self.offset, points[:, chosen], self.group, prior_weights([n for n in members if n in names])
+            )
+            weights = dict.fromkeys(members, 0.0) | dict(zip(names, shares.tolist(), strict=True))
+            shortfall = combined(self.offset, members, weights, 0.0).shortfall(target)[rows]
+            years, groups = table.year[self.rows][rows], table.group[self.rows][rows]
+            margin = margin_over_years(shortfall, years) if interval == "year" else conformal_margin(shortfall, groups)
+            return ReadingFit(step=reading.step, completed=reading.completed, margin=margin, weights=weights)
+
+        if self.placed is None or GP_POSITIONS not in members:
+            return fitted(list(members), np.ones(len(self.rows), bool))
+        without = [name for name in members if name != GP_POSITIONS]
+        return replace(fitted(list(members), self.placed), unplaced=fitted(without, np.ones(len(self.rows), bool)))
+
+    @property
+    def placed(self) -> NDArray[np.bool_] | None:
+        """[n]: whether the position of a row is known; None if positions are not read."""
+        position = self.prepared.table.position
+        if position is None:
+            return None
+        return np.asarray(~np.isnan(position[self.rows]).any(1))
 
     def yields(self, number: int, fit: ReadingFit, some: NDArray[np.bool_] | None = None) -> Yields:
         """Forecasts of the rows picked by `some` [n] (default: all), each by learners that were not fitted on it."""
-        every = combined(self.offset, self.members[number], fit.weights, fit.margin)
+        every = fit.combine(self.offset, self.members[number], self.placed)
         return every if some is None else Yields(*(side[some] for side in every))
 
     def table(self, fits: Sequence[ReadingFit]) -> pd.DataFrame:

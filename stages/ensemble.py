@@ -17,12 +17,11 @@ from model.offset import OffsetName
 from model.presets import Preset
 from model.timesclip import TimesCLIP
 from model.training.trainer import Trainer
-from pipeline.splits import Fold
-from pipeline.table import SeasonTable
 from stages.cross_fitting import CrossFit, chosen_readings, left_out_parts
 from stages.fold_data import FoldData
 from stages.fold_offset import Rows, fold_offset, groups_of, known_in
-from stages.yield_forecaster import FEATURE_BATCH, NEURAL, Forecaster, combined
+from stages.positions import positions_help
+from stages.yield_forecaster import FEATURE_BATCH, NEURAL, Forecaster
 from stages.yield_learners import (
     MEMBERS,
     LabelledRows,
@@ -35,7 +34,6 @@ from stages.yield_learners import (
 from stages.yield_outcome import YieldOutcome, as_of_steps
 
 FillName = Literal["nothing", "completed"]
-LEAST_PLACED = 12  # places with a position, for a learner to read them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,10 +88,13 @@ def forecast_by_ensemble(
             readings=tuple(fits[number] for number in numbers),
         )
 
+    of_reading = [forecaster([number]) for number in range(len(readings))]
     anomalies = [
-        forecaster([number]).anomalies(table, prepared.as_read(one), fold.test) for number, one in enumerate(readings)
+        one.anomalies(table, prepared.as_read(reading), fold.test)
+        for one, reading in zip(of_reading, readings, strict=True)
     ]
-    test = [combined(base, each, fit.weights, fit.margin) for (base, each), fit in zip(anomalies, fits, strict=True)]
+    tested = table.rows(fold.test)
+    test = [one.combine(tested, *each) for one, each in zip(of_reading, anomalies, strict=True)]
     valid = [cross.yields(number, fits[number], np.isin(fitted_rows, fold.valid)) for number in range(len(readings))]
     base, members = anomalies[0]
     return YieldOutcome(
@@ -155,16 +156,6 @@ def learners_of(
             fold=fold.name,
         )
     return neural, tabular
-
-
-def positions_help(table: SeasonTable, fold: Fold) -> bool:
-    """Whether a learner reads positions: whole places are held out, and enough places have a position.
-
-    If years are held out instead, the offset knows the level of a place from its other years.
-    """
-    if table.position is None or not fold.by_place:
-        return False
-    return len(np.unique(table.place[~np.isnan(table.position).any(1)])) >= LEAST_PLACED
 
 
 def blocks_of(preset: Preset) -> tuple[BlockName, ...]:

@@ -31,9 +31,9 @@ DRAWS = 3  # other samples per occlusion
 
 @dataclass(frozen=True, eq=False)
 class Occlusion:
-    """The values to hide: masks [V,T] of the variates and [R,T] of the drivers. kind: steps, variate or driver.
+    """What is hidden: masks [V,T] of the variates and [R,T] of the drivers, or the position of the sample.
 
-    first, last: the steps, from 0.
+    kind: steps, variate, driver or position. first, last: the steps, from 0.
     """
 
     kind: str
@@ -48,6 +48,8 @@ class Occlusion:
 
         Only observed values are hidden. A step becomes unobserved if the donor does not observe it.
         """
+        if self.kind == "position":
+            return replace(table, position=np.full((len(table), 2), np.nan))
         values, drivers = (np.float32(np.nan),) * 2 if donor is None else (donor.values, donor.drivers)
         observed, known = (False, False) if donor is None else (donor.observed, donor.drivers_observed)
         variates_hidden = self.variates & table.observed
@@ -62,7 +64,7 @@ class Occlusion:
 
 
 def occlusions(table: SeasonTable, width: int) -> Iterator[Occlusion]:
-    """Each block of `width` steps (variates and drivers alike), then each variate, then each driver as a whole."""
+    """Each block of `width` steps (variates and drivers alike), each variate, each driver, then positions if read."""
     shape = len(table.variates), len(table.driver_names), table.steps
     at, (v, r, t) = np.arange(table.steps), shape
     nothing = np.zeros((v, t), bool), np.zeros((r, t), bool)
@@ -84,6 +86,8 @@ def occlusions(table: SeasonTable, width: int) -> Iterator[Occlusion]:
     for number, name in enumerate(table.driver_names):
         mask = nothing[1] | (np.arange(r)[:, None] == number)
         yield Occlusion(kind="driver", name=name, variates=nothing[0], drivers=mask, first=0, last=t - 1)
+    if table.position is not None:
+        yield Occlusion(kind="position", name="position", variates=nothing[0], drivers=nothing[1], first=0, last=t - 1)
 
 
 def donors(table: SeasonTable, index: Rows, hide: HideName) -> list[SeasonTable | None]:

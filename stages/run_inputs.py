@@ -20,7 +20,6 @@ from pipeline.errors import InputError
 from pipeline.findings import describe_findings
 from pipeline.plural import plural
 from pipeline.sources import read
-from pipeline.sources.geometry import with_positions
 from pipeline.splits import Fold, make_folds, thinned
 from pipeline.table import SeasonTable
 from report.progress import say
@@ -31,6 +30,7 @@ from stages.commands import render_command
 from stages.flags import LR_FROM_WEIGHTS, Arguments, preset_of, settled
 from stages.fold_data import FoldData, Pictures, prepare
 from stages.initial_weights import Initial, find_initial
+from stages.positions import with_reported_positions
 from stages.tuned_encoder import check_tuned_rows, find_tower, has_tower
 from stages.unknown_variates import unknown_findings
 
@@ -93,9 +93,10 @@ def prepare_inputs(args: Arguments) -> RunInputs:
     if pictures is not None:
         check_tuned_rows(pictures, table, folds, args.input.split, args.run.seed)
     if args.stage == 2 and folds[0].by_place:
-        table, why = with_positions(table, args.input.data, args.input.memory_gb)
-        if why:
-            say(f"positions are not used: {why}")
+        table, about_positions = with_reported_positions(table, args.input.data, args.input.memory_gb)
+        if about_positions:
+            say(describe_findings(about_positions))
+            table = replace(table, findings=(*table.findings, *about_positions))
     source = base_run(args, table, folds, pictures)
     views, steps = view_tables(table, args.experimental.to_views()), args.input.steps
     prepared = [prepare(table, fold, preset.framing, pictures, views, steps) for fold in folds]

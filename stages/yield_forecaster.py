@@ -78,18 +78,37 @@ def combined(offset: Tonnes, members: Mapping[str, Anomalies], weights: Mapping[
 class ReadingFit:
     """Fitted combination for one reading of the season: after `step` steps (None: all), completed or left open.
 
-    margin   t/ha added on both sides of the interval
-    weights  of the members by name; the offset gets the rest
+    margin    t/ha added on both sides of the interval
+    weights   of the members by name; the offset gets the rest
+    unplaced  weights and margin for samples without a usable position, if a member reads positions
     """
 
     step: int | None
     completed: bool
     margin: float
     weights: Mapping[str, float]
+    unplaced: ReadingFit | None = None
+
+    def combine(self, offset: Tonnes, members: Mapping[str, Anomalies], placed: NDArray[np.bool_] | None) -> Yields:
+        """Forecasts of n samples. placed [n]: whether the position of a sample can be used; None: of all."""
+        found = combined(offset, members, self.weights, self.margin)
+        if self.unplaced is None or placed is None or placed.all():
+            return found
+        other = combined(offset, members, self.unplaced.weights, self.unplaced.margin)
+        return Yields(*(np.where(placed, here, there) for here, there in zip(found, other, strict=True)))
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {**asdict(self), "weights": dict(self.weights)}
+        record = {**asdict(self), "weights": dict(self.weights)}
+        if self.unplaced is None:
+            del record["unplaced"]
+        return record
+
+    @staticmethod
+    def from_dict(record: Mapping[str, Any]) -> ReadingFit:
+        """Inverse of `to_dict`."""
+        unplaced = record.get("unplaced")
+        return ReadingFit(**{**record, "unplaced": None if unplaced is None else ReadingFit(**unplaced)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +205,20 @@ class Forecaster:
 
         season: of the whole table, as known now.
         """
-        return combined(*self.anomalies(table, season, index), self.reading.weights, self.reading.margin)
+        base, members = self.anomalies(table, season, index)
+        return self.combine(table if index is None else table.rows(index), base, members)
+
+    def combine(self, table: SeasonTable, base: Tonnes, members: Mapping[str, Anomalies]) -> Yields:
+        """Forecasts of the samples of `table`, from what `anomalies` returns for them."""
+        return self.reading.combine(base, members, self.placed(table))
+
+    def placed(self, table: SeasonTable) -> NDArray[np.bool_] | None:
+        """[N]: whether a sample lies near enough to training places; None if no learner reads positions."""
+        if not self.tabular or self.tabular[self.at].apart is None:
+            return None
+        if table.position is None:
+            return np.zeros(len(table), bool)
+        return self.tabular[self.at].within_reach(table.position)
 
     def anomalies(
         self, table: SeasonTable, season: SeasonTensors, index: Rows | None = None
@@ -249,7 +281,7 @@ class Forecaster:
                 Tabular.from_state(one, run.read_weights(f"{fold}/tabular.{number}."))
                 for number, one in enumerate(record.get("tabular", ()))
             ),
-            readings=tuple(ReadingFit(**one) for one in record.get("readings") or readings_before(record)),
+            readings=tuple(ReadingFit.from_dict(one) for one in record.get("readings") or readings_before(record)),
         )
 
 

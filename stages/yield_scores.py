@@ -16,6 +16,7 @@ from model.threads import threads_for
 from pipeline.plural import plural
 from pipeline.splits import joined_places
 from stages.fold_data import FoldData
+from stages.positions import positions_help
 from stages.yield_forecaster import Tonnes, Yields
 from stages.yield_outcome import YieldOutcome
 
@@ -145,6 +146,7 @@ def test_metrics(table: pd.DataFrame) -> dict[str, float]:
 def baselines(outcome: YieldOutcome, seed: int) -> dict[str, NDArray[np.float64]]:
     """Forecasts of the test rows [n] by simpler models, fitted on the same rows, by name."""
     table, test, forecaster = outcome.prepared.table, outcome.prepared.fold.test, outcome.forecaster
+    position = table.position if positions_help(table, outcome.prepared.fold) else None
     with threads_for(len(table)):
         return yield_baselines(
             values=table.values,
@@ -157,4 +159,5 @@ def baselines(outcome: YieldOutcome, seed: int) -> dict[str, NDArray[np.float64]
             known=forecaster.known,
             offset=forecaster.offset,
             seed=seed,
+            position=position,
         )

@@ -19,7 +19,9 @@ import train
 from model.learners.features import Features
 from model.learners.gaussian_process import NEARNESS, GPRows, Kernel
 from model.learners.tabular import GP_NO_YEAR, GP_POSITIONS, Tabular, TabularRows, distance_of_neighbours, on_globe
+from pipeline.sources import read
 from stages.command_line import parse
+from stages.positions import with_reported_positions
 from stages.run_inputs import prepare_inputs
 from tests.conftest import CARD, small_seasons
 
@@ -122,6 +124,8 @@ def run(tmp_path_factory):
     )
     frame.drop(columns=["lat", "lon"]).to_csv(folder / "seasons2.csv", index=False)
     (folder / "bare.toml").write_text(CARD.replace("seasons.csv", "seasons2.csv"))
+    frame.assign(lat=-40.0).to_csv(folder / "seasons3.csv", index=False)
+    (folder / "far.toml").write_text((folder / "card.toml").read_text().replace("seasons.csv", "seasons3.csv"))
     flags = ["--data", str(folder / "card.toml"), "--preset", "language-only", "--epochs", "2"]
     for split, folds in (("place", ["--folds", "places-1,places-3"]), ("year", [])):
         both = [*flags, "--split", split, *folds]
@@ -144,19 +148,100 @@ def test_positions_are_read_where_places_are_held_out_and_only_there(run):
 
 
 @pytest.mark.slow
-def test_new_seasons_without_positions_are_forecast_and_it_is_said(run, tmp_path, capsys):
+def test_new_seasons_without_positions_get_wider_intervals_and_it_is_said(run, tmp_path, capsys):
     def ask(card, out):
-        assert (
-            predict.main(["--run", str(run / "place2"), "--data", str(run / card), "--out", str(tmp_path / out)]) == 0
-        )
-        return pd.read_csv(tmp_path / out), capsys.readouterr()
+        page = tmp_path / f"{out}.html"
+        flags = ["--run", str(run / "place2"), "--data", str(run / card), "--out", str(tmp_path / out)]
+        assert predict.main([*flags, "--page", str(page)]) == 0
+        said = capsys.readouterr()
+        return pd.read_csv(tmp_path / out), said.out + said.err, page.read_text()
 
-    placed, said = ask("card.toml", "a.csv")
-    assert "positions of" not in said.out + said.err
-    bare, said = ask("bare.toml", "b.csv")
-    assert "positions of 84 of 84 samples are not known" in said.out + said.err
-    assert np.abs(placed["y_pred"] - bare["y_pred"]).max() > 0.05
-    assert np.isfinite(bare["y_pred"]).all()
+    placed, said, page = ask("card.toml", "a.csv")
+    assert "no known position" not in said + page
+    bare, said, page = ask("bare.toml", "b.csv")
+    for text in (said, page):
+        assert "84 samples, such as" in text
+        assert "have no known position" in text
+    far, said, _ = ask("far.toml", "c.csv")
+    assert "84 samples" in said
+    assert "lie far from every training place" in said
+    pd.testing.assert_frame_equal(far, bare)
+    width, wider = ((one["y_hi"] - one["y_lo"]).mean() for one in (placed, bare))
+    assert wider > 1.2 * width
+    fits = [
+        one["forecaster"]["readings"][0] for one in json.loads((run / "place2" / "fitted.json").read_text()).values()
+    ]
+    margin = max(one["unplaced"]["margin"] for one in fits)
+    assert wider == pytest.approx(2 * margin, abs=0.02)  # no interval was cut at zero
+    assert all(one["unplaced"]["weights"][GP_POSITIONS] == 0 for one in fits)
+
+
+@pytest.mark.slow
+def test_a_run_beats_kriging_only_if_the_season_adds_something(run):
+    result = json.loads((run / "place2" / "result.json").read_text())
+    baselines = result["baselines"]
+    assert baselines["kriging"]["rmse"] < baselines["global mean"]["rmse"]
+    assert "kriging" not in json.loads((run / "year2" / "result.json").read_text())["baselines"]
+
+
+def small_table(folder, change):
+    """The small table with positions after `change` of its frame, and its findings on positions."""
+    frame = small_seasons()
+    number = frame["place"].str.extract(r"(\d+)")[0].astype(int)
+    frame["lat"], frame["lon"] = 40.0, -90 + number / 10
+    change(frame)
+    frame.to_csv(folder / "seasons.csv", index=False)
+    top = 'step_days = 10\nlatitude = "lat"\nlongitude = "lon"\n'
+    (folder / "card.toml").write_text(CARD.replace("step_days = 10\n", top))
+    card = str(folder / "card.toml")
+    _, findings = with_reported_positions(read(card), card, None)
+    return " ".join(one.sentence for one in findings)
+
+
+def moved(place, latitude, longitude):
+    def change(frame):
+        frame.loc[frame["place"] == place, ["lat", "lon"]] = latitude, longitude
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda frame: None, ""),
+        (moved("field3", None, None), "1 of 12 places, such as field3, have no position"),
+        (moved("field3", None, None), "11 places of 12 have one, and at least 12 must"),
+        (moved("field3", 40.0, -90.0), "2 places, such as field0 and field3, have the same position: latitude 40"),
+        (moved("field3", -90.0, 40.0), "1 place, such as field3, lie far from all others"),
+        (moved("field3", 95.0, -90.0), "The forecast does not use positions: "),
+    ],
+)
+def test_odd_positions_are_reported(tmp_path, change, sentence):
+    said = small_table(tmp_path, change)
+    assert sentence in said
+    assert bool(said) == bool(sentence)
+
+
+def test_outlines_of_other_names_are_reported(tmp_path):
+    small_seasons().to_csv(tmp_path / "seasons.csv", index=False)
+    point = {"type": "Point", "coordinates": [10.0, 50.0]}
+    features = [
+        {
+            "type": "Feature",
+            "properties": {"place": f"plot {n}"},
+            "geometry": point | {"coordinates": [10.0, 50 + n / 10]},
+        }
+        for n in range(12)
+    ]
+    (tmp_path / "fields.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    (tmp_path / "card.toml").write_text(
+        CARD.replace("step_days = 10\n", 'step_days = 10\ngeometry = "fields.geojson"\n')
+    )
+    card = str(tmp_path / "card.toml")
+    _, findings = with_reported_positions(read(card), card, None)
+    said = " ".join(one.sentence for one in findings)
+    assert "12 of 12 places, such as field0, have no position" in said
+    assert "12 positions of other names, such as plot 0." in said
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import render_cache
+from pipeline import demo
 from pipeline.errors import InputError
 from pipeline.program import Stopped, Terminated, code_of, run_program
 
@@ -125,3 +126,12 @@ def test_ctrl_c_while_modules_load_ends_with_130_and_one_line(program, tmp_path)
     started.send_signal(signal.SIGINT)
     _, shown = started.communicate(timeout=30)
     assert (started.returncode, shown) == (130, f"{program}: stopped. Nothing was written.\n")
+
+
+def test_the_demo_is_found_from_any_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert demo.from_here(demo.CARD) == ROOT / "demo" / "card.toml"
+    assert demo.from_here("other.toml") == Path("other.toml")
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "card.toml").write_text("")
+    assert demo.from_here(demo.CARD) == Path(demo.CARD)

@@ -30,6 +30,7 @@ NORMAL_90 = 1.6448536  # standard deviations to the 5 and 95 % quantiles
 STEPS = 15  # L-BFGS iterations
 NEW = -1  # code of a place or year without training rows
 EARTH = 6371.0  # mean radius, km
+REACH = 2 * max(NEARNESS.values())  # in units of position; the correlation there is at most 0.14
 
 Numbers = NDArray[np.float64]
 
@@ -158,6 +159,18 @@ class Tabular:
             forecasts[name] = np.column_stack([point, *quantiles])
         forecasts |= {name: forest.predict(rows.columns())[:, None] for name, forest in self.forests.items()}
         return forecasts | {name: ridge.predict(rows.convolved())[:, None] for name, ridge in self.ridges.items()}
+
+    def within_reach(self, position: Numbers) -> NDArray[np.bool_]:
+        """[n]: whether a position [n,2] in degrees is known and lies within REACH of one of a training row."""
+        base = self.processes[GP_POSITIONS].base.position
+        assert base is not None
+        assert self.apart is not None
+        known = base.cpu().numpy()
+        tree = KDTree(known[~np.isnan(known).any(1)])
+        there = ~np.isnan(position).any(1)
+        near = np.zeros(len(position), bool)
+        near[there] = tree.query(on_globe(position[there]) / self.apart)[0] <= REACH
+        return near
 
     def year_spread(self) -> float | None:
         """Standard deviation of the shock that all places share in a year, t/ha; None without a year effect."""

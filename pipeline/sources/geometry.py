@@ -39,6 +39,12 @@ class Shapes:
         """The geometry of each sample [N]; None if it has none."""
         return self.of_samples(table.sample_id.tolist(), table.place.tolist())
 
+    def unmatched(self, table: SeasonTable) -> list[str]:
+        """Names with a geometry that no sample of the table has, sorted."""
+        names = set((table.sample_id if self.by_sample else table.place).tolist())
+        found = {find_place(self.known, name) for name in names}
+        return sorted(set(self.known) - found)
+
     def of_samples(self, sample_id: Iterable[str], place: Iterable[str]) -> list[Mapping[str, Any] | None]:
         """The geometry of each sample [N], by its name or place [N]; None if it has none."""
         names = list(sample_id if self.by_sample else place)
@@ -82,13 +88,16 @@ def known_shapes(data: str | Path, memory_gb: float | None = None) -> tuple[Shap
         return None, str(error)
 
 
-def with_positions(table: SeasonTable, data: str | Path, memory_gb: float | None = None) -> tuple[SeasonTable, str]:
-    """The table with the position of each sample, if the card of `data` names any, and why they cannot be read."""
-    shapes, why = known_shapes(data, memory_gb)
-    if shapes is None:
-        return table, why
+def with_positions(table: SeasonTable, data: str | Path, memory_gb: float | None = None) -> SeasonTable:
+    """The table with the position of each sample, if the card of `data` names any that can be read."""
+    shapes, _ = known_shapes(data, memory_gb)
+    return table if shapes is None else replace(table, position=positions_of(shapes, table))
+
+
+def positions_of(shapes: Shapes, table: SeasonTable) -> NDArray[np.float64]:
+    """[N,2]: longitude and latitude of the middle of each sample's geometry, in degrees; NaN if it has none."""
     middles = [(np.nan, np.nan) if shape is None else middle(shape) for shape in shapes.of(table)]
-    return replace(table, position=np.array(middles, np.float64)), ""
+    return np.array(middles, np.float64)
 
 
 def middle(geometry: Mapping[str, Any]) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from pipeline import demo
 from pipeline.card import DatasetCard, safe_name
 from pipeline.errors import InputError
 from pipeline.sources.cybench import cybench_card
@@ -90,7 +91,7 @@ def _expand(item: str | Path) -> list[Path]:
         raise InputError(
             f"--data is empty; give a card (.toml), a file ({_KINDS}), a folder or a glob (. is the folder you are in)."
         )
-    path = Path(item)
+    path = demo.from_here(item)
     if path.is_dir() and path.suffix != ".zarr":
         return _in_folder(path)
     if path.exists():

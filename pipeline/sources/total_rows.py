@@ -14,7 +14,10 @@ from pipeline.sources.place_parts import parts_of
 _TOTAL = re.compile(
     r"(?:grand|sub|state|district|county|national|country|region(?:al)?|overall|us|u\.s\.)?[ -]*totals?|"
     r"total (?:general|général|generale|geral)|sum|mean|average|avg\.?|"
-    r"gesamt(?:ergebnis|summe)?|insgesamt|summe|mittelwert|durchschnitt|totale|moyenne|promedio|razem",
+    r"gesamt(?:ergebnis|summe)?|insgesamt|summe|mittelwert|durchschnitt|totale|moyenne|promedio|razem|"
+    r".+ (?:totals?|gesamt|insgesamt)|"
+    r"(?:state|district|county|national|country|regional|province|provincial|overall) (?:average|avg\.?|mean)|"
+    r"all (?:fields|plots|farms|places|districts|counties|states|provinces|regions)",
     re.IGNORECASE,
 )
 

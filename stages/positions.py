@@ -1,0 +1,79 @@
+"""Positions of samples in stage 2: when they are read, and what is reported about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+
+from model.learners.tabular import distance_of_neighbours, on_globe
+from pipeline.findings import Finding
+from pipeline.plural import plural
+from pipeline.sources.geometry import known_shapes, positions_of
+from pipeline.splits import Fold
+from pipeline.table import SeasonTable
+
+LEAST_PLACED = 12  # places with a position, for a learner to read them
+FAR, LEAST_FAR = 30.0, 100.0  # a place is far from all others: in distances of neighbours, and at least in km
+
+
+def positions_help(table: SeasonTable, fold: Fold) -> bool:
+    """Whether a learner reads positions: whole places are held out, and enough places have a position.
+
+    If years are held out instead, the offset knows the level of a place from its other years.
+    """
+    return fold.by_place and table.position is not None and len(placed_places(table)[0]) >= LEAST_PLACED
+
+
+def placed_places(table: SeasonTable) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
+    """The P places with a position, and the position of each [P,2]: that of its first sample with one."""
+    assert table.position is not None
+    rows = np.flatnonzero(~np.isnan(table.position).any(1))
+    places, first = np.unique(table.place[rows], return_index=True)
+    return places, table.position[rows[first]]
+
+
+def with_reported_positions(
+    table: SeasonTable, data: str | Path, memory_gb: float | None
+) -> tuple[SeasonTable, tuple[Finding, ...]]:
+    """The table with the positions that its card names, if any, and what is odd about them."""
+    shapes, why = known_shapes(data, memory_gb)
+    if shapes is None:
+        return table, (Finding("warning", f"The forecast does not use positions: {why}"),) if why else ()
+    table = replace(table, position=positions_of(shapes, table))
+    return table, tuple(position_findings(table, unmatched=shapes.unmatched(table)))
+
+
+def position_findings(table: SeasonTable, unmatched: Sequence[str]) -> Iterator[Finding]:
+    """What is odd about the positions of a table. unmatched: names with a position that are not in the table."""
+    places, at = placed_places(table)
+    every = np.unique(table.place)
+    lost = np.setdiff1d(every, places)
+    if len(lost):
+        others = f" {plural(len(unmatched), 'position')} of other names, such as {unmatched[0]}." if unmatched else ""
+        yield Finding("warning", f"{len(lost)} of {plural(len(every), 'place')}, such as {lost[0]}, have no position. "
+                                 f"Yields of neighbouring places are not used for them.{others}")  # fmt: skip
+    if len(places) < LEAST_PLACED:
+        yield Finding("warning", f"The forecast does not use positions: {plural(len(places), 'place')} of "
+                                 f"{len(every)} have one, and at least {LEAST_PLACED} must.")  # fmt: skip
+        return
+    distinct, inverse, counts = np.unique(at, axis=0, return_inverse=True, return_counts=True)
+    for number in np.flatnonzero(counts > 1).tolist():
+        here = places[inverse.ravel() == number]
+        longitude, latitude = distinct[number]
+        yield Finding("warning", f"{len(here)} places, such as {here[0]} and {here[1]}, have the same position: "
+                                 f"latitude {latitude:g}, longitude {longitude:g}. Check it.")  # fmt: skip
+    if len(distinct) < 3:
+        return
+    apart = distance_of_neighbours(at)
+    nearest = KDTree(on_globe(distinct)).query(on_globe(at), k=2)[0][:, 1]
+    far = np.flatnonzero(nearest > max(LEAST_FAR, FAR * apart))
+    if len(far):
+        worst = far[np.argmax(nearest[far])]
+        yield Finding("warning", f"{plural(len(far), 'place')}, such as {places[worst]}, lie far from all others: "
+                                 f"{nearest[worst]:,.0f} km to the next place, where {apart:,.1f} km are usual. Are "
+                                 "latitude and longitude swapped?")  # fmt: skip
