@@ -65,7 +65,7 @@ def _short_row(matrix: Matrix) -> list[str]:
         title(matrix),
         f"{ours[0]['n_test']}",
         f"{shown[0]} ({mean(ours, 'r2')})",
-        f"{shown[1]} ({mean(without, 'r2')})",
+        shown[1],
         f"{shown[2]}, {best}",
         shown[3],
     ]
