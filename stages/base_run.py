@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,8 @@ def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], picture
         if name != "seed" and result.get(name) != value:
             actual, needed = differing(result.get(name), value)
             way = "Give this run the flags of that one, or run" if name == "parts" else "Run"
+            if args.stage == 3 and name == "stage" and result["stage"] == 1:
+                command += f" --from {shlex.quote(str(run.path))}"
             raise InputError(
                 f"--from {run.path} has {name} {actual}, but this run needs {needed}. {way}:\n    {command}"
             )

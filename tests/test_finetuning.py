@@ -74,8 +74,11 @@ def test_predict_reads_a_stage_3_run(stages):
 
 
 def test_stage_3_needs_a_stage_2_run(stages, capsys):
-    assert train.main(["--stage", "3", *stages[1], "--from", str(stages[2][1].path)]) == 2
-    assert "python train.py --stage 2" in capsys.readouterr().err
+    first = str(stages[2][1].path)
+    assert train.main(["--stage", "3", *stages[1], "--from", first]) == 2
+    command = capsys.readouterr().err.strip().splitlines()[-1]
+    assert command.strip().startswith("python train.py --stage 2")
+    assert command.endswith(f"--from {first}")
 
 
 def test_both_tasks_reach_the_encoder():
