@@ -179,6 +179,10 @@ def test_places_that_hold_such_a_word_are_no_totals() -> None:
         map(is_total, ["Totalán", "Mean Hill", "Sumner", "Media", "Total Valley", "IL,  Sumter", "Allgesamt 3"])
     )
     assert is_total("Illinois,  Total")
+    assert all(
+        map(is_total, ["Bayern gesamt", "Bavaria total", "State average", "all fields", "Nieder Bayern insgesamt"])
+    )
+    assert not any(map(is_total, ["All Saints", "Average Creek", "Field 3", "Totalgesamtheim"]))
 
 
 def test_a_place_in_another_scale_is_reported(tmp_path: Path) -> None:

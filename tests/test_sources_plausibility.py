@@ -112,6 +112,23 @@ def test_a_shift_of_one_year_is_reported_and_not_refused() -> None:
     assert "year = 2022" in one.card_line
 
 
+@pytest.mark.parametrize("since", [2020, 2021])
+@pytest.mark.parametrize(("times", "shift"), [(1.0, 0.1), (1.0, -0.1), (1.05, 0.08)])
+def test_a_shift_that_lasts_is_reported_with_its_first_year(since: int, times: float, shift: float) -> None:
+    table = seasons()
+    (one,) = found(changed(table, table.year >= since, times, shift), "lies", "its earlier level")
+    assert f"from {since} on" in one.sentence
+    assert ("above" if shift > 0 else "below") in one.sentence
+    assert f"before = {since}" in one.card_line
+
+
+def test_a_trend_and_years_that_differ_are_no_shift_that_lasts() -> None:
+    table, rng = seasons(), np.random.default_rng(0)
+    for change in (np.linspace(0, 0.1, 5), *rng.normal(0, 0.05, (20, 5))):
+        values = table.values + change[table.year - 2018][:, None, None].astype(np.float32)
+        assert not found(Seasons(**(vars(table) | {"values": values})), "its earlier level")
+
+
 @pytest.mark.parametrize("years", [2, 3, 4])
 @pytest.mark.parametrize("scale", [1, 10_000])
 def test_a_shift_is_found_among_few_years_too(years: int, scale: float) -> None:

@@ -338,9 +338,33 @@ def _shifts(groups: Sequence[Grouping], variate: Variate, values: Floats) -> lis
             )
             line = f'[[exclude]]\nyear = {one}\nreason = "another level"' if kind == "year" else ""
             found.append(Finding("warning", sentence, line))
+        if kind == "year" and not found:
+            found = _lasting_shift(variate, names, level, LEAST_SHIFT * spread)
         if found:
             return found
     return []
+
+
+def _lasting_shift(variate: Variate, years: NDArray[np.int64], level: Floats, least: float) -> list[Finding]:
+    """A finding if the levels [G,T] of all years from one on lie above or below those of all years before it.
+
+    Both sides have two years or more, and differ by SHIFT_TIMES the largest shift within a side. least: of a shift.
+    """
+    largest, since = 0.0, 0
+    for first in range(2, len(years) - 1):
+        before, after = level[:first], level[first:]
+        size = _steady_shift(column_medians(after), before)
+        within = max(_largest_shift(before), _largest_shift(after))
+        if abs(size) > max(least, abs(largest)) and abs(size) >= SHIFT_TIMES * within:
+            largest, since = size, int(years[first])
+    if not since:
+        return []
+    sentence = (
+        f"{variate.name} lies {abs(largest):.3g} {'above' if largest > 0 else 'below'} its earlier level from {since} "
+        "on, about the same at every step. A change of sensor or processing looks like this. Convert the values of one "
+        "side, or leave years out."
+    )
+    return [Finding("warning", sentence, f'[[exclude]]\nbefore = {since}\nreason = "another level"')]
 
 
 def _two_levels(variate: Variate, kind: str, one: str, other: str, size: float) -> Finding:
