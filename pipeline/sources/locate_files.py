@@ -105,7 +105,8 @@ def _expand(item: str | Path) -> list[Path]:
         return matches
     beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
     near = get_close_matches(path.name, beside, n=1)
-    hint = f"; did you mean {path.parent / near[0]}?" if near else "; check the path."
+    start = "." if path.is_absolute() else f", which starts in the current folder, {Path.cwd()}."
+    hint = f"; did you mean {path.parent / near[0]}?" if near else f"; check the path{start}"
     raise InputError(f"{path}: there is no such file or folder{hint}")
 
 
