@@ -84,7 +84,7 @@ COMPLETION = """RMSE over the range of the training rows, from the steps before 
 `complete.py` uses the weights without a step, and learns nothing from the table except the scales of the steps before
 the cut. Persistence repeats the last value, climatology is the mean of the training rows at each step, and ridge reads
 all steps of all variates before the cut, with gaps filled. Both trained models mix ridge into their completion, with
-a weight per variate that the validation rows select."""
+a weight that the validation rows select."""
 
 YIELD = """RMSE in t/ha of stage 2's neural heads on the tokens of both kinds of stage 1 (`--learner neural`). The other
 learners of the ensemble read numbers and picture vectors, so stage 1 does not change them. *Left out* are the training
