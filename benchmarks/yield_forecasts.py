@@ -14,6 +14,7 @@ import numpy as np
 from benchmarks.matrices import MATRICES, Matrix
 from benchmarks.page_tables import cells, line, merged, read_table
 from benchmarks.runs import commits, spread
+from model.baselines import KRIGING
 from report.run import hardware
 from report.run_page.sentences import lead_of
 from stages.yield_learners import MEMBERS
@@ -76,13 +77,16 @@ def page(matrices: Sequence[Matrix], old: str) -> str:
     runs = {title(matrix): (matrix.results(WITH), matrix.results(WITHOUT)) for matrix in matrices}
     every = [run for pair in runs.values() for one in pair for run in one]
     learners = [*MEMBERS["ensemble"], "offset"]
-    rivals = _names(run["baselines"] for run in every)
+    rivals = [*(name for name in _names(run["baselines"] for run in every) if name != KRIGING), KRIGING]
     weights = {
         name: [name, *(f"{np.mean([run['learners'].get(one, 0.0) for run in ours]):.2f}" for one in learners)]
         for name, (ours, _) in runs.items()
     }
     shares = {name: [name, *(f"{one:.2f}" for one in variance_shares(ours, PARTS))] for name, (ours, _) in runs.items()}
-    errors = {name: [name, *(f"{baseline(ours, one):.3f}" for one in rivals)] for name, (ours, _) in runs.items()}
+    errors = {
+        name: [name, *(f"{baseline(ours, one):.3f}" if one in ours[0]["baselines"] else "" for one in rivals)]
+        for name, (ours, _) in runs.items()
+    }
     lines = [
         "# Yield forecasts",
         "",

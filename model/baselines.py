@@ -16,6 +16,8 @@ from model.offset import KnownYields, Offset
 from model.offset_choice import ChosenOffset
 from model.season_tensors import SeasonTensors, WindowTensors
 
+KRIGING = "kriging"  # the only baseline that reads positions
+
 Rows = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 
@@ -64,8 +66,8 @@ def yield_baselines(
     kriging = {}
     if position is not None:
         fields = Tabular.fit(convolutions, rows.rows(train), anomaly, (GP_POSITIONS,), (), seed=seed)
-        kriging["kriging"] = base + fields.forecast(rows.rows(test))[GP_POSITIONS][:, 0]
-    return kriging | {
+        kriging[KRIGING] = base + fields.forecast(rows.rows(test))[GP_POSITIONS][:, 0]
+    return {
         "global mean": Offset("mean", None).predict(labels, *at, leave_own_year_out=False),
         "place mean": level,
         "place mean + trend": Offset("place-trend", 15).predict(known, *at, leave_own_year_out=False),
@@ -80,6 +82,7 @@ def yield_baselines(
         "ridge on the anomaly": base + _ridge(x[train], anomaly, groups, x[test]),
         "ridge on convolutions": base + _ridge(convolved[train], anomaly, groups, convolved[test], "once"),
         "GP on convolutions": base + process.forecast(rows.rows(test))[GP][:, 0],
+        **kriging,
     }
 
 
