@@ -49,10 +49,8 @@ def test_the_page_has_weights_and_variance_shares_as_means(matrix):
     assert "| table, split | neural | gp |" in page
     assert "| Zambia maize, forward | 0.40 | 0.60 |" in page
     assert "| Zambia maize, forward | 0.25 | 0.00 | 0.00 | 0.75 |" in page
-    assert (
-        "| table, split | place mean | ridge | kriging |\n|---|---|---|---|\n| Zambia maize, forward | 0.400 | 0.310 |  |"
-        in page
-    )
+    head = "| table, split | place mean | ridge | kriging |\n|---|---|---|---|\n"
+    assert head + "| Zambia maize, forward | 0.400 | 0.310 |  |" in page
 
 
 def test_rows_of_other_matrices_stay_as_they_were(matrix):
