@@ -303,9 +303,8 @@ def unplaced(run: RunFolder, table: SeasonTable, fitted: Mapping[str, Any]) -> I
         if lost.any():
             yield (
                 f"{plural(int(lost.sum()), 'sample')}, such as {table.sample_id[np.argmax(lost)]}, {why}. Their "
-                "forecasts do not use the yields of neighbouring places. Their intervals are wider, as those of the "
-                "run's left-out rows without this. The card names positions with `latitude` and `longitude` or "
-                "`geometry`."
+                "forecasts do not use the yields of neighbouring places, and their intervals are wider. Positions come "
+                "from the columns that the card names as `latitude` and `longitude`, or from its `geometry` file."
             )
 
 
