@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
-from model.learners.tabular import distance_of_neighbours, on_globe
+from model.learners.tabular import on_globe
 from pipeline.findings import Finding
 from pipeline.plural import plural
 from pipeline.sources.geometry import known_shapes, positions_of
@@ -18,7 +17,8 @@ from pipeline.splits import Fold
 from pipeline.table import SeasonTable
 
 LEAST_PLACED = 12  # places with a position, for a learner to read them
-FAR, LEAST_FAR = 30.0, 100.0  # a place is far from all others: in distances of neighbours, and at least in km
+FAR, LEAST_FAR = 6.0, 100.0  # a place lies far from most others: in median distances, and at least in km
+MOST_COMPARED = 500  # places that each place is compared with
 
 
 def positions_help(table: SeasonTable, fold: Fold) -> bool:
@@ -67,13 +67,11 @@ def position_findings(table: SeasonTable, unmatched: Sequence[str]) -> Iterator[
         longitude, latitude = distinct[number]
         yield Finding("warning", f"{len(here)} places, such as {here[0]} and {here[1]}, have the same position: "
                                  f"latitude {latitude:g}, longitude {longitude:g}. Check it.")  # fmt: skip
-    if len(distinct) < 3:
-        return
-    apart = distance_of_neighbours(at)
-    nearest = KDTree(on_globe(distinct)).query(on_globe(at), k=2)[0][:, 1]
-    far = np.flatnonzero(nearest > max(LEAST_FAR, FAR * apart))
+    sphere = on_globe(at)
+    some = sphere[:: 1 + len(sphere) // MOST_COMPARED]
+    usual = np.array([np.median(np.linalg.norm(some - one, axis=1)) for one in sphere])
+    far = np.flatnonzero(usual > max(LEAST_FAR, FAR * float(np.median(usual))))
     if len(far):
-        worst = far[np.argmax(nearest[far])]
-        yield Finding("warning", f"{plural(len(far), 'place')}, such as {places[worst]}, lie far from all others: "
-                                 f"{nearest[worst]:,.0f} km to the next place, where {apart:,.1f} km are usual. Are "
-                                 "latitude and longitude swapped?")  # fmt: skip
+        yield Finding("warning", f"{plural(len(far), 'place')}, such as {places[far[0]]}, lie far from most others: the "
+                                 f"median distance is {usual[far[0]]:,.0f} km, and {np.median(usual):,.0f} km are "
+                                 "usual. Are latitude and longitude swapped?")  # fmt: skip

@@ -205,6 +205,11 @@ def moved(place, latitude, longitude):
     return change
 
 
+def swapped(frame):
+    rows = frame["place"].isin([f"field{number}" for number in range(4)])
+    frame.loc[rows, ["lat", "lon"]] = frame.loc[rows, ["lon", "lat"]].to_numpy()
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -212,7 +217,8 @@ def moved(place, latitude, longitude):
         (moved("field3", None, None), "1 of 12 places, such as field3, have no position"),
         (moved("field3", None, None), "11 places of 12 have one, and at least 12 must"),
         (moved("field3", 40.0, -90.0), "2 places, such as field0 and field3, have the same position: latitude 40"),
-        (moved("field3", -90.0, 40.0), "1 place, such as field3, lie far from all others"),
+        (moved("field3", -90.0, 40.0), "1 place, such as field3, lie far from most others"),
+        (swapped, "4 places, such as field0, lie far from most others"),
         (moved("field3", 95.0, -90.0), "The forecast does not use positions: "),
     ],
 )
