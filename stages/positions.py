@@ -62,16 +62,17 @@ def position_findings(table: SeasonTable, unmatched: Sequence[str]) -> Iterator[
                                  f"{len(every)} have one, and at least {LEAST_PLACED} must.")  # fmt: skip
         return
     distinct, inverse, counts = np.unique(at, axis=0, return_inverse=True, return_counts=True)
-    for number in np.flatnonzero(counts > 1).tolist():
-        here = places[inverse.ravel() == number]
-        longitude, latitude = distinct[number]
-        yield Finding("warning", f"{len(here)} places, such as {here[0]} and {here[1]}, have the same position: "
-                                 f"latitude {latitude:g}, longitude {longitude:g}. Check it.")  # fmt: skip
+    if (shared := int(counts[counts > 1].sum())) > 0:
+        most = int(counts.argmax())
+        here, (longitude, latitude) = places[inverse.ravel() == most], distinct[most]
+        yield Finding("warning", f"{shared} of {plural(len(every), 'place')} share their position with another, such as "
+                                 f"{here[0]} and {here[1]}: latitude {latitude:g}, longitude {longitude:g}, which "
+                                 f"{len(here)} places have.")  # fmt: skip
     sphere = on_globe(at)
     some = sphere[:: 1 + len(sphere) // MOST_COMPARED]
     usual = np.array([np.median(np.linalg.norm(some - one, axis=1)) for one in sphere])
     far = np.flatnonzero(usual > max(LEAST_FAR, FAR * float(np.median(usual))))
     if len(far):
-        yield Finding("warning", f"{plural(len(far), 'place')}, such as {places[far[0]]}, lie far from most others: the "
-                                 f"median distance is {usual[far[0]]:,.0f} km, and {np.median(usual):,.0f} km are "
+        yield Finding("warning", f"{plural(len(far), 'place')}, such as {places[far[0]]}, lie far from most others: "
+                                 f"the median distance is {usual[far[0]]:,.0f} km, and {np.median(usual):,.0f} km are "
                                  "usual. Are latitude and longitude swapped?")  # fmt: skip

@@ -216,7 +216,10 @@ def swapped(frame):
         (lambda frame: None, ""),
         (moved("field3", None, None), "1 of 12 places, such as field3, have no position"),
         (moved("field3", None, None), "11 places of 12 have one, and at least 12 must"),
-        (moved("field3", 40.0, -90.0), "2 places, such as field0 and field3, have the same position: latitude 40"),
+        (
+            moved("field3", 40.0, -90.0),
+            "2 of 12 places share their position with another, such as field0 and field3: latitude 40",
+        ),
         (moved("field3", -90.0, 40.0), "1 place, such as field3, lie far from most others"),
         (swapped, "4 places, such as field0, lie far from most others"),
         (moved("field3", 95.0, -90.0), "The forecast does not use positions: "),
