@@ -21,6 +21,7 @@ import render_cache
 from benchmarks.runs import CARDS, ENCODER, ROOT, command
 from benchmarks.yield_forecasts import NAMES
 from model.calibration import LEAST_GROUPS
+from model.encoders import is_by_path, resolve
 from model.learners.features import BlockName, FeatureMap
 from model.learners.tabular import GP, Tabular, TabularRows
 from model.metrics import yield_metrics
@@ -113,7 +114,8 @@ def rows_of(data: str, splits: Sequence[SplitName], variant: Variant, cache: str
     rows = []
     for split in splits:
         command(render_cache.main, "--data", CARDS[data], "--split", split, "--cache", cache, *variant.flags)
-        pictures = Pictures.find(cache, variant.style, table, variant.encoder, "render_cache.py", variant.framing)
+        encoder = resolve(variant.encoder) if is_by_path(variant.encoder) else variant.encoder
+        pictures = Pictures.find(cache, variant.style, table, encoder, "render_cache.py", variant.framing)
         folds = make_folds(table.year, table.place, table.sample_id, split, 0, table.assigned, (), table.group)
         rows.append({"data": data, "split": split, "variant": variant.name, **scores(table, folds, pictures)})
     return rows

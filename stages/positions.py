@@ -65,8 +65,8 @@ def position_findings(table: SeasonTable, unmatched: Sequence[str]) -> Iterator[
     if (shared := int(counts[counts > 1].sum())) > 0:
         most = int(counts.argmax())
         here, (longitude, latitude) = places[inverse.ravel() == most], distinct[most]
-        yield Finding("warning", f"{shared} of {plural(len(every), 'place')} share their position with another, such as "
-                                 f"{here[0]} and {here[1]}: latitude {latitude:g}, longitude {longitude:g}, which "
+        yield Finding("warning", f"{shared} of {plural(len(every), 'place')} share their position with another, such "
+                                 f"as {here[0]} and {here[1]}: latitude {latitude:g}, longitude {longitude:g}, which "
                                  f"{len(here)} places have.")  # fmt: skip
     sphere = on_globe(at)
     some = sphere[:: 1 + len(sphere) // MOST_COMPARED]
