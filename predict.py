@@ -303,7 +303,7 @@ def unplaced(run: RunFolder, table: SeasonTable, fitted: Mapping[str, Any]) -> I
         if lost.any():
             yield (
                 f"{plural(int(lost.sum()), 'sample')}, such as {table.sample_id[np.argmax(lost)]}, {why}. Their "
-                "forecasts do not use the yields of neighbouring places, so their intervals are wider, and their errors "
+                "forecasts do not use the yields of neighbouring places, so their intervals are wider and their errors "
                 "larger than in the run's test. The card names positions as latitude and longitude, or as geometry."
             )
 
