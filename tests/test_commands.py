@@ -287,7 +287,7 @@ def test_stage_2_without_stage_1_names_the_command(chain, tmp_path, capsys, monk
     monkeypatch.chdir(tmp_path)
     data = ["--data", str(chain[0] / "card.toml"), "--cache", str(chain[0] / "cache")]
     assert train.main(["--stage", "2", *data]) == 2
-    assert "python train.py --stage 1 --data" in capsys.readouterr().err
+    assert f"python {ROOT / 'train.py'} --stage 1 --data" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
