@@ -21,7 +21,7 @@ from model.grouped_ridge import RidgeBasis
 from model.season_tensors import SeasonTensors
 
 PENALTIES = np.logspace(0, 6, 13)
-PRIOR_SEASONS = 20
+PRIOR_SEASONS = 20  # validation seasons that a weight of one half counts as
 MOST_ROWS = 20_000  # of each kind in a fit; more would not change it and take memory
 
 Numbers = NDArray[np.float64]

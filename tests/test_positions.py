@@ -264,15 +264,16 @@ def test_what_moves_a_forecast_is_explained_with_the_positions_of_the_run(run, t
 
 @pytest.mark.slow
 def test_a_run_is_not_resumed_on_other_positions(run, tmp_path):
-    def fingerprints(shift):
+    def fingerprints(shift, card="card.toml"):
         frame = pd.read_csv(run / "seasons.csv")
         frame["lat"] += shift
         frame.to_csv(tmp_path / "seasons.csv", index=False)
-        (tmp_path / "card.toml").write_text((run / "card.toml").read_text())
+        (tmp_path / "card.toml").write_text((run / card).read_text().replace("seasons2", "seasons"))
         flags = ["--stage", "2", "--data", str(tmp_path / "card.toml"), "--preset", "language-only", "--split", "place"]
         flags += ["--folds", "places-1,places-3", "--from", str(run / "place1")]
         return prepare_inputs(parse(flags, "")).fingerprints()
 
-    here, there = fingerprints(0.0), fingerprints(0.5)
-    assert here["data"] == there["data"]
+    here, there, nowhere = fingerprints(0.0), fingerprints(0.5), fingerprints(0.0, "bare.toml")
+    assert here["data"] == there["data"] == nowhere["data"]
     assert here["position data"] != there["position data"]
+    assert nowhere["position data"] is None

@@ -225,7 +225,7 @@ class Tabular:
             places=record["places"],
             quantiles=record["quantiles"],
             shares=record["shares"],
-            apart=record.get("apart"),  # runs before 0.3.0 have none
+            apart=record.get("apart"),  # older runs have none
         )
 
 
