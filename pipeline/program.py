@@ -59,8 +59,7 @@ def run_program(
     """
     bad_input: Errors = (InputError, *refused)
     failure: Errors = (OSError, MemoryError, *failed)
-    if signal.getsignal(signal.SIGINT) is loading.end:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    loading.restore()
     try:
         with sigterm_raises():
             return work()

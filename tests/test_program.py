@@ -67,6 +67,29 @@ def test_a_recommended_command_names_the_program_where_it_lies(monkeypatch, tmp_
     assert "`python other.py`" in said
 
 
+@pytest.mark.parametrize("program", ["train.py", "render_cache.py", "predict.py"])
+def test_a_python_without_the_packages_is_told_what_to_do(program, tmp_path):
+    (tmp_path / "xxhash.py").write_text("raise ModuleNotFoundError(\"No module named 'xxhash'\", name='xxhash')\n")
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / program), "--help"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"{program}: {sys.executable} has no package xxhash. ")
+    assert f"-m pip install -r {ROOT / 'requirements.txt'}" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_any_other_error_while_loading_keeps_its_traceback(tmp_path):
+    (tmp_path / "xxhash.py").write_text("1 / 0\n")
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), "--help"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert "ZeroDivisionError" in ended.stderr
+
+
 @pytest.mark.slow
 def test_a_recommended_command_runs_in_another_folder(small_card, tmp_path):
     def run(*words):
