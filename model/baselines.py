@@ -45,7 +45,7 @@ def yield_baselines(
     * Ridge, random forest and gradient boosting on the residual from the place mean.
     * The model's own `offset` alone; on the anomaly from it, ridge on the series, and ridge and a Gaussian process on
       random convolutions of the series.
-    * With positions, kriging of the anomaly with a year effect: no learner that reads the season (Cressie 1990, Math.
+    * With positions, kriging of the anomaly with a year effect; it reads nothing of the season (Cressie 1990, Math.
       Geol. 22, 239-252).
 
     All but the last read the same numbers, with gaps filled as for the model (`filled`).
@@ -63,10 +63,6 @@ def yield_baselines(
     rows = TabularRows(convolutions.apply(_season(values, observed)), place, year, np.zeros(len(year)), position)
     convolved = rows.features.blocks["convolutions"].double().numpy()
     process = Tabular.fit(convolutions, rows.rows(train), anomaly, (GP,), seed=seed)
-    kriging = {}
-    if position is not None:
-        fields = Tabular.fit(convolutions, rows.rows(train), anomaly, (GP_POSITIONS,), (), seed=seed)
-        kriging[KRIGING] = base + fields.forecast(rows.rows(test))[GP_POSITIONS][:, 0]
     return {
         "global mean": Offset("mean", None).predict(labels, *at, leave_own_year_out=False),
         "place mean": level,
@@ -82,8 +78,14 @@ def yield_baselines(
         "ridge on the anomaly": base + _ridge(x[train], anomaly, groups, x[test]),
         "ridge on convolutions": base + _ridge(convolved[train], anomaly, groups, convolved[test], "once"),
         "GP on convolutions": base + process.forecast(rows.rows(test))[GP][:, 0],
-        **kriging,
+        **({} if position is None else {KRIGING: base + _kriging(convolutions, rows, anomaly, train, test, seed)}),
     }
+
+
+def _kriging(features: FeatureMap, rows: TabularRows, anomaly: Numbers, train: Rows, test: Rows, seed: int) -> Numbers:
+    """Anomalies [n_test] by a Gaussian process on position and year alone. anomaly [n_train], t/ha."""
+    fitted = Tabular.fit(features, rows.rows(train), anomaly, (GP_POSITIONS,), blocks=(), seed=seed)
+    return fitted.forecast(rows.rows(test))[GP_POSITIONS][:, 0]
 
 
 def _forest(x: Numbers, y: Numbers, new: Numbers, seed: int) -> Numbers:

@@ -101,8 +101,8 @@ class LinearCompletion(nn.Module):
 def best_weight(own: Tensor, linear: Tensor, truth: Tensor, seen: Tensor) -> float:
     """The weight of `linear` in a weighted mean with `own`, from n validation seasons; all [n,V,H].
 
-    It is the one with the lowest MSE, 0 to 1, averaged with a half that counts as PRIOR_SEASONS seasons. Validation
-    rows are often of a single year, so one weight per variate, and none of these prior seasons, follow that year too
+    It is the one with the lowest MSE, 0 to 1, averaged with one half, which counts as PRIOR_SEASONS seasons. Validation
+    rows are often of a single year. A weight per variate, or a weight without this average, follows that year too
     closely (docs/log.md, "The weight of ridge").
     """
     apart = torch.where(seen, linear - own, 0).double()
