@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 
 from pipeline.errors import InputError
 from pipeline.simulated_corpus.processes import PROCESSES, composed_kernel
-from pipeline.simulated_corpus.recipe import LONGEST, SHORTEST, Recipe, simulate_corpus, simulate_table
+from pipeline.simulated_corpus.recipe import (
+    LEAST_OWN,
+    LONGEST,
+    SHORTEST,
+    Recipe,
+    around_climatology,
+    simulate_corpus,
+    simulate_table,
+)
 from pipeline.simulated_corpus.sensor import EDGE, observe
 
 seeds = st.integers(0, 2**40)
@@ -94,6 +102,25 @@ def test_variates_move_together_and_windows_and_gaps_are_of_many_kinds():
     assert {one.process for one in corpus} == set(PROCESSES)
     relative = [np.median(one.noise / one.clean.std((0, 2))) for one in corpus]
     assert min(relative) < 0.05 < 0.3 < max(relative)
+
+
+def test_samples_of_a_table_share_their_course_in_every_degree():
+    corpus = simulate_corpus(Recipe(tables=60, samples=16, seed=3))
+    shared = [one.clean.mean(0).var(-1).max() / one.clean.var((0, 2)).max() for one in corpus]
+    assert min(shared) < 0.1  # samples that have nothing in common
+    assert max(shared) > 0.85  # seasons of one climate, as monthly temperatures are
+    assert 0.1 < np.median(shared) < 0.6
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=seeds)
+def test_a_climatology_keeps_the_variance_of_the_courses(seed):
+    rng = np.random.default_rng(seed)
+    courses = rng.standard_normal((200, 3, 60))
+    mixed = around_climatology(rng, courses, rng.standard_normal((3, 60)))
+    assert mixed.var((0, 2)) == pytest.approx(1, abs=0.5)
+    own = (mixed - mixed.mean(0)).var((0, 2))
+    assert (own > 0.8 * LEAST_OWN).all()
 
 
 def test_digest_names_the_recipe():

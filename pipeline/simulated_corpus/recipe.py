@@ -17,8 +17,9 @@ from pipeline.simulated_corpus.sensor import observe
 from pipeline.table import SeasonTable, Variate
 from pipeline.windows import Framing
 
-VERSION = 1  # raise it whenever the numbers of a corpus can change
+VERSION = 2  # raise it whenever the numbers of a corpus can change
 LATENT = 3  # courses that the variates of a sample share
+LEAST_OWN = 0.03  # share of a course's variance that differs between the samples of a table
 SHORTEST, LONGEST = 6, 52  # steps of a window that stage 1 reads
 STEP_DAYS = (5.0, 7.0, 8.0, 10.0, 14.0, 16.0, 30.0)
 UNITS = ((0.0, 1.0), (-0.2, 1.0), (-0.5, 0.5), (0.0, 0.6), (0.0, 12.0), (-10.0, 40.0), (0.0, 200.0))
@@ -28,7 +29,7 @@ UNITS = ((0.0, 1.0), (-0.2, 1.0), (-0.5, 0.5), (0.0, 0.6), (0.0, 12.0), (-10.0, 
 class Recipe:
     """The size and seed of a corpus."""
 
-    tables: int = 64
+    tables: int = 96
     """Number of tables; each has a season length, cut, framing and y-range of its own."""
     samples: int = 64
     """Samples per table."""
@@ -82,8 +83,8 @@ def simulate_table(recipe: Recipe, number: int) -> CorpusTable:
     style = Style(y_range="window" if number % 6 == 5 else "fixed")
     steps, cut = _lengths(rng, framing)
     process = str(rng.choice(list(PROCESSES), p=[0.3, 0.4, 0.15, 0.15]))
-    courses = PROCESSES[process](rng, recipe.samples, LATENT, steps)
-    observed = observe(rng, courses, recipe.variates)
+    courses = PROCESSES[process](rng, recipe.samples + 1, LATENT, steps)
+    observed = observe(rng, around_climatology(rng, courses[1:], courses[0]), recipe.variates)
     units = [UNITS[at] for at in rng.integers(0, len(UNITS), recipe.variates)]
     low = np.array([unit[0] for unit in units])[:, None]
     span = np.array([unit[1] - unit[0] for unit in units])[:, None]
@@ -102,6 +103,21 @@ def simulate_table(recipe: Recipe, number: int) -> CorpusTable:
         cut=cut,
     )
     return CorpusTable(table, framing, style, process, span[:, 0] * observed.noise, low + span * observed.clean)
+
+
+def around_climatology(
+    rng: np.random.Generator, courses: NDArray[np.float64], climatology: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Give the samples of a table common courses, as the climate and the crop calendar of a region do.
+
+    courses [N,L,T] and climatology [L,T] are draws of one process. In a third of the tables the courses stay as they
+    are. Otherwise the samples' own part of the variance is between `LEAST_OWN` and 1, on a log scale. Returns [N,L,T].
+    """
+    if rng.random() < 1 / 3:
+        return courses
+    own = np.exp(rng.uniform(np.log(LEAST_OWN), 0, len(climatology)))[:, None]
+    mixed: NDArray[np.float64] = np.sqrt(1 - own) * climatology + np.sqrt(own) * courses
+    return mixed
 
 
 def _lengths(rng: np.random.Generator, framing: Framing) -> tuple[int, int]:
