@@ -24,6 +24,7 @@ from PIL.Image import Image
 from cache.contact_sheet import preview
 from cache.storage import CacheError, refuse_unless_cache
 from model.encoders import EncoderError, resolve
+from model.training.errors import Refused
 from pipeline.duplicates import refuse_twins
 from pipeline.errors import InputError
 from pipeline.flags import CacheFlags, Names, ReadingFlags, SplitFlags, TableFlags
@@ -102,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parse_flags(Arguments, arguments, __doc__, "ablate.py", short=FIRST_FLAGS),
             typed(("ablate.py", *given), Path.cwd()),
         ),
-        refused=(EncoderError,),
+        refused=(EncoderError, Refused),
         failed=(CacheError,),
         after_stop="The same command resumes it.",
     )

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from cache.embeddings import embeddings
 from cache.storage import CacheError, refuse_unless_cache
 from model.encoders import EncoderError
+from model.training.errors import Refused
 from pipeline.errors import InputError
 from pipeline.flags import Names, ReadingFlags, RedrawFlags
 from pipeline.parser import parse_flags
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_program(
         "explain.py",
         lambda: explain(parse_flags(Arguments, arguments, __doc__, "explain.py")),
-        refused=(EncoderError,),
+        refused=(EncoderError, Refused),
         failed=(CacheError,),
     )
 

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from cache.storage import CacheError, refuse_unless_cache
 from model.encoders import EncoderError
+from model.training.errors import Refused
 from pipeline.errors import InputError
 from pipeline.findings import describe_findings
 from pipeline.flags import CACHE, ReadingFlags, RedrawFlags
@@ -88,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_program(
         "predict.py",
         lambda: forecast(parse_flags(Arguments, arguments, __doc__, "predict.py")),
-        refused=(EncoderError,),
+        refused=(EncoderError, Refused),
         failed=(CacheError,),
     )
 

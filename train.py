@@ -267,13 +267,13 @@ def stage_of(args: Arguments, inputs: RunInputs) -> Stage:
     if args.stage == 1:
         return CompletionStage(preset_of(args), balance, inputs.vision, inputs.initial, args.style)
     if args.stage == 2:
-        return ForecastStage(preset=preset_of(args), setup=setup_of(args), source=inputs.source)
+        return ForecastStage(preset=preset_of(args), setup=setup_of(args, inputs), source=inputs.source)
     assert inputs.source is not None  # `base_run` has found it
     return FinetuningStage(source=inputs.source, balance=balance)
 
 
-def setup_of(args: Arguments) -> ForecastSetup:
-    """The settings of stage 2, by its flags."""
+def setup_of(args: Arguments, inputs: RunInputs) -> ForecastSetup:
+    """The settings of stage 2, by its flags and inputs."""
     given = args.model
     return ForecastSetup(
         offset=given.offset,
@@ -285,6 +285,7 @@ def setup_of(args: Arguments) -> ForecastSetup:
         balance=args.experimental.balance,
         interval=given.interval,
         fill=args.experimental.fill,
+        checkpoint=inputs.tabicl,
     )
 
 

@@ -12,6 +12,7 @@ from model.calibration import IntervalName
 from model.completion_task import continued
 from model.cross_fitting import parts_of
 from model.learners.features import BlockName
+from model.learners.tabicl import Checkpoint
 from model.learners.tabular import GP_POSITIONS, ON_CONVOLUTIONS
 from model.offset import OffsetName
 from model.presets import Preset
@@ -38,7 +39,10 @@ FillName = Literal["nothing", "completed"]
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastSetup:
-    """Settings of stage 2. blocks: inputs of gp and trees; empty: the preset's."""
+    """Settings of stage 2.
+
+    blocks: inputs of gp, trees and tabicl; empty: the preset's. checkpoint: weights of TabICL, if it is the learner.
+    """
 
     offset: Literal["auto"] | OffsetName = "auto"
     offset_years: int | None = None
@@ -49,6 +53,7 @@ class ForecastSetup:
     balance: bool = False
     interval: IntervalName = "pooled"
     fill: FillName = "nothing"
+    checkpoint: Checkpoint | None = None
 
 
 def forecast_by_ensemble(
@@ -154,6 +159,7 @@ def learners_of(
             device=trainer.processes.device,
             listener=trainer.listener,
             fold=fold.name,
+            checkpoint=setup.checkpoint,
         )
     return neural, tabular
 

@@ -44,7 +44,8 @@ def require_consistent(args: Arguments, named: set[str]) -> None:
 def check_another_stage(args: Arguments, named: set[str]) -> None:
     """Raise InputError for flags of another stage."""
     if args.stage != 2:
-        for name in ("offset", "offset-years", "members", "quantiles", "interval", "fill", "learner", "blocks", "link"):
+        for name in ("offset", "offset-years", "members", "quantiles", "interval", "fill", "learner", "tabicl-weights",
+                     "blocks", "link"):  # fmt: skip
             if name in named and value_differs(args, name):
                 raise InputError(
                     f"--{name} is for stage 2, but this is stage {args.stage}. Leave it out or use --stage 2."
@@ -114,8 +115,8 @@ def check_learners(args: Arguments) -> None:
     if "pictures" in blocks and not preset.use_vision:
         raise InputError(f"--blocks names pictures, but --preset {given.preset} reads none. Leave one of the two out.")
     if blocks and given.learner in ("neural", "ridge"):
-        raise InputError(f"--blocks is for gp, trees and ensemble, but --learner is {given.learner}. Leave one of the "
-                         "two out.")  # fmt: skip
+        raise InputError(f"--blocks is for gp, trees, tabicl and ensemble, but --learner is {given.learner}. Leave "
+                         "one of the two out.")  # fmt: skip
     if given.learner == "ridge" and not preset.use_language:
         raise InputError(f"--learner ridge reads numbers, but --preset {given.preset} reads none. Leave one of the two "
                          "out.")  # fmt: skip
@@ -124,7 +125,10 @@ def check_learners(args: Arguments) -> None:
                          "two out.")  # fmt: skip
     if given.quantiles and given.learner in ("trees", "ridge"):
         raise InputError(f"--quantiles needs a learner with a spread, but {given.learner} has none. Use --learner "
-                         "ensemble, neural or gp.")  # fmt: skip
+                         "ensemble, neural, gp or tabicl.")  # fmt: skip
+    if given.tabicl_weights is not None and given.learner != "tabicl":
+        raise InputError(f"--tabicl-weights {given.tabicl_weights} is for --learner tabicl, but --learner is "
+                         f"{given.learner}. Leave one of the two out.")  # fmt: skip
 
 
 def check_freezing(args: Arguments) -> None:

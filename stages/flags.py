@@ -112,9 +112,12 @@ class ModelFlags:
     """Stage 2: years before or around the forecast that the offsets place, place-shrunk and place-trend use; by default
     several windows compete as the kinds of offset do."""
     learner: LearnerName = "ensemble"
-    """Stage 2 on frozen features: neural heads, Gaussian processes (gp), trees, ridge, or a weighted mean of all."""
+    """Stage 2 on frozen features: neural heads, Gaussian processes (gp), trees, ridge, a weighted mean of these
+    (ensemble), or the pretrained transformer TabICL (tabicl)."""
+    tabicl_weights: Path | None = None
+    """Stage 2 with --learner tabicl: file of its weights; by default that of the model hub or its local cache."""
     blocks: Blocks = ()
-    """Stage 2: inputs of gp and trees, of numbers, pictures, tokens, convolutions, and the control
+    """Stage 2: inputs of gp, trees and tabicl, of numbers, pictures, tokens, convolutions, and the control
     numbers-again; by default those that the preset reads of numbers and pictures."""
     members: int = 5
     """Stage 2: number of yield heads, whose mean is the neural forecast."""

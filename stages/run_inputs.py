@@ -12,6 +12,7 @@ import xxhash
 from cache.embeddings import encoder_of
 from model.calibration import LEAST_YEARS
 from model.encoders import EncoderSpec, is_by_path, resolve
+from model.learners.tabicl import Checkpoint
 from model.presets import Preset
 from model.vision_finetuning import VisionFinetuning
 from pipeline.augmentation import view_tables
@@ -40,8 +41,8 @@ class RunInputs:
     """The inputs of a run.
 
     args: the flags, with the table's decisions. source: the run that this one starts from. vision: the trainable image
-    tower and its pictures, if any. initial: the weights that stage 1 starts from. seconds: time taken to prepare all
-    this.
+    tower and its pictures, if any. initial: the weights that stage 1 starts from. tabicl: the weights of the learner
+    TabICL, if it is used. seconds: time taken to prepare all this.
     """
 
     args: Arguments
@@ -51,6 +52,7 @@ class RunInputs:
     source: RunFolder | None
     vision: VisionFinetuning | None
     initial: Initial
+    tabicl: Checkpoint | None
     seconds: float
 
     def fingerprints(self) -> dict[str, str | None]:
@@ -60,6 +62,7 @@ class RunInputs:
             "data": self.table.fingerprint(),
             "cache": self.pictures.fingerprint() if self.pictures else None,
             "initial weights": self.initial.digest,
+            "weights of TabICL": None if self.tabicl is None else self.tabicl.digest,
             "position data": None if position is None else xxhash.xxh3_128_hexdigest(position.tobytes()),
         }
 
@@ -67,6 +70,9 @@ class RunInputs:
 def prepare_inputs(args: Arguments) -> RunInputs:
     """Read the table, make the folds, find the earlier run, gather the embeddings. Writes nothing."""
     started = time.perf_counter()
+    tabicl = Checkpoint.find(args.model.tabicl_weights) if args.model.learner == "tabicl" else None
+    if tabicl is not None:
+        tabicl.require_regression()
     table = read(args.input.data, year=args.input.year, memory_gb=args.input.memory_gb)
     args, decisions = settled(args, table)
     preset = preset_of(args)
@@ -121,6 +127,7 @@ def prepare_inputs(args: Arguments) -> RunInputs:
         source=source,
         vision=vision,
         initial=initial,
+        tabicl=tabicl,
         seconds=time.perf_counter() - started,
     )
 

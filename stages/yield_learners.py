@@ -18,6 +18,7 @@ from torch import Tensor
 from model.config import TimesCLIPConfig
 from model.cross_fitting import best_epoch_of_all
 from model.learners.features import BlockName, FeatureMap, Features
+from model.learners.tabicl import Checkpoint
 from model.learners.tabular import (
     BOOSTING,
     EXTRA_TREES,
@@ -27,6 +28,7 @@ from model.learners.tabular import (
     GP_POSITIONS,
     ON_CONVOLUTIONS,
     RIDGE,
+    TABICL,
     Tabular,
     TabularRows,
 )
@@ -41,13 +43,14 @@ from pipeline.table import SeasonTable
 from stages.fold_offset import Rows, known_in
 from stages.yield_forecaster import NEURAL, Anomalies, Neural, encoded, static_of
 
-LearnerName = Literal["ensemble", "neural", "gp", "trees", "ridge"]
+LearnerName = Literal["ensemble", "neural", "gp", "trees", "ridge", "tabicl"]
 MEMBERS: dict[LearnerName, tuple[str, ...]] = {
     "ensemble": (NEURAL, GP, GP_NO_YEAR, GP_CONVOLUTIONS, GP_POSITIONS, EXTRA_TREES, BOOSTING, RIDGE),
     "neural": (NEURAL,),
     "gp": (GP, GP_NO_YEAR, GP_POSITIONS),
     "trees": (EXTRA_TREES, BOOSTING),
     "ridge": (RIDGE,),
+    "tabicl": (TABICL,),
 }
 KINDS = {
     NEURAL: "neural",
@@ -58,6 +61,7 @@ KINDS = {
     EXTRA_TREES: "trees",
     BOOSTING: "trees",
     RIDGE: "ridge",
+    TABICL: "tabicl",
 }
 
 
@@ -199,7 +203,7 @@ class NeuralHeads:
 
 
 class TabularLearners:
-    """Gaussian processes, trees and ridge on features of the season, fitted separately for each reading.
+    """Gaussian processes, trees, ridge and TabICL on features of the season, fitted separately for each reading.
 
     seasons   as measured, then so far. `readings` are the indices of the season of each reading.
 
@@ -221,8 +225,9 @@ class TabularLearners:
         device: torch.device,
         listener: Listener,
         fold: str,
+        checkpoint: Checkpoint | None,
     ) -> None:
-        self.listener, self.fold = listener, fold
+        self.listener, self.fold, self.checkpoint = listener, fold, checkpoint
         self.names, self.table, self.readings = tuple(names), table, readings
         self.seed, self.quantiles, self.device, self.blocks = seed, quantiles, device, blocks
         convolved = any(name in ON_CONVOLUTIONS for name in names) and "convolutions" not in blocks
@@ -269,6 +274,7 @@ class TabularLearners:
             seed=self.seed,
             quantiles=self.quantiles,
             device=self.device,
+            checkpoint=self.checkpoint,
         )
 
     def _rows(self, number: int, rows: LabelledRows) -> TabularRows:

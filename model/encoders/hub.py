@@ -72,8 +72,11 @@ def in_words(error: Exception) -> str:
     return f"{hub} cannot be reached from here"
 
 
-def fetch(encoder: str, repo: str, filenames: Sequence[str]) -> Path:
-    """The first of `filenames` that is in the cache or, failing that, on the hub. Raises NotFetched."""
+def fetch(reader: str, repo: str, filenames: Sequence[str]) -> Path:
+    """The first of `filenames` that is in the cache or, failing that, on the hub. Raises NotFetched.
+
+    reader: what needs the file, for messages, as in "Encoder openclip".
+    """
     from huggingface_hub.errors import EntryNotFoundError
 
     if path := cached(repo, filenames):
@@ -81,11 +84,11 @@ def fetch(encoder: str, repo: str, filenames: Sequence[str]) -> Path:
     for filename in filenames:
         error = obstacle(repo, filename)
         if error is None:
-            return _download(encoder, repo, filename)
+            return _download(reader, repo, filename)
         if not isinstance(error, EntryNotFoundError):
             break
     raise NotFetched(
-        f"Encoder {encoder} needs {' or '.join(filenames)} of {repo}: the local hub cache has no such file, and "
+        f"{reader} needs {' or '.join(filenames)} of {repo}: the local hub cache has no such file, and "
         f"{in_words(error or FileNotFoundError())}{_detail(error)}. Fetch it once on a machine that reaches the hub "
         "and copy the cache (HF_HOME), or give the weights by path."
     )
@@ -97,7 +100,7 @@ def _detail(error: Exception | None) -> str:
     return f" ({text})" if text else ""
 
 
-def _download(encoder: str, repo: str, filename: str) -> Path:
+def _download(reader: str, repo: str, filename: str) -> Path:
     from httpx2 import HTTPError
     from huggingface_hub import hf_hub_download
 
@@ -105,6 +108,6 @@ def _download(encoder: str, repo: str, filename: str) -> Path:
         return Path(hf_hub_download(repo, filename))
     except (HTTPError, OSError) as error:
         raise NotFetched(
-            f"Encoder {encoder}: the hub offers {repo}/{filename}, but the download failed "
+            f"{reader}: the hub offers {repo}/{filename}, but the download failed "
             f"({' '.join(str(error).split())}). Run the command again (it resumes)."
         ) from error

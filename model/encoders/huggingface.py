@@ -82,11 +82,11 @@ def _given(name: str) -> Path:
 def _from_hub(name: str, repo: str) -> Path:
     if repo.count("/") > 1 or repo.startswith(("/", ".", "~")):
         raise EncoderError(f"Encoder {name}: there is no folder {repo}. Give an existing folder or a hub id.")
-    config = hub.fetch(name, repo, ("config.json",))
-    hub.fetch(name, repo, ("model.safetensors", "pytorch_model.bin"))
+    config = hub.fetch(f"Encoder {name}", repo, ("config.json",))
+    hub.fetch(f"Encoder {name}", repo, ("model.safetensors", "pytorch_model.bin"))
     extra = "preprocessor_config.json"
     if hub.cached(repo, (extra,)) is None and hub.obstacle(repo, extra) is None:
-        hub.fetch(name, repo, (extra,))
+        hub.fetch(f"Encoder {name}", repo, (extra,))
     return config.parent
 
 

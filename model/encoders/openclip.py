@@ -56,7 +56,7 @@ def _from_tag(name: str, arch: str, tag: str) -> EncoderSpec:
     if name == DEFAULT:
         return EncoderSpec(
             name=name, label=name, dim=512, size=224, mean=OPENAI_MEAN, std=OPENAI_STD, reason=f"{name} was asked for.",
-            **_located(hub.fetch(name, DEFAULT_REPO, HUB_FILES)),
+            **_located(hub.fetch(f"Encoder {name}", DEFAULT_REPO, HUB_FILES)),
         )  # fmt: skip
     import open_clip
 
@@ -67,7 +67,7 @@ def _from_tag(name: str, arch: str, tag: str) -> EncoderSpec:
             f"{arch}, which are: {', '.join(open_clip.list_pretrained_tags_by_model(arch))}."
         )
     repo, _, filename = tag_cfg["hf_hub"].rpartition("/")
-    path = hub.fetch(name, repo, (filename,) if filename else HUB_FILES)
+    path = hub.fetch(f"Encoder {name}", repo, (filename,) if filename else HUB_FILES)
     return _spec(name, arch, model_cfg, tag_cfg, path, label=name)
 
 

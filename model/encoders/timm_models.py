@@ -48,7 +48,7 @@ def _from_hub(name: str, config: dict[str, Any]) -> Path:
     if not repo:
         raise EncoderError(f"Encoder {name}: timm publishes no weights for it on the hub; write timm:<name>/<file>.")
     filename = config.get("hf_hub_filename")
-    return hub.fetch(name, repo, (filename,) if filename else ("model.safetensors", "pytorch_model.bin"))
+    return hub.fetch(f"Encoder {name}", repo, (filename,) if filename else ("model.safetensors", "pytorch_model.bin"))
 
 
 def tower(spec: EncoderSpec) -> torch.nn.Module:

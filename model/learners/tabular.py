@@ -1,4 +1,4 @@
-"""Learners on features of the season: Gaussian processes, trees and ridge, fitted and saved as one set."""
+"""Learners on features of the season: Gaussian processes, trees, ridge and TabICL, fitted and saved as one set."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from torch import Tensor
 from model.learners.features import FeatureMap, Features
 from model.learners.gaussian_process import NEARNESS, GaussianProcess, GPRows
 from model.learners.linear import LinearMap
+from model.learners.tabicl import Checkpoint, InContext
 from model.learners.trees import Forest, ForestName
 
 GP, GP_NO_YEAR, GP_CONVOLUTIONS = "gp", "gp without year effect", "gp on convolutions"
 GP_POSITIONS = "gp with positions"
 EXTRA_TREES, BOOSTING = "extra trees", "boosting"
 RIDGE = "ridge on convolutions"
+TABICL = "tabicl"
 EFFECTS: Mapping[str, tuple[str, ...]] = {GP: ("year",), GP_NO_YEAR: (), GP_CONVOLUTIONS: ("year",),
                                            GP_POSITIONS: ("year", *NEARNESS)}  # fmt: skip
 CONVOLUTIONS = "convolutions"
@@ -56,7 +58,7 @@ class TabularRows:
         return TabularRows(features, self.place[index], self.year[index], self.offset[index], position)
 
     def columns(self) -> Numbers:
-        """[n,C+1] for trees: the features' columns and the offset."""
+        """[n,C+1] for trees and TabICL: the features' columns and the offset."""
         return np.column_stack([self.features.columns, self.offset])
 
     def convolved(self) -> Numbers:
@@ -84,6 +86,7 @@ class Tabular:
     places        codes of the places with training rows
     apart         distance of neighbouring training places, km: the unit of positions; None if no learner reads them
     quantiles     whether forecasts have a 5 and a 95 % quantile
+    context       the training rows that TabICL reads, if it is a learner
     """
 
     map: FeatureMap
@@ -97,6 +100,7 @@ class Tabular:
     quantiles: bool
     shares: Mapping[str, Mapping[str, float]]
     apart: float | None = None
+    context: InContext | None = None
 
     @property
     def reads_tokens(self) -> bool:
@@ -113,10 +117,11 @@ class Tabular:
         seed: int = 0,
         quantiles: bool = False,
         device: torch.device | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> Tabular:
         """Fit the learners of `names` to the anomalies [n] of training rows, t/ha.
 
-        blocks: the blocks of the map that Gaussian processes read; all by default.
+        blocks: the blocks of the map that Gaussian processes read; all by default. checkpoint: weights of TabICL.
         """
         read_blocks = tuple(name for name in map.names if blocks is None or name in blocks)
         mean, spread = float(anomaly.mean()), float(anomaly.std())
@@ -134,6 +139,10 @@ class Tabular:
         forests = {name: Forest.fit(FORESTS[name], rows.columns(), anomaly, seed) for name in names if name in FORESTS}
         ridges = {name: LinearMap.fit(rows.convolved(), anomaly, rows.year) for name in names if name == RIDGE}
         shares = {name: one.kernel.shares(gp_rows) for name, one in processes.items()}
+        context = None
+        if TABICL in names:
+            assert checkpoint is not None
+            context = InContext(rows.columns(), anomaly, checkpoint, seed, device)
         return Tabular(
             map=map,
             blocks=read_blocks,
@@ -146,6 +155,7 @@ class Tabular:
             quantiles=quantiles,
             shares=shares,
             apart=apart,
+            context=context,
         )
 
     def forecast(self, rows: TabularRows) -> dict[str, Numbers]:
@@ -158,7 +168,10 @@ class Tabular:
             quantiles = [point - NORMAL_90 * deviation, point + NORMAL_90 * deviation] if self.quantiles else []
             forecasts[name] = np.column_stack([point, *quantiles])
         forecasts |= {name: forest.predict(rows.columns())[:, None] for name, forest in self.forests.items()}
-        return forecasts | {name: ridge.predict(rows.convolved())[:, None] for name, ridge in self.ridges.items()}
+        forecasts |= {name: ridge.predict(rows.convolved())[:, None] for name, ridge in self.ridges.items()}
+        if self.context is not None:
+            forecasts[TABICL] = self.context.predict(rows.columns(), self.quantiles)
+        return forecasts
 
     def within_reach(self, position: Numbers) -> NDArray[np.bool_]:
         """[n]: whether a position [n,2] in degrees is known and lies within REACH of one of a training row."""
@@ -185,6 +198,7 @@ class Tabular:
         parts |= {f"gp.{name}": one.state() for name, one in self.processes.items()}
         parts |= {f"forest.{name}": one.state() for name, one in self.forests.items()}
         parts |= {f"ridge.{name}": one.state() for name, one in self.ridges.items()}
+        parts |= {} if self.context is None else {TABICL: self.context.state()}
         return {f"{part}.{key}": tensor for part, state in parts.items() for key, tensor in state.items()}
 
     def record(self) -> dict[str, Any]:
@@ -201,6 +215,7 @@ class Tabular:
             "quantiles": self.quantiles,
             "shares": {name: dict(one) for name, one in self.shares.items()},
             "apart": self.apart,
+            TABICL: None if self.context is None else self.context.record(),
         }
 
     @staticmethod
@@ -210,6 +225,7 @@ class Tabular:
         def part(name: str) -> dict[str, Tensor]:
             return {key.removeprefix(f"{name}."): t for key, t in state.items() if key.startswith(f"{name}.")}
 
+        context = record.get(TABICL)
         base = GPRows.from_state(part("base")) if record["processes"] else GPRows({}, torch.empty(0), torch.empty(0))
         return Tabular(
             map=FeatureMap.from_state(record["map"], part("map")),
@@ -226,6 +242,7 @@ class Tabular:
             quantiles=record["quantiles"],
             shares=record["shares"],
             apart=record.get("apart"),  # older runs have none
+            context=None if context is None else InContext.from_state(context, part(TABICL)),
         )
 
 
