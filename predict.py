@@ -212,13 +212,17 @@ def forecast_new_seasons(args: Arguments) -> NewForecasts:
         )
     table, as_of = read_new_seasons(args, result, fitted)
     pictures = pictures_of(args, table, result, fitted)
-    forecasts = [yield_stage.forecast_new(run, table, name, record, pictures, as_of) for name, record in fitted.items()]
+    forecasters = {name: Forecaster.load(run, name) for name in fitted}
+    forecasts = [
+        yield_stage.forecast_new(forecasters[name], table, name, record, pictures, as_of)
+        for name, record in fitted.items()
+    ]
     pred = np.mean([one.pred for one in forecasts], axis=0)
     low = np.maximum(pred - np.max([one.pred - one.lo for one in forecasts], axis=0), LEAST_YIELD)
     high = pred + np.max([one.hi - one.pred for one in forecasts], axis=0)
     names = {"sample_id": table.sample_id, "place": table.place, "year": table.year}
     rows = pd.DataFrame({**names, "y_pred": pred, "y_lo": low, "y_hi": high, "in_training": in_training(table, fitted)})
-    about = [*unplaced(run, table, fitted), *warnings(table, result, fitted, as_of)]
+    about = [*unplaced(list(forecasters.values()), table), *warnings(table, result, fitted, as_of)]
     return NewForecasts(rows=rows, warnings=tuple(about), as_of=as_of)
 
 
@@ -293,12 +297,12 @@ def require_step(args: Arguments, as_of: int, result: Mapping[str, Any], fitted:
         )
 
 
-def unplaced(run: RunFolder, table: SeasonTable, fitted: Mapping[str, Any]) -> Iterator[str]:
+def unplaced(forecasters: Sequence[Forecaster], table: SeasonTable) -> Iterator[str]:
     """A sentence on the samples whose position is not known or far from all training places, if the run reads it."""
-    if not any(yield_stage.reads_positions(record["forecaster"]) for record in fitted.values()):
+    of_folds = [placed for forecaster in forecasters if (placed := forecaster.placed(table)) is not None]
+    if not of_folds:
         return
-    of_folds = [Forecaster.load(run, fold).placed(table) for fold in fitted]
-    placed = np.all([one for one in of_folds if one is not None], axis=0)
+    placed = np.all(of_folds, axis=0)
     known = np.zeros(len(table), bool) if table.position is None else ~np.isnan(table.position).any(1)
     for lost, why in ((~known, "have no known position"), (known & ~placed, "lie far from every training place")):
         if lost.any():

@@ -259,14 +259,14 @@ def reads_positions(record: Mapping[str, Any]) -> bool:
 
 
 def forecast_new(
-    run: RunFolder,
+    forecaster: Forecaster,
     table: SeasonTable,
     fold: str,
     record: Mapping[str, Any],
     pictures: Pictures | None,
     as_of: int | None = None,
 ) -> Yields:
-    """Forecasts in t/ha [N] with intervals for the samples of a new table, by the model of one fold.
+    """Forecasts in t/ha [N] with intervals for the samples of a new table, by the forecaster of one fold.
 
     as_of: the number of steps for which the table is known; None for the whole season.
     """
@@ -274,6 +274,5 @@ def forecast_new(
     nothing = all_rows[:0]
     test_fold = Fold(fold, nothing, nothing, all_rows)
     prepared = assemble(table, test_fold, Scales.from_dict(record), record["framing"], pictures)
-    forecaster = Forecaster.load(run, fold)
     forecaster = forecaster if as_of is None else forecaster.as_of(as_of)
     return forecaster.forecast(table, prepared.seasons[0])

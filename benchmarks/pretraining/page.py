@@ -61,8 +61,9 @@ alignment and completion on simulated series without labels, and stage 1 can sta
 
 * **Corpus** (`pipeline/simulated_corpus`): tables of Gaussian processes with composed kernels (KernelSynth of Chronos),
   double-logistic seasons, weather, and walks. Variates of a sample mix the same few courses, as bands and indices do.
-  Windows have 6 to 52 steps. Levels, amplitudes, noise, gaps, y-ranges and colours differ. A quarter of the tables is
-  drawn as whole seasons, one in six in the y-range `window`. The corpus reads no real table.
+  In two thirds of the tables, samples also share a course, as seasons of one climate do. Windows have 6 to 52 steps.
+  Levels, amplitudes, noise, gaps, y-ranges and colours differ. A quarter of the tables is drawn as whole seasons, one
+  in six in the y-range `window`. The corpus reads no real table.
 * **One set of weights** serves every number of variates and every window: each step trains the slice that a run on a
   table of these sizes would use (`model/initial_weights.py`).
 * **Level.** Pictures in a fixed y-range show the level; numbers after the instance norm do not. Models that start from
@@ -71,8 +72,6 @@ alignment and completion on simulated series without labels, and stage 1 can sta
   scratch align the first window, at 1e-3.
 * **Digests** of weights, corpus recipe and encoder are in `result.json` as `initial_weights`. If the weights do not
   fit (another encoder, another patch, another width), one of the first lines of output says why.
-* **Cost** of the packaged weights on two shared cores, at a load of 3 to 6: simulating and drawing 3 s, embedding
-  57,344 pictures 23 minutes, training 9 minutes.
 * No number here was measured with CLIP. EfficientNet-Lite0 embedded the pictures."""
 
 ALIGNMENT = """Batches of 56 pairs of a picture and its numbers (8 samples of 7 variates), both directions summed: 8.05
