@@ -1,6 +1,5 @@
 """Several sources of one card: the same table as the one file they were cut from, whatever form each has."""
 
-import re
 from datetime import date, timedelta
 
 import numpy as np
@@ -11,39 +10,31 @@ from hypothesis import strategies as st
 
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
-from pipeline.sources import aggregate, read
+from pipeline.sources import aggregate
 from pipeline.sources.calendar import Calendar
-
-PLACES, YEARS, STEPS = ("p1", "p2", "p3", "p4"), (2018, 2019, 2020, 2021), 20
+from tests.joined_sources import (
+    CALENDAR,
+    HEAD,
+    PLACES,
+    SOIL,
+    TARGET,
+    YEARS,
+    cut,
+    dated,
+    read_card,
+    series_yields_and_soil,
+    write_frames,
+)
 
 
 @pytest.fixture(scope="module")
 def frames():
-    """Rows of ten days from 1 April on: place, date, year, step, ndvi and rain; a yield a place and year; soil."""
-    rng = np.random.default_rng(1)
-    rows = [
-        {"place": place, "date": date(year, 4, 1) + timedelta(10 * step), "year": year, "step": step,
-         "ndvi": round(rng.uniform(0.1, 0.9), 4), "rain": round(rng.uniform(0, 60), 1)}
-        for place in PLACES for year in YEARS for step in range(STEPS)
-    ]  # fmt: skip
-    series = pd.DataFrame(rows)
-    yields = series[["place", "year"]].drop_duplicates().assign(harvest=lambda t: rng.uniform(4, 9, len(t)).round(2))
-    soil = pd.DataFrame({"place": PLACES, "clay": [10.0, 20.0, 30.0, 40.0]})
-    return series, yields, soil
-
-
-HEAD = 'name = "t"\nplace = "place"\nstep_days = 10\nseason_start = "04-01"\nseason_steps = 20\n'
-TARGET = '[[sources]]\nfiles = "yields.csv"\nyear = "year"\ntarget = { column = "harvest", unit = "t/ha" }\n'
-SOIL = '[[sources]]\nfiles = "soil.csv"\nstatic = ["clay"]\n'
+    return series_yields_and_soil()
 
 
 @pytest.fixture
 def folder(tmp_path, frames):
-    series, yields, soil = frames
-    series.to_csv(tmp_path / "series.csv", index=False)
-    yields.to_csv(tmp_path / "yields.csv", index=False)
-    soil.to_csv(tmp_path / "soil.csv", index=False)
-    return tmp_path
+    return write_frames(tmp_path, frames)
 
 
 @pytest.fixture
@@ -56,19 +47,6 @@ def one_file(folder, frames):
         '[target]\ncolumn = "harvest"\nunit = "t/ha"\n[[variates]]\nname = "ndvi"\n[[drivers]]\nname = "rain"\n'
     )
     return read_card(folder, card)
-
-
-def read_card(folder, text, **how):
-    (folder / "card.toml").write_text(text)
-    return read(folder / "card.toml", **how)
-
-
-def dated(name, kind="variates", keys=""):
-    return f'[[sources]]\nfiles = "{name}.csv"\ndate = "date"\n{keys}\n{kind} = [{{ name = "{name}" }}]\n'
-
-
-def cut(folder, frames, name, columns=("place", "date")):
-    frames[0][[*columns, name]].to_csv(folder / f"{name}.csv", index=False)
 
 
 def test_sources_of_dates_make_the_table_of_the_one_file(folder, frames, one_file):
@@ -155,9 +133,6 @@ def test_what_does_not_meet_is_reported_with_three_names_of_each_kind(folder, fr
     assert "sample without a value in the static column clay" in table.describe_counts()
 
 
-CALENDAR = '[[sources]]\nfiles = "calendar.csv"\n{keys}calendar = {{ start = "sos", end = "eos"{more} }}\n'
-
-
 @pytest.mark.parametrize(
     ("days", "keys"),
     [
@@ -194,60 +169,6 @@ def test_a_calendar_of_dates_holds_for_the_seasons_it_names(folder, frames):
     table = read_card(folder, head + dated("ndvi") + TARGET + CALENDAR.format(keys='year = "season"\n', more=""))
     assert sorted({*table.year.tolist()}) == [2018, 2019, 2020]
     assert table.days_to_harvest.tolist() == [(date(y, 10, 1) - date(y, 4, 1 + y % 4)).days for y in table.year]
-
-
-@pytest.mark.parametrize(
-    ("rows", "more", "told"),
-    [
-        ([["p1", 400, 280]], "", r"calendar.csv, line 2, column sos: '400' is not a day; write a day of the year"),
-        ([["p1", "13-45", 280]], "", "'13-45' is not a day"),
-        ([["p1", 91, 280], ["p1", 92, 280]], "", "place p1 has a season from .* and another from"),
-        ([["p1", 91, 280]], ", days_before = 300", "runs from 20.*, 300 days earlier .* is 490 days"),
-        ([["zz", 91, 280]], "", "no place of the series is in the `calendar`"),
-        ([["p1", "", 280]], "", "the cell is empty"),
-    ],
-)
-def test_a_calendar_that_cannot_be_meant_is_refused(folder, frames, rows, more, told):
-    cut(folder, frames, "ndvi")
-    pd.DataFrame(rows, columns=["place", "sos", "eos"]).to_csv(folder / "calendar.csv", index=False)
-    with pytest.raises(InputError, match=told):
-        read_card(folder, 'name = "t"\nstep_days = 10\n' + dated("ndvi") + TARGET + CALENDAR.format(keys="", more=more))
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        (HEAD + dated("ndvi") + TARGET + 'format = "excel"', "`sources entry 2 format` is 'excel'; it must be 'wide'"),
-        (HEAD + dated("ndvi") + TARGET + "encoding = 8", "`sources entry 2 encoding` is 8"),
-        ('format = "long"\n' + HEAD + dated("ndvi") + TARGET, "`format` stands beside .*leave it out"),
-        ('static = ["clay"]\n' + HEAD + dated("ndvi") + TARGET, "`static` stands beside .*write it in the source"),
-        (HEAD + TARGET, "No source has `variates`"),
-        (HEAD + dated("ndvi") + TARGET + TARGET, "yields.csv and yields.csv both have `target`"),
-        (HEAD + dated("ndvi") + SOIL + SOIL + TARGET, "static column clay is named twice"),
-        (HEAD + dated("ndvi") + dated("ndvi") + TARGET, "Variate ndvi is named twice"),
-        (HEAD + '[[sources]]\nfiles = "a.csv"\n' + dated("ndvi"), "The source 'a.csv' gives nothing"),
-        (HEAD + dated("ndvi") + TARGET.replace('year = "year"\n', ""), "has a `target` and needs `year`"),
-        (HEAD + dated("ndvi").replace('date = "date"', ""), "needs one of `date` and `step`"),
-        (HEAD + dated("ndvi", keys='scale = 2') + TARGET, "`sources entry 1 scale` is not known"),
-        (HEAD + dated("ndvi") + TARGET + CALENDAR.format(keys="", more=""), "Both `season_start` and the `calendar`"),
-        (HEAD + dated("ndvi"), "no source has a `target`"),
-    ],
-)  # fmt: skip
-def test_a_card_of_sources_that_cannot_be_meant_is_refused(folder, frames, text, told):
-    cut(folder, frames, "ndvi")
-    pd.DataFrame([["p1", 91, 280]], columns=["place", "sos", "eos"]).to_csv(folder / "calendar.csv", index=False)
-    with pytest.raises(InputError) as error:
-        read_card(folder, text)
-    assert re.search(told, str(error.value)), str(error.value)
-
-
-def test_two_soils_of_one_place_are_refused_with_both_rows(folder, frames):
-    cut(folder, frames, "ndvi")
-    pd.DataFrame({"place": ["p1", "p1"], "clay": [1.0, 2.0]}).to_csv(folder / "soil.csv", index=False)
-    with pytest.raises(
-        InputError, match=r"soil.csv, line 3, column clay: place p1 has 2 here and 1 before \(.*line 2\)"
-    ):
-        read_card(folder, HEAD + dated("ndvi") + TARGET + SOIL)
 
 
 @settings(max_examples=200, deadline=None)
@@ -333,15 +254,6 @@ def test_marks_of_a_source_are_known_as_texts_and_named_once_if_none_holds_them(
     assert unmatched[0].startswith("`missing` names -77, and no cell")
 
 
-def test_a_mark_that_no_card_names_is_refused_behind_an_offset(folder, frames):
-    stored = frames[0][["place", "date", "ndvi"]].assign(ndvi=lambda rows: rows.ndvi * 200 + 50)
-    stored.loc[[3, 4], "ndvi"] = 255
-    stored.to_csv(folder / "ndvi.csv", index=False)
-    form = ", scale = 0.005, offset = -0.25, low = 0, high = 1 }]"
-    with pytest.raises(InputError, match=r"ndvi.csv, line 5, column ndvi: 255 stands in 2 cells of this variate"):
-        read_card(folder, HEAD + dated("ndvi").replace(" }]", form) + TARGET)
-
-
 @pytest.mark.parametrize("kind", ["csv", "netcdf"])
 def test_places_of_all_sources_are_spelled_in_one_form(folder, frames, one_file, kind):
     """One file has its leading zeros, blanks or a decimal point, another one does not; NA is a name."""
@@ -366,15 +278,6 @@ def test_places_of_all_sources_are_spelled_in_one_form(folder, frames, one_file,
     assert any("Leading zeros differ in the names of 2 places of ndvi" in one.sentence for one in table.findings)
 
 
-def test_two_spellings_of_one_year_in_one_source_are_refused(folder, frames):
-    cut(folder, frames, "ndvi")
-    _, yields, _ = frames
-    twice = yields.assign(place=yields.place.replace({"p1": "1001", "p2": "01001", "p3": "17019"}))
-    twice.to_csv(folder / "yields.csv", index=False)
-    with pytest.raises(InputError, match=r"yields.csv: places '1001' and '01001' both occur in 2018"):
-        read_card(folder, HEAD + dated("ndvi") + TARGET)
-
-
 def test_the_source_of_the_yields_names_their_groups(folder, frames):
     cut(folder, frames, "ndvi")
     _, yields, _ = frames
@@ -388,14 +291,3 @@ def test_the_source_of_the_yields_names_their_groups(folder, frames):
     pd.concat([named, again]).to_csv(folder / "yields.csv", index=False)
     with pytest.raises(InputError, match="place p1 is of group b here and of a in another row of that year"):
         read_card(folder, grouped)
-
-
-def test_days_of_the_year_are_no_steps_of_a_source_either(folder, frames):
-    series = frames[0]
-    days = series[["place", "year", "ndvi"]].assign(step=series.step * 10 + 91)
-    days.to_csv(folder / "ndvi.csv", index=False)
-    source = dated("ndvi").replace('date = "date"', 'year = "year"\nstep = "step"')
-    with pytest.raises(InputError, match="column step counts to step"):
-        read_card(folder, HEAD + source + TARGET)
-    with pytest.raises(InputError, match=r"`step_year` stands beside .*leave it out"):
-        read_card(folder, 'step_year = "season"\n' + HEAD + source + TARGET)

@@ -1,4 +1,4 @@
-"""The model against slow twins, under its masks, and through a short training."""
+"""The whole model: its shapes, under its masks, under symmetries, and through a short training."""
 
 from __future__ import annotations
 
@@ -13,191 +13,16 @@ from hypothesis import strategies as st
 
 from model.config import TimesCLIPConfig
 from model.losses import completion_loss, info_nce
-from model.norms import FeatureNorm, instance_norm
-from model.presets import PRESETS
-from model.text_branch import DayPositions, cut_patches
-from model.timesclip import TimesCLIP, TimesCLIPOutput
-from model.yield_head import HeadShape, YieldEnsemble, anomaly_loss
-from tests import reference_model
-
-SMALL = TimesCLIPConfig(variates=3, window=9, horizon=9, vision_dim=10, width=16, heads=2, layers=1)
-LANGUAGE = replace(SMALL, use_vision=False)
-VISION = replace(SMALL, use_language=False)
-NARROW = {"width": 16, "heads": 2, "layers": 1}  # of presets that are wide or deep
-
-
-def config_of(preset: str, **changes: object) -> TimesCLIPConfig:
-    """A preset's model, narrow, with one driver where it reads numbers."""
-    parts = {**PRESETS[preset].parts(), **NARROW, **changes}
-    drivers = 1 if parts["use_language"] else 0
-    dim = 10 if parts["use_vision"] else 0
-    return TimesCLIPConfig(3, 9, 9, vision_dim=dim, drivers=drivers, steps=18, **parts)
-
-
-PARTS = {name: config_of(name) for name in PRESETS} | {
-    "mlp, no padding": config_of("timesclip", head="mlp", padding="none")
-}
+from model.norms import instance_norm
+from model.timesclip import TimesCLIP
+from model.yield_head import HeadShape, YieldEnsemble
+from tests.one_thread import one_torch_thread
+from tests.small_timesclip import LANGUAGE, PARTS, SMALL, VISION, built, season, tensors
 
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """Tensors here are tiny: a second thread would only wait, for very long where others use the cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def season(config: TimesCLIPConfig, samples: int = 5, seed: int = 0, gaps: float = 0.2):
-    """values [B,V,W], observed [B,V,W] bool, embeddings [B,V,D], drivers [B,R,2T] where they are read.
-
-    Sample 0 lacks variate 0 where there are several, and its drivers.
-    """
-    rng = np.random.default_rng(seed)
-    shape = (samples, config.variates, config.window)
-    values = rng.normal(size=(*shape[:2], 1)) + np.cumsum(rng.normal(size=shape), axis=2) / 2
-    observed = rng.random(shape) >= gaps
-    observed[..., 0] = True
-    if config.variates > 1:
-        observed[0, 0] = False
-    embeddings = rng.normal(size=(*shape[:2], config.vision_dim))
-    given = torch.tensor(values, dtype=torch.float32), torch.tensor(observed), torch.tensor(embeddings).half()
-    if not config.drivers:
-        return given
-    mask = rng.random((samples, config.drivers, config.steps)) > 0.2
-    mask[0] = False
-    drivers = np.concatenate([rng.normal(size=mask.shape) * mask, mask], -1)
-    return *given, torch.tensor(drivers, dtype=torch.float32)
-
-
-def built(config: TimesCLIPConfig, seed: int = 0) -> TimesCLIP:
-    """A seeded model in evaluation mode, its feature norm fitted on random embeddings."""
-    torch.manual_seed(seed)
-    model = TimesCLIP(config)
-    if config.use_vision:
-        rng = np.random.default_rng(1)
-        model.fit_features([torch.tensor(rng.normal(size=(40, config.variates, config.vision_dim)))])
-    return model.eval()
-
-
-def tensors(output: TimesCLIPOutput) -> list[torch.Tensor]:
-    return [part for part in output if part is not None]
-
-
-# Parts against their slow twins
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    seed=st.integers(0, 9999),
-    shape=st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 12)),
-    share=st.sampled_from([0.0, 0.3, 0.8, 1.0]),
-)
-def test_instance_norm_uses_observed_steps_alone(seed, shape, share):
-    rng = np.random.default_rng(seed)
-    values, observed = rng.normal(size=shape) * rng.choice([1e-3, 1, 50]), rng.random(shape) < share
-    found = instance_norm(torch.from_numpy(values), torch.from_numpy(observed), 0.05)
-    for ours, theirs in zip(found, reference_model.instance_norm(values, observed, 0.05), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-10)
-    z, mean, std = found
-    restored = (z * std[..., None] + mean[..., None]).numpy()
-    np.testing.assert_allclose(restored[observed], values[observed], rtol=1e-9, atol=1e-9)
-
-
-@settings(max_examples=40, deadline=None)
-@given(patch=st.integers(1, 8), stride=st.integers(1, 5), extra=st.integers(0, 30))
-def test_patches_repeat_the_end_for_one_stride(patch, stride, extra):
-    window = patch + extra
-    series = np.random.default_rng(extra).normal(size=(1, 1, window))
-    found = cut_patches(torch.from_numpy(series), patch, stride)[0, 0].tolist()
-    assert found == reference_model.patches(series[0, 0].tolist(), patch, stride)
-    config = TimesCLIPConfig(1, window, 1, use_vision=False, patch=patch, stride=stride)
-    assert config.patches(window) == len(found) == (window - patch) // stride + 2
-    plain = cut_patches(torch.from_numpy(series), patch, stride, padding=False)[0, 0].tolist()
-    assert plain == found[: len(plain)]
-    assert replace(config, padding="none").patches(window) == len(plain) == len(found) - 1
-
-
-@pytest.mark.parametrize(("window", "count"), [(18, 6), (36, 12), (6, 2)])
-def test_patch_counts_of_the_method(window, count):
-    assert TimesCLIPConfig(7, window, window, use_vision=False).patches(window) == count
-
-
-@settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 9999), absent=st.lists(st.booleans(), min_size=3, max_size=3).filter(lambda m: not all(m)))
-def test_variate_selection_is_attention_over_present_variates(seed, absent):
-    model = built(LANGUAGE, seed).double()
-    text, series = (torch.from_numpy(x) for x in np.random.default_rng(seed).normal(size=(2, 1, 3, 16)))
-    hidden = torch.tensor([absent])
-    state = {name: value.numpy() for name, value in model.select.attention.state_dict().items()}
-    found, weights = reference_model.attend(text[0].numpy(), series[0].numpy(), hidden[0].numpy(), state, heads=2)
-    ours, our_weights = model.select(text, series, hidden)
-    np.testing.assert_allclose(our_weights[0].detach(), weights, atol=1e-12)
-    expected = model.select.feed_forward(model.select.norm(text[0] + torch.from_numpy(found)))
-    np.testing.assert_allclose(ours[0].detach(), expected.detach(), atol=1e-12)
-
-
-def test_the_feature_norm_standardises_what_moves_and_floors_what_does_not():
-    rng = np.random.default_rng(0)
-    rows = torch.tensor(rng.normal(3, 2, size=(400, 2, 8)))
-    rows[:, :, 0] = 1 + 1e-5 * rows[:, :, 0]  # a channel that is almost constant
-    norm = FeatureNorm(2, 8)
-    norm.fit([rows[:150], rows[150:]])
-    out = norm(rows)
-    np.testing.assert_allclose(out[..., 1:].mean(0), 0, atol=0.05)
-    np.testing.assert_allclose(out[..., 1:].std(0), 1, atol=0.05)
-    assert out[..., 0].abs().max() < 1e-3
-    assert norm(rows + 1e6).abs().max() == 5
-    assert norm(rows.half()).dtype == torch.float32
-
-
-def test_the_feature_norm_leaves_absent_pictures_out():
-    rows = torch.tensor(np.random.default_rng(0).normal(size=(50, 2, 4)))
-    present = torch.ones(50, 2, dtype=torch.bool)
-    present[30:, 0] = False
-    spoiled = torch.where(present[..., None], rows, 1e4)
-    masked, whole = FeatureNorm(2, 4), FeatureNorm(2, 4)
-    masked.fit([spoiled], [present])
-    whole.fit([rows])
-    assert torch.equal(masked.mean[1], whole.mean[1])
-    np.testing.assert_allclose(masked.mean[0], rows[:30, 0].mean(0), rtol=1e-5)
-
-
-def test_float16_vectors_give_the_norm_of_their_float64_twins_whatever_the_rows():
-    rng = np.random.default_rng(0)
-    vectors = torch.tensor(rng.normal(3, rng.uniform(0.5, 2, 24), size=(900, 2, 24))).half()
-    rows = torch.from_numpy(rng.permutation(900)[:700])
-    half, double = FeatureNorm(2, 24), FeatureNorm(2, 24)
-    half.fit([vectors], rows=rows)
-    double.fit([vectors[rows].double()])
-    np.testing.assert_allclose(half.mean, vectors[rows].double().mean(0), rtol=2e-6)
-    np.testing.assert_allclose(half.scale, vectors[rows].double().std(0, correction=0), rtol=2e-6)
-    torch.testing.assert_close(half.mean, double.mean, rtol=2e-6, atol=0)
-    torch.testing.assert_close(half.scale, double.scale, rtol=2e-6, atol=0)
-
-
-def test_the_feature_norm_leaves_its_input_as_it_was_and_passes_gradients_on():
-    norm = FeatureNorm(2, 4)
-    norm.fit([torch.randn(50, 2, 4)])
-    vectors = torch.randn(3, 2, 4, requires_grad=True)
-    before = vectors.detach().clone()
-    norm(vectors).sum().backward()
-    assert torch.equal(vectors.detach(), before)
-    inside = ((before - norm.mean) / norm.scale).abs() < 5
-    torch.testing.assert_close(vectors.grad, inside / norm.scale)
-
-
-def test_pictures_before_the_fit_of_their_norm_are_an_error():
-    model = TimesCLIP(SMALL)
-    with pytest.raises(RuntimeError, match="fit_features"):
-        model(*season(SMALL))
-
-
-def test_the_fit_of_the_feature_norm_is_saved_with_the_weights():
-    model, other = built(SMALL), TimesCLIP(SMALL)
-    other.load_state_dict(model.state_dict())
-    for ours, theirs in zip(tensors(model(*season(SMALL))), tensors(other.eval()(*season(SMALL))), strict=True):
-        assert torch.equal(ours, theirs)
+    yield from one_torch_thread()
 
 
 # Shapes and configurations
@@ -295,13 +120,6 @@ def test_a_window_may_be_shorter_than_the_longest_one_even_shorter_than_a_patch(
         model(values[..., :8], observed[..., :8], embeddings)
 
 
-def test_a_patch_has_one_day_whatever_window_it_is_cut_from():
-    positions = DayPositions(patch=6, stride=3, step_days=10.0, width=8)
-    assert positions.days(3, 0).tolist() == [30, 60, 90]
-    torch.testing.assert_close(positions(4, 6)[:2], positions(4, 0)[2:])
-    assert (positions(4, 0)[0] - positions(4, 0)[1]).abs().max() > 1e-4
-
-
 @pytest.mark.parametrize("steps", range(1, 10))
 def test_any_prefix_goes_through_one_model_and_later_values_change_nothing(steps):
     """The season's frame with what is not seen yet unobserved: the unified preset, as of a step."""
@@ -379,6 +197,29 @@ def test_a_patch_without_observations_is_not_attended_to():
     assert torch.equal(model(values, observed).language, before)
     observed[..., 3:] = True
     assert not torch.equal(model(values, observed).language, before)
+
+
+@pytest.mark.parametrize("preset", sorted(PARTS))
+def test_filled_gaps_change_nothing_of_whole_seasons_and_the_padding_of_short_windows(preset):
+    config = PARTS[preset]
+    if not config.use_language:
+        pytest.skip("reads no numbers")
+    for length in (config.window, config.patch - 2):
+        model = built(config)
+        values, observed, *rest = season(config, gaps=0.0)
+        observed[:] = True
+        inputs = (values[..., :length], observed[..., :length], *rest)
+        plain = model.features(*inputs)
+        model.config = replace(config, filled=True)
+        torch.testing.assert_close(model.features(*inputs), plain, rtol=0, atol=0)
+
+
+def test_filled_gaps_change_the_features_of_seasons_with_gaps():
+    model = built(SMALL)
+    inputs = season(SMALL, gaps=0.4)
+    plain = model.features(*inputs)
+    model.config = replace(SMALL, filled=True)
+    assert not torch.allclose(model.features(*inputs), plain, atol=1e-2)
 
 
 # Symmetries
@@ -503,130 +344,3 @@ def test_one_seed_gives_the_same_weights_and_the_same_step_bit_for_bit():
         return list(model.state_dict().values())
 
     assert all(torch.equal(a, b) for a, b in zip(one_step(), one_step(), strict=True))
-
-
-# The yield head
-
-
-@settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 9999), members=st.integers(1, 3), static=st.integers(0, 2))
-def test_yield_heads_side_by_side_are_their_slow_twin(seed, members, static):
-    torch.manual_seed(seed)
-    shape = HeadShape(6, 3, plain=2, static=static, quantiles=(0.5,))
-    heads, features, present = YieldEnsemble(members, shape), torch.randn(5, 3, 12), torch.rand(5, 3) < 0.8
-    heads.fit_features(features, present)
-    for parameter in heads.parameters():
-        torch.nn.init.normal_(parameter)
-    more = torch.randn(5, static) if static else None
-    found = heads.eval()(features, present, more)
-    for member in range(members):
-        weights = {name: value[member].detach().double().numpy() for name, value in heads.named_parameters()}
-        for sample in range(5):
-            normed, known = heads.norm(features)[sample].double().numpy(), present[sample].numpy()
-            extra = None if more is None else more[sample].double().numpy()
-            told = reference_model.yield_head(weights, normed, known, extra, plain=2)
-            assert found[member, sample].tolist() == pytest.approx(told, rel=1e-4, abs=1e-4)
-
-
-def test_an_untrained_yield_head_predicts_exactly_the_offset():
-    head, present = YieldEnsemble(2, HeadShape(10, 3)), torch.ones(6, 3, dtype=torch.bool)
-    features = torch.randn(6, 3, 20, generator=torch.Generator().manual_seed(0))
-    head.fit_features(features, present)
-    assert torch.equal(head(features, present), torch.zeros(2, 6, 1))
-
-
-def test_a_yield_head_ignores_absent_variates_and_keeps_variates_apart():
-    torch.manual_seed(0)
-    head = YieldEnsemble(1, HeadShape(10, 3)).eval()
-    torch.nn.init.normal_(head.out.weight)
-    features, present = torch.randn(6, 3, 20), torch.ones(6, 3, dtype=torch.bool)
-    head.fit_features(features, present)
-    present[:, 1] = False
-    spoiled = features.clone()
-    spoiled[:, 1] = math.nan
-    assert torch.equal(head(spoiled, present), head(features, present))
-    assert not torch.allclose(head(features[:, [2, 1, 0]], present), head(features, present), atol=1e-3)
-
-
-def test_a_yield_head_learns_a_linear_yield_and_beats_its_start():
-    torch.manual_seed(0)
-    head, features = YieldEnsemble(1, HeadShape(10, 3)), torch.randn(200, 3, 20)
-    present = torch.ones(200, 3, dtype=torch.bool)
-    head.fit_features(features, present)
-    anomaly = features[:, 0, :5].sum(1) / 5**0.5
-    optimizer = torch.optim.AdamW(head.parameters(), lr=1e-2)
-    for _ in range(150):
-        loss = (head(features, present)[0, :, 0] - anomaly).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    assert (head.eval()(features, present)[0, :, 0] - anomaly).square().mean() < 0.2 * anomaly.square().mean()
-
-
-def test_static_numbers_reach_the_yield():
-    torch.manual_seed(0)
-    head, features = YieldEnsemble(1, HeadShape(10, 3, static=2)), torch.zeros(200, 3, 20)
-    present, static = torch.ones(200, 3, dtype=torch.bool), torch.randn(200, 2)
-    head.fit_features(features, present)
-    optimizer = torch.optim.AdamW(head.parameters(), lr=1e-2)
-    for _ in range(150):
-        loss = (head(features, present, static)[0, :, 0] - static[:, 0]).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    assert (head.eval()(features, present, static)[0, :, 0] - static[:, 0]).square().mean() < 0.2
-
-
-@pytest.mark.slow
-def test_quantiles_are_learnt_where_the_spread_depends_on_the_season():
-    """Noise that grows with a feature: the told 90 % range must grow with it and hold about 90 % of the yields."""
-    torch.manual_seed(0)
-    shape = HeadShape(10, 1, windows=1, quantiles=(0.05, 0.5, 0.95))
-    heads, features = YieldEnsemble(1, shape), torch.randn(4000, 1, 10)
-    present = torch.ones(4000, 1, dtype=torch.bool)
-    heads.fit_features(features, present)
-    spread = 0.2 + (features[:, 0, -1] > 0).float()
-    anomaly = spread * torch.randn(4000)
-    optimizer = torch.optim.AdamW(heads.parameters(), lr=1e-2)
-    for _ in range(300):
-        loss = anomaly_loss(heads(features, present).transpose(0, 1), anomaly, 4000, shape.quantiles)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    told = heads.eval()(features, present)[0].detach()
-    inside = (told[:, 1] <= anomaly) & (anomaly <= told[:, 3])
-    assert 0.85 < inside.float().mean() < 0.95
-    width = told[:, 3] - told[:, 1]
-    assert width[spread > 1].mean() > 2.5 * width[spread < 1].mean()
-
-
-@settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 9999), members=st.integers(1, 3), samples=st.integers(1, 6))
-def test_the_loss_of_a_yield_is_its_slow_twin(seed, members, samples):
-    rng, quantiles = np.random.default_rng(seed), (0.05, 0.5, 0.95)
-    told, true = rng.normal(size=(samples, members, 4)), rng.normal(size=samples)
-    found = anomaly_loss(torch.from_numpy(told), torch.from_numpy(true), samples, quantiles)
-    assert float(found) == pytest.approx(reference_model.yield_loss(told, true, quantiles))
-
-
-@pytest.mark.parametrize("preset", sorted(PARTS))
-def test_filled_gaps_change_nothing_of_whole_seasons_and_the_padding_of_short_windows(preset):
-    config = PARTS[preset]
-    if not config.use_language:
-        pytest.skip("reads no numbers")
-    for length in (config.window, config.patch - 2):
-        model = built(config)
-        values, observed, *rest = season(config, gaps=0.0)
-        observed[:] = True
-        inputs = (values[..., :length], observed[..., :length], *rest)
-        plain = model.features(*inputs)
-        model.config = replace(config, filled=True)
-        torch.testing.assert_close(model.features(*inputs), plain, rtol=0, atol=0)
-
-
-def test_filled_gaps_change_the_features_of_seasons_with_gaps():
-    model = built(SMALL)
-    inputs = season(SMALL, gaps=0.4)
-    plain = model.features(*inputs)
-    model.config = replace(SMALL, filled=True)
-    assert not torch.allclose(model.features(*inputs), plain, atol=1e-2)
