@@ -22,6 +22,7 @@ from pipeline.sources.plausibility import Seasons, check_series
 from pipeline.sources.repeated_labels import label_groups
 from pipeline.sources.stored_numbers import as_measured
 from pipeline.sources.total_rows import refuse_total_rows
+from pipeline.sources.unobserved_steps import unobserved_steps
 from pipeline.sources.yield_checks import Yields, check_yields, marked_as_missing
 from pipeline.table import Count, SeasonTable, Variate, YieldHistory, cut_of
 
@@ -206,7 +207,9 @@ def _checked(
         files=draft.files,
         file=file,
     )
-    return (*check_yields(yields, about.missing), *found)
+    # A table that is read for prediction may end at the step as of which it is known, so it has no such check.
+    empty = unobserved_steps(seasons.values[:, : len(about.variates)])
+    return (*check_yields(yields, about.missing), *found, *empty)
 
 
 def excluded(
