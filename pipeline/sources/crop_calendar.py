@@ -148,6 +148,11 @@ class PlaceSeasons:
         runs = (latest >= 0) & (self.place[at] == place) & (dates <= self.end[at])
         return np.where(runs, latest, -1)
 
+    def days_of(self, place: int, year: int) -> tuple[np.datetime64, np.datetime64]:
+        """The first and the last day of the season of a place that is called `year`."""
+        at = int(np.argmax((self.place == place) & (self.year == year)))
+        return self.start[at], self.end[at]
+
     def days_to_harvest(self, place: Index, year: Index) -> NDArray[np.float64]:
         """Days from the first to the last day of the season of each (place, year) [N]; NaN without a season."""
         known = {
