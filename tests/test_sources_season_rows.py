@@ -159,6 +159,8 @@ def test_times_that_are_midnight_elsewhere_are_reported(tmp_path: Path) -> None:
         (tmp_path / "card.toml").write_text(CARD.format(form="long", keys=keys) + TARGET)
         return read(tmp_path / "card.toml")
 
-    assert "midnight of another time zone" in table("22:00:00+00:00").describe_findings()
-    for hour in ("00:00:00", "12:00:00", "10:37:12"):
+    for hour in ("22:00:00+00:00", "22:00:05Z", "21:59:58Z"):
+        assert "All times of d stand at 22:00 (such as" in table(hour).describe_findings()
+        assert "midnight of another time zone" in table(hour).describe_findings()
+    for hour in ("00:00:00", "00:00:05", "23:59:59", "12:00:00", "10:37:12"):
         assert "time zone" not in table(hour).describe_findings()
