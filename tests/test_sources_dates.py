@@ -125,3 +125,27 @@ def test_a_season_of_single_days_may_lie_in_one_month(tmp_path: Path) -> None:
 def test_a_short_campaign_in_one_month_is_read(tmp_path: Path, day_of: Callable[[int], list[date]]) -> None:
     days = [iso(day) for year in YEARS for day in day_of(year)]
     assert len(read_dates(tmp_path, days, MONTHS)) == 9
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("2019_04_01", "write 2019-04-01"),
+        ("2019-4-1", "write 2019-04-01"),
+        ("2019091", "a year and a day of the year; write 2019-04-01"),
+        ("2019-04", "a year and a month without a day; write 2019-04-01"),
+        ("43556", "a day number of Excel; write 2019-04-01"),
+        ("1554076800", "seconds since 1970; write 2019-04-01"),
+        ("190401", "year has two digits"),
+        ("01/04/19", "year has two digits"),
+    ],
+)
+def test_a_form_that_needs_a_conversion_is_named(tmp_path: Path, text: str, hint: str) -> None:
+    told = refusal(tmp_path, [text, "2019-04-11"])
+    assert f"series.csv, line 2, column d: '{text}' is not a date" in told
+    assert hint in told
+
+
+@pytest.mark.parametrize("text", ["2019_13_45", "2019366", "99999", "spring", "2019-13"])
+def test_what_is_no_form_of_a_date_gets_no_hint(tmp_path: Path, text: str) -> None:
+    assert "looks like" not in refusal(tmp_path, [text])
