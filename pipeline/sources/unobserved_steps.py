@@ -17,7 +17,8 @@ MOST_AT_THE_END = 0.5  # of the steps, if a shorter season is proposed; otherwis
 def unobserved_steps(values: Floats) -> tuple[Finding, ...]:
     """A finding if some steps have no value of any variate in any sample. values [N,V,T], NaN where unobserved."""
     steps = values.shape[2]
-    empty = np.flatnonzero(np.isnan(values).all(axis=(0, 1))).tolist()
+    each = [np.isnan(values[:, variate]).all(0) for variate in range(values.shape[1])]  # one at a time, for memory
+    empty = np.flatnonzero(np.logical_and.reduce(each)).tolist()
     if not empty or len(empty) == steps:
         return ()
     breaks = [0, *(at for at, (one, other) in enumerate(pairwise(empty), 1) if other != one + 1), len(empty)]
