@@ -30,9 +30,9 @@ from pipeline.sources.cybench import cybench_card
 from pipeline.sources.inspect_table import TableLook, inspect_table, usual_marks
 from pipeline.sources.locate_files import TABLES, kind_of
 from pipeline.sources.place_column import state_column
+from pipeline.units import unit_in_name
 
 ASK = "QUESTION: "
-_UNITS = ("kg/ha", "dt/ha", "bu/ac", "lb/ac", "t/ha")  # t/ha last: the others end in it
 _INDICES = ("ndvi", "evi", "savi", "gndvi", "ndwi", "lswi", "msavi", "ndre")
 
 
@@ -123,7 +123,7 @@ def card_text(looks: Sequence[TableLook], out: Path) -> str:
     alike = len({look.layout for look in series}) == 1 and len({tuple(sorted(look.columns)) for look in series}) == 1
     first = series[0] if series else looks[0]
     whole = alike and (first.target is not None or first.year_yields)
-    beside = [look for look in looks if look not in series]
+    beside = [look for look in looks if look not in series] if series else []
     single = (whole and all(_is_history(look) for look in beside)) or len(looks) == 1
     lines = [
         "# Drafted from the files. Check every line, and answer each QUESTION.",
@@ -140,10 +140,12 @@ def _single(series: Sequence[TableLook], beside: Sequence[TableLook], out: Path)
     yield from _form(first)
     if first.layout is None:
         yield f"# {ASK}where are the series? {first.path.name} has neither ndvi_1, ndvi_2, ... nor a date or step"
+        yield "# If they are in another file, name both files when you draft the card"
+        yield f'# {ASK}how many days is a step, and when does a season start? step_days = ..., season_start = "01-01"'
     yield from _keys(first)
     if "sample_id" in first.roles and first.layout == "long":
         yield f"sample_id = {_text(first.roles['sample_id'])}"
-    yield from _grid(series)
+    yield from _grid([look for look in series if look.layout])
     if first.static:
         yield f"static = {_list(first.static)}"
     yield from _missing(series)
@@ -189,6 +191,9 @@ def _several(looks: Sequence[TableLook], out: Path) -> Iterator[str]:
             yield from ("[sources.target]", *_target(group))
         for name, keys in _variates(group):
             yield from ("[[sources.variates]]", f"name = {_text(name)}", *keys)
+    if all(look.target is None for look in looks):
+        yield from ("", f"# {ASK}no column is called a yield; which file and column hold it, and in which unit?")
+        yield from ("# [sources.target]", '# column = "..."', '# unit = "t/ha"')
 
 
 def _form(look: TableLook) -> Iterator[str]:
@@ -295,10 +300,9 @@ def _target(looks: Sequence[TableLook]) -> Iterator[str]:
         yield f"# {ASK}{unread}: yields of other years, which this card does not read. List them under [history]?"
     known = np.concatenate([look.columns[column].known for look in looks if column in look.columns])
     median = float(np.median(known[known > 0])) if (known > 0).any() else 0.0
-    spelled = column.lower().replace("_", "/")
-    named = next((unit for unit in _UNITS if unit in spelled), None)
+    named = unit_in_name(column)
     if named is not None:
-        yield f'unit = "{named}" # by the name of the column; the median is {median:.4g}'
+        yield f'unit = "{named}" # {ASK}is it, as the name of the column says? The median is {median:.4g}'
     elif 25 < median < 500:
         yield f'# {ASK}the median is {median:.4g}: is it dt/ha, bu/ac (with crop = ...) or t/ha? unit = "..."'
     else:

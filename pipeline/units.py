@@ -56,6 +56,7 @@ _AREAS = {
 }  # fmt: skip
 _PER = re.compile(r"(?:/|per|_per_|\.per\.)")
 _INVERSE = re.compile(r"(?:\*\*|\^)?[-−–](\d)|⁻([¹²])")
+_WORDS = re.compile(r"\d+|[^\W\d_]+\d*")
 _KNOWN = {unit.casefold(): unit for unit in (*TONNES_PER_HECTARE, "bu/ac")}
 
 
@@ -81,6 +82,20 @@ def spell_unit(unit: str) -> str:
     if known == "t/ac":
         known = "ton/ac" if mass in ("ton", "tons") else plain
     return _KNOWN.get(known.casefold(), plain)
+
+
+def unit_in_name(name: str) -> str | None:
+    """The known unit in the name of a column, such as `yield_kg_ha`; None if there is none.
+
+    Only whole words count, so `yield_at_harvest` holds no t/ha. A number before the unit (100 kg/ha) makes it another.
+    """
+    words = _WORDS.findall(name.casefold())
+    for at, mass in enumerate(words):
+        area = next((word for word in words[at + 1 : at + 3] if word != "per"), "")
+        unit = spell_unit(f"{mass}/{area}")
+        if unit in _KNOWN.values():
+            return None if at and words[at - 1].isdigit() else unit
+    return None
 
 
 def to_tonnes_per_hectare(unit: str | None, *, factor: float | None, crop: str | None, where: str) -> float:

@@ -188,3 +188,65 @@ def test_yields_of_other_years_are_asked_about_and_ranges_hold_the_data(tmp_path
     numbers = rows.filter(like="nir_").to_numpy()
     assert variate.low <= numbers.min()
     assert variate.high >= numbers.max()
+
+
+@pytest.mark.parametrize(
+    ("change", "asked"),
+    [
+        (lambda rows: rows[["Landkreis", "Jahr", "Ertrag_dt_ha"]].drop_duplicates(), "where are the series?"),
+        (lambda rows: rows.rename(columns={"Datum": "interval_from"}), 'is that the date? date = "interval_from"'),
+        (lambda rows: rows.assign(month="Jan").drop(columns="Datum"), "column month holds 'Jan'; steps are whole"),
+        (lambda rows: rows.assign(MO=4, DY=1).drop(columns="Datum"), "MO and DY may say when a row was measured"),
+    ],
+)
+def test_one_file_without_a_date_and_a_step_is_asked_about(tmp_path, capsys, change, asked):
+    change(long_rows()).to_csv(tmp_path / "t.csv", index=False)
+    said, text = drafted(capsys, tmp_path / "t.csv", out=tmp_path / "card.toml")
+    assert asked in text
+    assert "QUESTION: how many days is a step" in text
+    assert "[history]" not in text
+    assert "It cannot be read yet: " in said
+
+
+@pytest.mark.parametrize(
+    ("column", "unit"),
+    [("yield_qt_ha", 'unit = "q/ha" # QUESTION: is it'), ("yield_hkg_ha", 'unit = "t/ha" # QUESTION: is it?'),
+     ("yield (1000 kg/ha)", 'unit = "t/ha" # QUESTION: is it?'), ("yield_at_harvest", "# QUESTION: is it? The median"),
+     ("yield kg per ha", 'unit = "kg/ha" # QUESTION: is it, as the name of the column says? The median is 11')],
+)  # fmt: skip
+def test_a_unit_in_the_name_of_a_column_is_whole_words_and_a_question(tmp_path, capsys, column, unit):
+    rows = long_rows()
+    rows[column] = 11.0
+    rows.drop(columns="Ertrag_dt_ha").to_csv(tmp_path / "t.csv", index=False)
+    _, text = drafted(capsys, tmp_path / "t.csv", out=tmp_path / "card.toml")
+    assert unit in text
+
+
+def test_bands_named_by_numbers_are_no_steps_where_a_place_has_several_dates_a_year(tmp_path, capsys):
+    rows = long_rows().drop(columns="rain")
+    for band in range(1, 8):
+        rows[f"SR_B{band}"] = rows.NDVI * band
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    said, text = drafted(capsys, tmp_path / "t.csv", out=tmp_path / "card.toml")
+    assert 'format = "long"' in text
+    assert 'name = "SR_B7"' in text
+    assert "It reads 9 samples x 8 variates" in said
+
+
+def test_codes_of_places_are_no_static_columns(tmp_path, capsys):
+    rows = long_rows()
+    codes = {place: n + 1 for n, place in enumerate(sorted({*rows.Landkreis}))}
+    rows = rows.assign(**{"State ANSI": 17, "GEOID": rows.Landkreis.map(codes) + 17000})
+    rows.rename(columns={"Landkreis": "county"}).to_csv(tmp_path / "t.csv", index=False)
+    _, text = drafted(capsys, tmp_path / "t.csv", out=tmp_path / "card.toml")
+    assert 'static = ["clay"]' in text
+    assert "QUESTION: State ANSI, GEOID: codes of places by their names, and left out" in text
+
+
+def test_several_files_without_a_yield_are_asked_about(tmp_path, capsys):
+    rows = long_rows()
+    rows.drop(columns="Ertrag_dt_ha").to_csv(tmp_path / "s.csv", index=False)
+    years = rows[["Landkreis", "Jahr"]].drop_duplicates().assign(Value=range(9))
+    years.to_csv(tmp_path / "y.csv", index=False)
+    _, text = drafted(capsys, tmp_path / "s.csv", tmp_path / "y.csv", out=tmp_path / "card.toml")
+    assert "QUESTION: no column is called a yield; which file and column hold it" in text

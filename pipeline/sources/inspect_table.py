@@ -40,6 +40,12 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
 _YIELD = re.compile(r"yield|ertrag|rendimiento|rendement|rendita|opbrengst|produtividade", re.IGNORECASE)
 _YEAR_YIELD = re.compile(r"[yY](19|20)\d\d")
 _DATE_IN_NAME = re.compile(r"(19|20)\d\d[-_]?(0[1-9]|1[0-2])[-_]?([0-2]\d|3[01])")
+_LIKE_A_DATE = re.compile(r"(19|20)\d\d([-_/.]?)(0\d|1[0-2])\2([0-2]\d|3[01])|\d{1,2}([./-])\d{1,2}\5(19|20)\d\d")
+_PARTS_OF_DATES = ("doy", "dayofyear", "day_of_year", "mo", "month", "dy", "day")
+# Codes of places, which are numbers in form only.
+_CODE = re.compile(
+    r"(?<![a-z])(geoid\d*|(state|county)fp|fips|ansi|gid|ags|nuts|iso|ibge|code|id)(?![a-z])", re.IGNORECASE
+)
 _ROW_NAMES = ("id", "fid", "objectid", "index", "system:index", ".geo", "unnamed: 0", "", "sample_id", "crop_name")
 _EMPTY = ("", "NA", "NaN", "nan", "null")
 
@@ -124,7 +130,10 @@ def inspect_table(path: Path) -> TableLook:
     dates = _dates(columns[roles["date"]], questions) if "date" in roles else None
     if dates is None:
         roles.pop("date", None)
-    bands = _bands([name for name in header if name not in roles.values()])
+    repeated = dates is not None and _several_dates_a_year(dates, columns.get(roles.get("place", "")))
+    bands = () if repeated else _bands([name for name in header if name not in roles.values()])
+    if dates is None and "step" not in roles and not bands:
+        questions += _times_of(columns)
     taken = {*roles.values(), *(name for band in bands for name in band.columns)}
     year_yields = tuple(name for name in header if _YEAR_YIELD.fullmatch(name))
     free = [name for name in header if name not in taken and name not in year_yields and name.lower() not in _ROW_NAMES]
@@ -135,6 +144,10 @@ def inspect_table(path: Path) -> TableLook:
     numeric = [name for name in free if name != target and columns[name].numbers is not None]
     moves = "date" in roles or "step" in roles
     place = columns[roles["place"]] if "place" in roles else None
+    codes = [name for name in numeric if _CODE.search(name) and columns[name].whole]
+    if codes:
+        questions.append(f"{', '.join(codes)}: codes of places by their names, and left out. Does one name the place?")
+    numeric = [name for name in numeric if name not in codes]
     still = [name for name in numeric if place is not None and _constant_by(place, columns[name])]
     return TableLook(
         path=path,
@@ -223,7 +236,11 @@ def _roles(columns: Mapping[str, Column], questions: list[str]) -> dict[str, str
     if "year" not in roles and (found := next((n for n, c in columns.items() if _is_year(c)), None)):
         roles["year"] = found
     if "step" in roles and not (columns[roles["step"]].whole and columns[roles["step"]].known.min() >= 0):
-        roles.pop("step")
+        name = roles.pop("step")
+        if columns[name].texts:
+            questions.append(
+                f"column {name} holds {columns[name].texts[0]!r}; steps are whole numbers, such as 1 to 12"
+            )
     if "date" in roles and "step" in roles:
         roles.pop("step")
     if ("start" in roles) != ("end" in roles):
@@ -252,6 +269,30 @@ def _dates(column: Column, questions: list[str]) -> NDArray[np.datetime64] | Non
         questions.append(f"column {column.name}: {error.text!r} {error}")
         return None
     found: NDArray[np.datetime64] = days[column.codes]
+    return found
+
+
+def _several_dates_a_year(dates: NDArray[np.datetime64], place: Column | None) -> bool:
+    """Whether places have several dates in a year, as in a long table. A wide one may have a date of sowing a row."""
+    of = np.zeros(len(dates), np.int64) if place is None else place.codes
+    seasons = np.unique(np.stack([of, dates.astype("datetime64[Y]").astype(np.int64)], axis=1), axis=0)
+    return len(dates) >= 2 * len(seasons)
+
+
+def _times_of(columns: Mapping[str, Column]) -> list[str]:
+    """Questions about columns that seem to hold dates or parts of dates, in a table without a date and a step."""
+    dated = [
+        name for name, column in columns.items() if (texts := [text.strip() for text in column.texts if text.strip()])
+        and all(_LIKE_A_DATE.match(text) for text in texts)
+    ]  # fmt: skip
+    found = [
+        f'{name} holds {columns[name].texts[0]!r}; is that the date? date = "{name}", with days such as 2018-05-17'
+        for name in dated
+    ]
+    parts = [name for name, column in columns.items() if name.lower() in _PARTS_OF_DATES and column.whole]
+    if parts and not dated:
+        listed = " and ".join(parts)
+        found.append(f"{listed} may say when a row was measured; write a column of dates such as 2018-05-17?")
     return found
 
 
