@@ -164,6 +164,35 @@ def test_the_command_reads_a_spreadsheets_export(tmp_path):
     assert assumed.startswith("ernte.csv: read with semicolons between columns, with decimal commas, as Windows-1252")
 
 
+def kilograms(folder, yields, keys=""):
+    """A semicolon file of whole NDVI x 100 and the yields of seven fields, read by a card."""
+    lines = ["field;ndvi_0;ndvi_1;y2019", *(f"f{n};{20 + n};{30 + n};{text}" for n, text in enumerate(yields))]
+    written(folder, "\n".join(lines) + "\n")
+    (folder / "card.toml").write_text(CARD.format(keys=keys).replace("t/ha", "kg/ha"))
+    return read(folder / "card.toml")
+
+
+def test_points_that_may_separate_thousands_are_asked_about_column_by_column(tmp_path):
+    yields = ["989", "1.051", "870", "915", "700", "655", "940"]
+    with pytest.raises(
+        InputError, match=r"t_2019.csv, column y2019: '1.051' may be .* such as '989'.*decimal = \"\.\""
+    ):
+        kilograms(tmp_path, yields)
+    assert kilograms(tmp_path, yields, 'decimal = "."').target.min() < 0.01
+
+
+@pytest.mark.parametrize(
+    "yields",
+    [
+        ["4", "5.125", "6", "3.375", "4.125", "5", "6"],  # 5125 lies far above 6
+        ["989", "1051.5", "870", "915.250", "700", "655", "940"],
+        ["5.125", "5.375", "4.625", "4.750", "5.125", "6.125", "6.000"],  # no whole number
+    ],
+)
+def test_points_that_are_decimals_are_not_asked_about(tmp_path, yields):
+    assert kilograms(tmp_path, yields).target.tolist() == pytest.approx([float(one) / 1000 for one in yields])
+
+
 def dated(folder, dates, keys=""):
     rows = "".join(f"p{place},{day},0.{n + 1},5\n" for place in range(3) for n, day in enumerate(dates))
     (folder / "t.csv").write_text(f"place,date,ndvi,yield\n{rows}")

@@ -89,6 +89,15 @@ def test_an_outlier_is_reported_with_its_line() -> None:
     assert found.sentence.startswith("t.csv, line 10, column yield: the yield is 38 t/ha")
 
 
+def test_a_group_of_yields_far_below_all_others_is_reported_with_their_number() -> None:
+    target = sound()
+    few = np.zeros(len(target), bool)
+    few[:: len(target) // 5] = True
+    (found,) = check_yields(yields(np.where(few, target / 1000, target)))
+    assert f"{few.sum()} yields lie so far out" in found.sentence
+    assert "the next higher one is" in found.sentence
+
+
 def test_a_field_in_another_unit_is_reported_with_the_number_of_its_yields() -> None:
     target = sound()
     target[3::PLACES] *= 10

@@ -20,7 +20,7 @@ from pipeline.card import DatasetCard, SourceCard, place_key
 from pipeline.errors import InputError
 from pipeline.sources import csv_text
 from pipeline.sources.arrow_numbers import numbers_of
-from pipeline.sources.csv_format import USUAL, CsvKeys, format_of
+from pipeline.sources.csv_format import USUAL, CsvKeys, format_of, refuse_unclear_points
 from pipeline.sources.memory_budget import Budget
 from pipeline.sources.place_names import normal_names
 from pipeline.sources.place_parts import joined_columns
@@ -303,6 +303,7 @@ def _encoded(chunks: Sequence[Any], na_is_a_name: bool) -> Text:
 def _csv_batches(path: Path, wanted: Wanted) -> Iterator[Any]:
     numbers = (*wanted.exact, *wanted.measured)
     form = format_of(path, wanted.keys)
+    refuse_unclear_points(path, form, numbers)
     convert = pacsv.ConvertOptions(
         column_types={**dict.fromkeys(wanted.text, pa.string()), **dict.fromkeys(numbers, pa.float64())},
         include_columns=list(wanted.names),

@@ -11,7 +11,7 @@ import csv
 import gzip
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +25,10 @@ _SAMPLE_LINES = 1000
 _SEP_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE)
 _POINT, _COMMA = re.compile(r"\s*[+-]?\d+\.\d+\s*"), re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*")
 _THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(,\d{3})+\s*")
+# A number as others write thousands: 1.051 is 1051 in much of Europe and South America.
+_POINTS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(\.\d{3})+\s*")
+_WHOLE = re.compile(r"\s*[+-]?\d+\s*")
+_NEXT = 10.0  # ratio of the least number with a point, read as thousands, to the largest whole number beside it
 _LATIN = "cp1252"  # Latin-1 as Windows writes it
 
 
@@ -39,12 +43,17 @@ class CsvKeys:
 
 @dataclass(frozen=True)
 class CsvFormat:
-    """How to read one file. `sep_line`: its first line is Excel's `sep=;`, and the header follows."""
+    """How to read one file.
+
+    sep_line  its first line is Excel's `sep=;`, and the header follows
+    unclear   columns whose points may separate thousands -> such a number and a whole number beside it
+    """
 
     separator: str = ","
     decimal: str = "."
     encoding: str = "utf-8"
     sep_line: bool = False
+    unclear: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def codec(self) -> str:
@@ -59,6 +68,17 @@ def format_of(path: Path, keys: CsvKeys = USUAL) -> CsvFormat:
     """The format of a file. Raises `InputError` if it is ambiguous and no key decides."""
     stat = path.stat()
     return _format_of(path, keys, stat.st_mtime_ns, stat.st_size)
+
+
+def refuse_unclear_points(path: Path, form: CsvFormat, names: Collection[str]) -> None:
+    """Raise `InputError` if points in one of these columns may separate thousands."""
+    for name, pointed, whole in form.unclear:
+        if name in names:
+            raise InputError(
+                f"{path}, column {name}: {pointed!r} may be a decimal number or thousands, as it stands beside whole "
+                f'numbers such as {whole!r}. For decimal numbers set decimal = "." in a dataset card; for thousands '
+                "write the numbers without points."
+            )
 
 
 def format_notes(files: Iterable[Path], keys: CsvKeys) -> tuple[str, ...]:
@@ -107,7 +127,8 @@ def _format_of(path: Path, keys: CsvKeys, modified: int, size: int) -> CsvFormat
         raise InputError(
             f"{path}: `separator` and `decimal` are both {separator!r}; numbers and columns could not be separated."
         )
-    return CsvFormat(separator, decimal, encoding, named is not None)
+    unclear = _unclear_points(rows) if keys.decimal is None and separator != "," and decimal == "." else ()
+    return CsvFormat(separator, decimal, encoding, named is not None, unclear)
 
 
 def _first_bytes(path: Path) -> bytes:
@@ -204,3 +225,19 @@ def _decimal(path: Path, rows: Sequence[Sequence[str]]) -> str:
             '"," in a dataset card; for thousands write the numbers without commas.'
         )
     return ","
+
+
+def _unclear_points(rows: Sequence[Sequence[str]]) -> tuple[tuple[str, str, str], ...]:
+    """Columns in which all numbers with a point look like 1.051, and others are whole, as 989 is.
+
+    Numbers that would lie far above the whole ones if their points separated thousands are decimal numbers.
+    """
+    found = []
+    for name, *cells in zip(*rows, strict=False):
+        pointed = [cell for cell in cells if _POINT.fullmatch(cell)]
+        whole = max((cell for cell in cells if _WHOLE.fullmatch(cell)), key=lambda cell: abs(int(cell)), default=None)
+        if not pointed or whole is None or not all(_POINTS.fullmatch(cell) for cell in pointed):
+            continue
+        if min(abs(int(cell.replace(".", ""))) for cell in pointed) <= _NEXT * abs(int(whole)):
+            found.append((name, pointed[0].strip(), whole.strip()))
+    return tuple(found)

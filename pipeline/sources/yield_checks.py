@@ -19,6 +19,7 @@ OTHER_UNIT = 30.0  # ratio of a yield to the median that is an error
 OTHER_UNIT_YEAR = 8.0  # ratio of a year's median to that of the others that is an error; dt/ha to t/ha is 10
 ODD_YEAR = 2.2  # ratio of a year's median to that of the others that is reported
 OUTLIER = 4.0  # ratio of a yield to the median that is reported, if NEXT also holds
+LOW = 20.0  # ratio of the median to a yield that is reported, if GAP also lies above it
 NEXT = 2.0  # ratio of an outlier to the next lower yield
 GAP, LEAST_SHARE = 5.0, 0.2  # ratio across a gap between two groups of yields, and least share of each group
 LEAST_ROWS = 4
@@ -164,7 +165,7 @@ def _refuse_two_units(yields: Yields, rows: NDArray[np.int64]) -> None:
 
 
 def _outliers(yields: Yields, rows: NDArray[np.int64]) -> list[Finding]:
-    """Findings about yields far above the median and beyond a gap, and about a single yield far below all others."""
+    """Findings about yields far above or far below the median, and beyond a gap."""
     known = yields.target[rows]
     median = float(np.median(known))
     ordered = np.sort(known)
@@ -174,9 +175,11 @@ def _outliers(yields: Yields, rows: NDArray[np.int64]) -> list[Finding]:
         below, least = ordered[jumps[0]], ordered[jumps[0] + 1]
         high = rows[known >= least]
         found.append(_outlier(yields, int(high[0]), len(high), median, f"the next lower one is {below:.4g}"))
-    if ordered[0] * 20 <= median and ordered[0] * 5 <= ordered[1]:
-        row = int(rows[np.argmin(known)])
-        found.append(_outlier(yields, row, 1, median, f"the next higher one is {ordered[1]:.4g}"))
+    drops = np.flatnonzero((ordered[:-1] * LOW <= median) & (ordered[:-1] * GAP <= ordered[1:]))
+    if len(drops):
+        most, above = ordered[drops[-1]], ordered[drops[-1] + 1]
+        low = rows[known <= most]
+        found.append(_outlier(yields, int(low[0]), len(low), median, f"the next higher one is {above:.4g}"))
     return found
 
 
