@@ -164,6 +164,33 @@ def test_the_command_reads_a_spreadsheets_export(tmp_path):
     assert assumed.startswith("ernte.csv: read with semicolons between columns, with decimal commas, as Windows-1252")
 
 
+REMARKS = ["field,ndvi_0,ndvi_1,y2019,remarks", *(f"f{n},0.{n + 1},0.5,{4 + n / 10}," for n in range(7))]
+
+
+def with_remarks(folder, remarks, name="t_2019.csv"):
+    """A table of seven fields with remarks in its last column. remarks: line -> its text."""
+    lines = [line + remarks.get(number, "") for number, line in enumerate(REMARKS, start=1)]
+    return read(written(folder, "\n".join(lines) + "\n", name=name))
+
+
+@pytest.mark.parametrize("name", ["t_2019.csv", "t_2019.csv.gz"])
+@pytest.mark.parametrize(
+    ("remarks", "said"),
+    [
+        ({3: '"hail', 6: 'late"'}, "line 3, column remarks: .* ends on line 6, so 3 lines below it"),
+        ({3: '"hail', 4: 'late"'}, "line 3, column remarks: .* ends on line 4, so 1 line below it"),
+        ({5: '"hail'}, "line 5, column remarks: .* ends on line 8"),
+    ],
+)
+def test_lines_that_an_unbalanced_quotation_mark_swallows_are_refused(tmp_path, remarks, said, name):
+    with pytest.raises(InputError, match=said):
+        with_remarks(tmp_path, remarks, name)
+
+
+def test_a_remark_of_several_lines_swallows_none(tmp_path):
+    assert len(with_remarks(tmp_path, {3: '"hail, in June\nand a late, wet\nharvest"', 6: '"x"'})) == 7
+
+
 def kilograms(folder, yields, keys=""):
     """A semicolon file of whole NDVI x 100 and the yields of seven fields, read by a card."""
     lines = ["field;ndvi_0;ndvi_1;y2019", *(f"f{n};{20 + n};{30 + n};{text}" for n, text in enumerate(yields))]

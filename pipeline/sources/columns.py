@@ -25,6 +25,7 @@ from pipeline.sources.memory_budget import Budget
 from pipeline.sources.place_names import normal_names
 from pipeline.sources.place_parts import joined_columns
 from pipeline.sources.stored_numbers import as_measured, count_marks, without_marks
+from pipeline.sources.swallowed_lines import LineCounter
 
 _BLOCK_BYTES = 1 << 23
 _BATCH_ROWS = 1 << 14
@@ -311,9 +312,12 @@ def _csv_batches(path: Path, wanted: Wanted) -> Iterator[Any]:
         strings_can_be_null=False,  # a place may be called NA; empty texts are found later
         decimal_point=form.decimal,
     )
+    zipped = "gzip" if csv_text.is_gzip(path) else None
+    stream = LineCounter(lambda: pa.input_stream(str(path), compression=zipped))
+    rows = 0
     try:
-        yield from pacsv.open_csv(
-            pa.input_stream(str(path), compression="gzip" if csv_text.is_gzip(path) else None),
+        for batch in pacsv.open_csv(
+            stream,
             read_options=pacsv.ReadOptions(
                 block_size=_BLOCK_BYTES,
                 use_threads=True,
@@ -322,10 +326,14 @@ def _csv_batches(path: Path, wanted: Wanted) -> Iterator[Any]:
             ),
             parse_options=pacsv.ParseOptions(newlines_in_values=True, delimiter=form.separator),
             convert_options=convert,
-        )
+        ):
+            rows += len(batch)
+            yield batch
     except (pa.ArrowInvalid, OSError, UnicodeError) as error:
         detail = str(error)
         raise csv_text.explain(path, numbers, wanted.static, detail, wanted.keys, wanted.missing_texts) from None
+    if stream.lines() > rows + 1 + form.sep_line:
+        csv_text.refuse_swallowed_lines(path, wanted.keys)
 
 
 def _parquet(path: Path) -> Any:

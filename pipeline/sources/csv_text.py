@@ -14,6 +14,7 @@ from typing import TextIO
 from pipeline.errors import InputError
 from pipeline.sources.csv_format import USUAL, CsvFormat, CsvKeys, format_of
 from pipeline.sources.not_a_number import hint
+from pipeline.sources.swallowed_lines import swallowed_by
 
 MISSING = ("", "NA", "NaN", "nan", "null")
 MISSING_NAMES = ("", "NaN", "nan", "null")  # NA is a name: Namibia, North America
@@ -116,6 +117,17 @@ def cell(path: Path, row: int, column: str, keys: CsvKeys = USUAL) -> str:
     raise ValueError(f"{path} has no row {row}")
 
 
+def refuse_swallowed_lines(path: Path, keys: CsvKeys = USUAL) -> None:
+    """Raise `InputError` if a cell of the file holds whole lines of the table."""
+    form = format_of(path, keys)
+    rows = _rows(path, form)
+    above, header = next(rows)
+    for line, cells in rows:
+        if (error := swallowed_by(path, above + 1, line, cells, header, form.separator)) is not None:
+            raise error
+        above = line
+
+
 def padded(texts: Collection[str]) -> list[str]:
     """The texts of `missing`, each without and with a blank before it, after it, or on both sides."""
     return [form for text in texts for form in (text, f" {text}", f"{text} ", f" {text} ")]
@@ -138,11 +150,14 @@ def explain(
     if next(_rows(path, form), None) is not None and next(rows, None) is None:
         return InputError(f"{path}: the file has a header but no row below it; it needs at least one.")
     rows = _rows(path, form)
-    next(rows)
+    above, _ = next(rows)
     number_columns = [(header.index(name), name) for name in numbers]
     try:
         for line, cells in rows:
             _refuse_bad_text(path, line, cells)
+            if (error := swallowed_by(path, above + 1, line, cells, header, form.separator)) is not None:
+                return error
+            above = line
             if len(cells) != len(header):
                 return InputError(
                     f"{path}, line {line}: {len(cells)} columns, the header has {len(header)}; look for a missing or "
@@ -155,8 +170,8 @@ def explain(
                         f"a decimal {sign} and no other sign, and leave the cell empty (or NA) if there is none."
                         f"{hint(cells[place])}{CATEGORY * (name in static)}"
                     )
-    except InputError as error:
-        return error
+    except InputError as refused:
+        return refused
     return InputError(f"{path}: the table cannot be read ({detail}); export it again as CSV in UTF-8.")
 
 
