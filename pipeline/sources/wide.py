@@ -61,6 +61,7 @@ class WideFile:
     split    the column with train, valid or test; None without one, and for prediction
     earlier  year -> column of that year's known yields
     keys     the form of CSV files that the card states
+    said     a column of years that must agree with `year`, in a table without a card
     """
 
     path: Path
@@ -75,11 +76,12 @@ class WideFile:
     labels: str | None = None
     earlier: Mapping[int, str] = field(default_factory=dict)
     keys: CsvKeys = USUAL
+    said: str | None = None
 
     def wanted(self, scale: Sequence[float], missing: Sequence[float], texts: Sequence[str] = ()) -> Wanted:
         """The columns to read. `scale` has one factor per variate; `missing` and `texts` are the card's marks."""
         names = (*self.place, *([self.sample_id] if self.sample_id else []))
-        numbers = (self.year, self.target, *self.static, *self.earlier.values())
+        numbers = (self.year, self.said, self.target, *self.static, *self.earlier.values())
         return Wanted(
             text=tuple(dict.fromkeys([*names, *(one for one in (self.split, self.group, self.labels) if one)])),
             exact=tuple(dict.fromkeys(name for name in numbers if isinstance(name, str))),
@@ -331,7 +333,23 @@ def _years(file: WideFile, part: Columns) -> NDArray[np.int64]:
     if isinstance(file.year, str):
         return years_of(part.exact[file.year], file.year, part.where)
     refuse_odd_year(file.year, str(file.path))
+    if file.said is not None:
+        _refuse_another_year(file.year, file.said, part)
     return np.full(len(part), file.year, np.int64)
+
+
+def _refuse_another_year(year: int, column: str, part: Columns) -> None:
+    """Raise `InputError` if a column of years names another year than the one as which all rows are read."""
+    said = part.exact[column]
+    other = ~np.isnan(said) & (said != year)
+    if other.any():
+        row = int(np.argmax(other))
+        raise InputError(
+            f"{part.where(row)}, column {column}: the row is of {said[row]:g}, but without a dataset card all rows of "
+            f"a file are seasons of one year, here {year} by the names of its columns and file. {int(other.sum())} of "
+            f'{len(part)} rows are of other years. Write a card with year = "{column}", for which python -m '
+            "pipeline.draft_card makes a start, or correct the column."
+        )
 
 
 def _ids(file: WideFile, part: Columns, place: NDArray[np.str_], year: NDArray[np.int64]) -> NDArray[np.str_]:

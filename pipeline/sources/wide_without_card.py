@@ -19,6 +19,8 @@ from pipeline.sources.wide import WideFile, add_step, equal_steps, refuse_other_
 
 STEP_DAYS = 10.0
 _BAND = re.compile(r"(.+)_(\d+)")
+_YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
+_YEAR_COLUMNS = ("year", "harvest_year")
 _YIELD = re.compile(r"[yY](\d{4})")
 
 
@@ -71,6 +73,7 @@ def _plan_file(path: Path, year: int | None, for_prediction: bool) -> tuple[Wide
             f"{path}: no column looks like {{band}}_{{step}} (ndvi_00 ... ndvi_35, or ndvi_1 ... ndvi_12); its columns "
             f"are {', '.join(header[:8])}. Tables of another layout, long ones among them, need a dataset card."
         )
+    _refuse_bands_of_years(path, tuple(bands))
     label = _label_year(path, sorted(yields), year, for_prediction)
     plan = WideFile(
         path=path,
@@ -78,15 +81,30 @@ def _plan_file(path: Path, year: int | None, for_prediction: bool) -> tuple[Wide
         year=label,
         target=yields.get(label),
         earlier={earlier: column for earlier, column in yields.items() if earlier < label},
+        said=next((name for name in header if name.casefold() in _YEAR_COLUMNS), None),
     )
     return plan, tuple(bands)
+
+
+def _refuse_bands_of_years(path: Path, bands: Sequence[str]) -> None:
+    """Raise `InputError` if two bands differ in a year only, as seasons of several years side by side do."""
+    of: dict[str, str] = {}
+    for band in bands:
+        other = of.setdefault(_YEAR.sub("<year>", band), band)
+        if other != band:
+            raise InputError(
+                f"{path}: the columns of {other}_<step> and {band}_<step> differ in the year only, but a row of a "
+                "table without a card is one season. Write one file per year, with its year in the file's name "
+                f"({band.strip('_')}_1 as {_YEAR.sub('', band).strip('_')}_1 in fields_{_YEAR.findall(band)[0]}.csv), "
+                "or a long table with a card."
+            )
 
 
 def _label_year(path: Path, yields: Sequence[int], year: int | None, for_prediction: bool) -> int:
     """The year whose yield this file's bands belong to.
 
-    A single yield column gives the year. A table read for prediction may contain only yields of earlier years, so there
-    the name of the file decides first.
+    A single yield column gives the year, unless the name of the file contradicts it. A table read for prediction may
+    contain only yields of earlier years, so there the name of the file decides first.
     """
     for found in (*yields, *([] if year is None else [year])):
         refuse_odd_year(found, str(path))
@@ -96,6 +114,12 @@ def _label_year(path: Path, yields: Sequence[int], year: int | None, for_predict
             "dataset card."
         )
     named = year_in_name(path)
+    if year is None and named is not None and len(yields) == 1 and named != yields[0] and not for_prediction:
+        raise InputError(
+            f"{path}: the file's name holds the year {named}, but its only yield column is y{yields[0]}. If its bands "
+            f"are of {yields[0]}, give --year {yields[0]} or rename the file; if they are of {named}, add the column "
+            f"y{named}, and y{yields[0]} becomes the history."
+        )
     label = year
     if label is None and len(yields) == 1 and not (for_prediction and named):
         label = yields[0]
