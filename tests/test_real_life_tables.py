@@ -114,6 +114,14 @@ def test_a_text_for_missing_data_may_have_blanks_around_it(tmp_path: Path, cell:
         ("5 390", "' ' seems to separate thousands: write 5390 instead"),
         ("5,390", "It may be 5390 with a separator of thousands, or 5.390"),
         ("45 %", "`scale = 0.01`"),
+        ("5.4 bep", "'bep' seems to be a footnote of 5.4, or its unit"),
+        ("5,84", "If the comma is a decimal sign, write 5.84"),
+        ("<0.5", 'It is a limit: write the number that it stands for, or empty the cell. missing = ["<0.5"]'),
+        ("#DIV/0!", 'It is an error of a spreadsheet: correct its formula, or empty the cell. missing = ["#DIV/0!"]'),
+        ("7.2\u00a0", "It holds the character U+00A0 (no-break space): write 7.2."),
+        ("\u200b7.2", "It holds the character U+200B (zero width space): write 7.2."),
+        ("\uff17.2", "It holds the character U+FF17 (fullwidth digit seven): write 7.2."),
+        ("\u00a0", "It holds the character U+00A0 (no-break space): empty the cell."),
     ],
 )
 def test_a_number_with_something_beside_it_is_refused_with_what_to_do(tmp_path: Path, cell: str, said: str) -> None:
@@ -153,6 +161,37 @@ def test_a_year_that_names_two_is_asked_about(tmp_path: Path, written: str, year
     frame.loc[0, "year"] = written
     with pytest.raises(InputError, match=f"line 2, column year: .* year of the harvest alone, {years}"):
         table(tmp_path, frame)
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("yield", "this line seems to repeat the header: remove the line."),
+        ("t/ha", "It seems to be a unit: remove the line of units"),
+        ("(bu / acre)", "It seems to be a unit: remove the line of units"),
+        ("Jan", "It seems to be a month: write months as whole numbers, 1 to 12."),
+    ],
+)
+def test_a_word_of_a_header_a_unit_and_a_month_are_not_named_as_missing_data(
+    tmp_path: Path, cell: str, said: str
+) -> None:
+    frame = seasons().astype(object)
+    frame.loc[0, "yield"] = cell
+    with pytest.raises(InputError, match=f"line 2, column yield: .*{re.escape(said)}") as refused:
+        table(tmp_path, frame)
+    assert "missing =" not in str(refused.value)
+
+
+def test_decimal_commas_far_down_in_a_file_of_semicolons_name_the_key_of_the_card(tmp_path: Path) -> None:
+    frame = pd.concat(
+        [seasons().assign(place=lambda rows, n=n: rows["place"].astype(str) + f" {n}") for n in range(30)]
+    )
+    for name in (*BANDS, "yield"):
+        frame[name] = [f"{round(100 * one)}" for one in frame[name]]
+    frame.iloc[-1, frame.columns.get_loc("yield")] = "512,5"
+    frame.to_csv(tmp_path / "t.csv", index=False, sep=";")
+    with pytest.raises(InputError, match=r"'512,5' is not a number.* set decimal = \",\" in a dataset card"):
+        by_card(tmp_path, unit="kg/ha")
 
 
 def test_hints_know_nothing_of_other_texts() -> None:
