@@ -128,6 +128,9 @@ def csv_keys(card: DatasetCard, source: SourceCard | None = None) -> CsvKeys:
 
 def require(path: Path, present: Sequence[str], wanted: Sequence[str]) -> None:
     """Raise `InputError` if the file lacks a column or has it twice. The message names the nearest column."""
+    absent = next((name for name in wanted if name not in present), None)
+    if absent is not None:
+        csv_text.refuse_lines_above_header(path, lambda cells: absent in cells)
     for name in wanted:
         count = present.count(name)
         if count == 1:

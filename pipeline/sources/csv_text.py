@@ -7,14 +7,17 @@ import csv
 import gzip
 import re
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
 from pipeline.errors import InputError
+from pipeline.plural import plural
 from pipeline.sources.csv_format import USUAL, CsvFormat, CsvKeys, format_of
 from pipeline.sources.not_a_number import hint
 from pipeline.sources.swallowed_lines import swallowed_by
+from pipeline.sources.titles import MOST_LINES, refuse_titles, title_or_footnote
 
 MISSING = ("", "NA", "NaN", "nan", "null")
 MISSING_NAMES = ("", "NaN", "nan", "null")  # NA is a name: Namibia, North America
@@ -68,7 +71,16 @@ def read_header(path: Path, keys: CsvKeys = USUAL) -> list[str]:
             f"{path}: line {line} separates its columns with {other!r}, but the dataset card names another separator; "
             "correct `separator`."
         )
+    if sum(bool(name.strip()) for name in header) == 1:
+        refuse_lines_above_header(path, lambda cells: True, keys)
     return header
+
+
+def refuse_lines_above_header(path: Path, is_header: Callable[[Sequence[str]], bool], keys: CsvKeys = USUAL) -> None:
+    """Raise `InputError` if a line below the first one of a CSV file is its header, below titles or comments."""
+    if is_csv(path):
+        with open_text(path, format_of(path, keys)) as text:
+            refuse_titles(path, list(islice(text, MOST_LINES)), is_header)
 
 
 def _first_bytes(path: Path) -> bytes:
@@ -162,9 +174,11 @@ def explain(
                 return error
             above = line
             if len(cells) != len(header):
+                if len(cells) > len(header):
+                    refuse_lines_above_header(path, cells.__eq__, keys)
                 return InputError(
-                    f"{path}, line {line}: {len(cells)} columns, the header has {len(header)}; look for a missing or "
-                    f"an unquoted {form.separator!r}."
+                    f"{path}, line {line}: {plural(len(cells), 'column')}, the header has {len(header)}; look for a "
+                    f"missing or an unquoted {form.separator!r}.{title_or_footnote(cells)}"
                 )
             for place, name in number_columns:
                 if cells[place] not in empty and not _NUMBER.fullmatch(_with_point(cells[place], form)):

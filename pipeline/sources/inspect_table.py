@@ -18,7 +18,7 @@ from pipeline.errors import InputError
 from pipeline.sources.arrow_numbers import numbers_of
 from pipeline.sources.columns import column_names
 from pipeline.sources.csv_format import CsvFormat, format_of
-from pipeline.sources.csv_text import is_csv, is_gzip
+from pipeline.sources.csv_text import explain, is_csv, is_gzip
 from pipeline.sources.dates import DateError, parse_days
 from pipeline.sources.missing_values import Stored, marks_in
 
@@ -182,6 +182,8 @@ def _head(path: Path, form: CsvFormat | None) -> pa.Table:
             if rows >= MOST_ROWS:
                 break
     except (pa.ArrowException, OSError, UnicodeError) as error:
+        if form is not None:
+            raise explain(path, (), (), str(error)) from None
         raise InputError(f"{path}: the table cannot be read ({error}); export it again.") from None
     if rows == 0:
         raise InputError(f"{path}: the file has a header but no row below it; it needs at least one.")

@@ -28,6 +28,7 @@ from pipeline.sources.columns import (
 )
 from pipeline.sources.counts import counted
 from pipeline.sources.csv_format import USUAL, CsvKeys
+from pipeline.sources.csv_text import refuse_lines_above_header
 from pipeline.sources.dates_in_header import refuse_dates_in_header
 from pipeline.sources.labels import (
     default_ids,
@@ -154,6 +155,7 @@ def _steps_of(path: Path, header: Sequence[str], pattern: str) -> dict[int, str]
         if match := fits.fullmatch(name):
             add_step(path, found, int(match[1]), name)
     if not found:
+        refuse_lines_above_header(path, lambda cells: any(map(fits.fullmatch, cells)))
         wanted = pattern.replace("{step}", "<step>")
         bands = {(one := re.sub(r"\d+", "<step>", name, count=1)).replace("<step>", ""): one for name in header}
         near = get_close_matches(pattern.replace("{step}", ""), bands, n=1, cutoff=0.5)

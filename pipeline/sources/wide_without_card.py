@@ -11,6 +11,7 @@ from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.sources.calendar import likely_meaning
 from pipeline.sources.columns import column_names
+from pipeline.sources.csv_text import refuse_lines_above_header
 from pipeline.sources.dates_in_header import refuse_dates_in_header
 from pipeline.sources.labels import refuse_odd_year, year_in_name
 from pipeline.sources.memory_budget import Budget
@@ -69,6 +70,7 @@ def _plan_file(path: Path, year: int | None, for_prediction: bool) -> tuple[Wide
         elif match := _BAND.fullmatch(name):
             add_step(path, bands.setdefault(match[1], {}), int(match[2]), name)
     if not bands:
+        refuse_lines_above_header(path, lambda cells: any(map(_BAND.fullmatch, cells)))
         raise InputError(
             f"{path}: no column looks like {{band}}_{{step}} (ndvi_00 ... ndvi_35, or ndvi_1 ... ndvi_12); its columns "
             f"are {', '.join(header[:8])}. Tables of another layout, long ones among them, need a dataset card."
