@@ -28,7 +28,7 @@ from pipeline.scaling import snapped
 from pipeline.sources import read
 from pipeline.sources.cybench import cybench_card
 from pipeline.sources.inspect_table import TableLook, inspect_table, usual_marks
-from pipeline.sources.locate_files import TABLES, kind_of
+from pipeline.sources.locate_files import TABLES, advice_on_ending, kind_of
 from pipeline.sources.place_column import state_column
 from pipeline.units import unit_in_name
 
@@ -76,6 +76,7 @@ def draft(files: Sequence[Path], out: Path) -> int:
         if kind_of(path) not in TABLES:
             raise InputError(
                 f"{path}: a card is drafted from tables ({', '.join(TABLES)}); docs/card.md shows one for cubes."
+                f"{advice_on_ending(path)}"
             )
         looks.append(inspect_table(path))
     _refuse_years_in_headers(looks)

@@ -129,6 +129,8 @@ def test_a_table_and_its_history(tmp_path, capsys):
         ({"a.csv": "field,NDVI_20220401,NDVI_20220411\nx,0.1,0.2\n"}, "its columns carry dates"),
         ({"a.csv": "Table 12, wheat\nfield,ndvi_0,ndvi_1\nx,1,2\n"}, "the header seems to be line 2"),
         ({"a.csv": "field,ndvi_0,ndvi_1\nx,1,2\nSource: USDA\n"}, "if that is a footnote"),
+        ({"a.csv": "Area,Y2016,Y2017,Y2018\nx,5,6,7\n"}, "3 of its columns are years (Y2016, Y2017, Y2018, ...)"),
+        ({"a.tsv": "x"}, "name it a.csv"),
         ({"a.csv": "field,ndvi_0\n"}, "no row below it"),
         ({"a.csv": "field,ndvi_0,ndvi_0\nx,1,2\n"}, "occurs 2 times"),
         ({"a.csv": "f,n_0,n_1,n_2,y2020\nx,1,2,3,4\n", "b.csv": "f,n_0,n_1,n_2,y2021\nx,1,2,3,4\n"},

@@ -21,7 +21,7 @@ from pipeline.sources.cube import load_cube
 from pipeline.sources.history_checks import check_history
 from pipeline.sources.join_sources import join_sources
 from pipeline.sources.labels import refuse_odd_year
-from pipeline.sources.locate_files import CUBES, Located, files_of, kind_of, locate
+from pipeline.sources.locate_files import CUBES, Located, advice_on_ending, files_of, kind_of, locate
 from pipeline.sources.long import grid
 from pipeline.sources.long_table import load_long
 from pipeline.sources.memory_budget import Budget
@@ -230,5 +230,5 @@ def _refuse_other_kinds(card: DatasetCard, files: Sequence[Path]) -> None:
         if kind_of(path) not in endings:
             raise InputError(
                 f"{path}: the dataset card {card.path} has format {card.format!r}, which reads {', '.join(endings)}; "
-                "correct `format` or `files`."
+                f"correct `format` or `files`.{advice_on_ending(path)}"
             )

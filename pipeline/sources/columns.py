@@ -26,6 +26,7 @@ from pipeline.sources.place_names import normal_names
 from pipeline.sources.place_parts import joined_columns
 from pipeline.sources.stored_numbers import as_measured, count_marks, without_marks
 from pipeline.sources.swallowed_lines import LineCounter
+from pipeline.sources.years_in_header import refuse_years_in_header
 
 _BLOCK_BYTES = 1 << 23
 _BATCH_ROWS = 1 << 14
@@ -131,6 +132,7 @@ def require(path: Path, present: Sequence[str], wanted: Sequence[str]) -> None:
     absent = next((name for name in wanted if name not in present), None)
     if absent is not None:
         csv_text.refuse_lines_above_header(path, lambda cells: absent in cells)
+        refuse_years_in_header(path, present)
     for name in wanted:
         count = present.count(name)
         if count == 1:

@@ -21,6 +21,7 @@ from pipeline.sources.csv_format import CsvFormat, format_of
 from pipeline.sources.csv_text import explain, is_csv, is_gzip
 from pipeline.sources.dates import DateError, parse_days
 from pipeline.sources.missing_values import Stored, marks_in
+from pipeline.sources.years_in_header import refuse_years_in_header
 
 MOST_ROWS = 200_000  # are looked at
 LEAST_STEPS = 3  # columns that differ in one number make a band
@@ -133,6 +134,7 @@ def inspect_table(path: Path) -> TableLook:
     repeated = dates is not None and _several_dates_a_year(dates, columns.get(roles.get("place", "")))
     bands = () if repeated else _bands([name for name in header if name not in roles.values()])
     if dates is None and "step" not in roles and not bands:
+        refuse_years_in_header(path, header)
         questions += _times_of(columns)
     taken = {*roles.values(), *(name for band in bands for name in band.columns)}
     year_yields = tuple(name for name in header if _YEAR_YIELD.fullmatch(name))

@@ -86,6 +86,16 @@ def kind_of(path: Path) -> str | None:
     return next((kind for kind in (*TABLES, *CUBES, ".toml") if path.name.lower().endswith(kind)), None)
 
 
+def advice_on_ending(path: Path) -> str:
+    """What to do with a table whose ending is not read, with a blank in front; empty for any other file."""
+    ending = path.suffix.lower()
+    if ending in (".tsv", ".tab", ".txt", ".dat"):
+        return (
+            f" If it is a table in text, name it {path.stem}.csv; the sign between its columns is read from the file."
+        )
+    return " Save the spreadsheet as CSV in UTF-8." if ending in (".xlsx", ".xls", ".ods") else ""
+
+
 def _expand(item: str | Path) -> list[Path]:
     if not str(item).strip():
         raise InputError(
@@ -96,7 +106,10 @@ def _expand(item: str | Path) -> list[Path]:
         return _in_folder(path)
     if path.exists():
         if kind_of(path) is None:
-            raise InputError(f"{path}: a file with this ending is not read; the endings are {_KINDS} and .toml.")
+            raise InputError(
+                f"{path}: a file with this ending is not read; the endings are {_KINDS} and .toml."
+                f"{advice_on_ending(path)}"
+            )
         return [path]
     if glob.has_magic(str(item)):
         matches = [Path(p) for p in sorted(glob.glob(str(item), recursive=True)) if kind_of(Path(p))]
