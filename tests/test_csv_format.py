@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from pipeline.errors import InputError
 from pipeline.sources import read
 from pipeline.sources.csv_format import CsvFormat, CsvKeys, format_of
+from pipeline.sources.swallowed_lines import LineCounter
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -185,6 +187,17 @@ def with_remarks(folder, remarks, name="t_2019.csv"):
 def test_lines_that_an_unbalanced_quotation_mark_swallows_are_refused(tmp_path, remarks, said, name):
     with pytest.raises(InputError, match=said):
         with_remarks(tmp_path, remarks, name)
+
+
+def test_lines_before_the_first_quotation_mark_are_counted_too():
+    text = b"a,b\n1,2\n3,4\n" + b'5,"6\n7,8"\n'
+    counter = LineCounter(lambda: pa.BufferReader(text))
+    while counter.read(4):
+        pass
+    assert counter.lines() == 5
+    plain = LineCounter(lambda: pa.BufferReader(text[:12]))
+    assert bytes(plain.read(99)) == text[:12]
+    assert plain.lines() == 0
 
 
 def test_a_remark_of_several_lines_swallows_none(tmp_path):

@@ -14,7 +14,7 @@ from typing import TextIO
 
 from pipeline.errors import InputError
 from pipeline.plural import plural
-from pipeline.sources.csv_format import USUAL, CsvFormat, CsvKeys, format_of
+from pipeline.sources.csv_format import SEPARATORS, USUAL, CsvFormat, CsvKeys, format_of
 from pipeline.sources.not_a_number import hint
 from pipeline.sources.swallowed_lines import swallowed_by
 from pipeline.sources.titles import MOST_LINES, refuse_titles, title_or_footnote
@@ -66,13 +66,14 @@ def read_header(path: Path, keys: CsvKeys = USUAL) -> list[str]:
         raise InputError(f"{path}: this is not CSV text (it holds NUL bytes); export the table again as CSV in UTF-8.")
     line, header = next(_rows(path, format_of(path, keys)), (1, []))
     _refuse_bad_text(path, line, header)
+    if sum(bool(name.strip()) for name in header) == 1:
+        most = max(max(header, key=len).count(separator) for separator in SEPARATORS) + 1
+        refuse_lines_above_header(path, lambda cells: len(cells) > most, keys)
     if len(header) == 1 and (other := next((mark for mark in ",;\t|" if mark in header[0]), None)):
         raise InputError(
             f"{path}: line {line} separates its columns with {other!r}, but the dataset card names another separator; "
             "correct `separator`."
         )
-    if sum(bool(name.strip()) for name in header) == 1:
-        refuse_lines_above_header(path, lambda cells: True, keys)
     return header
 
 

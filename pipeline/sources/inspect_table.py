@@ -131,8 +131,8 @@ def inspect_table(path: Path) -> TableLook:
     dates = _dates(columns[roles["date"]], questions) if "date" in roles else None
     if dates is None:
         roles.pop("date", None)
-    repeated = dates is not None and _several_dates_a_year(dates, columns.get(roles.get("place", "")))
-    bands = () if repeated else _bands([name for name in header if name not in roles.values()])
+    long = dates is not None and "place" in roles and _several_dates_a_year(dates, columns[roles["place"]])
+    bands = () if long else _bands([name for name in header if name not in roles.values()])
     if dates is None and "step" not in roles and not bands:
         refuse_years_in_header(path, header)
         questions += _times_of(columns)
@@ -276,10 +276,9 @@ def _dates(column: Column, questions: list[str]) -> NDArray[np.datetime64] | Non
     return found
 
 
-def _several_dates_a_year(dates: NDArray[np.datetime64], place: Column | None) -> bool:
+def _several_dates_a_year(dates: NDArray[np.datetime64], place: Column) -> bool:
     """Whether places have several dates in a year, as in a long table. A wide one may have a date of sowing a row."""
-    of = np.zeros(len(dates), np.int64) if place is None else place.codes
-    seasons = np.unique(np.stack([of, dates.astype("datetime64[Y]").astype(np.int64)], axis=1), axis=0)
+    seasons = np.unique(np.stack([place.codes, dates.astype("datetime64[Y]").astype(np.int64)], axis=1), axis=0)
     return len(dates) >= 2 * len(seasons)
 
 

@@ -30,7 +30,7 @@ def year_in_name(path: Path) -> int | None:
 def refuse_odd_year(year: float, where: str) -> None:
     """Raise `InputError` if a year is missing, not a whole number, or out of range."""
     if np.isnan(year):
-        raise InputError(f"{where}: the year is missing; every row needs one.")
+        raise InputError(f"{where}: the year is missing; every row needs one. Remove the line if it is a footnote.")
     if year != int(year) or not FIRST_YEAR <= year <= LAST_YEAR:
         raise InputError(f"{where}: the year {year:g} is not a whole number in {FIRST_YEAR}-{LAST_YEAR}; correct it.")
 

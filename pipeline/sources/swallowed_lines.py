@@ -28,26 +28,27 @@ class LineCounter:
 
     def __init__(self, opened: Callable[[], Any]) -> None:
         self._opened, self._stream = opened, opened()
-        self._unquoted, self._lines = 0, 0
+        self._quoted, self._before, self._lines = False, 0, 0
         self.closed = False
 
-    def read(self, size: int = -1) -> Any:
+    def read(self, size: int) -> Any:
         """The next bytes, as a buffer."""
         block = self._stream.read_buffer(size)
-        if self._lines or _bytes_equal(block, '"').any():
+        self._quoted = self._quoted or bool(_bytes_equal(block, '"').any())
+        if self._quoted:
             self._lines += _breaks(block)
         else:
-            self._unquoted += len(block)
+            self._before += len(block)
         return block
 
     def lines(self) -> int:
         """The number of lines of the whole stream, once it is read; 0 if it has no quotation mark."""
-        if not self._lines:
+        if not self._quoted:
             return 0
-        before, stream, left = 0, self._opened(), self._unquoted
+        lines, stream, left = self._lines, self._opened(), self._before
         while left and len(block := stream.read_buffer(min(left, _BLOCK_BYTES))):
-            before, left = before + _breaks(block), left - len(block)
-        return before + self._lines
+            lines, left = lines + _breaks(block), left - len(block)
+        return lines
 
 
 def _breaks(block: Any) -> int:
