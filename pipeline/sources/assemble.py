@@ -12,7 +12,7 @@ from pipeline.card import ExcludeCard
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.provenance import JoinedSource
-from pipeline.sources.columns import Columns
+from pipeline.sources.columns import Columns, Unread, no_texts
 from pipeline.sources.median_yield import large_yields, refuse_large_median, tiny_yields
 from pipeline.sources.missing_values import VERY_FAR, Stored, refuse_marks
 from pipeline.sources.place_names import TWO_OF_ONE_NAME, normal_name
@@ -20,6 +20,7 @@ from pipeline.sources.place_parts import joined_name
 from pipeline.sources.place_report import report_places
 from pipeline.sources.plausibility import Seasons, check_series
 from pipeline.sources.repeated_labels import label_groups
+from pipeline.sources.row_kinds import advice_on_texts
 from pipeline.sources.stored_numbers import as_measured
 from pipeline.sources.total_rows import refuse_total_rows
 from pipeline.sources.yield_checks import Yields, check_yields, marked_as_missing
@@ -66,6 +67,7 @@ class TableDraft:
     file             [N] position of a sample's file in `files`; None if its rows may be in several files
     where            returns the file and row of a sample
     advice           what to do if two samples have one name
+    unread           returns the texts of a sample's row in the columns that were not read
     where_label      returns the file and row of a sample's yield, if that differs from `where`
     """
 
@@ -85,6 +87,7 @@ class TableDraft:
     files: tuple[str, ...] = ()
     file: NDArray[np.int64] | None = None
     advice: str = TWO_OF_ONE_NAME
+    unread: Unread = no_texts
     where_label: Callable[[int], str] | None = None
 
 
@@ -309,7 +312,7 @@ def _refuse_duplicates(draft: TableDraft) -> None:
     raise InputError(
         f"{draft.where(second)}: sample {ids[i]} is there already ({draft.where(int(first[i]))}). A sample is one "
         "place in one year. Remove one of the rows, or name the column that distinguishes them as `sample_id` in the "
-        f"dataset card. {draft.advice}"
+        f"dataset card. {advice_on_texts(draft.unread(int(first[i])), draft.unread(second), draft.advice)}"
     )
 
 

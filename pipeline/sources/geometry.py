@@ -69,8 +69,8 @@ def shapes_of(data: str | Path, memory_gb: float | None = None) -> Shapes:
     if by_sample and card.sample_id is not None:
         names = (card.sample_id,)
     name = place_key(names)
-    keys = csv_keys(card, placed)
-    wanted = Wanted(text=names, exact=(card.longitude, card.latitude), keys=keys, places=names, place=names)
+    keys, keep = csv_keys(card, placed), (placed or card).keep
+    wanted = Wanted(text=names, exact=(card.longitude, card.latitude), keys=keys, places=names, place=names, keep=keep)
     files = files_of(card, placed.files if placed else card.files)
     columns = joined(load_columns([(path, wanted) for path in files], Budget(memory_gb)))
     refuse_bad_names(columns, name)

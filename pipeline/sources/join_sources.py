@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from pipeline.sources.calendar import Calendar
 from pipeline.sources.columns import Wanted, csv_keys, joined, load_columns, merged
 from pipeline.sources.crop_calendar import CropCalendar
 from pipeline.sources.csv_format import format_notes
-from pipeline.sources.duplicate_dates import averaged
+from pipeline.sources.duplicate_dates import advice_on_averaged, averaged
 from pipeline.sources.join_names import spelled_alike
 from pipeline.sources.join_report import Part, join_report
 from pipeline.sources.join_samples import (
@@ -153,7 +154,8 @@ def _findings(
     found = [finding for one in series for finding in one.findings]
     found += [finding for one in numbers for finding in one.findings]
     for one, at in zip(series, placed, strict=True):
-        found += averaged(repeated_rows_of(one, at), int(at.inside.sum()))
+        advice = partial(advice_on_averaged, one.measured, at.inside, at.key, one.dates, one.unread)
+        found += averaged(repeated_rows_of(one, at), int(at.inside.sum()), advice)
     marks = [*(one.marks for one in series), *(one.marks for one in numbers)]
     held = sum(map(Counter, marks), Counter[float]())
     wanted = dict.fromkeys(mark for one in card.sources for mark in missing_of(card, one)[0])
@@ -171,7 +173,7 @@ def _places_alone(
         if source.latitude is not None:
             place = source.place or card.place
             files = files_of(card, source.files)
-            wanted = Wanted(text=place, keys=csv_keys(card, source), places=place, place=place)
+            wanted = Wanted(text=place, keys=csv_keys(card, source), places=place, place=place, keep=source.keep)
             found = joined(load_columns([(path, wanted) for path in files], budget))
             refuse_bad_names(found, place_key(place))
             there, _ = restore_zeros_like(found.text[place_key(place)].strings(), names, source.label)

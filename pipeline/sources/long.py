@@ -19,7 +19,7 @@ from pipeline.sources.assemble import TableDraft
 from pipeline.sources.calendar import Calendar, Dates
 from pipeline.sources.columns import Columns, Text
 from pipeline.sources.counts import counted
-from pipeline.sources.duplicate_dates import averaged, repeated_dates
+from pipeline.sources.duplicate_dates import advice_on_averaged, averaged, repeated_dates
 from pipeline.sources.labels import refuse_bad_names
 from pipeline.sources.long_table import LongTable
 from pipeline.sources.missing_values import before_offset, refuse_marks
@@ -77,6 +77,11 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
     values, levelled = values_of_samples(card, seen, inside, keys.sample, step, len(keys.names), steps)
     moved = "observation row counted to the season of its date, though its year column names another"
     repeated = repeated_dates(seen, inside, keys.sample, step, dates)
+    many = averaged(
+        sum(count.rows for count in repeated),
+        int(inside.sum()),
+        lambda: advice_on_averaged(seen.measured, inside, keys.sample, dates, seen.unread),
+    )
     return TableDraft(
         values=values,
         target=aggregate.one_a_sample(labels, table.target, keys.labelled, keys.names),
@@ -89,7 +94,7 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
         counts=(*date_counts(card, seen), *_outside(~inside, steps), *counted(moved, elsewhere), *repeated, *levelled),
         assigned=sides_of_samples(card, table, keys.sample, keys.labelled, keys.names),
         group=groups_of_samples(card, table, keys.sample, keys.labelled, keys.names),
-        findings=(*table.findings, *keys.findings, *averaged(sum(count.rows for count in repeated), int(inside.sum()))),
+        findings=(*table.findings, *keys.findings, *many),
         files=table.files,
         file=files_of_samples(table, keys.sample, len(keys.names)),
     )

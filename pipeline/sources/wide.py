@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 
 from pipeline.card import DatasetCard, VariateCard, place_key
 from pipeline.errors import InputError
+from pipeline.findings import Finding
 from pipeline.plural import plural
 from pipeline.sources.columns import (
     Columns,
+    Keep,
     Wanted,
     column_names,
     csv_keys,
     filled,
+    joined_unread,
     joined_where,
     load_columns,
     marks_of,
@@ -43,6 +46,7 @@ from pipeline.sources.missing_values import before_offset, refuse_marks
 from pipeline.sources.place_column import advice_on_one_name
 from pipeline.sources.place_names import restore_zeros
 from pipeline.sources.radiometry import Level
+from pipeline.sources.row_kinds import mixed_yields
 from pipeline.sources.split_column import named, sides_of
 from pipeline.sources.stored_numbers import shifted
 from pipeline.sources.stored_rows import StoredRows
@@ -61,6 +65,7 @@ class WideFile:
     split    the column with train, valid or test; None without one, and for prediction
     earlier  year -> column of that year's known yields
     keys     the form of CSV files that the card states
+    keep     the texts of the rows to read, by column
     """
 
     path: Path
@@ -75,6 +80,7 @@ class WideFile:
     labels: str | None = None
     earlier: Mapping[int, str] = field(default_factory=dict)
     keys: CsvKeys = USUAL
+    keep: Keep = field(default_factory=dict)
 
     def wanted(self, scale: Sequence[float], missing: Sequence[float], texts: Sequence[str] = ()) -> Wanted:
         """The columns to read. `scale` has one factor per variate; `missing` and `texts` are the card's marks."""
@@ -92,6 +98,7 @@ class WideFile:
             yields=tuple(name for name in (self.target, *self.earlier.values()) if name),
             missing_texts=tuple(texts),
             place=self.place,
+            keep=self.keep,
         )
 
 
@@ -130,6 +137,7 @@ def _plan_file(card: DatasetCard, path: Path, year: int | None, for_prediction: 
         group=card.radiometry.group if card.radiometry else None,
         labels=card.target.group if card.target and not for_prediction else None,
         keys=csv_keys(card),
+        keep=card.keep,
     )
 
 
@@ -256,18 +264,26 @@ def load_rows(
         for year, column in file.earlier.items()
     ]
     values, levelled = _values(files, parts, series, level)
+    target = np.concatenate([_numbers(part, file.target) for file, part in zip(files, parts, strict=True)])
+    mixed: tuple[Finding, ...] = ()
+    if not for_prediction:
+        codes = np.unique(place, return_inverse=True)[1]
+        mixed = mixed_yields(
+            [file.path for file in files], files[0].wanted(scale, missing, texts), codes, target, budget
+        )
     rows = StoredRows(
         values=values,
-        target=np.concatenate([_numbers(part, file.target) for file, part in zip(files, parts, strict=True)]),
+        target=target,
         place=place,
         year=np.concatenate(years),
         sample_id=np.concatenate(ids),
         static=np.concatenate([_static(part, file.static) for file, part in zip(files, parts, strict=True)]),
         where=joined_where(parts),
+        unread=joined_unread(parts),
         counts=(*_nameless(files, parts), *levelled),
         assigned=_assigned(files, parts),
         group=_label_groups(files, parts),
-        findings=repaired,
+        findings=(*repaired, *mixed),
         marks=marks_of(parts),
         advice=advice_on_one_name(column_names(files[0].path, files[0].keys), files[0].place),
         files=tuple(file.path.name for file in files),
