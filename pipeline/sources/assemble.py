@@ -15,6 +15,7 @@ from pipeline.provenance import JoinedSource
 from pipeline.sources.columns import Columns, Unread, no_texts
 from pipeline.sources.median_yield import large_yields, refuse_large_median, tiny_yields
 from pipeline.sources.missing_values import VERY_FAR, Stored, refuse_marks
+from pipeline.sources.nested_places import nested_places
 from pipeline.sources.place_names import TWO_OF_ONE_NAME, normal_name
 from pipeline.sources.place_parts import joined_name
 from pipeline.sources.place_report import report_places
@@ -209,7 +210,8 @@ def _checked(
         files=draft.files,
         file=file,
     )
-    return (*check_yields(yields, about.missing), *found)
+    nested = nested_places(draft.place[rows], draft.year[rows], draft.target[rows])
+    return (*check_yields(yields, about.missing), *nested, *found)
 
 
 def excluded(
