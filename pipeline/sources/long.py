@@ -16,6 +16,7 @@ from pipeline.errors import InputError
 from pipeline.sources import aggregate
 from pipeline.sources.aggregate import Index
 from pipeline.sources.assemble import TableDraft
+from pipeline.sources.byte_codes import byte_codes
 from pipeline.sources.calendar import Calendar, Dates
 from pipeline.sources.columns import Columns, Text
 from pipeline.sources.counts import counted
@@ -45,7 +46,8 @@ def grid(card: DatasetCard, table: LongTable, steps: int | None, for_prediction:
     stored = [before_offset(variate) for variate in card.series]
     refuse_marks([table.observations], [series], stored, card.missing_numbers, for_prediction)
     unmatched = unmatched_marks(table.observations.marks, card.missing_numbers)
-    table = replace(_with_offsets(card, table), findings=(*table.findings, *unmatched))
+    codes = byte_codes([table.observations], card.series, [1] * len(card.series), card.missing_numbers)
+    table = replace(_with_offsets(card, table), findings=(*table.findings, *codes, *unmatched))
     if card.sample_id:
         return _by_sample(card, calendar, table, steps)
     if card.date:

@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.card import DatasetCard, SourceCard
 from pipeline.errors import InputError
+from pipeline.sources.byte_codes import byte_codes
 from pipeline.sources.calendar import Calendar
 from pipeline.sources.columns import Text, csv_keys
 from pipeline.sources.cube import load_cube
@@ -41,6 +42,7 @@ def read_series(card: DatasetCard, source: SourceCard, budget: Budget, for_predi
     series = [(variate.column or variate.name,) for variate in one.series]
     stored = [before_offset(variate) for variate in one.series]
     refuse_marks([columns], [series], stored, one.missing_numbers, for_prediction)
+    codes = byte_codes([columns], one.series, [1] * len(one.series), one.missing_numbers)
     if one.date is not None:
         dates = dates_of(one, columns)
     else:
@@ -57,7 +59,7 @@ def read_series(card: DatasetCard, source: SourceCard, budget: Budget, for_predi
         where=columns.where,
         unread=columns.unread,
         counts=counts,
-        findings=table.findings,
+        findings=(*table.findings, *codes),
         marks=columns.marks,
     )
 

@@ -16,6 +16,7 @@ from pipeline.card import DatasetCard, VariateCard, place_key
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.plural import plural
+from pipeline.sources.byte_codes import byte_codes
 from pipeline.sources.columns import (
     Columns,
     Keep,
@@ -251,6 +252,7 @@ def load_rows(
     parts = load_columns([(file.path, file.wanted(scale, missing, texts)) for file in files], budget)
     stored = [before_offset(variate) for variate in series]
     refuse_marks(parts, [file.steps for file in files], stored, missing, for_prediction)
+    codes = byte_codes(parts, series, [len(columns) for columns in files[0].steps], missing)
     several = len(files) > 1
     places = [_places(file, part, several) for file, part in zip(files, parts, strict=True)]
     years = [_years(file, part) for file, part in zip(files, parts, strict=True)]
@@ -267,9 +269,9 @@ def load_rows(
     target = np.concatenate([_numbers(part, file.target) for file, part in zip(files, parts, strict=True)])
     mixed: tuple[Finding, ...] = ()
     if not for_prediction:
-        codes = np.unique(place, return_inverse=True)[1]
+        numbered = np.unique(place, return_inverse=True)[1]
         mixed = mixed_yields(
-            [file.path for file in files], files[0].wanted(scale, missing, texts), codes, target, budget
+            [file.path for file in files], files[0].wanted(scale, missing, texts), numbered, target, budget
         )
     rows = StoredRows(
         values=values,
@@ -283,7 +285,7 @@ def load_rows(
         counts=(*_nameless(files, parts), *levelled),
         assigned=_assigned(files, parts),
         group=_label_groups(files, parts),
-        findings=(*repaired, *mixed),
+        findings=(*repaired, *codes, *mixed),
         marks=marks_of(parts),
         advice=advice_on_one_name(column_names(files[0].path, files[0].keys), files[0].place),
         files=tuple(file.path.name for file in files),
