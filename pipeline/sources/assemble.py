@@ -15,6 +15,7 @@ from pipeline.provenance import JoinedSource
 from pipeline.sources.columns import Columns, Unread, no_texts
 from pipeline.sources.median_yield import large_yields, refuse_large_median, tiny_yields
 from pipeline.sources.missing_values import VERY_FAR, Stored, refuse_marks
+from pipeline.sources.missing_values_report import marks_among_static
 from pipeline.sources.nested_places import nested_places
 from pipeline.sources.place_names import TWO_OF_ONE_NAME, normal_name
 from pipeline.sources.place_parts import joined_name
@@ -114,6 +115,7 @@ def finish(about: Description, draft: TableDraft, history: YieldHistory, *, for_
     refuse_total_rows(draft.place[rows], lambda row: draft.where(int(np.flatnonzero(remaining)[row])))
     rows = rows[np.argsort(draft.sample_id[rows], kind="stable")]
     findings = _checked(about, draft, target, rows, for_prediction)
+    findings += marks_among_static(about.static_names, static[rows], draft.place[rows], about.missing)
     if not for_prediction:
         findings = (*marks, *tiny_yields(target[rows]), *large_yields(target[rows]), *findings)
     draft = replace(draft, counts=(*draft.counts, *counts), findings=(*draft.findings, *findings))
