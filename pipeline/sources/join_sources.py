@@ -53,6 +53,7 @@ from pipeline.sources.season_keys import (
 from pipeline.sources.source_numbers import has_yields, missing_of, read_calendar, read_labels, read_numbers
 from pipeline.sources.source_rows import Numbers, Observations
 from pipeline.sources.source_series import read_series
+from pipeline.sources.step_means import means_of_amounts
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,7 @@ def _findings(
     for one, at in zip(series, placed, strict=True):
         advice = partial(advice_on_averaged, one.measured, at.inside, at.key, one.dates, one.unread)
         found += averaged(repeated_rows_of(one, at), int(at.inside.sum()), advice)
+        found += means_of_amounts(one.source.series, one.measured, at.inside, at.key, at.step)
     marks = [*(one.marks for one in series), *(one.marks for one in numbers)]
     held = sum(map(Counter, marks), Counter[float]())
     wanted = dict.fromkeys(mark for one in card.sources for mark in missing_of(card, one)[0])

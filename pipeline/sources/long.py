@@ -31,6 +31,7 @@ from pipeline.sources.row_times import date_counts, dates_of, needed_years, row_
 from pipeline.sources.sample_columns import files_of_samples, groups_of_samples, sides_of_samples, values_of_samples
 from pipeline.sources.season_length import date_steps, sample_steps, stored_steps
 from pipeline.sources.season_rows import in_season_order, refuse_days_of_the_year
+from pipeline.sources.step_means import means_of_amounts
 from pipeline.sources.stored_numbers import shifted
 from pipeline.sources.stored_rows import Length, StoredRows, seasons
 from pipeline.sources.year_check import DatedRows, rows_of_other_seasons
@@ -79,6 +80,7 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
     values, levelled = values_of_samples(card, seen, inside, keys.sample, step, len(keys.names), steps)
     moved = "observation row counted to the season of its date, though its year column names another"
     repeated = repeated_dates(seen, inside, keys.sample, step, dates)
+    amounts = means_of_amounts(card.series, seen.measured, inside, keys.sample, step)
     many = averaged(
         sum(count.rows for count in repeated),
         int(inside.sum()),
@@ -96,7 +98,7 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
         counts=(*date_counts(card, seen), *_outside(~inside, steps), *counted(moved, elsewhere), *repeated, *levelled),
         assigned=sides_of_samples(card, table, keys.sample, keys.labelled, keys.names),
         group=groups_of_samples(card, table, keys.sample, keys.labelled, keys.names),
-        findings=(*table.findings, *keys.findings, *many),
+        findings=(*table.findings, *keys.findings, *many, *amounts),
         files=table.files,
         file=files_of_samples(table, keys.sample, len(keys.names)),
     )
@@ -172,7 +174,7 @@ def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: i
         counts=(*date_counts(card, seen), *_outside(~inside, steps), *repeated, *levelled),
         assigned=sides_of_samples(card, table, sample, labelled, names),
         group=groups_of_samples(card, table, sample, labelled, names),
-        findings=(*table.findings, *repaired),
+        findings=(*table.findings, *repaired, *means_of_amounts(card.series, seen.measured, inside, sample, step)),
         files=table.files,
         file=files_of_samples(table, sample, len(names)),
     )
