@@ -43,8 +43,10 @@ def mixed_yields(
 
     `wanted` says which columns of the files are in use already.
     """
-    headers = [column_names(path, wanted.keys) for path in files]
     labelled = np.flatnonzero(~np.isnan(target))
+    if not len(labelled):
+        return ()
+    headers = [column_names(path, wanted.keys) for path in files]
     found = []
     for name in headers[0]:
         kind = name.strip().replace("_", " ").casefold()
