@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.card import VariateCard
 from pipeline.findings import Finding
-from pipeline.sources.aggregate import Index
+from pipeline.sources.aggregate import Index, distinct_pairs
 
 MOST_SHARED = 0.5  # share of the rows that may share their step with another row
 
@@ -29,7 +29,8 @@ def means_of_amounts(
     if not positions:
         return ()
     rows = np.flatnonzero(inside & ~np.isnan(measured[:, positions]).all(axis=1))
-    _, count = np.unique(sample[rows] * (step.max(initial=0) + 1) + step[rows], return_counts=True)
+    _, cell = distinct_pairs(sample[rows], step[rows], int(step.max(initial=0)) + 1)
+    count = np.bincount(cell)
     if count[count > 1].sum() <= MOST_SHARED * len(rows):
         return ()
     amounts = [series[v].name for v in positions]
