@@ -51,7 +51,7 @@ class Arguments(CacheFlags):
     workers: int = 2
     """Number of drawing processes."""
     recipe: tyro.conf.OmitArgPrefixes[Recipe] = field(default_factory=Recipe)
-    epochs: int = 48
+    epochs: int = 24
     """Number of epochs; each draws two batches of every table."""
     lr: float = 3e-3
     """Maximum learning rate of the one-cycle schedule."""

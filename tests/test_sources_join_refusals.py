@@ -48,6 +48,32 @@ def test_a_calendar_that_cannot_be_meant_is_refused(folder, frames, rows, more, 
 
 
 @pytest.mark.parametrize(
+    ("days", "told"),
+    [
+        (
+            (10, 28),
+            r"columns sos and eos: 10 and 28 would be read as days.*above 28.*dekads \(1 to 36\).*dekad 10 begins",
+        ),
+        ((31, 12), r"dekads \(1 to 36\)"),
+        ((4, 10), r"months \(1 to 12\).*month 4 begins on 04-01"),
+    ],
+)
+def test_a_calendar_of_dekads_or_months_is_no_calendar_of_days(folder, frames, days, told):
+    cut(folder, frames, "ndvi")
+    text = 'name = "t"\nstep_days = 10\n' + dated("ndvi") + TARGET + CALENDAR.format(keys="", more="")
+
+    def read_calendar(*rows):
+        pd.DataFrame(rows, columns=["place", "sos", "eos"]).to_csv(folder / "calendar.csv", index=False)
+        return read_card(folder, text)
+
+    with pytest.raises(InputError, match=told):
+        read_calendar(*([place, *days] for place in ("p1", "p2", "p3")))
+    whole = [["p1", "04-01", "10-10"], ["p2", "04-01", "10-10"], ["p3", 91, 283]]
+    assert read_calendar(*whole).observed.all()
+    assert read_calendar(["p1", 10, 36], ["p2", 10, 36], ["p3", 91, 283]).place.tolist() == ["p3"] * 4
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         (HEAD + dated("ndvi") + TARGET + 'format = "excel"', "`sources entry 2 format` is 'excel'; it must be 'wide'"),

@@ -262,3 +262,8 @@ def test_classes_and_zeros_are_no_second_range() -> None:
     for values in (wet, binary, 50 * binary + binary[::-1]):
         told = check_series(replace(table, values=values))
         assert not any("two ranges" in one.sentence for one in told)
+
+
+def test_equal_values_of_a_table_to_be_forecast_have_one_range() -> None:
+    table = seasons()
+    assert check_series(replace(table, values=np.full_like(table.values, 0.5)), for_prediction=True) == ()

@@ -16,6 +16,7 @@ from tests.joined_sources import HEAD, dated, read_card
 
 PLACES, YEARS = [f"p{i}" for i in range(8)], range(2017, 2022)
 DAYS = ["04-05", "05-05", "06-05", "07-05", "08-05"]
+MONTHS = HEAD.replace("step_days = 10", 'step_days = "month"').replace("season_steps = 20", "season_steps = 5")
 OFFICE = (
     '[[sources]]\nfiles = "office.csv"\nplace = "Area"\nyear = "Year"\n{keys}'
     'target = {{ column = "Value", unit = "t/ha" }}\n'
@@ -25,8 +26,8 @@ format = "long"
 files = "t.csv"
 date = "date"
 season_start = "04-01"
-step_days = 10
-season_steps = 20
+step_days = "month"
+season_steps = 5
 {keys}
 [[variates]]
 name = "ndvi"
@@ -58,7 +59,7 @@ def office(item: list[str], element: str = "Yield", times: float = 1.0) -> pd.Da
 def joined(folder: Path, frame: pd.DataFrame, keys: str = "", more: str = "") -> SeasonTable:
     series().to_csv(folder / "ndvi.csv", index=False)
     frame.to_csv(folder / "office.csv", index=False)
-    return read_card(folder, HEAD + dated("ndvi") + OFFICE.format(keys=keys) + more)
+    return read_card(folder, MONTHS + dated("ndvi") + OFFICE.format(keys=keys) + more)
 
 
 def warnings(table: SeasonTable) -> str:
@@ -168,7 +169,7 @@ def test_a_keep_that_no_row_has_is_refused_with_the_texts_of_the_column(tmp_path
     with pytest.raises(InputError, match="there is no column Elemnt; did you mean Element"):
         joined(tmp_path, office(["Maize"] * len(harvests())), 'keep = { Elemnt = "Yield" }\n')
     with pytest.raises(InputError, match="`keep` stands beside"):
-        read_card(tmp_path, 'keep = { Element = "Yield" }\n' + HEAD + dated("ndvi") + OFFICE.format(keys=""))
+        read_card(tmp_path, 'keep = { Element = "Yield" }\n' + MONTHS + dated("ndvi") + OFFICE.format(keys=""))
     with pytest.raises(InputError, match="has no rows to `keep`"):
         read_card(tmp_path, LONG.format(keys='keep = { a = "b" }').replace('"long"', '"netcdf"'))
 
@@ -183,10 +184,12 @@ def test_series_of_two_products_are_reported_by_their_column(tmp_path: Path, end
     path = tmp_path / f"ndvi.{ending}"
     frame.to_csv(path, index=False) if ending == "csv" else frame.to_parquet(path, index=False)
     sources = dated("ndvi").replace(".csv", f".{ending}") + OFFICE.format(keys="")
-    found = warnings(read_card(tmp_path, HEAD + sources))
+    found = warnings(read_card(tmp_path, MONTHS + sources))
     assert "200 of 400 rows share place and date" in found
     assert "differ in Dataset (MOD13Q1 / MYD13Q1)" in found
-    kept = read_card(tmp_path, HEAD + sources.replace('date = "date"', 'date = "date"\nkeep = { Dataset = "MOD13Q1" }'))
+    kept = read_card(
+        tmp_path, MONTHS + sources.replace('date = "date"', 'date = "date"\nkeep = { Dataset = "MOD13Q1" }')
+    )
     assert warnings(kept) == ""
     assert np.nanmax(kept.values) == np.float32(one.ndvi.max())
 

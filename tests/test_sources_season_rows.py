@@ -159,6 +159,27 @@ def test_times_that_are_midnight_elsewhere_are_reported(tmp_path: Path) -> None:
         (tmp_path / "card.toml").write_text(CARD.format(form="long", keys=keys) + TARGET)
         return read(tmp_path / "card.toml")
 
-    assert "midnight of another time zone" in table("22:00:00+00:00").describe_findings()
-    for hour in ("00:00:00", "12:00:00", "10:37:12"):
+    for hour in ("22:00:00+00:00", "22:00:05Z", "21:59:58Z"):
+        assert "All times of d stand at 22:00 (such as" in table(hour).describe_findings()
+        assert "midnight of another time zone" in table(hour).describe_findings()
+    for hour in ("00:00:00", "00:00:05", "23:59:59", "12:00:00", "10:37:12"):
         assert "time zone" not in table(hour).describe_findings()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "keys", "advice"),
+    [
+        (range(4, 11), 'step_days = "month"', 'Number them from 1 to 7, and let `calendar_start` in .* be "04-01"'),
+        (range(10, 31), "step_days = 10", "Number them from 1 to 21, .* be the day on which the first one begins"),
+        (range(12), 'step_days = "month"\nfirst_step = 1', "Correct `first_step` in .*card.toml"),
+    ],
+)
+def test_columns_of_a_card_that_do_not_count_from_one_get_a_remedy(
+    tmp_path: Path, numbers: range, keys: str, advice: str
+) -> None:
+    header = ",".join(["place", "y", *(f"a_{number}" for number in numbers), "t"])
+    (tmp_path / "t.csv").write_text(f"{header}\np,2020,{'0.5,' * len(numbers)}3\n")
+    (tmp_path / "card.toml").write_text(CARD.format(form="wide", keys=keys) + TARGET)
+    with pytest.raises(InputError, match=advice) as caught:
+        read(tmp_path / "card.toml")
+    assert "a dataset card names the bands" not in str(caught.value)

@@ -116,3 +116,99 @@ def test_a_cube_whose_times_name_another_year_is_refused(tmp_path: Path) -> None
             continue
         with pytest.raises(InputError, match=r"c2017\.nc, place p, harvest 2017, d 2017-10-01.*`season_year`"):
             read(tmp_path / "card.toml")
+
+
+SOUTH = """name = "n"
+season_start = "09-15"
+step_days = 10
+season_steps = {steps}
+{keys}
+[[sources]]
+files = "f.csv"
+date = "d"
+variates = [{{name = "a"}}]
+[[sources]]
+files = "y.csv"
+year = "year"
+target = {{column = "t", unit = "t/ha"}}
+"""
+
+
+def southern(folder: Path, steps: int, keys: str = "") -> Path:
+    """Seasons from 15 September to early April at two places, and yields of the years 2016 to 2020."""
+    starts = [date(year, 9, 15) for year in (2016, 2017, 2018)]
+    lines = [f"{p},{day},0.5" for p in ("p", "q") for first in starts for day in days(first, first + timedelta(190))]
+    (folder / "f.csv").write_text("place,d,a\n" + "\n".join(lines) + "\n")
+    yields = [f"{p},{year},{year - 2010}" for p in ("p", "q") for year in range(2016, 2021)]
+    (folder / "y.csv").write_text("place,year,t\n" + "\n".join(yields) + "\n")
+    (folder / "card.toml").write_text(SOUTH.format(steps=steps, keys=keys))
+    return folder / "card.toml"
+
+
+@pytest.mark.parametrize(
+    ("steps", "keys", "line"),
+    [
+        (20, "", "season 2019: 2018-09-15 to 2019-04-02; it meets the yield of 2019"),
+        (20, 'season_year = "start"', "season 2018: 2018-09-15 to 2019-04-02; it meets the yield of 2018"),
+        (20, 'harvest = "03-31"', "season 2019: 2018-09-15 to 2019-04-02; it meets the yield of 2019"),
+        (10, "", "season 2018: 2018-09-15 to 2018-12-23; it meets the yield of 2018"),
+        (10, 'harvest = "12-31"', "season 2018: 2018-09-15 to 2018-12-23; it meets the yield of 2018"),
+        (10, 'harvest = "03-31"\nseason_year = "start"',
+         "season 2018: 2018-09-15 to 2018-12-23; it meets the yield of 2018"),
+    ],
+)  # fmt: skip
+def test_the_days_of_a_season_stand_beside_its_yield(tmp_path: Path, steps: int, keys: str, line: str) -> None:
+    assert line in read(southern(tmp_path, steps, keys)).notes
+
+
+def test_a_table_for_prediction_has_the_days_and_no_yield(tmp_path: Path) -> None:
+    path = southern(tmp_path, 20)
+    (tmp_path / "y.csv").write_text("place,year\np,2019\n")
+    assert "season 2019: 2018-09-15 to 2019-04-02" in read(path, for_prediction=True).notes
+
+
+def test_a_season_cut_before_new_year_but_harvested_after_it_is_a_question(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        read(southern(tmp_path, 10, 'harvest = "03-31"'))
+    told = str(caught.value)
+    assert "card.toml: the season from 2018-09-15 to 2018-12-23 is called 2018" in told
+    assert "its `harvest`, 2019-03-31, is in 2019" in told
+    assert "set season_steps = 12 or more" in told
+    assert 'the year in which the season starts, set season_year = "start"' in told
+    longer = read(southern(tmp_path, 12, 'harvest = "03-31"'))
+    assert longer.year.tolist() == [2017, 2018, 2019] * 2
+    assert longer.target.tolist() == [7.0, 8.0, 9.0] * 2
+
+
+def test_a_season_that_runs_past_its_harvest_into_the_next_year_is_a_question_too(tmp_path: Path) -> None:
+    path = southern(tmp_path, 15, 'harvest = "11-30"')
+    with pytest.raises(
+        InputError, match=r'`harvest`, 2018-11-30, is in 2018.*season_year = "start", or season_steps = 11'
+    ):
+        read(path)
+    assert read(southern(tmp_path, 11, 'harvest = "11-30"')).year.tolist() == [2016, 2017, 2018] * 2
+
+
+def test_rows_that_begin_in_autumn_are_of_the_season_of_the_next_year(tmp_path: Path) -> None:
+    header = ",".join(["place", "year", *(f"a_{step}" for step in range(20))])
+    rows = [f"{p},{year}," + ",".join(["0.5"] * 20) for p in ("p", "q") for year in (2016, 2017, 2018)]
+    path = southern(tmp_path, 20)
+    (tmp_path / "f.csv").write_text("\n".join([header, *rows]) + "\n")
+    source = 'format = "wide"\nyear = "year"\ncalendar_start = "09-15"'
+    path.write_text(path.read_text().replace('date = "d"', source))
+    table = read(path)
+    assert table.year.tolist() == [2017, 2018, 2019] * 2
+    line = "season 2019: 2018-09-15 to 2019-04-02; it begins in the rows of 2018 of f.csv; it meets the yield of 2019"
+    assert line in table.notes
+
+
+def test_a_table_with_dates_says_which_days_a_season_has(tmp_path: Path) -> None:
+    assert read(table(tmp_path)).notes == ("season 2020: 2019-10-01 to 2020-07-26",)
+
+
+def test_a_calendar_says_which_days_the_season_of_a_place_has(tmp_path: Path) -> None:
+    path = southern(tmp_path, 15)
+    (tmp_path / "c.csv").write_text("place,sos,eos\np,10-01,02-28\nq,10-05,03-05\n")
+    text = path.read_text().replace('season_start = "09-15"\n', "")
+    path.write_text(text + '[[sources]]\nfiles = "c.csv"\ncalendar = {start = "sos", end = "eos"}\n')
+    assert "season 2019 of p: 2018-10-01 to 2019-02-28; it meets the yield of 2019" in read(path).notes

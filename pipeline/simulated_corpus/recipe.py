@@ -29,7 +29,7 @@ UNITS = ((0.0, 1.0), (-0.2, 1.0), (-0.5, 0.5), (0.0, 0.6), (0.0, 12.0), (-10.0, 
 class Recipe:
     """The size and seed of a corpus."""
 
-    tables: int = 96
+    tables: int = 192
     """Number of tables; each has a season length, cut, framing and y-range of its own."""
     samples: int = 64
     """Samples per table."""

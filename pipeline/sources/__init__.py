@@ -27,6 +27,7 @@ from pipeline.sources.long_table import load_long
 from pipeline.sources.memory_budget import Budget
 from pipeline.sources.missing_values_report import unmatched_marks
 from pipeline.sources.radiometry import Level
+from pipeline.sources.season_dates import describe_season
 from pipeline.sources.season_rows import wide_row_findings
 from pipeline.sources.stored_rows import Length, seasons
 from pipeline.sources.wide import load_rows, plan_by_card
@@ -157,7 +158,11 @@ def _read_card(
     )
     table = finish(about, draft, history, for_prediction=for_prediction)
     _refuse_far_harvest(card, table)
-    return table
+    if card.date is None:
+        return table
+    year = int(table.year.max())
+    season = describe_season(card, year, *calendar.season_days(year, table.steps))
+    return replace(table, notes=(*table.notes, season))
 
 
 def _settled(

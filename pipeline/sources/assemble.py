@@ -25,6 +25,7 @@ from pipeline.sources.repeated_labels import label_groups
 from pipeline.sources.row_kinds import advice_on_texts
 from pipeline.sources.stored_numbers import as_measured
 from pipeline.sources.total_rows import refuse_total_rows
+from pipeline.sources.unobserved_steps import unobserved_steps
 from pipeline.sources.yield_checks import Yields, check_yields, marked_as_missing
 from pipeline.table import Count, SeasonTable, Variate, YieldHistory, cut_of
 
@@ -213,7 +214,9 @@ def _checked(
         file=file,
     )
     nested = nested_places(draft.place[rows], draft.year[rows], draft.target[rows])
-    return (*check_yields(yields, about.missing), *nested, *found)
+    # A table that is read for prediction may end at the step as of which it is known, so it has no such check.
+    empty = unobserved_steps(seasons.values[:, : len(about.variates)])
+    return (*check_yields(yields, about.missing), *nested, *found, *empty)
 
 
 def excluded(

@@ -6,7 +6,7 @@ which its first step begins (`"start"`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -108,6 +108,13 @@ class Calendar:
     def step_in(self, year: NDArray[np.int64], dates: Dates, steps: int) -> NDArray[np.int64]:
         """The step of each date [R] in the season of `year` [R]. Outside the season it is below 0 or >= `steps`."""
         return self._between(_days(year - self._year_shift(steps), self.season_start), dates)
+
+    def season_days(self, year: int, steps: int) -> tuple[np.datetime64, np.datetime64]:
+        """The first and the last day of the season that is called `year`."""
+        opens = np.array([year - self._year_shift(steps)])
+        first, following = _days(np.array([opens[0], opens[0] + 1]), self.season_start)
+        (last,) = replace(self, row_start=self.season_start).last_days(opens, np.array([steps - 1]))
+        return first, min(last, following - 1)
 
     def last_days(self, year: NDArray[np.int64], step: NDArray[np.int64]) -> Dates:
         """The last day of each step [R], from 0, of a stored row that begins in `year` [R]."""

@@ -20,6 +20,8 @@ from pipeline.sources.labels import refuse_empty, years_of
 
 LONGEST_SEASON = 365  # days; seasons of one place must not overlap
 OWN_START = "each place's own start"  # `season_start` of a table whose seasons start on different days
+LEAST_PLACES = 3  # whose numbers are compared with those of dekads
+DEKADS, MONTHS = 36, 12  # per year
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 _MONTH_DAY = re.compile(r"(\d{1,2})-(\d{1,2})")
 
@@ -52,14 +54,17 @@ class CropCalendar:
         named = source.calendar
         for column in (named.start, named.end):
             refuse_empty(columns, column)
+        start, end = _parsed(columns, named.start), _parsed(columns, named.end)
+        places = columns.text[place_key(source.place or card.place)].strings()
+        _refuse_dekads_and_months(columns, (named.start, named.end), start, end, len(np.unique(places)))
         years = np.zeros(len(columns), np.int64)
         if source.year is not None:
             years = years_of(columns.exact[source.year], source.year, columns.where)
         return cls(
-            place=columns.text[place_key(source.place or card.place)].strings(),
+            place=places,
             year=years,
-            start=_parsed(columns, named.start),
-            end=_parsed(columns, named.end),
+            start=start,
+            end=end,
             days_before=named.days_before,
             season_year=card.season_year,
             where=columns.where,
@@ -148,6 +153,11 @@ class PlaceSeasons:
         runs = (latest >= 0) & (self.place[at] == place) & (dates <= self.end[at])
         return np.where(runs, latest, -1)
 
+    def days_of(self, place: int, year: int) -> tuple[np.datetime64, np.datetime64]:
+        """The first and the last day of the season of a place that is called `year`."""
+        at = int(np.argmax((self.place == place) & (self.year == year)))
+        return self.start[at], self.end[at]
+
     def days_to_harvest(self, place: Index, year: Index) -> NDArray[np.float64]:
         """Days from the first to the last day of the season of each (place, year) [N]; NaN without a season."""
         known = {
@@ -192,6 +202,22 @@ def _parsed(columns: Columns, column: str) -> list[Day]:
             )
         days[code] = day
     return [days[code] for code in text.codes.tolist()]
+
+
+def _refuse_dekads_and_months(
+    columns: Columns, named: tuple[str, str], start: Sequence[Day], end: Sequence[Day], places: int
+) -> None:
+    """Raise `InputError` if all days of several places are numbers up to 36, which are dekads, or months up to 12."""
+    numbers = [day for day in (*start, *end) if isinstance(day, int)]
+    if places < LEAST_PLACES or len(numbers) < len(start) + len(end) or max(numbers) > DEKADS:
+        return
+    what, example = ("months (1 to 12)", "month 4") if max(numbers) <= MONTHS else ("dekads (1 to 36)", "dekad 10")
+    raise InputError(
+        f"{columns.where(0)}, columns {named[0]} and {named[1]}: {start[0]} and {end[0]} would be read as days of the "
+        f"year, but none of the numbers of {places} places is above {max(numbers)}, so all seasons would begin and end "
+        f"around January. They look like {what}. Write the first and the last day as MM-DD ({example} begins on "
+        "04-01). If they really are days of the year, MM-DD says so, too."
+    )
 
 
 def _day(text: str) -> Day | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import InputError
+from pipeline.sources.date_forms import conversion
 
 DateOrder = Literal["dmy", "mdy"]
 NAMES: dict[DateOrder, str] = {"dmy": "day, month, year", "mdy": "month, day, year"}
@@ -95,4 +96,5 @@ def _day(text: str, order: DateOrder | None) -> date:
     if order is not None and _PARTS.fullmatch(text):
         how = f"is not a date in the order {NAMES[order]}, which `date_order` or another date of the column gives"
         raise DateError(text, f"{how}; write all dates as YYYY-MM-DD")
-    raise DateError(text, "is not a date; dates are written as in 2018-05-17")
+    hint = conversion(text)
+    raise DateError(text, "is not a date; dates are written as in 2018-05-17" + (f". {hint}" if hint else ""))

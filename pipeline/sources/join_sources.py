@@ -23,7 +23,7 @@ from pipeline.sources.aggregate import Index
 from pipeline.sources.assemble import TableDraft
 from pipeline.sources.calendar import Calendar
 from pipeline.sources.columns import Wanted, csv_keys, joined, load_columns, merged
-from pipeline.sources.crop_calendar import CropCalendar
+from pipeline.sources.crop_calendar import CropCalendar, PlaceSeasons
 from pipeline.sources.csv_format import format_notes
 from pipeline.sources.duplicate_dates import advice_on_averaged, averaged
 from pipeline.sources.join_names import spelled_alike
@@ -41,6 +41,7 @@ from pipeline.sources.locate_files import files_of
 from pipeline.sources.memory_budget import Budget
 from pipeline.sources.missing_values_report import unmatched_marks
 from pipeline.sources.place_names import restore_zeros_like
+from pipeline.sources.season_dates import describe_season, refuse_harvest_of_another_year
 from pipeline.sources.season_keys import (
     YEARS,
     Placed,
@@ -110,7 +111,35 @@ def join_sources(card: DatasetCard, steps: int | None, for_prediction: bool, bud
     parts += _places_alone(card, calendar, names, budget)
     formats = [note for one in card.sources for note in format_notes(_files_there(card, one), csv_keys(card, one))]
     lines, joined = join_report(parts, card)
-    return Joined(draft=draft, notes=(*formats, *lines), sources=joined, own_seasons=seasons is not None)
+    season = _example_of_a_season(card, grid, seasons, names, _last_sample(seen, label_keys), steps, bool(labels))
+    return Joined(draft=draft, notes=(*formats, season, *lines), sources=joined, own_seasons=seasons is not None)
+
+
+def _last_sample(seen: Sequence[Index], label_keys: Sequence[Index]) -> tuple[int, int]:
+    """(place, year) of a sample of the last year in which series meet a yield, or of the last series without yields."""
+    met = np.unique(np.concatenate(seen))
+    if label_keys:
+        met = np.intersect1d(met, np.concatenate(label_keys))
+    place, year = divmod(int(met[np.argmax(met % YEARS)]), YEARS)
+    return place, year
+
+
+def _example_of_a_season(
+    card: DatasetCard,
+    grid: Calendar,
+    seasons: PlaceSeasons | None,
+    names: NDArray[np.str_],
+    sample: tuple[int, int],
+    steps: int,
+    yields: bool,
+) -> str:
+    """A line about the season of a sample (place, year), whose year must be that of its harvest if it meets a yield."""
+    place, year = sample
+    if seasons is not None:
+        return describe_season(card, year, *seasons.days_of(place, year), place=str(names[place]), yields=yields)
+    if yields:
+        refuse_harvest_of_another_year(card, grid, year, steps)
+    return describe_season(card, year, *grid.season_days(year, steps), yields=yields)
 
 
 def _read_sources(

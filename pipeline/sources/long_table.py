@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from pipeline.card import DatasetCard
 from pipeline.findings import Finding
 from pipeline.sources.columns import Columns, Wanted, column_names, csv_keys, joined, load_columns
 from pipeline.sources.dates import refuse_orders_by_file
 from pipeline.sources.labels import target_column, year_in_name
 from pipeline.sources.memory_budget import Budget
+from pipeline.sources.misread_dates import refuse_two_forms
 from pipeline.sources.places_of_one_name import places_of_one_name
 from pipeline.sources.row_kinds import mixed_yields
 from pipeline.sources.time_zones import zones_of_texts
@@ -60,8 +63,11 @@ def load_long(
         keep=card.keep,
     )
     parts = load_columns([(path, wanted) for path in files], budget)
-    if card.date and card.date_order is None:
-        refuse_orders_by_file(files, [part.text[card.date].names.tolist() for part in parts], card.date)
+    if card.date:
+        for part in parts:
+            _refuse_two_forms_of_dates(part, card.date)
+        if card.date_order is None:
+            refuse_orders_by_file(files, [part.text[card.date].names.tolist() for part in parts], card.date)
     columns = joined(parts)
     alike: tuple[Finding, ...] = ()
     mixed: tuple[Finding, ...] = ()
@@ -80,4 +86,13 @@ def load_long(
         year=named_year,
         findings=(*zones, *alike, *mixed),
         files=tuple(path.name for path in files),
+    )
+
+
+def _refuse_two_forms_of_dates(part: Columns, column: str) -> None:
+    """Raise `InputError` if the dates of one file are written in two orders, as Excel leaves them."""
+    text = part.text[column]
+    used = np.unique(text.codes[text.codes >= 0])
+    refuse_two_forms(
+        text.names[used].tolist(), lambda at: f"{part.where(int(np.argmax(text.codes == used[at])))}, column {column}"
     )

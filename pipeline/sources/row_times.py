@@ -7,12 +7,13 @@ import numpy as np
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
 from pipeline.sources.aggregate import Index
-from pipeline.sources.calendar import Dates
+from pipeline.sources.calendar import Calendar, Dates
 from pipeline.sources.columns import Columns
 from pipeline.sources.counts import counted
 from pipeline.sources.dates import NAMES, DateError, order_of, parse_days
 from pipeline.sources.labels import refuse_empty, years_of
 from pipeline.sources.long_table import LongTable
+from pipeline.sources.misread_dates import refuse_misread_dates
 from pipeline.table import Count
 
 
@@ -59,13 +60,19 @@ def dates_of(card: DatasetCard, columns: Columns) -> Dates:
     days = np.empty(len(text.names), "datetime64[D]")
     used = np.flatnonzero(np.bincount(text.codes, minlength=len(text.names)))
     written = text.names[used].tolist()
+
+    def where(at: int) -> str:
+        return columns.where(int(np.argmax(text.codes == used[at])))
+
     try:
         days[used] = np.array(parse_days(written, card.date_order), "datetime64[D]")
     except DateError as error:
-        row = int(np.argmax(text.codes == used[written.index(error.text)]))
-        raise InputError(f"{columns.where(row)}, column {card.date}: {error.text!r} {error}.") from None
+        at = written.index(error.text)
+        raise InputError(f"{where(at)}, column {card.date}: {error.text!r} {error}.") from None
     years = days[used].astype("datetime64[Y]").astype(np.int64) + 1970
-    years_of(years.astype(np.float64), card.date, lambda at: columns.where(int(np.argmax(text.codes == used[at]))))
+    years_of(years.astype(np.float64), card.date, where)
+    step_days = Calendar.of(card).days
+    refuse_misread_dates(written, days[used], step_days, lambda at: f"{where(at)}, column {card.date}")
     return days[text.codes]
 
 

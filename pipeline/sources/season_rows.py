@@ -40,7 +40,7 @@ def in_season_order(
         return calendar, step, ()
     wraps = _wraps(calendar, step, sample)
     if wraps or len(np.unique(step)) < a_year - 1:
-        raise InputError(_question(card, calendar, wraps))
+        raise InputError(_question(card, calendar, step, wraps))
     halves = "the year before" if card.season_year == "end" else "their own year"
     sentence = (
         "The season crosses New Year, and the year of a row is read as the calendar year of its step: the steps before "
@@ -61,17 +61,24 @@ def wide_row_findings(calendar: Calendar, stored: int, steps: int) -> tuple[Find
     return (Finding("note", sentence, f'season_year = "{calendar.season_year}"'),)
 
 
-def _question(card: DatasetCard, calendar: Calendar, wraps: bool) -> str:
+def _question(card: DatasetCard, calendar: Calendar, step: Index, wraps: bool) -> str:
     likely = (
         "The rows of a year stand in the order of the season, which speaks for the first"
         if wraps
         else "The rows of a year hold some steps only, which fits both"
     )
+    first, last = int(step.min()), int(step.max())
+    within = (
+        f" No row lies before the season's first step: if the season ends before New Year, set season_steps = "
+        f"{last - calendar.offset + 1}, up to the last step in the rows."
+        if first >= calendar.offset
+        else ""
+    )
     return (
         f"{card.path}: the season starts on {calendar.season_start} and crosses New Year, and column {card.year} can "
         "mean two things. Either all rows of a season carry one year, the year of the season: set step_year = "
         '"season". Or each row carries the calendar year in which its step lies: set step_year = "calendar". '
-        f"{likely}. "
+        f"{likely}.{within} "
         "If step 1 is the first step of the season and not of the calendar year, set `calendar_start` to its day."
     )
 

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from pipeline.findings import Finding
 
 NOON = 12 * 60
-HALF_HOURS = 15  # zones differ from UTC by whole quarters of an hour
+DAY = 24 * 60
+QUARTER_HOUR = 15  # zones differ from UTC by whole quarters of an hour
+NEAR = 1  # minutes from a quarter of an hour
 
 
 def zones_of_texts(names: Sequence[str], column: str) -> tuple[Finding, ...]:
@@ -22,7 +24,7 @@ def zones_of_texts(names: Sequence[str], column: str) -> tuple[Finding, ...]:
             when = datetime.fromisoformat(name)
         except ValueError:
             continue
-        minutes.append(when.hour * 60 + when.minute + (when.second > 0) / 2)
+        minutes.append(when.hour * 60 + when.minute + when.second / 60)
     return _zone_finding(np.array(minutes), str(names[0]) if len(names) else "", column)
 
 
@@ -34,10 +36,11 @@ def zones_of_times(times: NDArray[np.datetime64], column: str) -> tuple[Finding,
 
 
 def _zone_finding(minutes: NDArray[np.float64], example: str, column: str) -> tuple[Finding, ...]:
-    """A finding if all times have one hour other than midnight and noon, or two hours in a row (summer time)."""
-    hours = np.unique(minutes)
+    """A finding if all times lie near one hour other than midnight and noon, or two hours in a row (summer time)."""
+    nearest = np.round(minutes / QUARTER_HOUR) * QUARTER_HOUR
+    hours = np.unique(nearest % DAY)
     alike = len(hours) == 1 or (len(hours) == 2 and hours[1] - hours[0] == 60)
-    if not alike or (hours % HALF_HOURS).any() or {0.0, float(NOON)} & {*hours.tolist()}:
+    if not alike or (np.abs(minutes - nearest) > NEAR).any() or {0.0, float(NOON)} & {*hours.tolist()}:
         return ()
     written = " or ".join(f"{int(one) // 60:02d}:{int(one) % 60:02d}" for one in hours)
     sentence = (

@@ -22,7 +22,7 @@ def two_ranges(variate: Variate, values: Floats) -> list[Finding]:
     some = np.sort(seen[:: max(1, len(seen) // SOME)])
     least = max(LEAST_DISTINCT, int(np.ceil(LEAST_SHARE * len(some))))
     inner = np.diff(some)[least - 1 : len(some) - least]
-    if not len(inner) or inner.max() < LEAST_PART * (some[-1] - some[0]):
+    if not len(inner) or inner.max() <= LEAST_PART * (some[-1] - some[0]):
         return []
     at = least - 1 + int(np.argmax(inner))
     middle = (some[at] + some[at + 1]) / 2

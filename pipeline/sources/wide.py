@@ -124,7 +124,7 @@ def _plan_file(card: DatasetCard, path: Path, year: int | None, for_prediction: 
     if all(variate.pattern is None for variate in card.series):
         refuse_dates_in_header(path, header)
     found = {variate.name: _steps_of(path, header, variate.step_pattern) for variate in card.series}
-    columns = equal_steps(path, found, card.first_step)
+    columns = equal_steps(path, found, card)
     target = target_column(card, path, header, for_prediction)
     return WideFile(
         path=path,
@@ -188,9 +188,10 @@ def add_step(path: Path, found: dict[int, str], step: int, column: str) -> None:
 
 
 def equal_steps(
-    path: Path, bands: Mapping[str, Mapping[int, str]], first_step: int | None = None
+    path: Path, bands: Mapping[str, Mapping[int, str]], card: DatasetCard | None = None
 ) -> tuple[tuple[str, ...], ...]:
     """The columns [V][C] in step order. Raises `InputError` for gaps and for bands that differ in their steps."""
+    first_step = card.first_step if card else None
     for band, steps in bands.items():
         numbers = sorted(steps)
         gap = next((b for a, b in pairwise(numbers) if b != a + 1), None)
@@ -201,10 +202,10 @@ def equal_steps(
             )
         allowed = (0, 1) if first_step is None else (first_step,)
         if numbers[0] not in allowed:
+            advice = _count_from_one(card, steps) if card else _NAME_THE_BANDS
             raise InputError(
                 f"{path}: the first step of band {band} is column {steps[numbers[0]]}; steps count from "
-                f"{' or '.join(map(str, allowed))}. Columns that are no band must not look like one; a dataset card "
-                "names the bands."
+                f"{' or '.join(map(str, allowed))}. {advice}"
             )
     first, *others = bands
     for band in others:
@@ -215,6 +216,19 @@ def equal_steps(
                 "to read in a dataset card."
             )
     return tuple(tuple(steps[number] for number in sorted(steps)) for steps in bands.values())
+
+
+_NAME_THE_BANDS = "Columns that are no band must not look like one; a dataset card names the bands."
+
+
+def _count_from_one(card: DatasetCard, steps: Mapping[int, str]) -> str:
+    """What to do about columns of a card that are numbered from another step on, such as the months 4 to 10."""
+    first = min(steps)
+    if first <= 1:
+        return f"Correct `first_step` in {card.path}."
+    is_month = card.step_days == "month" and max(steps) <= 12
+    day = f'"{first:02d}-01"' if is_month else "the day on which the first one begins"
+    return f"Number them from 1 to {len(steps)}, and let `calendar_start` in {card.path} be {day}."
 
 
 def _range(steps: Mapping[int, str]) -> str:

@@ -1,0 +1,151 @@
+"""Dates that can be read, but that another program has changed, or that mean something else than a day."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.sources import read
+from pipeline.table import SeasonTable
+
+PLACES, YEARS = ("p", "q", "r"), (2018, 2019, 2020)
+HEAD = 'name = "n"\nplace = "place"\nseason_start = "{start}"\nseason_steps = {steps}\nstep_days = {days}\n'
+SERIES = '[[sources]]\nfiles = "series*.csv"\ndate = "d"\nvariates = [{ name = "a" }]\n'
+YIELDS = '[[sources]]\nfiles = "yields.csv"\nyear = "year"\ntarget = { column = "t", unit = "t/ha" }\n'
+TEN_DAYS = HEAD.format(start="04-01", steps=12, days=10)
+MONTHS = HEAD.format(start="01-01", steps=12, days='"month"')
+
+
+def season(year: int) -> list[date]:
+    return [date(year, 4, 1) + timedelta(10 * step) for step in range(12)]
+
+
+def firsts(year: int) -> list[date]:
+    return [date(year, month, 1) for month in range(1, 13)]
+
+
+def iso(day: date) -> str:
+    return day.isoformat()
+
+
+def by_excel(day: date) -> str:
+    """A date written as day/month/year, after Excel has read it as month/day/year where it can."""
+    return date(day.year, day.day, day.month).isoformat() if day.day <= 12 else day.strftime("%d/%m/%Y")
+
+
+def write(folder: Path, name: str, texts: Iterable[str]) -> None:
+    rows = [f"{place},{text},{0.1 + n % 7 / 20}" for place in PLACES for n, text in enumerate(texts)]
+    (folder / name).write_text("\n".join(["place,d,a", *rows]) + "\n")
+
+
+def read_dates(folder: Path, texts: Iterable[str], card: str = TEN_DAYS) -> SeasonTable:
+    write(folder, "series.csv", [*texts])
+    rows = [f"{place},{year},{year - 2014}" for place in PLACES for year in (*YEARS, YEARS[-1] + 1)]
+    (folder / "yields.csv").write_text("\n".join(["place,year,t", *rows]) + "\n")
+    (folder / "card.toml").write_text(card + SERIES + YIELDS)
+    return read(folder / "card.toml")
+
+
+def refusal(folder: Path, texts: Iterable[str], card: str = TEN_DAYS) -> str:
+    with pytest.raises(InputError) as caught:
+        read_dates(folder, texts, card)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["{y}.{m:02}.{k}", "{y}/{m}/{k}", "{y}-{m:02}-{k:02}", "{k}.{m}.{y}"])
+def test_numbers_of_dekads_are_no_days(tmp_path: Path, form: str) -> None:
+    texts = [form.format(y=y, m=m, k=k) for y in YEARS for m in (4, 5, 6) for k in (1, 2, 3)]
+    told = refusal(tmp_path, texts)
+    assert "series.csv, line 2, column d: all dates lie on day 1, 2 or 3 of a month, such as " + texts[0] in told
+    assert "Write the first day of each dekad: 2018-04-01, 2018-04-11, 2018-04-21." in told
+    assert read_dates(tmp_path, [iso(date(y, m, k)) for y in YEARS for m in (4, 5, 6) for k in (1, 11, 21)])
+
+
+@pytest.mark.parametrize(
+    "days",
+    [
+        [date(y, 4, 1) + timedelta(n) for y in YEARS for n in range(100)],
+        [date(y, m, 1) for y in YEARS for m in (4, 5, 6)],
+        [date(y, m, k) for y in YEARS for m in (4, 5, 6) for k in (1, 3)],
+        [date(y, 4, k) for y in YEARS for k in (1, 2, 3)],
+    ],
+)
+def test_days_at_the_start_of_a_month_are_read(tmp_path: Path, days: list[date]) -> None:
+    assert read_dates(tmp_path, map(iso, days)).observed[:, 0, 0].all()
+
+
+def test_dates_that_excel_half_converted_are_refused_with_one_of_each_form(tmp_path: Path) -> None:
+    told = refusal(tmp_path, [by_excel(day) for year in YEARS for day in season(year)])
+    assert "series.csv, line 2, column d: 18 dates start with the year, such as '2018-01-04'" in told
+    assert "others end with it, such as '21/04/2018'" in told
+    assert "write all dates as YYYY-MM-DD" in told
+
+
+def test_two_forms_are_read_if_excel_cannot_have_made_them(tmp_path: Path) -> None:
+    texts = [iso(day) for year in YEARS[:2] for day in season(year)]
+    texts += [day.strftime("%d/%m/%Y") for day in season(YEARS[2])]
+    assert read_dates(tmp_path, texts).observed.all()
+
+
+def test_each_file_may_have_a_form_of_its_own(tmp_path: Path) -> None:
+    first = ["2018-04-01", "2018-05-11", "2018-06-10"]  # alone in its file: no day after the 12th
+    write(tmp_path, "series_2020.csv", [day.strftime("%d/%m/%Y") for day in season(2020)])
+    assert len(read_dates(tmp_path, first)) == 6
+
+
+@pytest.mark.parametrize("month", [1, 7])
+def test_firsts_of_months_with_day_and_month_swapped_are_refused(tmp_path: Path, month: int) -> None:
+    days = [date(year, month, day.month) for year in YEARS for day in firsts(year)]
+    told = refusal(tmp_path, map(iso, days), MONTHS)
+    assert f"all dates of all years lie between day 1 and day 12 of month {month}" in told
+    assert f"such as 2018-0{month}-02" in told
+    assert f"this one would be 2018-02-0{month}" in told
+    assert read_dates(tmp_path, [iso(day) for year in YEARS for day in firsts(year)], MONTHS).observed.all()
+
+
+def test_a_season_of_single_days_may_lie_in_one_month(tmp_path: Path) -> None:
+    days = [iso(date(year, 4, day)) for year in YEARS for day in range(1, 13)]
+    assert "probably swapped" in refusal(tmp_path, days)
+    assert read_dates(tmp_path, days, HEAD.format(start="04-01", steps=12, days=1)).observed.all()
+
+
+@pytest.mark.parametrize(
+    "day_of",
+    [
+        lambda year: [date(year, 4, day) for day in (2, 12, 22)],
+        lambda year: [date(year, 4, day) for day in (1, 5, 9)],
+        lambda year: [date(year, 3 + year % 2, day) for day in range(1, 13)],
+    ],
+)
+def test_a_short_campaign_in_one_month_is_read(tmp_path: Path, day_of: Callable[[int], list[date]]) -> None:
+    days = [iso(day) for year in YEARS for day in day_of(year)]
+    assert len(read_dates(tmp_path, days, MONTHS)) == 9
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("2019_04_01", "write 2019-04-01"),
+        ("2019-4-1", "write 2019-04-01"),
+        ("2019091", "a year and a day of the year; write 2019-04-01"),
+        ("2019-04", "a year and a month without a day; write 2019-04-01"),
+        ("43556", "a day number of Excel; write 2019-04-01"),
+        ("1554076800", "seconds since 1970; write 2019-04-01"),
+        ("190401", "year has two digits"),
+        ("01/04/19", "year has two digits"),
+    ],
+)
+def test_a_form_that_needs_a_conversion_is_named(tmp_path: Path, text: str, hint: str) -> None:
+    told = refusal(tmp_path, [text, "2019-04-11"])
+    assert f"series.csv, line 2, column d: '{text}' is not a date" in told
+    assert hint in told
+
+
+@pytest.mark.parametrize("text", ["2019_13_45", "2019366", "99999", "spring", "2019-13"])
+def test_what_is_no_form_of_a_date_gets_no_hint(tmp_path: Path, text: str) -> None:
+    assert "looks like" not in refusal(tmp_path, [text])
