@@ -217,7 +217,19 @@ def test_every_key_that_the_page_shows_is_one() -> None:
     shown = [block for block in blocks if all(line.startswith("    ") for line in block.splitlines())]
     keys = [tomllib.loads("\n".join(line[4:] for line in block.splitlines())) for block in shown]
     assert [next(iter(one)) for one in keys] == [
-        *("separator", "variates", "exclude", "cut", "split", "drivers", "missing", "step_year", "target", "static"),
+        *(
+            "separator",
+            "keep",
+            "variates",
+            "exclude",
+            "cut",
+            "split",
+            "drivers",
+            "missing",
+            "step_year",
+            "target",
+            "static",
+        ),
         "radiometry",
     ]
     for one in keys:

@@ -224,6 +224,43 @@ def test_places_that_hold_such_a_word_are_no_totals() -> None:
     assert not any(map(is_total, ["All Saints", "Average Creek", "Field 3", "Totalgesamtheim"]))
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "All India",
+        "Polska ogółem",
+        "Ogółem",
+        "Всього",
+        "Усього по області",
+        "Итого",
+        "Összesen",
+        "Celkem",
+        "Totaal",
+        "Toplam",
+        "Jumlah",
+        "Total País",
+        "Total del estado",
+        "合计",
+        "全省合计",
+        "全国",
+        "Nationwide",
+        "EU27_2020",
+        "EU28",
+        "OTHER (COMBINED) COUNTIES",
+        "Other counties",
+        "European Union - 27 countries (from 2020)",
+    ],
+)
+def test_sums_have_other_names_in_other_languages(name: str) -> None:
+    assert is_total(name)
+    assert is_total(f"somewhere,  {name}")
+
+
+@pytest.mark.parametrize("name", ["Totana", "EU2701", "Otherton", "全椒县", "Indiana", "Total Valley", "Itogon"])
+def test_names_that_only_look_like_those_are_places(name: str) -> None:
+    assert not is_total(name)
+
+
 def test_a_place_in_another_scale_is_reported(tmp_path: Path) -> None:
     for times in (10.0, 0.1):
         frame = seasons()

@@ -12,6 +12,7 @@ from pipeline.card import DatasetCard
 from pipeline.errors import InputError
 from pipeline.sources import aggregate
 from pipeline.sources.calendar import Calendar
+from pipeline.sources.geometry import shapes_of
 from tests.joined_sources import (
     CALENDAR,
     HEAD,
@@ -292,3 +293,30 @@ def test_the_source_of_the_yields_names_their_groups(folder, frames):
     pd.concat([named, again]).to_csv(folder / "yields.csv", index=False)
     with pytest.raises(InputError, match="place p1 is of group b here and of a in another row of that year"):
         read_card(folder, grouped)
+
+
+@pytest.mark.parametrize(("unit", "days", "noted"), [("mm", 2, True), ("mm/day", 2, False), ("mm", 10, False)])
+def test_amounts_of_which_several_fall_in_one_step_are_noted_as_means(folder, frames, unit, days, noted):
+    cut(folder, frames, "ndvi")
+    rows = [
+        (place, date(year, 4, 1) + timedelta(days * t), t % 7) for place in PLACES for year in YEARS for t in range(19)
+    ]
+    pd.DataFrame(rows, columns=["place", "date", "rain"]).to_csv(folder / "rain.csv", index=False)
+    rain = dated("rain", "drivers").replace('"rain" }', f'"rain", unit = "{unit}" }}')
+    told = read_card(folder, HEAD + dated("ndvi") + rain + TARGET).describe_findings()
+    assert (
+        "note: Several rows fall in one step, and a step holds their mean, not their sum. rain in mm" in told
+    ) == noted
+
+
+def test_exchanged_columns_of_positions_are_refused(folder, frames):
+    cut(folder, frames, "ndvi")
+    at = pd.DataFrame({"place": PLACES, "lat": [-89.0, -88.9, -88.8, 40.3], "lon": [40.0, 40.1, 40.2, -88.7]})
+    at.to_csv(folder / "at.csv", index=False)
+    card = HEAD + dated("ndvi") + TARGET + '[[sources]]\nfiles = "at.csv"\nlatitude = "lat"\nlongitude = "lon"\n'
+    (folder / "card.toml").write_text(card)
+    told = "at.csv, line 2, column lat: the latitude is -89 and the longitude 40, and 75% of the rows lie more than 72"
+    with pytest.raises(InputError, match=told):
+        shapes_of(folder / "card.toml")
+    at.rename(columns={"lat": "lon", "lon": "lat"}).to_csv(folder / "at.csv", index=False)
+    assert shapes_of(folder / "card.toml").known.keys() == {*PLACES}

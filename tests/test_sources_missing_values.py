@@ -84,6 +84,7 @@ def test_what_may_be_a_measurement_is_read(tmp_path: Path, cells: list[str]) -> 
         (["2000", "-3000", "8000", "-3000"], "scale = 0.0001, low = -0.2, high = 1.0", "outside of the range"),
         (["2000", "-3000", "8000", "4000"], "scale = 0.0001, low = -0.2, high = 1.0", "once, outside of the range"),
         (["2000", "-3000", "8000", "-3000"], "scale = 0.0001", "the sign of no other value"),
+        (["2000", "-28672", "9880", "4000"], "scale = 0.0001", "once, a fill value among positive numbers"),
         (["2000", "-9999", "8000", "-9999"], "scale = 0.0001, low = -1.0, high = 1.0", "within a wide range"),
         (["2000", "65535", "8000", "65535"], "scale = 0.0001", "a gap"),
         (["20", "255", "100", "255"], "scale = 1.0", "a gap above percentages"),
@@ -195,3 +196,72 @@ def test_a_cube_is_looked_at_too(tmp_path: Path) -> None:
     assert "cube.nc, place a, year 2020, step 2, column ndvi: -3.4e+38 stands in 2 cells" in told
     (tmp_path / "card.toml").write_text("missing = [-3.4e38]\n" + card)
     assert read(tmp_path / "card.toml").observed.sum() == 4
+
+
+def bytes_of_ndvi(share: float, codes: tuple[int, ...], high: int = 230) -> list[str]:
+    """600 whole numbers of 20 to `high`, a share of which is replaced by codes."""
+    rng = np.random.default_rng(4)
+    numbers = np.where(rng.random(600) < share, rng.choice([*codes, 0], 600), rng.integers(20, high, 600))
+    return [str(number) for number in np.where(numbers == 0, codes[-1], numbers)]
+
+
+SCALED = "scale = 0.004, offset = -0.08, low = -0.2, high = 1.0"
+
+
+def findings(path: Path, keys: str = SCALED) -> str:
+    path.write_text(path.read_text().replace("scale = 1.0", keys))
+    return read(path).describe_findings()
+
+
+@pytest.mark.parametrize("codes", [(252, 254, 255), (251,), (255,)])
+def test_flags_of_one_byte_within_the_declared_range_are_reported(tmp_path: Path, codes: tuple[int, ...]) -> None:
+    told = findings(wide(tmp_path, bytes_of_ndvi(0.08, codes)))
+    assert f"a is stored as whole numbers up to {codes[-1]}, and " in told
+    listed = ", ".join(map(str, codes))
+    assert "more than hold 241 to 250 (0). Many products use 251 to 255 as flags" in told
+    assert f"missing = [{listed}]" in told
+    named = wide(tmp_path, bytes_of_ndvi(0.08, codes), f"missing = [{listed}]\n")
+    assert "flags" not in findings(named)
+
+
+def test_whole_numbers_up_to_255_are_measurements_if_the_numbers_below_are_as_frequent(tmp_path: Path) -> None:
+    assert "flags" not in findings(wide(tmp_path, bytes_of_ndvi(0.0, (255,), high=256)))
+    fractions = [f"{int(cell) + 0.25:g}" for cell in bytes_of_ndvi(0.08, (252, 254))]
+    assert "flags" not in findings(wide(tmp_path, fractions))
+    days = [str(day) for day in range(94, 256, 16)] * 4  # days of the year in regular steps
+    assert "flags" not in findings(wide(tmp_path, days), "low = 0.0, high = 366.0")
+
+
+def test_flags_of_one_byte_are_reported_in_long_tables_and_sources(tmp_path: Path) -> None:
+    numbers = bytes_of_ndvi(0.08, (252, 254))
+    rows = [f"p{i % 10},20{11 + i // 100}-{1 + i // 10 % 10:02}-03,{number},3" for i, number in enumerate(numbers)]
+    (tmp_path / "f.csv").write_text("\n".join(["place,date,a,t", *rows]) + "\n")
+    form = f'name = "n"\nstep_days = "month"\nvariates = [{{name = "a", {SCALED}}}]\ndate = "date"\n'
+    (tmp_path / "card.toml").write_text(
+        f'format = "long"\nfiles = "f.csv"\n{form}target = {{column = "t", unit = "t/ha"}}\n'
+    )
+    assert "as flags" in read(tmp_path / "card.toml").describe_findings()
+    years = [f"p{p},{y},3" for p in range(10) for y in range(2011, 2017)]
+    (tmp_path / "y.csv").write_text("\n".join(["place,year,t", *years]) + "\n")
+    head, keys = 'name = "n"\nstep_days = "month"\n', form.split("\n", 2)[2]
+    (tmp_path / "card.toml").write_text(
+        f'{head}[[sources]]\nfiles = "f.csv"\n{keys}[[sources]]\nfiles = "y.csv"\nyear = "year"\n'
+        'target = {column = "t", unit = "t/ha"}\n'
+    )
+    assert "as flags" in read(tmp_path / "card.toml").describe_findings()
+
+
+def static(folder: Path, soil: list[str]) -> str:
+    rows = [f"p{i},{year},{i},{i + 1},3,{clay}" for i, clay in enumerate(soil) for year in (2020, 2021)]
+    (folder / "f.csv").write_text("\n".join(["place,year,a_0,a_1,t,clay", *rows]) + "\n")
+    (folder / "card.toml").write_text('static = ["clay"]\n' + WIDE.replace("SCALE", "1.0"))
+    return read(folder / "card.toml").describe_findings()
+
+
+def test_a_usual_mark_among_static_numbers_is_reported_with_its_places(tmp_path: Path) -> None:
+    soil = [str(20 + i) for i in range(8)]
+    told = static(tmp_path, [*soil, "255", "255"])
+    assert "static column clay is 255 in 2 of 10 places, whose other values lie between 20 and 27" in told
+    assert "missing = [255]" in told
+    assert "static column" not in static(tmp_path, [*soil, "60", "99"])  # less than twice the largest
+    assert "static column" not in static(tmp_path, [*soil, "250.5"])

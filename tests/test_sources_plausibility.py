@@ -233,3 +233,37 @@ def test_years_that_share_no_step_do_not_hide_the_shift_of_another() -> None:
     values[(table.year == 2020)[:, None, None] & early] = np.nan
     (found,) = check_series(replace(table, values=values))
     assert found.sentence.startswith("ndvi of year 2018 lies 0.5")
+
+
+def warm(shift: float, share: float, seed: int = 0) -> Seasons:
+    """Temperatures, a share of which is shifted, at random over samples and steps."""
+    table = seasons(kind="temperature", seed=seed)
+    moved = np.random.default_rng(seed + 50).random(table.values.shape) < share
+    return replace(table, values=np.where(moved, table.values + np.float32(shift), table.values))
+
+
+@pytest.mark.parametrize(("shift", "share"), [(273.15, 0.5), (273.15, 0.1), (-165.0, 0.1)])
+def test_values_in_two_ranges_with_a_gap_between_them_are_reported(shift: float, share: float) -> None:
+    (found,) = (one for one in check_series(warm(shift, share)) if "two ranges" in one.sentence)
+    assert found.severity == "warning"
+    assert found.sentence.startswith("ndvi lies in two ranges: ")
+    assert " of 480 values between " in found.sentence
+
+
+@pytest.mark.parametrize(("shift", "share"), [(273.15, 0.01), (60.0, 0.3)])
+def test_few_values_or_a_narrow_gap_are_no_second_range(shift: float, share: float) -> None:
+    assert not any("two ranges" in one.sentence for one in check_series(warm(shift, share), for_prediction=True))
+
+
+def test_classes_and_zeros_are_no_second_range() -> None:
+    table = seasons(kind="rain")
+    wet = np.where(table.values > 0, table.values + np.float32(400), 0)  # no light rain at all
+    binary = np.random.default_rng(1).integers(0, 2, table.values.shape).astype(np.float32)
+    for values in (wet, binary, 50 * binary + binary[::-1]):
+        told = check_series(replace(table, values=values))
+        assert not any("two ranges" in one.sentence for one in told)
+
+
+def test_equal_values_of_a_table_to_be_forecast_have_one_range() -> None:
+    table = seasons()
+    assert check_series(replace(table, values=np.full_like(table.values, 0.5)), for_prediction=True) == ()

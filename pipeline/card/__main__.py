@@ -30,7 +30,7 @@ from pipeline.card.sections import (
     TargetCard,
     VariateCard,
 )
-from pipeline.card.values import Files, Finite, MonthDay, PlaceColumns, PlaceParts, Positive, StepLength, Year
+from pipeline.card.values import Files, Finite, Keep, MonthDay, PlaceColumns, PlaceParts, Positive, StepLength, Year
 from pipeline.errors import InputError
 from pipeline.flag_table import documentation
 from pipeline.parser import parse_flags
@@ -53,6 +53,7 @@ VALUES: list[tuple[Any, str]] = [
     (Files, "text or list"),
     (PlaceColumns, "text or list"),
     (PlaceParts, "text or list"),
+    (Keep, "table of text or lists"),
     (StepLength, 'number, `"month"` or `"dekad"`'),
     (MonthDay, '`"MM-DD"`'),
     (Positive, "number above 0"),
@@ -136,7 +137,7 @@ def default_of(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     default = field.get_default(call_default_factory=True)
-    if default is None or default in ("", []):
+    if default is None or default in ("", [], {}):
         return ""
     return quoted(default[0] if isinstance(default, tuple) else default)
 

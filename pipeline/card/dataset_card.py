@@ -27,6 +27,7 @@ from pipeline.card.values import (
     Encoding,
     Files,
     Finite,
+    Keep,
     MonthDay,
     PlaceColumns,
     Separator,
@@ -95,6 +96,8 @@ class DatasetCard(Section):
     """Columns of numbers that do not change within a season."""
     split: Text | None = None
     """Column that says train, valid or test, for `--split card`."""
+    keep: Keep = Field(default_factory=dict)
+    """Read only rows with these texts, as in `{ Element = "Yield" }`; a list allows several texts of a column."""
     missing: list[Finite | Text] = Field(default_factory=list)
     """Stored numbers or texts that mean "not measured". A common mark that is not named here is an error."""
     date_order: Literal["dmy", "mdy"] | None = None
@@ -132,6 +135,8 @@ class DatasetCard(Section):
             raise ValueError("`latitude` and `longitude` belong together, the columns of one position")
         if self.geometry is not None and self.latitude is not None:
             raise ValueError("`geometry` and `latitude` both give the positions of samples; leave out one of them")
+        if self.keep and self.format in ("netcdf", "zarr"):
+            raise ValueError(f"format {self.format!r} has no rows to `keep`")
         if self.latitude is not None and not self.sources and self.format not in ("wide", "long"):
             raise ValueError(f"format {self.format!r} does not use `latitude`; name a `geometry` file")
         repeated = [name for name, count in Counter(v.name for v in self.series).items() if count > 1]

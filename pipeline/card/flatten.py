@@ -19,7 +19,7 @@ class _Sources(Section):
 
 # Keys that belong into a source, or that a join of sources does not use.
 _OF_ONE_FILE = ("format", "files", "variates", "drivers", "target", "static", "year", "date", "step", "first_step",
-                "latitude", "longitude", "sample_id", "split", "radiometry", "step_year")  # fmt: skip
+                "latitude", "longitude", "keep", "sample_id", "split", "radiometry", "step_year")  # fmt: skip
 
 
 def flattened(keys: Mapping[str, Any], path: Path) -> dict[str, Any]:

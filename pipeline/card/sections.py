@@ -11,6 +11,7 @@ from pipeline.card.values import (
     Encoding,
     Files,
     Finite,
+    Keep,
     Line,
     MonthDay,
     PlaceColumns,
@@ -135,6 +136,8 @@ class HistoryCard(Section):
     """As in `[target]`; needed unless there is a `factor`."""
     factor: Positive | None = None
     """As in `[target]`."""
+    keep: Keep = Field(default_factory=dict)
+    """Read only rows with these texts, as at the top."""
 
 
 class RadiometryCard(Section):
@@ -201,6 +204,8 @@ class SourceCard(Section):
     """Column of the latitude of a place in degrees, for maps and for forecasts of unseen places."""
     longitude: Text | None = None
     """Column of the longitude."""
+    keep: Keep = Field(default_factory=dict)
+    """Read only rows with these texts, as in `{ Element = "Yield" }`; a list allows several texts of a column."""
     missing: list[Finite | Text] | None = None
     """Stored numbers or texts that mean "not measured"; the card's by default."""
     date_order: Literal["dmy", "mdy"] | None = None
@@ -221,6 +226,8 @@ class SourceCard(Section):
             )
         if (self.latitude is None) != (self.longitude is None):
             raise ValueError("`latitude` and `longitude` belong together, the columns of one position")
+        if self.format in ("netcdf", "zarr") and self.keep:
+            raise ValueError(f"format {self.format!r} has no rows to `keep`")
         if self.format in ("netcdf", "zarr") and (self.target or self.static or self.calendar or self.latitude):
             raise ValueError(f"format {self.format!r} gives only series in a source; read the rest from tables")
         if self.target is not None and self.year is None:

@@ -45,6 +45,10 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _texts_by_column(value: Any) -> Any:
+    return {name: _listed(texts) for name, texts in value.items()} if isinstance(value, dict) else value
+
+
 def _place_columns(value: Any) -> tuple[str, ...]:
     columns = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list | tuple) else ()
     if not columns or not all(isinstance(column, str) and column for column in columns):
@@ -94,6 +98,7 @@ Line = Annotated[str, Field(min_length=1), AfterValidator(_one_line)]
 Encoding = Annotated[str, AfterValidator(_encoding)]
 MonthDay = Annotated[str, AfterValidator(_month_day)]
 Files = Annotated[list[Text], BeforeValidator(_listed), Field(min_length=1)]
+Keep = Annotated[dict[Text, Annotated[list[Text], Field(min_length=1)]], BeforeValidator(_texts_by_column)]
 Year = Annotated[int, Field(ge=FIRST_YEAR, le=LAST_YEAR)]
 PlaceColumns = Annotated[tuple[str, ...], PlainValidator(_place_columns)]
 PlaceParts = Annotated[tuple[str, ...], PlainValidator(_place_parts)]

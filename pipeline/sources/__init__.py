@@ -139,7 +139,7 @@ def _read_card(
         harvest_days=None if card.harvest is None else calendar.days_until(card.harvest),
         notes=format_notes((*files, *history_files(card)), csv_keys(card)),
     )
-    history, counts = history_of(card, budget)
+    history, counts, mixed = history_of(card, budget)
     if card.sources:
         if year is not None:
             raise InputError(
@@ -153,7 +153,9 @@ def _read_card(
     labels = draft.target * about.target_factor
     history, noted = _settled(history, draft.place, draft.year, labels, str(card.path), for_prediction, OF_CARD)
     counts = (*counts, *compared(history, draft.place, labels, str(card.path), for_prediction, OF_CARD))
-    draft = replace(draft, counts=(*draft.counts, *counts), findings=(*card.unit_findings(), *draft.findings, *noted))
+    draft = replace(
+        draft, counts=(*draft.counts, *counts), findings=(*card.unit_findings(), *mixed, *draft.findings, *noted)
+    )
     table = finish(about, draft, history, for_prediction=for_prediction)
     _refuse_far_harvest(card, table)
     if card.date is None:

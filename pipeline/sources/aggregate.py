@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.sources.columns import Columns, Text
-from pipeline.sources.place_names import TWO_OF_ONE_NAME
+from pipeline.sources.row_kinds import advice_on_two_rows
 
 Index = NDArray[np.int64]
 
@@ -67,6 +67,18 @@ def in_shared_cells(sample: Index, step: Index) -> NDArray[np.bool_]:
     return shared
 
 
+def first_repetition(measured: NDArray[np.float32], sample: Index, day: Index) -> tuple[int, int] | None:
+    """The first row with a value for a (sample, day, variate) that an earlier row has too, after that earlier row."""
+    key = sample * (day.max() - day.min() + 1) + day - day.min()
+    order = np.argsort(key, kind="stable")
+    seen = ~np.isnan(measured[order])
+    pairs = np.flatnonzero((key[order][1:] == key[order][:-1]) & (seen[1:] & seen[:-1]).any(axis=1))
+    if not len(pairs):
+        return None
+    at = pairs[np.argmin(order[pairs + 1])]
+    return int(order[at]), int(order[at + 1])
+
+
 def repeated_rows(measured: NDArray[np.float32], sample: Index, day: Index) -> int:
     """The number of rows with a value for a (sample, day, variate) that an earlier row has too. measured [R,V].
 
@@ -97,10 +109,12 @@ def one_a_sample(columns: Columns, column: str | None, sample: Index, names: NDA
     other = known[numbers[known] != agreed[sample[known]]]
     if len(other):
         row = int(other[0])
+        before = int(known[np.argmax(sample[known] == sample[row])])
+        advice = advice_on_two_rows(columns, before, row)
         raise InputError(
             f"{columns.where(row)}, column {column}: sample {names[sample[row]]} has {numbers[row]:g} here and "
             f"{agreed[sample[row]]:g} in another row, but a sample has one value. Correct the rows, or name the column "
-            f"that distinguishes the samples as `sample_id` in the dataset card. {TWO_OF_ONE_NAME}"
+            f"that distinguishes the samples as `sample_id` in the dataset card. {advice}"
         )
     return agreed
 
@@ -142,7 +156,7 @@ def refuse_repeated_steps(columns: Columns, column: str, sample: Index, step: In
     raise InputError(
         f"{columns.where(two)}: sample {names[sample[two]]} has step {columns.exact[column][two]:g} already "
         f"({columns.where(one)}). Remove one of the rows, or name the column that distinguishes the samples as "
-        f"`sample_id` in the dataset card. {TWO_OF_ONE_NAME}"
+        f"`sample_id` in the dataset card. {advice_on_two_rows(columns, one, two)}"
     )
 
 

@@ -12,14 +12,17 @@ from pipeline.card import ExcludeCard
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.provenance import JoinedSource
-from pipeline.sources.columns import Columns
+from pipeline.sources.columns import Columns, Unread, no_texts
 from pipeline.sources.median_yield import large_yields, refuse_large_median, tiny_yields
 from pipeline.sources.missing_values import VERY_FAR, Stored, refuse_marks
+from pipeline.sources.missing_values_report import marks_among_static
+from pipeline.sources.nested_places import nested_places
 from pipeline.sources.place_names import TWO_OF_ONE_NAME, normal_name
 from pipeline.sources.place_parts import joined_name
 from pipeline.sources.place_report import report_places
 from pipeline.sources.plausibility import Seasons, check_series
 from pipeline.sources.repeated_labels import label_groups
+from pipeline.sources.row_kinds import advice_on_texts
 from pipeline.sources.stored_numbers import as_measured
 from pipeline.sources.total_rows import refuse_total_rows
 from pipeline.sources.unobserved_steps import unobserved_steps
@@ -67,6 +70,7 @@ class TableDraft:
     file             [N] position of a sample's file in `files`; None if its rows may be in several files
     where            returns the file and row of a sample
     advice           what to do if two samples have one name
+    unread           returns the texts of a sample's row in the columns that were not read
     where_label      returns the file and row of a sample's yield, if that differs from `where`
     """
 
@@ -86,6 +90,7 @@ class TableDraft:
     files: tuple[str, ...] = ()
     file: NDArray[np.int64] | None = None
     advice: str = TWO_OF_ONE_NAME
+    unread: Unread = no_texts
     where_label: Callable[[int], str] | None = None
 
 
@@ -111,6 +116,7 @@ def finish(about: Description, draft: TableDraft, history: YieldHistory, *, for_
     refuse_total_rows(draft.place[rows], lambda row: draft.where(int(np.flatnonzero(remaining)[row])))
     rows = rows[np.argsort(draft.sample_id[rows], kind="stable")]
     findings = _checked(about, draft, target, rows, for_prediction)
+    findings += marks_among_static(about.static_names, static[rows], draft.place[rows], about.missing)
     if not for_prediction:
         findings = (*marks, *tiny_yields(target[rows]), *large_yields(target[rows]), *findings)
     draft = replace(draft, counts=(*draft.counts, *counts), findings=(*draft.findings, *findings))
@@ -207,9 +213,10 @@ def _checked(
         files=draft.files,
         file=file,
     )
+    nested = nested_places(draft.place[rows], draft.year[rows], draft.target[rows])
     # A table that is read for prediction may end at the step as of which it is known, so it has no such check.
     empty = unobserved_steps(seasons.values[:, : len(about.variates)])
-    return (*check_yields(yields, about.missing), *found, *empty)
+    return (*check_yields(yields, about.missing), *nested, *found, *empty)
 
 
 def excluded(
@@ -312,7 +319,7 @@ def _refuse_duplicates(draft: TableDraft) -> None:
     raise InputError(
         f"{draft.where(second)}: sample {ids[i]} is there already ({draft.where(int(first[i]))}). A sample is one "
         "place in one year. Remove one of the rows, or name the column that distinguishes them as `sample_id` in the "
-        f"dataset card. {draft.advice}"
+        f"dataset card. {advice_on_texts(draft.unread(int(first[i])), draft.unread(second), draft.advice)}"
     )
 
 

@@ -22,7 +22,7 @@ from pipeline.sources import csv_text
 from pipeline.sources.arrow_numbers import numbers_of
 from pipeline.sources.csv_format import USUAL, CsvKeys, format_of, refuse_unclear_points
 from pipeline.sources.memory_budget import Budget
-from pipeline.sources.place_names import normal_names
+from pipeline.sources.place_names import normal_name, normal_names
 from pipeline.sources.place_parts import joined_columns
 from pipeline.sources.stored_numbers import as_measured, count_marks, without_marks
 from pipeline.sources.swallowed_lines import LineCounter
@@ -30,8 +30,16 @@ from pipeline.sources.years_in_header import refuse_years_in_header
 
 _BLOCK_BYTES = 1 << 23
 _BATCH_ROWS = 1 << 14
+_SHOWN = 8  # texts of a column in a message
+Keep = Mapping[str, Sequence[str]]  # column -> texts
+Unread = Callable[[int], Mapping[str, str]]  # the texts of a row by their columns
 # Peak bytes per cell while reading, when blocks, their concatenation and the season arrays are all in memory.
 _MEASURED_BYTES, _EXACT_BYTES, _TEXT_BYTES = 18, 24, 64
+
+
+def no_texts(row: int) -> Mapping[str, str]:
+    """The unread texts of rows whose file is not known."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,7 @@ class Wanted:
     yields         those of `exact` to which `missing` also applies
     missing_texts  texts in numeric columns that stand for missing data, such as "(D)"
     place          columns of `text` that name the place together; if several, they are also read as one, `place_key`
+    keep           column -> texts: rows with another text are left out
     """
 
     text: tuple[str, ...] = ()
@@ -60,16 +69,22 @@ class Wanted:
     yields: tuple[str, ...] = ()
     missing_texts: tuple[str, ...] = ()
     place: tuple[str, ...] = ()
+    keep: Keep = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every column name once, in order."""
-        return tuple(dict.fromkeys((*self.text, *self.exact, *self.measured)))
+        return tuple(dict.fromkeys((*self.texts, *self.exact, *self.measured)))
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Every column that is read as text, once."""
+        return tuple(dict.fromkeys((*self.text, *self.keep)))
 
     @property
     def bytes_per_row(self) -> float:
         """An upper estimate of the memory per row while reading, in bytes."""
-        return _MEASURED_BYTES * len(self.measured) + _EXACT_BYTES * len(self.exact) + _TEXT_BYTES * len(self.text)
+        return _MEASURED_BYTES * len(self.measured) + _EXACT_BYTES * len(self.exact) + _TEXT_BYTES * len(self.texts)
 
 
 @dataclass(frozen=True)
@@ -90,6 +105,7 @@ class Columns:
 
     marks   number of cells with each number of the card's `missing`
     file    [R] which of several files each row is in; None for rows of one file
+    unread  returns the texts of a row in the columns that were not read, for messages
     """
 
     text: Mapping[str, Text]
@@ -98,6 +114,7 @@ class Columns:
     where: Callable[[int], str]
     marks: Mapping[float, int] = field(default_factory=dict)
     file: NDArray[np.int32] | None = None
+    unread: Unread = no_texts
 
     def __len__(self) -> int:
         return len(self.measured)
@@ -111,6 +128,7 @@ class Columns:
             where=lambda row: self.where(int(chosen[row])),
             marks=self.marks,
             file=None if self.file is None else self.file[chosen],
+            unread=lambda row: self.unread(int(chosen[row])),
         )
 
 
@@ -171,6 +189,7 @@ def joined(parts: Sequence[Columns]) -> Columns:
         exact={name: np.concatenate([part.exact[name] for part in parts]) for name in parts[0].exact},
         measured=np.concatenate([part.measured for part in parts]),
         where=joined_where(parts),
+        unread=joined_unread(parts),
         marks=marks_of(parts),
         file=np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts]),
     )
@@ -183,13 +202,29 @@ def marks_of(parts: Sequence[Columns]) -> dict[float, int]:
 
 def joined_where(parts: Sequence[Columns]) -> Callable[[int], str]:
     """A function that returns the file and line of a row of `joined(parts)`."""
-    ends = np.cumsum([len(part) for part in parts])
 
     def where(row: int) -> str:
-        part = int(np.searchsorted(ends, row, side="right"))
-        return parts[part].where(row - int(ends[part]) + len(parts[part]))
+        part, own = _part_of(parts, row)
+        return part.where(own)
 
     return where
+
+
+def joined_unread(parts: Sequence[Columns]) -> Unread:
+    """A function that returns the unread texts of a row of `joined(parts)`."""
+
+    def unread(row: int) -> Mapping[str, str]:
+        part, own = _part_of(parts, row)
+        return part.unread(own)
+
+    return unread
+
+
+def _part_of(parts: Sequence[Columns], row: int) -> tuple[Columns, int]:
+    """The part that holds a row of `joined(parts)`, and its position in that part."""
+    ends = np.cumsum([len(part) for part in parts])
+    part = int(np.searchsorted(ends, row, side="right"))
+    return parts[part], row - int(ends[part]) + len(parts[part])
 
 
 def merged(texts: Sequence[Text]) -> Text:
@@ -215,13 +250,13 @@ def _load(path: Path, wanted: Wanted) -> Columns:
     def where(row: int) -> str:
         return f"{path}, {_row_name(path, row, wanted)}"
 
-    texts: dict[str, list[Any]] = {name: [] for name in wanted.text}
+    texts: dict[str, list[Any]] = {name: [] for name in wanted.texts}
     exacts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in wanted.exact}
     blocks: list[NDArray[np.float32]] = []
     marks: Counter[float] = Counter()
     rows = 0
     for batch in _read_ahead(_csv_batches(path, wanted) if csv_text.is_csv(path) else _parquet_batches(path, wanted)):
-        for name in wanted.text:
+        for name in wanted.texts:
             texts[name].append(batch.column(name).dictionary_encode())
         for name in wanted.exact:
             numbers = _finite(path, batch, name, rows, wanted)
@@ -236,13 +271,46 @@ def _load(path: Path, wanted: Wanted) -> Columns:
     if rows == 0:
         raise InputError(f"{path}: the file has a header but no row below it; it needs at least one.")
     text = {name: _encoded(chunks, name in wanted.places) for name, chunks in texts.items()}
-    return Columns(
+    columns = Columns(
         text=with_joined_place(text, wanted.place),
         exact={name: np.concatenate(chunks) for name, chunks in exacts.items()},
         measured=np.concatenate(blocks),
         where=where,
+        unread=lambda row: _unread_texts(path, row, wanted),
         marks=dict(marks),
     )
+    return columns.rows(_kept_rows(path, columns, wanted.keep)) if wanted.keep else columns
+
+
+def _kept_rows(path: Path, columns: Columns, keep: Keep) -> NDArray[np.int64]:
+    """The rows that hold one of the texts of every column of `keep`. Raises `InputError` if there is none."""
+    kept = np.ones(len(columns), bool)
+    for name, texts in keep.items():
+        text = columns.text[name]
+        wanted = np.flatnonzero(np.isin(text.names, [normal_name(one) for one in texts]))
+        kept &= np.isin(text.codes, wanted)
+        if not kept.any():
+            found = text.names[np.unique(text.codes[text.codes >= 0])].tolist()
+            more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+            raise InputError(
+                f"{path}, column {name}: `keep` of the dataset card leaves no row; {' or '.join(map(repr, texts))} is "
+                f"wanted, and the column holds {', '.join(map(repr, found[:_SHOWN]))}{more}. Correct `keep`, "
+                "or leave the file out of `files`."
+            )
+    return np.flatnonzero(kept)
+
+
+def _unread_texts(path: Path, row: int, wanted: Wanted) -> dict[str, str]:
+    """The texts of a row in the columns that are not wanted."""
+    if csv_text.is_csv(path):
+        cells = csv_text.cells_of(path, row, wanted.keys)
+        return {name: text for name, text in cells.items() if name not in wanted.names}
+    names = [name for name in column_names(path) if name not in wanted.names]
+    for batch in _parquet(path).iter_batches(batch_size=_BATCH_ROWS, columns=names):
+        if row < len(batch):
+            return {name: str(batch.column(name)[row].as_py() or "") for name in names}
+        row -= len(batch)
+    raise ValueError(f"{path} has too few rows")
 
 
 def _read_ahead(batches: Iterator[Any]) -> Iterator[Any]:
@@ -288,7 +356,7 @@ def _finite(path: Path, batch: Any, name: str, first_row: int, wanted: Wanted) -
 
 
 def _infinite(path: Path, row: int, name: str, wanted: Wanted) -> InputError:
-    value = f"{csv_text.cell(path, row, name, wanted.keys)!r}" if csv_text.is_csv(path) else "the value"
+    value = f"{csv_text.cells_of(path, row, wanted.keys)[name]!r}" if csv_text.is_csv(path) else "the value"
     return InputError(
         f"{path}, {_row_name(path, row, wanted)}, column {name}: {value} is infinite, or too large for a float32 "
         "(3.4e38). Leave the cell empty (or NA) if nothing was measured."
@@ -311,7 +379,7 @@ def _csv_batches(path: Path, wanted: Wanted) -> Iterator[Any]:
     form = format_of(path, wanted.keys)
     refuse_unclear_points(path, form, numbers)
     convert = pacsv.ConvertOptions(
-        column_types={**dict.fromkeys(wanted.text, pa.string()), **dict.fromkeys(numbers, pa.float64())},
+        column_types={**dict.fromkeys(wanted.texts, pa.string()), **dict.fromkeys(numbers, pa.float64())},
         include_columns=list(wanted.names),
         null_values=[*csv_text.MISSING, *csv_text.padded(wanted.missing_texts)],
         strings_can_be_null=False,  # a place may be called NA; empty texts are found later
@@ -365,7 +433,7 @@ def _parquet_batches(path: Path, wanted: Wanted) -> Iterator[Any]:
         for batch in _parquet(path).iter_batches(batch_size=_BATCH_ROWS, columns=list(wanted.names)):
             arrays = [
                 batch.column(name).cast(pa.string())
-                if name in wanted.text and name not in wanted.exact
+                if name in wanted.texts and name not in wanted.exact
                 else _parquet_numbers(path, name, _nulled(batch.column(name), wanted), first_row, name in wanted.static)
                 for name in wanted.names
             ]

@@ -123,13 +123,13 @@ def line_of(path: Path, row: int, keys: CsvKeys = USUAL) -> int:
     raise ValueError(f"{path} has no row {row}")
 
 
-def cell(path: Path, row: int, column: str, keys: CsvKeys = USUAL) -> str:
-    """The text of a cell, exactly as it is in the file."""
+def cells_of(path: Path, row: int, keys: CsvKeys = USUAL) -> dict[str, str]:
+    """The text of each cell of a row by its column, exactly as it is in the file."""
     rows = _rows(path, format_of(path, keys))
     _, header = next(rows)
     for number, (_, cells) in enumerate(rows):
         if number == row:
-            return cells[header.index(column)]
+            return dict(zip(header, cells, strict=True))
     raise ValueError(f"{path} has no row {row}")
 
 

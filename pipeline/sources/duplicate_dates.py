@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,9 +11,10 @@ from pipeline.findings import Finding
 from pipeline.sources import aggregate
 from pipeline.sources.aggregate import Index
 from pipeline.sources.calendar import Dates
-from pipeline.sources.columns import Columns
+from pipeline.sources.columns import Columns, Unread
 from pipeline.sources.counts import counted
 from pipeline.sources.place_names import TWO_OF_ONE_NAME
+from pipeline.sources.row_kinds import advice_on_texts
 from pipeline.table import Count
 
 MOST_AVERAGED = 0.1  # share of rows that may repeat a place and date without a finding
@@ -28,9 +31,21 @@ def repeated_dates(
     return counted("observation row averaged with an earlier one of its place and date", rows)
 
 
-def averaged(repeated: int, rows: int) -> tuple[Finding, ...]:
-    """A finding if many rows share place and date, because they may be of several places with the same name."""
-    if repeated < MOST_AVERAGED * rows:
+def averaged(repeated: int, rows: int, advice: Callable[[], str] = lambda: TWO_OF_ONE_NAME) -> tuple[Finding, ...]:
+    """A finding if many rows share place and date: of several places with the same name, or of several quantities."""
+    if not repeated or repeated < MOST_AVERAGED * rows:
         return ()
-    sentence = f"{repeated} of {rows} rows share place and date with another row and are averaged. {TWO_OF_ONE_NAME}"
-    return (Finding("warning", sentence, 'place = "<column>"'),) if repeated else ()
+    sentence = f"{repeated} of {rows} rows share place and date with another row and are averaged. {advice()}"
+    return (Finding("warning", sentence, 'place = "<column>"' if TWO_OF_ONE_NAME in sentence else ""),)
+
+
+def advice_on_averaged(
+    measured: NDArray[np.float32], inside: NDArray[np.bool_], sample: Index, dates: Dates, unread: Unread
+) -> str:
+    """What to do about rows that share place and date, from the first two that do. All [R]."""
+    rows = np.flatnonzero(inside)
+    pair = aggregate.first_repetition(measured[rows], sample[rows], dates[rows].astype(np.int64))
+    if pair is None:
+        return TWO_OF_ONE_NAME
+    one, other = (unread(int(rows[at])) for at in pair)
+    return advice_on_texts(one, other)

@@ -25,6 +25,7 @@ from pipeline.sources.place_parts import joined_name
 from pipeline.table import SeasonTable
 
 KINDS = ("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon")
+MOST_NORTHERN = 72.0  # degrees of latitude; no crop grows nearer to a pole
 LIMITS = {"longitude": 180.0, "latitude": 90.0}
 
 
@@ -69,8 +70,8 @@ def shapes_of(data: str | Path, memory_gb: float | None = None) -> Shapes:
     if by_sample and card.sample_id is not None:
         names = (card.sample_id,)
     name = place_key(names)
-    keys = csv_keys(card, placed)
-    wanted = Wanted(text=names, exact=(card.longitude, card.latitude), keys=keys, places=names, place=names)
+    keys, keep = csv_keys(card, placed), (placed or card).keep
+    wanted = Wanted(text=names, exact=(card.longitude, card.latitude), keys=keys, places=names, place=names, keep=keep)
     files = files_of(card, placed.files if placed else card.files)
     columns = joined(load_columns([(path, wanted) for path in files], Budget(memory_gb)))
     refuse_bad_names(columns, name)
@@ -123,6 +124,7 @@ def _points(card: DatasetCard, columns: Columns, name: str) -> Iterator[tuple[st
     for column, limit, numbers in zip((card.longitude, card.latitude), LIMITS.values(), at.T, strict=True):
         _refuse_first(columns, column, np.abs(numbers) > limit, numbers, f"degrees, within {limit:g} of zero")
     rows = np.flatnonzero(~np.isnan(at).any(axis=1))
+    _refuse_swapped(columns, card.latitude, at[rows], rows)
     codes = columns.text[name].codes[rows]
     distinct, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
     torn = (at[rows] != at[rows][first][inverse]).any(axis=1)
@@ -135,6 +137,20 @@ def _points(card: DatasetCard, columns: Columns, name: str) -> Iterator[tuple[st
         )
     for code, row in zip(distinct, rows[first], strict=True):
         yield str(columns.text[name].names[code]), {"type": "Point", "coordinates": at[row].tolist()}
+
+
+def _refuse_swapped(columns: Columns, column: str, at: NDArray[np.float64], rows: NDArray[np.int64]) -> None:
+    """Raise `InputError` if most places [R,2] lie where no crop grows, but would not with exchanged coordinates."""
+    longitude, latitude = np.abs(at.T)
+    odd = (latitude > MOST_NORTHERN) & (longitude < MOST_NORTHERN)
+    if len(rows) and odd.mean() > 0.5:
+        row = int(np.argmax(odd))
+        raise InputError(
+            f"{columns.where(int(rows[row]))}, column {column}: the latitude is {at[row, 1]:g} and the longitude "
+            f"{at[row, 0]:g}, and {odd.mean():.0%} of the rows lie more than {MOST_NORTHERN:g} degrees from the "
+            "equator, where no crop grows. Are the columns exchanged? Correct `latitude` and `longitude` in the "
+            "dataset card."
+        )
 
 
 def _refuse_first(

@@ -11,7 +11,7 @@ from pipeline.card import DatasetCard
 from pipeline.errors import InputError
 from pipeline.sources import aggregate
 from pipeline.sources.aggregate import Index
-from pipeline.sources.place_names import TWO_OF_ONE_NAME
+from pipeline.sources.row_kinds import advice_on_texts
 from pipeline.sources.season_keys import YEARS, Placed, keys_of
 from pipeline.sources.source_rows import Numbers, Observations
 from pipeline.table import Count
@@ -49,7 +49,8 @@ def number_a_sample(part: Numbers, place: Index, samples: Index, names: NDArray[
             raise InputError(
                 f"{part.where(other)}, column {column}: place {names[place[other]]} has {part.numbers[other, s]:g}"
                 f"{year} here and {part.numbers[one, s]:g} before ({part.where(one)}); it has one. Remove one of the "
-                f"rows, or let `place` distinguish them. {TWO_OF_ONE_NAME}"
+                f"rows, or let `place` distinguish them. "
+                f"{advice_on_texts(part.unread(one), part.unread(other))}"
             )
         if len(distinct):
             at = np.minimum(np.searchsorted(distinct, wanted), len(distinct) - 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from pipeline.sources.calendar import Calendar
 from pipeline.sources.columns import Wanted, csv_keys, joined, load_columns, merged
 from pipeline.sources.crop_calendar import CropCalendar, PlaceSeasons
 from pipeline.sources.csv_format import format_notes
-from pipeline.sources.duplicate_dates import averaged
+from pipeline.sources.duplicate_dates import advice_on_averaged, averaged
 from pipeline.sources.join_names import spelled_alike
 from pipeline.sources.join_report import Part, join_report
 from pipeline.sources.join_samples import (
@@ -53,6 +54,7 @@ from pipeline.sources.season_keys import (
 from pipeline.sources.source_numbers import has_yields, missing_of, read_calendar, read_labels, read_numbers
 from pipeline.sources.source_rows import Numbers, Observations
 from pipeline.sources.source_series import read_series
+from pipeline.sources.step_means import means_of_amounts
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,9 @@ def _findings(
     found = [finding for one in series for finding in one.findings]
     found += [finding for one in numbers for finding in one.findings]
     for one, at in zip(series, placed, strict=True):
-        found += averaged(repeated_rows_of(one, at), int(at.inside.sum()))
+        advice = partial(advice_on_averaged, one.measured, at.inside, at.key, one.dates, one.unread)
+        found += averaged(repeated_rows_of(one, at), int(at.inside.sum()), advice)
+        found += means_of_amounts(one.source.series, one.measured, at.inside, at.key, at.step)
     marks = [*(one.marks for one in series), *(one.marks for one in numbers)]
     held = sum(map(Counter, marks), Counter[float]())
     wanted = dict.fromkeys(mark for one in card.sources for mark in missing_of(card, one)[0])
@@ -200,7 +204,7 @@ def _places_alone(
         if source.latitude is not None:
             place = source.place or card.place
             files = files_of(card, source.files)
-            wanted = Wanted(text=place, keys=csv_keys(card, source), places=place, place=place)
+            wanted = Wanted(text=place, keys=csv_keys(card, source), places=place, place=place, keep=source.keep)
             found = joined(load_columns([(path, wanted) for path in files], budget))
             refuse_bad_names(found, place_key(place))
             there, _ = restore_zeros_like(found.text[place_key(place)].strings(), names, source.label)

@@ -16,10 +16,11 @@ from pipeline.errors import InputError
 from pipeline.sources import aggregate
 from pipeline.sources.aggregate import Index
 from pipeline.sources.assemble import TableDraft
+from pipeline.sources.byte_codes import byte_codes
 from pipeline.sources.calendar import Calendar, Dates
 from pipeline.sources.columns import Columns, Text
 from pipeline.sources.counts import counted
-from pipeline.sources.duplicate_dates import averaged, repeated_dates
+from pipeline.sources.duplicate_dates import advice_on_averaged, averaged, repeated_dates
 from pipeline.sources.labels import refuse_bad_names
 from pipeline.sources.long_table import LongTable
 from pipeline.sources.missing_values import before_offset, refuse_marks
@@ -30,6 +31,7 @@ from pipeline.sources.row_times import date_counts, dates_of, needed_years, row_
 from pipeline.sources.sample_columns import files_of_samples, groups_of_samples, sides_of_samples, values_of_samples
 from pipeline.sources.season_length import date_steps, sample_steps, stored_steps
 from pipeline.sources.season_rows import in_season_order, refuse_days_of_the_year
+from pipeline.sources.step_means import means_of_amounts
 from pipeline.sources.stored_numbers import shifted
 from pipeline.sources.stored_rows import Length, StoredRows, seasons
 from pipeline.sources.year_check import DatedRows, rows_of_other_seasons
@@ -45,7 +47,8 @@ def grid(card: DatasetCard, table: LongTable, steps: int | None, for_prediction:
     stored = [before_offset(variate) for variate in card.series]
     refuse_marks([table.observations], [series], stored, card.missing_numbers, for_prediction)
     unmatched = unmatched_marks(table.observations.marks, card.missing_numbers)
-    table = replace(_with_offsets(card, table), findings=(*table.findings, *unmatched))
+    codes = byte_codes([table.observations], card.series, [1] * len(card.series), card.missing_numbers)
+    table = replace(_with_offsets(card, table), findings=(*table.findings, *codes, *unmatched))
     if card.sample_id:
         return _by_sample(card, calendar, table, steps)
     if card.date:
@@ -77,6 +80,12 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
     values, levelled = values_of_samples(card, seen, inside, keys.sample, step, len(keys.names), steps)
     moved = "observation row counted to the season of its date, though its year column names another"
     repeated = repeated_dates(seen, inside, keys.sample, step, dates)
+    amounts = means_of_amounts(card.series, seen.measured, inside, keys.sample, step)
+    many = averaged(
+        sum(count.rows for count in repeated),
+        int(inside.sum()),
+        lambda: advice_on_averaged(seen.measured, inside, keys.sample, dates, seen.unread),
+    )
     return TableDraft(
         values=values,
         target=aggregate.one_a_sample(labels, table.target, keys.labelled, keys.names),
@@ -89,7 +98,7 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
         counts=(*date_counts(card, seen), *_outside(~inside, steps), *counted(moved, elsewhere), *repeated, *levelled),
         assigned=sides_of_samples(card, table, keys.sample, keys.labelled, keys.names),
         group=groups_of_samples(card, table, keys.sample, keys.labelled, keys.names),
-        findings=(*table.findings, *keys.findings, *averaged(sum(count.rows for count in repeated), int(inside.sum()))),
+        findings=(*table.findings, *keys.findings, *many, *amounts),
         files=table.files,
         file=files_of_samples(table, keys.sample, len(keys.names)),
     )
@@ -165,7 +174,7 @@ def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: i
         counts=(*date_counts(card, seen), *_outside(~inside, steps), *repeated, *levelled),
         assigned=sides_of_samples(card, table, sample, labelled, names),
         group=groups_of_samples(card, table, sample, labelled, names),
-        findings=(*table.findings, *repaired),
+        findings=(*table.findings, *repaired, *means_of_amounts(card.series, seen.measured, inside, sample, step)),
         files=table.files,
         file=files_of_samples(table, sample, len(names)),
     )

@@ -16,6 +16,7 @@ from pipeline.sources.labels import target_column, year_in_name
 from pipeline.sources.memory_budget import Budget
 from pipeline.sources.misread_dates import refuse_two_forms
 from pipeline.sources.places_of_one_name import places_of_one_name
+from pipeline.sources.row_kinds import mixed_yields
 from pipeline.sources.time_zones import zones_of_texts
 
 
@@ -59,6 +60,7 @@ def load_long(
         yields=(target,) if target else (),
         missing_texts=card.missing_texts,
         place=card.place,
+        keep=card.keep,
     )
     parts = load_columns([(path, wanted) for path in files], budget)
     if card.date:
@@ -68,10 +70,13 @@ def load_long(
             refuse_orders_by_file(files, [part.text[card.date].names.tolist() for part in parts], card.date)
     columns = joined(parts)
     alike: tuple[Finding, ...] = ()
+    mixed: tuple[Finding, ...] = ()
+    if target and not for_prediction:
+        mixed = mixed_yields(files, wanted, columns.text[card.place_key].codes, columns.exact[target], budget)
     if card.sample_id is None:
         numbered = [columns.exact[name] for name in (card.year, card.step) if name]
         when = [columns.text[card.date].codes] if card.date else numbered
-        alike = places_of_one_name(files, columns, card.place, when, budget, csv_keys(card))
+        alike = places_of_one_name(files, columns, card.place, when, budget, csv_keys(card), card.keep)
     named_year = year or (year_in_name(files[0]) if len(files) == 1 else None)
     zones = zones_of_texts(columns.text[card.date].names.tolist(), card.date) if card.date else ()
     return LongTable(
@@ -79,7 +84,7 @@ def load_long(
         labels=columns,
         target=target,
         year=named_year,
-        findings=(*zones, *alike),
+        findings=(*zones, *alike, *mixed),
         files=tuple(path.name for path in files),
     )
 

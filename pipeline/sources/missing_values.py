@@ -28,6 +28,7 @@ HUGE = 1e19
 LEAST_CELLS = 2
 FAR = 2.0  # times the largest magnitude of the other values
 VERY_FAR = 10.0  # from here on one cell is enough
+LARGE_NEGATIVE = -1000.0  # a mark like this among positive numbers needs one cell only
 
 
 @dataclass(frozen=True)
@@ -161,11 +162,13 @@ def _is_mark(value: float, cells: int, low: float, high: float, form: Stored, le
         return True
     if value > high and form.declared() and not form.outside(value):
         return False  # 255 mm of rain, if the card says that there may be 500
+    number, other = form.number(value), form.number(low if value < low else high)
+    if number <= LARGE_NEGATIVE and other > 0:
+        return True
     gap = low - value if value < low else value - high
     if gap > high - low and size > far * largest:
         return cells >= (1 if size > VERY_FAR * largest else least)
     # A sign that no other value has: MODIS' -3000 among vegetation indices times 10,000.
-    number, other = form.number(value), form.number(low if value < low else high)
     return number < 0 < other and cells >= least
 
 

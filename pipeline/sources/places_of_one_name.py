@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.card import place_key
 from pipeline.errors import InputError
 from pipeline.findings import Finding
-from pipeline.sources.columns import Columns, Wanted, column_names, joined, load_columns
+from pipeline.sources.columns import Columns, Keep, Wanted, column_names, joined, load_columns
 from pipeline.sources.csv_format import USUAL, CsvKeys
 from pipeline.sources.memory_budget import Budget
 from pipeline.sources.place_column import state_column
@@ -26,6 +26,7 @@ def places_of_one_name(
     when: Sequence[NDArray[np.int64] | NDArray[np.float64]],
     budget: Budget,
     form: CsvKeys = USUAL,
+    keep: Keep | None = None,
 ) -> tuple[Finding, ...]:
     """A finding if a place lies in two states. Raises `InputError` if two of its rows also share their time.
 
@@ -34,7 +35,7 @@ def places_of_one_name(
     state = state_column(column_names(files[0], form))
     if state is None or state in place or not all(state in column_names(path, form) for path in files):
         return ()
-    wanted = Wanted(text=(state,), keys=form, places=(state,))
+    wanted = Wanted(text=(state,), keys=form, places=(state,), keep=keep or {})
     states = joined(load_columns([(path, wanted) for path in files], budget)).text[state]
     text = columns.text[place_key(place)]
     pairs = np.unique(np.stack([text.codes, states.codes], axis=1), axis=0)

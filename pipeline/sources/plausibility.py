@@ -19,6 +19,7 @@ from pipeline.findings import Finding
 from pipeline.sources.isolated_values import isolated_values
 from pipeline.sources.medians import Floats, column_medians, row_medians
 from pipeline.sources.scaled_places import scaled_places
+from pipeline.sources.two_ranges import two_ranges
 from pipeline.table import Variate
 
 # A way to compare samples: its kind, the group of each sample [N], the name of a group, and some samples of each.
@@ -89,6 +90,7 @@ def check_series(seasons: Seasons, *, for_prediction: bool = False) -> tuple[Fin
         found = _scaled_cells(seasons, variate, values)
         found += _zeros(variate, values)
         found += isolated_values(variate, values)
+        found += two_ranges(variate, values)
         if places is not None:
             found += scaled_places(variate, values, *places)
         found += _far_outside(seasons, variate, values)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.card import DatasetCard, SourceCard, is_there, place_key
+from pipeline.findings import Finding
 from pipeline.sources.columns import Text, Wanted, column_names, csv_keys, filled, joined, load_columns
 from pipeline.sources.crop_calendar import CropCalendar
 from pipeline.sources.labels import refuse_bad_names, without_nameless, years_of
 from pipeline.sources.locate_files import files_of
 from pipeline.sources.memory_budget import Budget
+from pipeline.sources.row_kinds import mixed_yields
 from pipeline.sources.source_rows import Numbers
 
 
@@ -43,6 +45,7 @@ def read_labels(card: DatasetCard, source: SourceCard, budget: Budget, for_predi
         columns=found.columns,
         numbers=found.numbers[known],
         where=lambda row: found.where(int(rows[row])),
+        unread=lambda row: found.unread(int(rows[row])),
         group=None if found.group is None else found.group[known],
         marks=found.marks,
         findings=found.findings,
@@ -65,8 +68,14 @@ def read_numbers(
         place=place,
         yields=columns,
         missing_texts=missing_texts,
+        keep=source.keep,
     )
-    found = joined(load_columns([(path, wanted) for path in files_of(card, source.files)], budget))
+    files = files_of(card, source.files)
+    found = joined(load_columns([(path, wanted) for path in files], budget))
+    mixed: tuple[Finding, ...] = ()
+    if source.target is not None and source.target.column in columns:
+        codes = found.text[place_key(place)].codes
+        mixed = mixed_yields(files, wanted, codes, found.exact[source.target.column], budget)
     found, nameless = without_nameless(found, place_key(place), source.label)
     refuse_bad_names(found, place_key(place))
     return Numbers(
@@ -76,9 +85,10 @@ def read_numbers(
         columns=columns,
         numbers=np.stack([found.exact[name] for name in columns], axis=1),
         where=found.where,
+        unread=found.unread,
         group=filled(found.text[group]) if group else None,
         marks=found.marks,
-        findings=nameless,
+        findings=(*nameless, *mixed),
     )
 
 
@@ -88,7 +98,7 @@ def read_calendar(card: DatasetCard, source: SourceCard, budget: Budget) -> Crop
     place = source.place or card.place
     text = tuple(dict.fromkeys((*place, source.calendar.start, source.calendar.end)))
     exact = (source.year,) if source.year else ()
-    wanted = Wanted(text=text, exact=exact, keys=csv_keys(card, source), places=place, place=place)
+    wanted = Wanted(text=text, exact=exact, keys=csv_keys(card, source), places=place, place=place, keep=source.keep)
     found = joined(load_columns([(path, wanted) for path in files_of(card, source.files)], budget))
     refuse_bad_names(found, place_key(place))
     return CropCalendar.of(card, source, found)

@@ -12,7 +12,7 @@ from pipeline.card import SourceCard
 from pipeline.findings import Finding
 from pipeline.sources.aggregate import Index
 from pipeline.sources.calendar import Dates
-from pipeline.sources.columns import Text
+from pipeline.sources.columns import Text, Unread, no_texts
 from pipeline.sources.join_names import PlacesOfSource
 from pipeline.table import Count
 
@@ -22,6 +22,7 @@ class Observations:
     """R rows of one source of series: measurements [R,V] at a place on a day.
 
     marks   number of cells with each number of `missing`
+    unread  returns the texts of a row in the columns that were not read, for messages
     """
 
     source: SourceCard
@@ -29,6 +30,7 @@ class Observations:
     dates: Dates
     measured: NDArray[np.float32]
     where: Callable[[int], str]
+    unread: Unread = no_texts
     counts: tuple[Count, ...] = ()
     findings: tuple[Finding, ...] = ()
     marks: Mapping[float, int] = field(default_factory=dict)
@@ -44,6 +46,7 @@ class Observations:
 class Numbers:
     """R rows of yields or static columns: numbers [R,S] of a place, in a year or (None) in every year.
 
+    unread  returns the texts of a row in the columns that were not read, for messages
     group   [R] str, the value of `[target] group`, empty if unknown; None without that key
     marks   number of cells with each number of `missing`
     """
@@ -54,6 +57,7 @@ class Numbers:
     columns: tuple[str, ...]
     numbers: NDArray[np.float64]
     where: Callable[[int], str]
+    unread: Unread = no_texts
     group: NDArray[np.str_] | None = None
     marks: Mapping[float, int] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()

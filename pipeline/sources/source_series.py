@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.card import DatasetCard, SourceCard
 from pipeline.errors import InputError
+from pipeline.sources.byte_codes import byte_codes
 from pipeline.sources.calendar import Calendar
 from pipeline.sources.columns import Text, csv_keys
 from pipeline.sources.cube import load_cube
@@ -41,6 +42,7 @@ def read_series(card: DatasetCard, source: SourceCard, budget: Budget, for_predi
     series = [(variate.column or variate.name,) for variate in one.series]
     stored = [before_offset(variate) for variate in one.series]
     refuse_marks([columns], [series], stored, one.missing_numbers, for_prediction)
+    codes = byte_codes([columns], one.series, [1] * len(one.series), one.missing_numbers)
     if one.date is not None:
         dates = dates_of(one, columns)
     else:
@@ -55,8 +57,9 @@ def read_series(card: DatasetCard, source: SourceCard, budget: Budget, for_predi
         dates=dates,
         measured=measured,
         where=columns.where,
+        unread=columns.unread,
         counts=counts,
-        findings=table.findings,
+        findings=(*table.findings, *codes),
         marks=columns.marks,
     )
 
@@ -100,6 +103,7 @@ def _card_of(card: DatasetCard, source: SourceCard) -> DatasetCard:
             "missing": card.missing if source.missing is None else source.missing,
             "step_days": source.step_days or card.step_days,
             "calendar_start": source.calendar_start or card.calendar_start,
+            "keep": source.keep,
             "date_order": source.date_order or card.date_order,
             **asdict(csv_keys(card, source)),
         },

@@ -12,7 +12,9 @@ from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.sources.assemble import TableDraft
 from pipeline.sources.calendar import YEAR_DAYS, Calendar
+from pipeline.sources.columns import Unread, no_texts
 from pipeline.sources.place_names import TWO_OF_ONE_NAME
+from pipeline.sources.row_kinds import advice_on_texts
 from pipeline.table import Count
 
 
@@ -22,6 +24,7 @@ class StoredRows:
 
     target, static, sample_id, assigned and group (as in `TableDraft`) are those of the row's own `year`.
     marks: how often each number of the card's `missing` was found. advice: what to do if two places have one name.
+    unread: returns the texts of a row in the columns that were not read.
     """
 
     values: NDArray[np.float32]
@@ -39,6 +42,7 @@ class StoredRows:
     file: NDArray[np.int64] | None = None
     marks: Mapping[float, int] = field(default_factory=dict)
     advice: str = TWO_OF_ONE_NAME
+    unread: Unread = no_texts
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ def seasons(rows: StoredRows, calendar: Calendar, length: Length, source: str) -
         files=rows.files,
         file=rows.file,
         advice=rows.advice,
+        unread=rows.unread,
     )
 
 
@@ -115,7 +120,7 @@ def _row_of(rows: StoredRows, years_on: int) -> NDArray[np.int64]:
             raise InputError(
                 f"{rows.where(row)}: place {key[0]} has year {key[1]} twice (also {rows.where(where[key])}), so a "
                 "season that crosses New Year has two halves to choose from; let `place` distinguish the rows. "
-                f"{rows.advice}"
+                f"{advice_on_texts(rows.unread(where[key]), rows.unread(row), rows.advice)}"
             )
         where[key] = row
     return np.array([where.get((place, year + years_on), -1) for place, year in keys], np.int64)

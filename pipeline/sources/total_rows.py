@@ -17,7 +17,12 @@ _TOTAL = re.compile(
     r"gesamt(?:ergebnis|summe)?|insgesamt|summe|mittelwert|durchschnitt|totale|moyenne|promedio|razem|"
     r".+ (?:totals?|gesamt|insgesamt)|"
     r"(?:state|district|county|national|country|regional|province|provincial|overall) (?:average|avg\.?|mean)|"
-    r"all (?:fields|plots|farms|places|districts|counties|states|provinces|regions)",
+    r"all (?:fields|plots|farms|places|districts|counties|states|provinces|regions|india)|"
+    r"nation[- ]?wide|other (?:\(?combined\)? )?(?:counties|districts)|"
+    r"total (?:pa[ií]s|pays|nacional|national|naz?ionale|estado|del? .+|do .+)|"
+    r"(?:.+ )?(?:ogółem|всього|усього|итого|összesen|celkem|totaal|toplam|jumlah)(?: .+)?|"
+    r"(?:全国|全國)(?:合计|合計|平均)?|.*(?:合计|合計|总计|總計|小计|小計)|"
+    r"EU[- ]?2[78](?:_20\d\d)?|european union(?: .+)?",
     re.IGNORECASE,
 )
 

@@ -14,13 +14,17 @@ from numpy.typing import NDArray
 
 from pipeline.card import DatasetCard, VariateCard, place_key
 from pipeline.errors import InputError
+from pipeline.findings import Finding
 from pipeline.plural import plural
+from pipeline.sources.byte_codes import byte_codes
 from pipeline.sources.columns import (
     Columns,
+    Keep,
     Wanted,
     column_names,
     csv_keys,
     filled,
+    joined_unread,
     joined_where,
     load_columns,
     marks_of,
@@ -44,6 +48,7 @@ from pipeline.sources.missing_values import before_offset, refuse_marks
 from pipeline.sources.place_column import advice_on_one_name
 from pipeline.sources.place_names import restore_zeros
 from pipeline.sources.radiometry import Level
+from pipeline.sources.row_kinds import mixed_yields
 from pipeline.sources.split_column import named, sides_of
 from pipeline.sources.stored_numbers import shifted
 from pipeline.sources.stored_rows import StoredRows
@@ -63,6 +68,7 @@ class WideFile:
     earlier  year -> column of that year's known yields
     keys     the form of CSV files that the card states
     said     a column of years that must agree with `year`, in a table without a card
+    keep     the texts of the rows to read, by column
     """
 
     path: Path
@@ -78,6 +84,7 @@ class WideFile:
     earlier: Mapping[int, str] = field(default_factory=dict)
     keys: CsvKeys = USUAL
     said: str | None = None
+    keep: Keep = field(default_factory=dict)
 
     def wanted(self, scale: Sequence[float], missing: Sequence[float], texts: Sequence[str] = ()) -> Wanted:
         """The columns to read. `scale` has one factor per variate; `missing` and `texts` are the card's marks."""
@@ -95,6 +102,7 @@ class WideFile:
             yields=tuple(name for name in (self.target, *self.earlier.values()) if name),
             missing_texts=tuple(texts),
             place=self.place,
+            keep=self.keep,
         )
 
 
@@ -133,6 +141,7 @@ def _plan_file(card: DatasetCard, path: Path, year: int | None, for_prediction: 
         group=card.radiometry.group if card.radiometry else None,
         labels=card.target.group if card.target and not for_prediction else None,
         keys=csv_keys(card),
+        keep=card.keep,
     )
 
 
@@ -261,6 +270,7 @@ def load_rows(
     parts = load_columns([(file.path, file.wanted(scale, missing, texts)) for file in files], budget)
     stored = [before_offset(variate) for variate in series]
     refuse_marks(parts, [file.steps for file in files], stored, missing, for_prediction)
+    codes = byte_codes(parts, series, [len(columns) for columns in files[0].steps], missing)
     several = len(files) > 1
     places = [_places(file, part, several) for file, part in zip(files, parts, strict=True)]
     years = [_years(file, part) for file, part in zip(files, parts, strict=True)]
@@ -274,18 +284,26 @@ def load_rows(
         for year, column in file.earlier.items()
     ]
     values, levelled = _values(files, parts, series, level)
+    target = np.concatenate([_numbers(part, file.target) for file, part in zip(files, parts, strict=True)])
+    mixed: tuple[Finding, ...] = ()
+    if not for_prediction:
+        numbered = np.unique(place, return_inverse=True)[1]
+        mixed = mixed_yields(
+            [file.path for file in files], files[0].wanted(scale, missing, texts), numbered, target, budget
+        )
     rows = StoredRows(
         values=values,
-        target=np.concatenate([_numbers(part, file.target) for file, part in zip(files, parts, strict=True)]),
+        target=target,
         place=place,
         year=np.concatenate(years),
         sample_id=np.concatenate(ids),
         static=np.concatenate([_static(part, file.static) for file, part in zip(files, parts, strict=True)]),
         where=joined_where(parts),
+        unread=joined_unread(parts),
         counts=(*_nameless(files, parts), *levelled),
         assigned=_assigned(files, parts),
         group=_label_groups(files, parts),
-        findings=repaired,
+        findings=(*repaired, *codes, *mixed),
         marks=marks_of(parts),
         advice=advice_on_one_name(column_names(files[0].path, files[0].keys), files[0].place),
         files=tuple(file.path.name for file in files),

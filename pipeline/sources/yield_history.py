@@ -13,11 +13,12 @@ from pipeline.card import DatasetCard, ExcludeCard, place_key
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.sources.assemble import excluded
-from pipeline.sources.columns import Wanted, csv_keys, joined, load_columns
+from pipeline.sources.columns import Unread, Wanted, csv_keys, joined, load_columns, no_texts
 from pipeline.sources.labels import refuse_bad_names, years_of
 from pipeline.sources.locate_files import files_of
 from pipeline.sources.memory_budget import Budget
-from pipeline.sources.place_names import TWO_OF_ONE_NAME, restore_zeros, restore_zeros_like
+from pipeline.sources.place_names import restore_zeros, restore_zeros_like
+from pipeline.sources.row_kinds import advice_on_texts, mixed_yields
 from pipeline.sources.yield_checks import Yields, check_yields
 from pipeline.table import Count, YieldHistory
 
@@ -60,10 +61,10 @@ OF_COLUMNS = HistoryWords(
 )
 
 
-def history_of(card: DatasetCard, budget: Budget) -> tuple[YieldHistory, tuple[Count, ...]]:
-    """The card's history in t/ha; empty if it names none."""
+def history_of(card: DatasetCard, budget: Budget) -> tuple[YieldHistory, tuple[Count, ...], tuple[Finding, ...]]:
+    """The card's history in t/ha, counts and findings; empty if it names none."""
     if card.history is None:
-        return YieldHistory(), ()
+        return YieldHistory(), (), ()
     named = card.history
     wanted = Wanted(
         text=named.place,
@@ -74,14 +75,19 @@ def history_of(card: DatasetCard, budget: Budget) -> tuple[YieldHistory, tuple[C
         place=named.place,
         yields=(named.column,),
         missing_texts=card.missing_texts,
+        keep=named.keep,
     )
-    columns = joined(load_columns([(path, wanted) for path in files_of(card, named.files)], budget))
+    files = files_of(card, named.files)
+    columns = joined(load_columns([(path, wanted) for path in files], budget))
     refuse_bad_names(columns, place_key(named.place))
     years = years_of(columns.exact[named.year], named.year, columns.where)
     target = columns.exact[named.column] * card.history_factor()
     stands = Yields(str(card.path), target, years, columns.where, named.column, card.history_factor(), HISTORY)
     check_yields(stands, card.missing_numbers)
-    return known_yields(columns.text[place_key(named.place)].strings(), years, target, str(card.path), card.exclude)
+    place = columns.text[place_key(named.place)]
+    mixed = mixed_yields(files, wanted, place.codes, target, budget)
+    known = known_yields(place.strings(), years, target, str(card.path), card.exclude, columns.unread)
+    return *known, mixed
 
 
 def history_files(card: DatasetCard) -> tuple[Path, ...]:
@@ -156,6 +162,7 @@ def known_yields(
     target: NDArray[np.float64],
     source: str,
     exclude: Sequence[ExcludeCard],
+    unread: Unread = no_texts,
 ) -> tuple[YieldHistory, tuple[Count, ...]]:
     """Known yields sorted by place and year, without duplicates. What the card excludes is left out and counted.
 
@@ -183,7 +190,8 @@ def known_yields(
         i = int(np.argmax(torn))
         raise InputError(
             f"{source}: two known yields of place {place[i]} in {year[i]}, {target[i]:g} and {target[i + 1]:g} t/ha; a "
-            f"place has one a year. Correct the yields of earlier years. {TWO_OF_ONE_NAME}"
+            f"place has one a year. Correct the yields of earlier years. "
+            f"{advice_on_texts(unread(int(order[i])), unread(int(order[i + 1])))}"
         )
     once = np.append(True, ~same)[: len(place)]
     return YieldHistory(place[once], year[once], target[once]), tuple(counts)
