@@ -25,7 +25,7 @@ FILES = sorted(PACKAGED.glob("*.safetensors"))
 NAMES = [path.stem for path in FILES]
 ENCODER = "efficientnet-lite0"
 UNSEEN = 77  # seed of simulated tables that no packaged weights were trained on
-MOST = 2.5  # alignment_56 on the fixed set below; 8.05 without any alignment
+MOST = 1.0  # alignment_56 on the fixed set below; 8.05 without any alignment
 
 
 def test_the_packaged_encoder_has_weights():
@@ -50,7 +50,7 @@ def test_each_file_is_small_and_says_where_it_is_from(path):
 
 def fixed_set():
     """Eight samples of seven variates of a simulated table: their season, the days of a step, and their scales."""
-    numbers = range(40)
+    numbers = range(400)
     one = next(
         made
         for made in (simulate_table(Recipe(tables=1, samples=8, seed=UNSEEN), number) for number in numbers)
@@ -80,9 +80,9 @@ def test_series_that_were_never_seen_are_aligned():
         model = start.build(config).eval()
         scores = alignment_by_pairs(model, season.first, 8)
         assert scores["alignment_56"] < MOST
-        assert scores["retrieval_56"] > 0.4
+        assert scores["retrieval_56"] > 0.8
         wrong = WindowTensors(season.first.values, season.first.observed, season.first.embeddings.roll(1, 0))
-        assert alignment_by_pairs(model, wrong, 8)["alignment_56"] > 2 * MOST
+        assert alignment_by_pairs(model, wrong, 8)["alignment_56"] > 5
         assert isinstance(season, SeasonTensors)
 
 

@@ -114,13 +114,15 @@ def test_samples_of_a_table_share_their_course_in_every_degree():
 
 @settings(max_examples=20, deadline=None)
 @given(seed=seeds)
-def test_a_climatology_keeps_the_variance_of_the_courses(seed):
+def test_own_and_common_parts_of_the_courses_sum_to_one(seed):
     rng = np.random.default_rng(seed)
-    courses = rng.standard_normal((200, 3, 60))
-    mixed = around_climatology(rng, courses, rng.standard_normal((3, 60)))
-    assert mixed.var((0, 2)) == pytest.approx(1, abs=0.5)
-    own = (mixed - mixed.mean(0)).var((0, 2))
-    assert (own > 0.8 * LEAST_OWN).all()
+    courses, climatology = rng.standard_normal((20, 3, 30)), rng.standard_normal((3, 30))
+    mixed = around_climatology(rng, courses, climatology)
+    own = ((mixed - mixed.mean(0)).var((0, 2)) / (courses - courses.mean(0)).var((0, 2)))[:, None]
+    assert (own >= LEAST_OWN - 1e-9).all()
+    assert (own <= 1 + 1e-9).all()
+    common = np.sqrt(np.maximum(1 - own, 0)) * climatology
+    assert mixed.mean(0) == pytest.approx(common + np.sqrt(own) * courses.mean(0), abs=1e-6)
 
 
 def test_digest_names_the_recipe():
