@@ -33,6 +33,7 @@ from stages.fold_data import FoldData, Pictures, Scales, assemble
 from stages.fold_offset import Rows, fold_offset
 from stages.joint_training import JointTraining, forecast_jointly, new_forecaster
 from stages.stage import StageResults
+from stages.typical_season import TypicalSeason
 from stages.yield_forecaster import FEATURE_BATCH, Forecaster, Yields, readings_before
 from stages.yield_learners import head_shape
 from stages.yield_outcome import YieldOutcome
@@ -207,6 +208,7 @@ def fitted(outcome: YieldOutcome) -> dict[str, Any]:
             for step in outcome.prepared.steps
         ],
         **outcome.prepared.scales.to_dict(),
+        "typical": TypicalSeason.fit(outcome.prepared.table, outcome.fitted_rows).to_dict(),
         "framing": outcome.prepared.framing,
         "best_epoch": outcome.epochs,
         "forecaster": outcome.forecaster.to_dict(),

@@ -175,7 +175,10 @@ def test_what_cannot_be_used_is_refused_before_anything_is_read(small_card, tmp_
     monkeypatch.setattr(hub, "cached", lambda repo, filenames: None)
     assert refused(small_card, "--learner", "tabicl") == 2
     said = capsys.readouterr().err
-    assert f"--learner tabicl needs {FILE} of {REPOSITORY}: the local hub cache has no such file" in said
+    assert (
+        f"--learner tabicl without --tabicl-weights needs {FILE} of {REPOSITORY}: the local hub cache has no such file"
+        in said
+    )
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert refused(small_card, "--learner", "tabicl") == 2
     assert f"needs the package tabicl, which is not installed. Run: {tabicl.INSTALL}" in capsys.readouterr().err

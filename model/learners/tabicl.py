@@ -45,9 +45,9 @@ class Checkpoint:
         if importlib.util.find_spec("tabicl") is None:
             raise Refused(f"--learner tabicl needs the package tabicl, which is not installed. Run: {INSTALL}")
         if path is not None and not path.is_file():
-            raise Refused(f"{path}, the weights of TabICL, is missing. Put the file there; in training, "
-                          "--tabicl-weights names another one, and without it the model hub is asked.")  # fmt: skip
-        found = fetch("--learner tabicl", REPOSITORY, (FILE,)) if path is None else path
+            raise Refused(f"{path}, the weights of TabICL, is missing. Put the file there, or in training "
+                          "name another one with --tabicl-weights.")  # fmt: skip
+        found = fetch("--learner tabicl without --tabicl-weights", REPOSITORY, (FILE,)) if path is None else path
         have = file_digest(found)
         if digest is not None and have != digest:
             raise Refused(f"{found} has the digest {have}, but the run used weights of TabICL with {digest}. Put those "
