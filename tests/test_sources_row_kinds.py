@@ -211,3 +211,21 @@ def test_positions_and_states_are_read_from_the_kept_rows_only(tmp_path: Path) -
     table = read_card(tmp_path, LONG.format(keys='keep = { kind = "mean" }\nlatitude = "lat"\nlongitude = "lon"'))
     assert "two of column state" not in warnings(table)
     assert shapes_of(tmp_path / "card.toml").known["p0"]["coordinates"] == [10.0, 50.0]
+
+
+@pytest.mark.parametrize("parquet", [False, True])
+def test_two_rows_that_keep_allows_name_its_column(tmp_path: Path, parquet: bool) -> None:
+    one = office(["Maize"] * len(harvests()))
+    frame = pd.concat([one, one.assign(Item="Wheat", Value=one.Value + 1)])
+    series().to_csv(tmp_path / "ndvi.csv", index=False)
+    card = MONTHS + dated("ndvi") + OFFICE.format(keys='keep = { Item = ["Maize", "Wheat"] }\n')
+    if parquet:
+        frame.to_parquet(tmp_path / "office.parquet", index=False)
+        card = card.replace("office.csv", "office.parquet")
+    else:
+        frame.to_csv(tmp_path / "office.csv", index=False)
+    with pytest.raises(InputError) as caught:
+        read_card(tmp_path, card)
+    assert "differ in Item (Maize / Wheat)" in str(caught.value)
+    assert 'keep = { Item = "Wheat" }' in str(caught.value)
+    assert '["state", "county"]' not in str(caught.value)

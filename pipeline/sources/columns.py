@@ -105,7 +105,7 @@ class Columns:
 
     marks   number of cells with each number of the card's `missing`
     file    [R] which of several files each row is in; None for rows of one file
-    unread  returns the texts of a row in the columns that were not read, for messages
+    unread  returns the texts of a row in the columns that no number or name is taken from, for messages
     """
 
     text: Mapping[str, Text]
@@ -301,11 +301,12 @@ def _kept_rows(path: Path, columns: Columns, keep: Keep) -> NDArray[np.int64]:
 
 
 def _unread_texts(path: Path, row: int, wanted: Wanted) -> dict[str, str]:
-    """The texts of a row in the columns that are not wanted."""
+    """The texts of a row in the columns that are not wanted, or only for `keep`, which may allow several texts."""
+    used = {*wanted.text, *wanted.exact, *wanted.measured}
     if csv_text.is_csv(path):
         cells = csv_text.cells_of(path, row, wanted.keys)
-        return {name: text for name, text in cells.items() if name not in wanted.names}
-    names = [name for name in column_names(path) if name not in wanted.names]
+        return {name: text for name, text in cells.items() if name not in used}
+    names = [name for name in column_names(path) if name not in used]
     for batch in _parquet(path).iter_batches(batch_size=_BATCH_ROWS, columns=names):
         if row < len(batch):
             return {name: str(batch.column(name)[row].as_py() or "") for name in names}
