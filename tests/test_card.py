@@ -255,3 +255,21 @@ def test_the_shipped_card_of_cybench_is_valid(tmp_path: Path) -> None:
     assert [driver.name for driver in card.drivers] == ["tmin", "tmax", "tavg", "prec", "cwb", "rad", "ssm"]
     (tmp_path / "fpar_maize_XX.csv").unlink()
     assert [variate.name for variate in DatasetCard.load(tmp_path / "card.toml").variates] == ["ndvi"]
+
+
+@pytest.mark.parametrize(("given", "shown"), [("Winterweizen", '"Winterweizen"'), (["a"], '"..."')])
+def test_a_keep_without_a_column_shows_the_form_with_one(given: Any, shown: str) -> None:
+    said = refusal(keep=given)
+    assert f"keep = {{ crop = {shown} }}" in said
+    assert "dictionary" not in said
+
+
+def test_single_brackets_twice_are_explained(tmp_path: Path) -> None:
+    path = tmp_path / "card.toml"
+    twice = '[sources.variates]\nname = "ndvi"\n'
+    path.write_text('name = "t"\n[[sources]]\nfiles = "a.csv"\n' + twice + twice)
+    with pytest.raises(InputError, match=r"double brackets each time, as in \[\[sources\.variates\]\]"):
+        DatasetCard.load(path)
+    path.write_text('name = "t"\n[[sources]]\nfiles = a.csv\n')
+    with pytest.raises(InputError, match="Write texts in quotes"):
+        DatasetCard.load(path)

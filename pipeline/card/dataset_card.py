@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Mapping
@@ -39,6 +40,17 @@ from pipeline.card.values import (
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.units import TONNES_PER_HECTARE, spell_unit, to_tonnes_per_hectare
+
+_LISTS = ("variates", "drivers", "sources", "exclude")  # sections with double brackets
+
+
+def _advice_on_toml(error: tomllib.TOMLDecodeError) -> str:
+    """What to correct, by the message of the parser."""
+    twice = re.search(r"Cannot (?:declare|mutate|overwrite|redefine).*?\(([^)]*)\)", str(error))
+    keys = re.findall(r"'([^']+)'", twice[1]) if twice else []
+    if keys and keys[-1] in _LISTS:
+        return f"Write double brackets each time, as in [[{'.'.join(keys)}]], because there may be several."
+    return "Write texts in quotes and lists in [ ]."
 
 
 class DatasetCard(Section):
@@ -184,9 +196,7 @@ class DatasetCard(Section):
         except UnicodeDecodeError as error:
             raise InputError(f"{path}: the dataset card is not UTF-8 ({error.reason}); save it as UTF-8.") from None
         except tomllib.TOMLDecodeError as error:
-            raise InputError(
-                f"{path}: the dataset card is not valid TOML: {error}. Write texts in quotes and lists in [ ]."
-            ) from None
+            raise InputError(f"{path}: the dataset card is not valid TOML: {error}. {_advice_on_toml(error)}") from None
         except RecursionError:
             raise InputError(
                 f"{path}: the dataset card nests brackets too deeply to be read; no key needs more than a list in a "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import json
 import unicodedata
 from collections.abc import Sequence
 from datetime import date
@@ -46,7 +47,10 @@ def _listed(value: Any) -> Any:
 
 
 def _texts_by_column(value: Any) -> Any:
-    return {name: _listed(texts) for name, texts in value.items()} if isinstance(value, dict) else value
+    if not isinstance(value, dict):
+        text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else '"..."'
+        raise ValueError(f"columns with the texts to keep, as in keep = {{ crop = {text} }}")
+    return {name: _listed(texts) for name, texts in value.items()}
 
 
 def _place_columns(value: Any) -> tuple[str, ...]:
