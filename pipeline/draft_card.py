@@ -26,10 +26,12 @@ from pipeline.plural import plural
 from pipeline.program import run_program
 from pipeline.scaling import snapped
 from pipeline.sources import read
+from pipeline.sources.calendar import Calendar
 from pipeline.sources.cybench import cybench_card
 from pipeline.sources.inspect_table import TableLook, inspect_table, usual_marks
 from pipeline.sources.locate_files import TABLES, advice_on_ending, kind_of
 from pipeline.sources.place_column import state_column
+from pipeline.sources.row_kinds import MOST_VALUES, keep_line, kind_columns, listed
 from pipeline.units import unit_in_name
 
 ASK = "QUESTION: "
@@ -267,8 +269,10 @@ def _dated_grid(looks: Sequence[TableLook], own_start: bool) -> Iterator[str]:
         return
     start = next(month for month in present if (month - 1) % 12 not in present)
     yield f'season_start = "{start + 1:02}-01" # the first month with data'
-    length = len(present) * 30.4 / (30.4 if days == '"month"' else float(days))
-    yield f"season_steps = {max(2, round(length))} # up to the last month with data"
+    grid = Calendar("month" if days == '"month"' else float(days), f"{start + 1:02}-01")
+    dates = np.concatenate([look.dates[~np.isnat(look.dates)] for look in looks if look.dates is not None])
+    _, step = grid.season_of(dates, grid.steps_a_year)
+    yield f"season_steps = {min(max(2, int(step.max()) + 1), grid.steps_a_year)} # up to the last step with data"
 
 
 def _gap(look: TableLook) -> int:
@@ -349,6 +353,19 @@ def _missing(looks: Sequence[TableLook]) -> Iterator[str]:
 def _questions(looks: Sequence[TableLook]) -> Iterator[str]:
     for question in dict.fromkeys(question for look in looks for question in look.questions):
         yield f"# {ASK}{question}"
+    first = looks[0]
+    if first.target is None and not first.year_yields:
+        return
+    for name in kind_columns(list(first.columns)):
+        if name in first.roles.values():
+            continue
+        column = first.columns[name]
+        codes, rows = np.unique(column.codes[column.codes >= 0], return_counts=True)
+        values = [column.texts[code] for code in codes.tolist() if column.texts[code].strip()]
+        if not 2 <= len(values) <= MOST_VALUES or column.numbers is not None:
+            continue
+        yield f"# {ASK}column {name} holds {listed(values)}; are their yields of one kind? If not, keep one value:"
+        yield f"# {keep_line(name, column.texts[codes[np.argmax(rows)]])}"
 
 
 def _is_history(look: TableLook) -> bool:

@@ -254,3 +254,27 @@ def test_several_files_without_a_yield_are_asked_about(tmp_path, capsys):
     years.to_csv(tmp_path / "y.csv", index=False)
     _, text = drafted(capsys, tmp_path / "s.csv", tmp_path / "y.csv", out=tmp_path / "card.toml")
     assert "QUESTION: no column is called a yield; which file and column hold it" in text
+
+
+def test_the_season_ends_with_the_last_step_that_has_data(tmp_path, capsys):
+    rows = pd.DataFrame([
+        {"place": place, "date": date(year, 4, 1) + timedelta(10 * step), "ndvi": 0.2 + 0.01 * step + 0.001 * year % 1,
+         "year": year, "yield": 5.0 + year % 3}
+        for place in ("a", "b") for year in (2019, 2020, 2021) for step in range(19)
+    ])  # fmt: skip  # the last date is 28 September
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    _, text = drafted(capsys, tmp_path / "t.csv", out=tmp_path / "card.toml")
+    assert "season_steps = 19 # up to the last step with data" in text
+    table = read(tmp_path / "card.toml")
+    assert not [finding for finding in table.findings if "no value in any sample" in finding.sentence]
+
+
+def test_a_column_of_several_crops_is_a_question_with_the_line_that_keeps_one(tmp_path, capsys):
+    rows = long_rows().assign(crop=lambda t: np.where(t.Landkreis == "Soest", "Weizen", "Mais"))
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    _, text = drafted(capsys, tmp_path / "t.csv", out=tmp_path / "card.toml")
+    assert "QUESTION: column crop holds Mais and Weizen; are their yields of one kind?" in text
+    assert '\n# keep = { crop = "Mais" }\n' in text
+    rows.assign(crop="Mais").to_csv(tmp_path / "t.csv", index=False)
+    _, text = drafted(capsys, tmp_path / "t.csv", out=tmp_path / "one.toml")
+    assert "keep" not in text

@@ -62,10 +62,10 @@ def mixed_yields(
             continue
         commonest = str(text.names[used[np.argmax(np.where(used >= 0, np.bincount(codes), 0))]])
         sentence = (
-            f"{files[0].name}: column {name} has {len(values)} values among the yields, {_listed(values)}, and the "
+            f"{files[0].name}: column {name} has {len(values)} values among the yields, {listed(values)}, and the "
             "card does not use it, so all are read as one yield. If they are not one, keep the rows of one value."
         )
-        found.append(Finding("note" if kind in _MILD else "warning", sentence, _keep(name, commonest)))
+        found.append(Finding("note" if kind in _MILD else "warning", sentence, keep_line(name, commonest)))
     return tuple(found)
 
 
@@ -75,6 +75,11 @@ def _varies_within(place: NDArray[np.int64], target: NDArray[np.float64], kind: 
     pairs = np.unique(np.stack([group.reshape(-1), kind]), axis=1)
     several = np.bincount(pairs[0]) > 1
     return bool(several[group].mean() > 0.5)
+
+
+def kind_columns(names: Sequence[str]) -> list[str]:
+    """The columns whose names say that they tell what a row is about."""
+    return [name for name in names if name.strip().replace("_", " ").casefold() in _KINDS]
 
 
 def advice_on_two_rows(columns: Columns, one: int, other: int, otherwise: str = TWO_OF_ONE_NAME) -> str:
@@ -96,18 +101,19 @@ def advice_on_texts(one: Mapping[str, str], other: Mapping[str, str], otherwise:
     listed = " and ".join(f"{name} ({_short(one[name])} / {_short(other[name])})" for name in differ[:SHOWN])
     return (
         f"These two rows differ in {listed}. If such a column says what a row measures, keep the rows of one value, as "
-        f"in {_keep(differ[0], other[differ[0]])} in the dataset card. If it tells places of one name apart, add it to "
-        "`place`."
+        f"in {keep_line(differ[0], other[differ[0]])} in the dataset card. If it tells places of one name apart, "
+        "add it to `place`."
     )
 
 
-def _keep(name: str, value: str) -> str:
+def keep_line(name: str, value: str) -> str:
     """The line of a card that keeps the rows of one value."""
     key = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
     return f"keep = {{ {key} = {json.dumps(value, ensure_ascii=False)} }}"
 
 
-def _listed(values: Sequence[str]) -> str:
+def listed(values: Sequence[str]) -> str:
+    """The first values, and how many more there are."""
     shown = [*map(_short, values[:SHOWN])]
     if len(values) > SHOWN:
         return f"{', '.join(shown)} and {len(values) - SHOWN} more"
