@@ -48,7 +48,7 @@ from report.run_page.sentences import held_out
 from stages import yield_stage
 from stages.fill_cache import fill
 from stages.fold_data import Pictures
-from stages.new_data_checks import check_scale, in_the_order_of, spelled_as_in_run, unlike_training
+from stages.new_data_checks import capitals_differ, check_scale, in_the_order_of, spelled_as_in_run, unlike_training
 from stages.season_tokens import season_tokens
 from stages.step_commands import commands_with_steps, new_run
 from stages.tuned_encoder import encoder_for
@@ -329,11 +329,13 @@ def warnings(
             f"The run was trained with the yield of {plural(again, 'sample')} (same place and year). For these rows, "
             "which have in_training = True, y_pred is a fit and not a forecast."
         )
-    unseen = sorted(set(table.place.tolist()) - {place for place, _ in known_yields(fitted)})
+    places = {place for place, _ in known_yields(fitted)}
+    unseen = sorted(set(table.place.tolist()) - places)
     if unseen and result["split"] != "place":  # such a run was tested on unseen places
         yield (
-            f"The run's training rows lack {plural(len(unseen), 'place')}, such as {unseen[0]}. A forecast for such a "
-            "place starts from the mean of all places, and its interval is likely too narrow."
+            f"The run's training rows lack {plural(len(unseen), 'place')}, such as {unseen[0]}."
+            f"{capitals_differ(unseen, places)} A forecast for such a place starts from the mean of all places, and "
+            "its interval is likely too narrow."
         )
     known_for, least = least_observed(fitted, as_of)
     shares = yield_stage.observed_shares(table if known_for is None else table.as_of(known_for))

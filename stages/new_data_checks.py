@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -69,6 +69,16 @@ def spelled_as_in_run(table: SeasonTable, places: Sequence[str]) -> tuple[Season
         return table, ()
     names, findings = restore_zeros_like(table.place, known, "the new table, which the run spells differently")
     return (replace(table, place=names), findings) if findings else (table, ())
+
+
+def capitals_differ(unseen: Sequence[str], known: Iterable[str]) -> str:
+    """A sentence, after a blank, on new places that a run spells with other capitals; empty if there are none."""
+    spelled = {name.casefold(): name for name in sorted(known)}
+    alike = [(name, spelled[name.casefold()]) for name in unseen if name.casefold() in spelled]
+    if not alike:
+        return ""
+    how_many = "Names" if len(alike) == len(unseen) else f"{len(alike)} of these names"
+    return f" {how_many} differ only in capitals: {alike[0][0]} and {alike[0][1]}. Write them as in the training data."
 
 
 def knows(record: Mapping[str, Any], variate: int) -> bool:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.table import SeasonTable, Variate
-from stages.new_data_checks import check_scale, in_the_order_of, spelled_as_in_run, unlike_training
+from stages.new_data_checks import capitals_differ, check_scale, in_the_order_of, spelled_as_in_run, unlike_training
 
 FITTED = {"2022": {"scaler": {"mean": [0.45, 20.0], "std": [0.2, 25.0]}}}
 
@@ -141,3 +141,12 @@ def test_a_variate_that_the_run_does_not_know_is_named_and_its_scale_is_not_comp
     check_scale(changed_scale, with_ranges([False, True]))
     (sentence,) = unlike_training(changed_scale, with_ranges([False, True]))
     assert sentence.startswith("The values of ndvi are not used")
+
+
+def test_places_that_differ_in_capitals_are_named_in_both_spellings() -> None:
+    known = ["Feld 01", "Feld 02"]
+    assert capitals_differ(["FELD 01", "FELD 02"], known).startswith(
+        " Names differ only in capitals: FELD 01 and Feld 01."
+    )
+    assert "1 of these names differ only in capitals: FELD 02 and" in capitals_differ(["Acker", "FELD 02"], known)
+    assert capitals_differ(["Acker"], known) == ""
