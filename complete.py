@@ -29,6 +29,7 @@ from pipeline.render import Style
 from pipeline.series import series_blocks
 from pipeline.sources import read
 from report.atomic_write import refuse_unless_possible, write_whole
+from report.progress import say
 from stages.fill_cache import fill_blocks
 from stages.fold_data import Pictures
 from stages.initial_weights import find_initial
@@ -76,10 +77,8 @@ def complete_table(args: Arguments) -> int:
     refuse_unless_possible(args.out, ENDINGS, replace=False)
     refuse_unless_cache(args.cache)
     table = read(args.data, year=args.year, for_prediction=True, memory_gb=args.memory_gb)
-    for note in table.notes:
-        print(note)
-    if table.findings:
-        print(table.describe_findings())
+    for line in (table.describe(), *table.notes, *([table.describe_findings()] if table.findings else [])):
+        say(line)
     require_known_steps(table)
     scales, style, encoder = scales_before_cut(table), Style(), resolve(args.encoder)
     blocks = series_blocks(table, scales.ranges, style, PRESET.framing)

@@ -160,8 +160,7 @@ def render(args: Arguments) -> int:
 
 def describe(table: SeasonTable, why: str) -> None:
     """Print what was read: the table in one line, then how it was read and its findings."""
-    sizes = plural(len(table), "sample"), plural(len(table.variates), "variate"), plural(table.steps, "step")
-    say(f"{table.name}: {' x '.join(sizes)}. {table.describe_yields()} {table.describe_counts()}{why and f' {why}.'}")
+    say(f"{table.describe()}{why and f' {why}.'}")
     for line in (*table.notes, *([table.describe_findings()] if table.findings else [])):
         say(line)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.findings import Finding, describe_findings
+from pipeline.plural import plural
 from pipeline.provenance import JoinedSource
 
 FIRST_YEAR, LAST_YEAR = 1900, 2100
@@ -302,6 +303,12 @@ class SeasonTable:
             ],
             "static": list(self.static_names),
         }
+
+    def describe(self) -> str:
+        """The first line about a table: its name and sizes, the median yield, and what was dropped."""
+        sizes = plural(len(self), "sample"), plural(len(self.variates), "variate"), plural(self.steps, "step")
+        yields = self.describe_yields()
+        return f"{self.name}: {' x '.join(sizes)}. {yields}{yields and ' '}{self.describe_counts()}"
 
     def describe_yields(self) -> str:
         """A sentence with the median yield, which makes a wrong unit visible; empty if no yield is known."""

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import complete
 import render_cache
 from cache.__main__ import main as cache_main
 from cache.catalog import entries
@@ -16,6 +17,7 @@ from pipeline.render import Style, draw
 from pipeline.series import series_blocks
 from pipeline.sources import read
 from pipeline.windows import FRAMINGS
+from tests.conftest import CARD, small_seasons
 from tests.made_seasons import RANGES, STYLE, made
 
 
@@ -111,3 +113,18 @@ def test_a_picture_as_of_a_step_stands_in_the_y_range_of_the_whole_season(small_
     np.testing.assert_array_equal(early.keys[:, :, 0], whole.keys[:, :, 0])
     assert (early.keys[:, :, 1] == early.keys[0, 0, 1]).all()  # nothing seen of the second half
     assert Style().y_range == "fixed"
+
+
+def test_render_cache_and_complete_print_the_same_first_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small_seasons().to_csv(tmp_path / "seasons.csv", index=False)
+    (tmp_path / "card.toml").write_text(CARD)
+    first = read(tmp_path / "card.toml", for_prediction=True).describe()
+    monkeypatch.setattr(complete, "require_known_steps", lambda table: next(iter(())))  # stops after the first lines
+    args = complete.Arguments(data=str(tmp_path / "card.toml"), cache=str(tmp_path / "cache"))
+    with pytest.raises(StopIteration):
+        complete.complete_table(args)
+    assert capsys.readouterr().out.splitlines()[0] == first
+    assert " samples x " in first
+    render_cache.describe(read(tmp_path / "card.toml", for_prediction=True), "")
+    assert capsys.readouterr().out.splitlines()[0] == first
