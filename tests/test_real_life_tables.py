@@ -433,3 +433,28 @@ def test_a_file_of_blank_lines_is_empty(tmp_path: Path) -> None:
     (tmp_path / "blank.csv").write_text("\n\n\n", encoding="utf-8")
     with pytest.raises(InputError, match="the file is empty"):
         read(str(tmp_path / "blank.csv"))
+
+
+@pytest.mark.parametrize(("crop", "warned"), [("", True), ('crop = "wheat"\n', True), ('crop = "saffron"\n', False)])
+def test_yields_too_low_for_grain_are_reported_unless_the_crop_is_no_grain(
+    tmp_path: Path, crop: str, warned: bool
+) -> None:
+    frame = seasons()
+    frame["yield"] = 1000 * frame["yield"]
+    found = table(tmp_path, frame.assign(**{"yield": frame["yield"] / 80}), keys=crop, unit="kg/ha")
+    assert "unusual for grain" in found.describe_yields()
+    assert ("which is unusually low for grain" in warnings(found)) == warned
+
+
+@pytest.mark.parametrize(("months", "warned"), [(range(4, 10), True), (range(1, 13), False)])
+def test_series_that_lie_mostly_outside_of_the_seasons_are_reported(
+    tmp_path: Path, months: range, warned: bool
+) -> None:
+    frame = dated(lambda year, month: f"{year}-{month:02}-15")
+    frame = frame[pd.to_datetime(frame.date).dt.month.isin(months)]
+    found = table(tmp_path, frame, "long", 'season_start = "04-01"\nseason_steps = 2\n')
+    assert ("outside of the seasons" in warnings(found)) == warned
+    if warned:
+        assert "`season_start` and `season_steps`" in warnings(found)
+    whole = table(tmp_path, frame, "long", 'season_start = "04-01"\nseason_steps = 6\n')
+    assert "outside of the seasons" not in warnings(whole)

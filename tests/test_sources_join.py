@@ -320,3 +320,15 @@ def test_exchanged_columns_of_positions_are_refused(folder, frames):
         shapes_of(folder / "card.toml")
     at.rename(columns={"lat": "lon", "lon": "lat"}).to_csv(folder / "at.csv", index=False)
     assert shapes_of(folder / "card.toml").known.keys() == {*PLACES}
+
+
+@pytest.mark.parametrize(("steps", "warned"), [(2, True), (20, False)])
+def test_sources_of_which_most_rows_lie_outside_of_the_seasons_are_reported(tmp_path, steps, warned):
+    frames = series_yields_and_soil()
+    write_frames(tmp_path, frames)
+    cut(tmp_path, frames, "ndvi")
+    head = HEAD.replace("season_steps = 20", f"season_steps = {steps}")
+    table = read_card(tmp_path, head + dated("ndvi") + TARGET)
+    found = [one.sentence for one in table.findings if "outside of the seasons" in one.sentence]
+    assert found == ["288 of 320 observation rows lie outside of the seasons and are left out. Are `season_start` and "
+                     "`season_steps` right?"] * warned  # fmt: skip

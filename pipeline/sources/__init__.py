@@ -138,6 +138,7 @@ def _read_card(
         cut=card.cut,
         harvest_days=None if card.harvest is None else calendar.days_until(card.harvest),
         notes=format_notes((*files, *history_files(card)), csv_keys(card)),
+        crop=card.crop,
     )
     history, counts, mixed = history_of(card, budget)
     if card.sources:

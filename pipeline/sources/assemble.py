@@ -52,6 +52,7 @@ class Description:
     cut: int | None = None
     harvest_days: float | None = None
     notes: tuple[str, ...] = ()
+    crop: str | None = None
     target_column: str = ""
     group_column: str | None = None
     sources: tuple[JoinedSource, ...] = ()
@@ -118,7 +119,7 @@ def finish(about: Description, draft: TableDraft, history: YieldHistory, *, for_
     findings = _checked(about, draft, target, rows, for_prediction)
     findings += marks_among_static(about.static_names, static[rows], draft.place[rows], about.missing)
     if not for_prediction:
-        findings = (*marks, *tiny_yields(target[rows]), *large_yields(target[rows]), *findings)
+        findings = (*marks, *tiny_yields(target[rows], about.crop), *large_yields(target[rows]), *findings)
     draft = replace(draft, counts=(*draft.counts, *counts), findings=(*draft.findings, *findings))
     places = report_places(draft.place[rows], draft.year[rows], history, for_prediction=for_prediction)
     return _sealed(about, draft, target, static, rows, history, cut, places)

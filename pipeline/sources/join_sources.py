@@ -40,6 +40,7 @@ from pipeline.sources.labels import default_ids, refuse_bad_names
 from pipeline.sources.locate_files import files_of
 from pipeline.sources.memory_budget import Budget
 from pipeline.sources.missing_values_report import unmatched_marks
+from pipeline.sources.outside_season import mostly_outside
 from pipeline.sources.place_names import restore_zeros_like
 from pipeline.sources.season_dates import describe_season, refuse_harvest_of_another_year
 from pipeline.sources.season_keys import (
@@ -101,7 +102,7 @@ def join_sources(card: DatasetCard, steps: int | None, for_prediction: bool, bud
         where_label=where_of_samples(samples, [*label_rows, *rows_of]),
         counts=counts_of_rows(series, placed),
         group=group_a_sample(labels[0], labels_at[0], samples, names) if labels else None,
-        findings=(*repaired, *_findings(card, series, placed, [*labels, *static])),
+        findings=(*repaired, *_findings(card, series, placed, [*labels, *static]), *_outside(series, placed, seasons)),
         days_to_harvest=None if seasons is None else seasons.days_to_harvest(samples // YEARS, year),
     )
     met = [(label_keys, labels, "target"), (static_keys, static, "static")]
@@ -191,6 +192,18 @@ def _findings(
     held = sum(map(Counter, marks), Counter[float]())
     wanted = dict.fromkeys(mark for one in card.sources for mark in missing_of(card, one)[0])
     return (*dict.fromkeys(found), *unmatched_marks(held, tuple(wanted)))
+
+
+def _outside(
+    series: Sequence[Observations], placed: Sequence[Placed], seasons: PlaceSeasons | None
+) -> tuple[Finding, ...]:
+    """A finding for the first source of which most rows lie outside of the seasons. Crop calendars choose few rows."""
+    if seasons is not None:
+        return ()
+    found = [
+        finding for one, at in zip(series, placed, strict=True) for finding in mostly_outside(one.dates, at.inside)
+    ]
+    return tuple(found[:1])
 
 
 def _places_alone(

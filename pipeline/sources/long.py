@@ -25,6 +25,7 @@ from pipeline.sources.labels import refuse_bad_names
 from pipeline.sources.long_table import LongTable
 from pipeline.sources.missing_values import before_offset, refuse_marks
 from pipeline.sources.missing_values_report import unmatched_marks
+from pipeline.sources.outside_season import mostly_outside
 from pipeline.sources.place_names import restore_zeros
 from pipeline.sources.place_years import place_years
 from pipeline.sources.row_times import date_counts, dates_of, needed_years, row_years, steps_of_rows
@@ -98,7 +99,7 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
         counts=(*date_counts(card, seen), *_outside(~inside, steps), *counted(moved, elsewhere), *repeated, *levelled),
         assigned=sides_of_samples(card, table, keys.sample, keys.labelled, keys.names),
         group=groups_of_samples(card, table, keys.sample, keys.labelled, keys.names),
-        findings=(*table.findings, *keys.findings, *many, *amounts),
+        findings=(*table.findings, *keys.findings, *many, *amounts, *mostly_outside(dates, inside)),
         files=table.files,
         file=files_of_samples(table, keys.sample, len(keys.names)),
     )

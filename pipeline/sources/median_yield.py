@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.findings import Finding
+from pipeline.table import USUAL_MEDIAN_YIELDS
+from pipeline.units import BUSHEL_POUNDS
 
 # No crop yields more: sugar cane reaches about 150 t/ha.
 HIGHEST_MEDIAN_YIELD = 200.0
@@ -39,11 +41,22 @@ def large_yields(target: NDArray[np.float64]) -> tuple[Finding, ...]:
     return (Finding("warning", sentence, '[target]\nunit = "dt/ha"'),)
 
 
-def tiny_yields(target: NDArray[np.float64]) -> tuple[Finding, ...]:
-    """A finding if yields [N] are smaller than nearly any crop gives: tonnes read as kilograms, 5.390 for 5,390."""
+def tiny_yields(target: NDArray[np.float64], crop: str | None = None) -> tuple[Finding, ...]:
+    """A finding if yields [N] are smaller than nearly any crop gives: tonnes read as kilograms, 5.390 for 5,390.
+
+    If the crop of the card is grain or is not known, yields that are only unusual for grain are reported, too.
+    """
     known = target[target > 0]
-    if len(known) == 0 or np.median(known) >= LOWEST_MEDIAN_YIELD:
+    if len(known) == 0 or np.median(known) >= USUAL_MEDIAN_YIELDS[0]:
         return ()
+    if np.median(known) >= LOWEST_MEDIAN_YIELD:
+        if crop is not None and crop.strip().casefold() not in BUSHEL_POUNDS:
+            return ()
+        sentence = (
+            f"The median yield is {np.median(known):.3g} t/ha, which is unusually low for grain. If the numbers are "
+            "in another unit, such as dt/ha, state it. If they are right, name the `crop`."
+        )
+        return (Finding("warning", sentence, '[target]\nunit = "dt/ha"'),)
     sentence = (
         f"The median yield is {np.median(known):.3g} t/ha, less than nearly any crop gives. Is the unit right, and is "
         "5.390 in the table a decimal number and not a separator of thousands?"
