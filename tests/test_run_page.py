@@ -13,14 +13,15 @@ import train
 from pipeline.render import Style
 from pipeline.sources import read
 from report.map_chart import MOST_CORNERS, Quantity, map_chart, thinned
+from report.metric_titles import METRICS
 from report.run import RunFolder
 from report.run_page import __main__ as page_again
 from report.run_page import samples
-from report.run_page.charts import MOST_POINTS, error_charts, forecast_charts, yield_map
+from report.run_page.charts import MOST_POINTS, error_charts, forecast_charts, learner_charts, yield_map
 from report.run_page.completion import completion_charts, completion_errors, variate_table
 from report.run_page.page import write_page
 from report.run_page.samples import Browser, TestRow, earlier_yields
-from report.run_page.sentences import headline, standing
+from report.run_page.sentences import headline, held_out, standing
 from report.run_page.tables import errors_by, score_table
 from tests.browser import NEEDS, opened
 from tests.conftest import CARD, small_seasons
@@ -77,6 +78,41 @@ def test_the_best_baseline_is_named_with_the_difference_and_whether_it_is_clear(
     baselines = {"ridge": {"rmse": 1.0 + lead[0]}, "mean": {"rmse": 2.0}}
     result = {"stage": 2, "metrics": {"rmse": 1.0}, "baselines": baselines, "best_baseline": found}
     assert standing(result).endswith(f"The best, ridge {says} clear difference.")
+
+
+@pytest.mark.parametrize(("weight", "drawn"), [(0.0, False), (0.04, False), (0.13, True)])
+def test_variance_shares_are_drawn_only_of_a_process_with_weight(weight, drawn):
+    shares = {"gp": {"numbers": 0.3, "year": 0.5}}
+    result = {
+        "learners": {"gp": weight, "neural": 1 - weight, "offset": 0.0},
+        "learnt": {"a": {"variance_shares": shares}},
+    }
+    charts = {chart.id: chart for chart in learner_charts(result)}
+    assert ("blocks" in charts) == drawn
+    if drawn:
+        assert "Gaussian process" in charts["blocks"].title
+        assert "weight of this learner in the forecast is 0.13" in charts["blocks"].note
+
+
+def test_the_number_of_folds_has_its_noun():
+    assert held_out({"split": "place", "folds": ["places-1"]}) == "unseen places, 1 fold"
+    assert held_out({"split": "place", "folds": ["places-1", "places-2"]}) == "unseen places, 2 folds"
+
+
+def test_errors_that_are_printed_the_same_are_all_bold(runs):
+    one, _, table = runs
+    name = table.variate_names[0]
+    scores = {"mae": (0.04212, 0.04214, 0.05, 0.06), "rmse": (0.1001, 0.1003, 0.2, 0.3)}
+    result = one.read_json("result.json")
+    names = list(result["baselines"])
+    scored = [{**row, f"mae_{name}": scores["mae"][at], "rmse_over_range": scores["rmse"][at]}
+              for at, row in enumerate([result["metrics"], *result["baselines"].values()])]  # fmt: skip
+    result |= {"metrics": scored[0], "baselines": dict(zip(names, scored[1:], strict=True))}
+    variates = variate_table(result, table, one.read_predictions().query("split == 'test'"))
+    assert [cell.text for cell in variates.rows[0] if cell.best] == ["0.042", "0.042"]
+    found = score_table(result)
+    column = found.head.index(METRICS["rmse_over_range"])
+    assert [row[column].best for row in found.rows] == [True, True, *[False] * (len(found.rows) - 2)]
 
 
 def test_one_place_gives_no_interval_and_no_verdict():

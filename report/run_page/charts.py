@@ -14,6 +14,7 @@ from report.run_page.tables import errors_by
 
 MOST_POINTS = 2_000  # in a scatter chart; a larger table is sampled
 MOST_PLACES = 40  # bars of a chart
+LEAST_WEIGHT = 0.05  # of a learner whose variance shares are drawn
 YEARS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a8a00", "#7a5195")
 SMALL: dict[str, Any] = {"height": 320, "margin": {"l": 10, "r": 10, "t": 30, "b": 50}}
 
@@ -142,12 +143,16 @@ def learner_charts(result: Mapping[str, Any]) -> Iterator[Chart]:
         yield Chart("learners", "Weights of the learners", note,
                     [_bars(weights)], _bar_layout(len(weights), "weight"))  # fmt: skip
     folds = [fold["variance_shares"] for fold in result.get("learnt", {}).values() if fold.get("variance_shares")]
-    if folds and "gp" in folds[0]:
+    weight = result.get("learners", {}).get("gp", 0.0)
+    if folds and "gp" in folds[0] and weight >= LEAST_WEIGHT:
         names = list(folds[0]["gp"])
         shares = sorted(((n, float(np.mean([f["gp"].get(n, 0.0) for f in folds]))) for n in names), key=lambda s: s[1])
-        note = "Share of the variance of yield anomalies that the Gaussian process assigns to each, on training rows."
+        note = (
+            "Share of the variance of yield anomalies that the Gaussian process (gp) assigns to each, on training "
+            f"rows. The weight of this learner in the forecast is {weight:.2f}."
+        )
         layout = _bar_layout(len(shares), "share of variance")
-        yield Chart("blocks", "What carries the forecast", note, [_bars(shares)], layout)
+        yield Chart("blocks", "What carries the Gaussian process", note, [_bars(shares)], layout)
 
 
 def _bars(rows: Sequence[tuple[str, float]]) -> dict[str, Any]:

@@ -41,13 +41,13 @@ def variate_table(result: Mapping[str, Any], table: SeasonTable, rows: pd.DataFr
         rmse = float(np.sqrt(((mine["y_pred"] - mine["y_true"]) ** 2).mean()))
         maes = [result["metrics"], *result["baselines"].values()]
         values = [rmse, *(float(one[f"mae_{variate.name}"]) for one in maes)]
-        lowest = min(values[1:])
+        lowest = number(min(values[1:]))
         cells.append(
             [
                 Cell(variate.name),
                 Cell("" if variate.unit in ("1", "") else variate.unit),
                 Cell(number(values[0]), values[0]),
-                *(Cell(number(one), one, best=one == lowest) for one in values[1:]),
+                *(Cell(number(one), one, best=number(one) == lowest) for one in values[1:]),
             ]
         )
     head = ["variate", "unit", "RMSE", "MAE", *(f"MAE of {name}" for name in result["baselines"])]

@@ -35,7 +35,7 @@ def held_out(result: Mapping[str, Any]) -> str:
         known = ", with later years known" if result["split"] == "leave-year-out" else ""
         return f"{'year' if len(folds) == 1 else 'years'} {years}{known}"
     if result["split"] == "place":
-        return f"unseen places, {len(folds)} folds"
+        return f"unseen places, {plural(len(folds), 'fold')}"
     return f"split {result['split']}"
 
 

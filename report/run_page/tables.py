@@ -24,7 +24,7 @@ MOST_ROWS = 500  # of a table of places
 def score_table(result: Mapping[str, Any]) -> SortedTable:
     """The run and every baseline on the same test rows, the smallest RMSE first (stage 1: as a share of the range).
 
-    The run's row is marked, and the best number of each column is bold.
+    The run's row is marked. The best number of each column is bold, as are those that are printed the same.
     """
     rows = metric_rows(result)
     by = "rmse" if result["stage"] > 1 else "rmse_over_range"
@@ -33,12 +33,16 @@ def score_table(result: Mapping[str, Any]) -> SortedTable:
         names = [name for name in names if name != "nrmse_by_year"]  # of one test year, both are the same
     ordered = sorted(rows, key=lambda row: float(row[by]))
     known = {name: [row[name] for row in rows if name in row] for name in names}
-    best = {name: min(values, key=BETTER.get(name, float)) for name, values in known.items() if len(values) > 1}
+    best = {
+        name: shown(name, min(values, key=BETTER.get(name, float))) for name, values in known.items() if len(values) > 1
+    }
     cells = [
         [
             Cell(str(row["name"])),
             *(
-                Cell(shown(name, row[name]), row[name], best=row[name] == best.get(name)) if name in row else Cell("")
+                Cell(shown(name, row[name]), row[name], best=shown(name, row[name]) == best.get(name))
+                if name in row
+                else Cell("")
                 for name in names
             ),
         ]
