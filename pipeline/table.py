@@ -31,10 +31,14 @@ class Variate:
 
 @dataclass(frozen=True)
 class Count:
-    """The number of rows that were dropped, masked or excluded, and the reason. Every report shows it."""
+    """A number of rows and what happened to them. Every report shows it.
+
+    lost: whether the rows (or values) are not used; False if they were only read in another way, averaged or kept
+    """
 
     reason: str
     rows: int
+    lost: bool = True
 
 
 def cut_of(cut: int | None, steps: int, where: str) -> int:

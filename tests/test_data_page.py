@@ -13,7 +13,7 @@ import render_cache
 from pipeline.sources import read
 from report.data.__main__ import main
 from report.data.charts import charts_of
-from report.data.page import headline, page, write_data_page
+from report.data.page import headline, page, tables_of, write_data_page
 from report.data.summary import summarise
 from report.interactive import as_json
 from tests.browser import NEEDS, opened
@@ -43,6 +43,14 @@ def test_a_large_table_is_summarised_and_says_so(tmp_path):
     )
     points = sum(len(trace.get("x", [])) for chart in numbers_of(text).values() for trace in chart["data"])
     assert points < 5_000
+
+
+def test_rows_that_are_still_used_are_not_listed_as_lost(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("ndvi_0,ndvi_1,y2022\n0.1,0.2,3\n0.4,0.5,\n0.3,0.7,4\n")
+    found = tables_of(summarise(read(path), str(path)))
+    assert [row[0].text for row in found["counts"].rows] == ["sample without a yield dropped"]
+    assert [row[0].text.partition(":")[0] for row in found["noted"].rows] == ["sample named after its row"]
 
 
 def test_names_of_the_data_cannot_become_part_of_the_page(tmp_path):

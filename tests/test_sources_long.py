@@ -251,7 +251,9 @@ def test_rows_of_one_place_and_date_are_averaged_and_counted(tmp_path: Path) -> 
     for ids in ("", '\nsample_id = "place"'):
         table = table_of(tmp_path, f'date = "d"\nseason_steps = 2{ids}', "place,d,a,t", rows)
         assert shown(table) == [[3.0, None], [7.0, None]]
-        assert table.counts == (Count("observation row averaged with an earlier one of its place and date", 1),)
+        assert table.counts == (
+            Count("observation row averaged with an earlier one of its place and date", 1, lost=False),
+        )
 
 
 def test_rows_that_share_a_date_but_not_a_variate_are_no_repetition() -> None:

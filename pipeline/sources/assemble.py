@@ -277,7 +277,7 @@ def _masked(variates: Sequence[Variate], observed: NDArray[np.bool_]) -> list[Co
     """A count for each variate that has no observation in some sample."""
     empty = (~observed.any(axis=2)).sum(axis=0)
     return [
-        Count(f"sample without any observation of {variate.name}, kept with that series masked", int(rows))
+        Count(f"sample without any observation of {variate.name}, kept with that series masked", int(rows), lost=False)
         for variate, rows in zip(variates, empty, strict=True)
         if rows
     ]
@@ -305,7 +305,7 @@ def _unknown(names: Sequence[str], static: NDArray[np.float32]) -> list[Count]:
     """A count for each static column that is unknown for some samples. They stay, with NaN."""
     lacking = np.isnan(static).sum(axis=0)
     return [
-        Count(f"sample without a value in the static column {name}", int(rows))
+        Count(f"sample without a value in the static column {name}", int(rows), lost=False)
         for name, rows in zip(names, lacking, strict=True)
         if rows
     ]

@@ -5,6 +5,6 @@ from __future__ import annotations
 from pipeline.table import Count
 
 
-def counted(reason: str, rows: int) -> tuple[Count, ...]:
-    """The count, or an empty tuple if it is zero."""
-    return (Count(reason, rows),) if rows else ()
+def counted(reason: str, rows: int, lost: bool = True) -> tuple[Count, ...]:
+    """The count, or an empty tuple if it is zero. `lost` is that of `Count`."""
+    return (Count(reason, rows, lost),) if rows else ()

@@ -28,7 +28,7 @@ def repeated_dates(
     # Two rows of one day share a step, so only steps with several rows are compared.
     shared = np.arange(len(inside))[within][aggregate.in_shared_cells(sample[within], step[within])]
     rows = aggregate.repeated_rows(seen.measured[shared], sample[shared], dates[shared].astype(np.int64))
-    return counted("observation row averaged with an earlier one of its place and date", rows)
+    return counted("observation row averaged with an earlier one of its place and date", rows, lost=False)
 
 
 def averaged(repeated: int, rows: int, advice: Callable[[], str] = lambda: TWO_OF_ONE_NAME) -> tuple[Finding, ...]:

@@ -11,6 +11,7 @@ from pipeline.card import DatasetCard
 from pipeline.errors import InputError
 from pipeline.sources import aggregate
 from pipeline.sources.aggregate import Index
+from pipeline.sources.counts import counted
 from pipeline.sources.row_kinds import advice_on_texts
 from pipeline.sources.season_keys import YEARS, Placed, keys_of
 from pipeline.sources.source_rows import Numbers, Observations
@@ -81,12 +82,11 @@ def counts_of_rows(series: Sequence[Observations], placed: Sequence[Placed]) -> 
     """How many rows lay outside of the seasons, and how many were averaged."""
     outside = sum(int((~at.inside).sum()) for at in placed)
     repeated = sum(repeated_rows_of(one, at) for one, at in zip(series, placed, strict=True))
-    reasons = {
-        "observation row outside of the seasons left out": outside,
-        "observation row averaged with an earlier one of its place and date": repeated,
-    }
-    counts = [count for one in series for count in one.counts]
-    return (*counts, *(Count(reason, rows) for reason, rows in reasons.items() if rows))
+    return (
+        *(count for one in series for count in one.counts),
+        *counted("observation row outside of the seasons left out", outside),
+        *counted("observation row averaged with an earlier one of its place and date", repeated, lost=False),
+    )
 
 
 def repeated_rows_of(one: Observations, at: Placed) -> int:

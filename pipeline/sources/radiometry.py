@@ -72,7 +72,7 @@ class Level:
             f"value of {', '.join(self.names)} divided by the median of its {self.group} and step, over samples of "
             "all sides of the split, as [radiometry] asks"
         )
-        return levelled, (Count(reason, changed), *counts)
+        return levelled, (Count(reason, changed, lost=False), *counts)
 
     def apply_to_rows(
         self, values: NDArray[np.float32], group: Text, where: Callable[[int], str]

@@ -82,4 +82,4 @@ def date_counts(card: DatasetCard, columns: Columns) -> tuple[Count, ...]:
         return ()
     text = columns.text[card.date]
     order = order_of(text.names.tolist())
-    return counted(f"date read as {NAMES[order]}", len(columns)) if order else ()
+    return counted(f"date read as {NAMES[order]}", len(columns), lost=False) if order else ()

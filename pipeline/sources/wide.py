@@ -314,7 +314,7 @@ def load_rows(
 
 def _nameless(files: Sequence[WideFile], parts: Sequence[Columns]) -> tuple[Count, ...]:
     rows = sum(len(part) for file, part in zip(files, parts, strict=True) if not file.place)
-    return counted("sample named after its row: the file has no place, field, county, ... column", rows)
+    return counted("sample named after its row: the file has no place, field, county, ... column", rows, lost=False)
 
 
 def _values(

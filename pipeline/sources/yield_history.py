@@ -152,7 +152,7 @@ def compared(
             f"known yield of the history, with a median of {np.median(history.target):.3g} t/ha where the labels have "
             f"{np.median(labels):.3g}: look at the unit of both"
         )
-        counts.append(Count(reason, len(history)))
+        counts.append(Count(reason, len(history), lost=False))
     return tuple(counts)
 
 

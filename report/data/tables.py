@@ -85,9 +85,15 @@ def _examples(one: JoinedSource) -> str:
 
 
 def counts_table(counts: Sequence[Count]) -> SortedTable:
-    """What was dropped, masked, averaged or excluded."""
-    rows = [[Cell(one.reason), whole(one.rows)] for one in counts]
+    """What was dropped, left out or excluded."""
+    rows = [[Cell(one.reason), whole(one.rows)] for one in counts if one.lost and one.rows]
     return SortedTable("counts", "Rows lost, and why", "", ("reason", "rows"), rows)
+
+
+def noted_table(counts: Sequence[Count]) -> SortedTable:
+    """Rows that are still used (averaged, changed, moved, read in one of two ways), and rules without rows."""
+    rows = [[Cell(one.reason), whole(one.rows)] for one in counts if not (one.lost and one.rows)]
+    return SortedTable("noted", "Counted, but not lost", "", ("what", "rows"), rows)
 
 
 def outliers_table(outliers: Sequence[Outlier]) -> SortedTable:
