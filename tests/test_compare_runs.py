@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.errors import InputError
 from report.compare.__main__ import main, paired
+from report.compare.page import headline
 from report.compare.pairs import differing_flags, errors_of, open_runs, shared_rows, short_names
 from report.run import RunFolder
 from report.run_list import refresh_list, write_list
@@ -59,6 +60,33 @@ def test_two_runs_of_one_quality_do_not_differ_clearly(tmp_path):
     runs = open_runs([made(tmp_path / "a", 0.5), made(tmp_path / "b", 0.5, seed=1)])
     (pair,) = paired(runs, shared_rows(runs))
     assert not pair.clear
+
+
+@pytest.mark.parametrize(("noises", "word"), [((0.2, 0.8), "higher"), ((0.8, 0.2), "lower")])
+def test_the_interval_of_the_headline_has_the_sign_of_its_words(tmp_path, noises, word):
+    runs = open_runs([made(tmp_path / str(seed), noise, seed) for seed, noise in enumerate(noises)])
+    shared = shared_rows(runs)
+    pairs = paired(runs, shared)
+    size, low, high = map(float, re.search(rf"RMSE {word} by (\S+) t/ha .*95 %: (\S+) to (\S+)\)",
+                                           headline(runs, shared, pairs)).groups())  # fmt: skip
+    assert 0 < low < size < high
+    assert sorted(map(abs, pairs[0].interval)) == pytest.approx([low, high], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("facts", "says"),
+    [({}, ""), ({"data_fingerprint": "g"}, "different tables, so"), ({"split": "year"}, "different splits, so"),
+     ({"data_fingerprint": "g", "split": "year"}, "different tables and splits, so")],
+)  # fmt: skip
+def test_runs_of_other_tables_or_splits_are_called_that(tmp_path, facts, says):
+    a, b = made(tmp_path / "a", 0.2), made(tmp_path / "b", 0.5, seed=1)
+    record = json.loads((b / "result.json").read_text())
+    (b / "result.json").write_text(json.dumps(record | facts))
+    runs = open_runs([a, b])
+    shared = shared_rows(runs)
+    found = headline(runs, shared, paired(runs, shared))
+    assert says in found
+    assert ("cannot be compared" in found) == bool(facts)
 
 
 def test_what_differs_in_the_flags_is_listed_and_nothing_else(tmp_path):

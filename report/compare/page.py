@@ -50,6 +50,11 @@ def headline(runs: Sequence[ComparedRun], shared: pd.DataFrame, pairs: Sequence[
     """Which runs differ clearly from the first, and on how many shared rows."""
     what = "test samples" if runs[0].result["stage"] > 1 else "test steps"
     sentences = [f"{len(runs)} runs share {len(shared):,} {what}."]
+    if differing := other_rows(runs):
+        sentences.append(
+            f"The runs have different {differing}, so their own pages score different test rows, and those errors "
+            "cannot be compared. The errors here are of the shared rows only."
+        )
     for pair in (one for one in pairs if one.second == runs[0].name):
         size = f"{number(abs(pair.difference))} {unit_of(runs).replace('share of', 'of')}"
         word = "lower" if pair.difference < 0 else "higher"
@@ -58,8 +63,15 @@ def headline(runs: Sequence[ComparedRun], shared: pd.DataFrame, pairs: Sequence[
             sentences.append(f"{found}. They share {pair.over}, too few for an interval.")
             continue
         sure = "The interval excludes zero." if pair.clear else "The interval includes zero."
-        sentences.append(f"{found} (95 %: {_range(pair.interval)}). {sure}")
+        low, high = sorted(-end if pair.difference < 0 else end for end in pair.interval)
+        sentences.append(f"{found} (95 %: {low:.3f} to {high:.3f}). {sure}")
     return " ".join(sentences)
+
+
+def other_rows(runs: Sequence[ComparedRun]) -> str:
+    """What makes the test rows of the runs differ: "tables", "splits", "tables and splits", or nothing."""
+    kinds = {"tables": "data_fingerprint", "splits": "split"}
+    return " and ".join(kind for kind, name in kinds.items() if len({one.result[name] for one in runs}) > 1)
 
 
 def _range(interval: tuple[float, float]) -> str:
