@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.findings import describe_findings
 from pipeline.provenance import KeyCount
 from pipeline.sources import read
 from pipeline.sources.files_read import files_read
@@ -56,6 +57,9 @@ def test_sources_report_what_met_and_what_was_lost(tmp_path):
     assert (lost.severity, lost.card_line) == ("warning", '[[sources]]\nplace = "<column>"')
     (lost,) = (one for text, one in sentences.items() if "of yields.csv (yield) have no match" in text)
     assert lost.severity == "note"
+    found = describe_findings(sentences.values())
+    assert "not in the table (a 2020, b 2020, c 2018, ...). In the dataset card" in found
+    assert "...." not in found
 
 
 def test_every_file_is_named_with_what_it_gives(tmp_path, small_card):

@@ -46,6 +46,10 @@ class Case:
 
 CASES = [
     Case("missing file, near", {"field.csv": HEAD}, "fields.csv", ("fields.csv", "no such file", "did you mean")),
+    Case("missing file, no near name", {"pyproject.toml": "x", "card.toml": WIDE}, "nope.toml",
+         ("nope.toml", "no such file or folder; check the path")),
+    Case("missing file, near but for its ending", {"seasons.parquet": b"x"}, "seasons.csv",
+         ("no such file", "did you mean", "seasons.parquet")),
     Case("empty folder", {"f/readme.md": "x"}, "f", ("no data file and no card", ".parquet")),
     Case("two cards", {"f/a.toml": WIDE, "f/b.toml": WIDE}, "f", ("2 cards (a.toml, b.toml)", "name one")),
     Case("empty glob", {}, "*.csv", ("*.csv", "no file matches")),

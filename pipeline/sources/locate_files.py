@@ -117,10 +117,18 @@ def _expand(item: str | Path) -> list[Path]:
             raise InputError(f"{item}: no file matches this pattern; the endings that are read are {_KINDS}.")
         return matches
     beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = get_close_matches(path.name, beside, n=1)
+    near = _near(path, beside)
     start = "." if path.is_absolute() else f", which starts in the current folder, {Path.cwd()}."
     hint = f"; did you mean {path.parent / near[0]}?" if near else f"; check the path{start}"
     raise InputError(f"{path}: there is no such file or folder{hint}")
+
+
+def _near(path: Path, names: Sequence[str]) -> list[str]:
+    """The nearest of some names; empty if none is near. Endings such as .toml are not compared."""
+    stems: dict[str, str] = {}
+    for name in sorted(names, key=lambda name: Path(name).suffix != path.suffix):
+        stems.setdefault(Path(name).stem, name)
+    return [stems[stem] for stem in get_close_matches(path.stem, stems, n=1)]
 
 
 def _in_folder(folder: Path) -> list[Path]:

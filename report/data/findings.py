@@ -55,7 +55,7 @@ def join_findings(sources: Sequence[JoinedSource]) -> Iterator[Finding]:
         have, are = ("has", "is") if one.unmet.number == 1 else ("have", "are")
         sentence = (
             f"{one.unmet.number:,} of {one.keys:,} {one.kind} of {one.label} ({one.holds}) {have} no match in the "
-            f"other sources and {are} not in the table: {one.unmet.names(NAMES)}."
+            f"other sources and {are} not in the table ({one.unmet.names(NAMES)})."
         )
         # If every place has some match, it is the years that differ, and a different spelling would not help.
         line = '[[sources]]\nplace = "<column>"' if one.lost_places else ""
