@@ -77,7 +77,10 @@ def completed_by(model: TimesCLIP, data: FoldData) -> NDArray[np.float64]:
 
 
 def completion_rows(table: SeasonTable, completed: NDArray[np.float64]) -> pd.DataFrame:
-    """sample_id, place, year, variate, step, measured (NaN where it was not), completed; one row per step."""
+    """sample_id, place, year, variate, step, measured (NaN where it was not), completed; one row per step.
+
+    Values are float32, as the table's are, so that a CSV file has them in their shortest form: 0.815.
+    """
     n, v, h = completed.shape
     sample, variate, step = (axis.ravel() for axis in np.indices((n, v, h)))
     measured = np.where(table.observed, table.values, np.nan)[:, :, table.cut :]
@@ -88,7 +91,7 @@ def completion_rows(table: SeasonTable, completed: NDArray[np.float64]) -> pd.Da
             "year": table.year[sample],
             "variate": np.array(table.variate_names)[variate],
             "step": step + table.cut,
-            "measured": measured.ravel().astype(np.float64),
-            "completed": completed.ravel(),
+            "measured": measured.ravel().astype(np.float32),
+            "completed": completed.ravel().astype(np.float32),
         }
     )

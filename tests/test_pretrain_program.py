@@ -15,7 +15,9 @@ from model.training import trainer
 from pipeline.program import Terminated
 from pipeline.simulated_corpus.recipe import Recipe
 from stages.checkpoints import Checkpoints
+from stages.zero_shot import completion_rows
 from tests.conftest import CARD, small_seasons
+from tests.data_pages import made as made_table
 
 pytestmark = pytest.mark.slow
 
@@ -113,6 +115,13 @@ def test_a_completion_without_training_reads_no_later_step_and_no_other_sample(m
     assert complete.main([*given, "--init", str(made / "weights"), "--out", str(out)]) == 0
     np.testing.assert_array_equal(pd.read_csv(out)["completed"], rows["completed"])
     assert complete.main([*given, "--init", str(made / "weights"), "--out", str(out)]) == 2
+
+
+def test_completions_are_written_in_their_shortest_form(tmp_path):
+    values = np.full((6, 1, 4), 0.815, np.float32)
+    table = made_table(n=6, variates=1, steps=4, values=values, observed=np.ones(values.shape, bool))
+    rows = completion_rows(table, np.full((6, 1, 2), 0.35, np.float32).astype(np.float64))
+    assert rows.to_csv(index=False).splitlines()[1].endswith(",0.815,0.35")
 
 
 def test_wrong_flags_are_refused_before_any_work(tmp_path, capsys):
