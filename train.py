@@ -102,6 +102,8 @@ def train_seeds(args: Arguments, processes: Processes, command: str) -> Path | N
         return train(args, processes, command)
     series = open_series(args, processes)
     seeds = range(args.run.seed, args.run.seed + args.run.seeds)
+    if args.run.resume is not None:
+        command = command_of(series) or command
     runs = [of_seed(args, series, seed) for seed in seeds]
     processes.wait()
     with resumable(series):
@@ -129,6 +131,15 @@ def open_series(args: Arguments, processes: Processes) -> Path:
     return series.path
 
 
+def command_of(series: Path) -> str:
+    """The command that started the runs of several seeds, as the first of them recorded it; empty if none did."""
+    for name in ("checkpoints/started.json", "result.json"):
+        for path in sorted(series.glob(f"seed*/{name}")):
+            if command := RunFolder(path.parent).read_json(path.name).get("command"):
+                return str(command)
+    return ""
+
+
 def of_seed(args: Arguments, series: Path, seed: int) -> Arguments | None:
     """The flags of the run of one seed, which is new or stopped; None if it is complete."""
     folder = series / f"seed{seed}"
@@ -154,7 +165,7 @@ def train(args: Arguments, processes: Processes, command: str) -> Path | None:
     args = inputs.args
     trackers = wanted_trackers(args.run.tensorboard, args.run.wandb, args.run.mlflow)
     stage = stage_of(args, inputs)
-    with open_run(args, inputs, processes) as (run, checkpoints):
+    with open_run(args, inputs, processes, command) as (run, checkpoints):
         began = time.perf_counter()
         with resumable(None if run is None else run.path), listening(args, run, trackers) as listener:
             trainer = trainer_of(args, processes, precision, checkpoints, listener)
@@ -168,7 +179,7 @@ def train(args: Arguments, processes: Processes, command: str) -> Path | None:
         if run is None or not processes.is_main:
             processes.wait()
             return None
-        write_run(args, run, inputs, stage, command, seconds)
+        write_run(args, run, inputs, stage, checkpoints.command() or command, seconds)
         if not interrupted:
             checkpoints.remove()
         print_scores(run)
@@ -200,9 +211,12 @@ def resumable(path: Path | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def open_run(
-    args: Arguments, inputs: RunInputs, processes: Processes
+    args: Arguments, inputs: RunInputs, processes: Processes, command: str
 ) -> Iterator[tuple[RunFolder | None, Checkpoints]]:
-    """A new run folder, or the one to resume, with its checkpoints. Only the main process writes, and locks the run."""
+    """A new run folder, or the one to resume, with its checkpoints. Only the main process writes, and locks the run.
+
+    `command` is recorded in a new run: result.json of a run that was resumed has the command that started it.
+    """
     limits = (args.run.checkpoints, args.run.checkpoint_seconds, args.run.checkpoint_steps)
     if not processes.is_main:
         folder = RunFolder(Path(os.devnull)) if args.run.resume is None else RunFolder.unfinished(args.run.resume)
@@ -217,7 +231,7 @@ def open_run(
         run.write_json("config.json", as_record(args) | ({"from": str(inputs.source.path)} if inputs.source else {}))
         run.write_text("metrics.jsonl", "")  # learners without epochs write no line
         checkpoints = Checkpoints(run, *limits)
-        checkpoints.start(inputs.fingerprints())
+        checkpoints.start(inputs.fingerprints(), command)
     else:
         run = RunFolder.unfinished(args.run.resume)
         checkpoints = Checkpoints(run, *limits)

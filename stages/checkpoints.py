@@ -1,6 +1,6 @@
 """Checkpoints of an unfinished run: folders of safetensors and JSON, each published by one rename.
 
-    <run>/checkpoints/started.json                       fingerprints of data and cache
+    <run>/checkpoints/started.json                       fingerprints of data and cache, and the command
     <run>/checkpoints/lock                               held by the process that trains the run
     <run>/checkpoints/<fold>/<phase>/000012-00000340/    epochs and steps done: weights, optimizer, numbers
     <run>/checkpoints/<fold>/<phase>/best-000009/        the best weights so far, which the states refer to
@@ -49,9 +49,14 @@ class Checkpoints:
         """The folder of all checkpoints."""
         return self.run.path / FOLDER
 
-    def start(self, fingerprints: Mapping[str, str | None]) -> None:
-        """Record the fingerprints of this run's data and cache."""
-        _commit(self.root, {}, fingerprints, "started.json")
+    def start(self, fingerprints: Mapping[str, str | None], command: str = "") -> None:
+        """Record the fingerprints of this run's data and cache, and the command that started it."""
+        _commit(self.root, {}, {**fingerprints, "command": command}, "started.json")
+
+    def command(self) -> str:
+        """The command that started the run; empty for runs of earlier versions, which did not record it."""
+        command: str = _read_json(self.root / "started.json").get("command", "")
+        return command
 
     @contextmanager
     def locked(self) -> Iterator[None]:

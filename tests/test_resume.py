@@ -3,6 +3,7 @@
 import errno
 import json
 import pickle
+import shlex
 import shutil
 import signal
 import subprocess
@@ -101,6 +102,18 @@ def test_a_run_that_ctrl_c_stopped_can_be_resumed(undisturbed, tmp_path, stage, 
     assert train.main(["--resume", str(out)]) == 0
     for name in ("model.safetensors", "predictions.parquet", "fitted.json"):
         assert (out / name).read_bytes() == (folder / str(stage) / name).read_bytes(), name
+    started = shlex.join(["python", "train.py", *stages[stage], "--out", str(out)])
+    assert RunFolder(out).read_json("result.json")["command"] == started
+
+
+def test_seeds_that_were_never_started_have_the_command_of_the_first(tmp_path):
+    assert train.command_of(tmp_path) == ""
+    RunFolder(tmp_path / "seed0").path.mkdir()
+    RunFolder(tmp_path / "seed0").write_json("result.json", {"command": "python train.py --seeds 3"})
+    Checkpoints(RunFolder(tmp_path / "seed1"), 2, 0, 0).start({"data": "d"})
+    assert train.command_of(tmp_path) == "python train.py --seeds 3"
+    Checkpoints(RunFolder(tmp_path / "seed2"), 2, 0, 0).start({"data": "d"}, "python train.py --seeds 4")
+    assert train.command_of(tmp_path) == "python train.py --seeds 4"
 
 
 def test_what_stops_a_run_names_it(undisturbed, tmp_path):
@@ -171,7 +184,8 @@ def test_the_newest_states_and_the_best_weights_are_kept(tmp_path):
     assert states == {"000001-00000003", "000001-00000004", "000002-00000000"}
     numbers = [json.loads((keeper.root / "a/train" / name / "numbers.json").read_text()) for name in states]
     assert names - states == {record["best"] for record in numbers}
-    assert json.loads((keeper.root / "started.json").read_text()) == {"data": "d", "cache": None}
+    assert json.loads((keeper.root / "started.json").read_text()) == {
+        "data": "d", "cache": None, "command": ""}  # fmt: skip
 
 
 def test_dropout_and_momentum_go_on_where_they_were(tmp_path):
