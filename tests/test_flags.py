@@ -239,7 +239,7 @@ def test_a_window_of_years_is_refused_for_an_offset_without_one(offset):
         (["--stage", "1", "--seed", "-1"], "--seed is -1"),
         (["--stage", "1", "--seed", "99999999999999999999999"], "2^63"),
         (["--stage", "2", "--offset-years", "0"], "--offset-years is 0"),
-        (["--stage", "2", "--learner", "trees", "--quantiles"], "Use --learner ensemble, neural or gp"),
+        (["--stage", "2", "--learner", "trees", "--quantiles"], "Use --learner ensemble, neural, gp or tabicl"),
         (["--stage", "1", "--seeds", "0"], "--seeds is 0"),
         (["--stage", "1", "--folds", "year", "--split", "place"], "conflicts with --split place"),
         (["--stage", "1", "--precision", "fp16"], "fp16 needs a CUDA GPU"),

@@ -125,8 +125,8 @@ def test_what_does_not_meet_is_reported_with_three_names_of_each_kind(folder, fr
     table = read_card(folder, HEAD + dated("ndvi") + TARGET + SOIL)
     assert len(table) == 15
     assert table.notes == (
-        "season 2021: 2021-04-01 to 2021-10-17; it meets the yield of 2021",
         "joined by place and season: 15 place-years of 4 places have series and a yield",
+        "season 2021: 2021-04-01 to 2021-10-17; it meets the yield of 2021",
         "  ndvi.csv (ndvi): 4 places, 16 place-years; 15 met (p1 2019, p1 2020, p1 2021, ...); 1 did not (p1 2018)",
         "  yields.csv (yield): 9 places, 20 place-years; 15 met (p1 2019, p1 2020, p1 2021, ...); "
         "5 did not (x0 2018, x1 2018, x2 2018, ...)",

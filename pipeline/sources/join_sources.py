@@ -113,7 +113,8 @@ def join_sources(card: DatasetCard, steps: int | None, for_prediction: bool, bud
     formats = [note for one in card.sources for note in format_notes(_files_there(card, one), csv_keys(card, one))]
     lines, joined = join_report(parts, card)
     season = _example_of_a_season(card, grid, seasons, names, _last_sample(seen, label_keys), steps, bool(labels))
-    return Joined(draft=draft, notes=(*formats, season, *lines), sources=joined, own_seasons=seasons is not None)
+    notes = (*formats, lines[0], season, *lines[1:])
+    return Joined(draft=draft, notes=notes, sources=joined, own_seasons=seasons is not None)
 
 
 def _last_sample(seen: Sequence[Index], label_keys: Sequence[Index]) -> tuple[int, int]:
