@@ -48,7 +48,14 @@ from report.run_page.sentences import held_out
 from stages import yield_stage
 from stages.fill_cache import fill
 from stages.fold_data import Pictures
-from stages.new_data_checks import capitals_differ, check_scale, in_the_order_of, spelled_as_in_run, unlike_training
+from stages.new_data_checks import (
+    capitals_differ,
+    check_scale,
+    in_the_order_of,
+    spelled_as_in_run,
+    unlike_training,
+    years_not_tested,
+)
 from stages.season_tokens import season_tokens
 from stages.step_commands import commands_with_steps, new_run
 from stages.tuned_encoder import encoder_for
@@ -323,7 +330,7 @@ def warnings(
         yield f"no sample is observed at step {as_of}; the last observed step is {last}. Did you mean --as-of {last}?"
     yield from unlike_training(table, fitted)
     yield from unlike_training_years(table, fitted)
-    yield from years_not_tested(table, result, fitted)
+    yield from years_not_tested(table, result["split"], {year for _, year in known_yields(fitted)})
     if again := int(in_training(table, fitted).sum()):
         yield (
             f"The run was trained with the yield of {plural(again, 'sample')} (same place and year). For these rows, "
@@ -346,21 +353,6 @@ def warnings(
             f"in any training season of the run (at least {least[0]:.0%} of the first half and {least[1]:.0%} of the "
             "second). The interval is likely too narrow there."
             + ("" if as_of is not None else " For seasons in progress, --as-of gives the number of known steps.")
-        )
-
-
-def years_not_tested(table: SeasonTable, result: Mapping[str, Any], fitted: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence on years that the run's test says nothing about: it tested other rows of its training years."""
-    if result["split"] not in ("place", "random"):
-        return
-    known = {year for _, year in known_yields(fitted)}
-    new = sorted(set(table.year.tolist()) - known)
-    if new:
-        years = f"{min(known)} to {max(known)}" if len(known) > 1 else f"{min(known)} only"
-        yield (
-            f"The run was trained and tested on {years}, with test rows from training years. What {new[0]} has in "
-            "common at all places is not in its test error or its intervals. A run with --split year or forward, on "
-            "several years, tests that."
         )
 
 

@@ -108,6 +108,18 @@ def unlike_training(table: SeasonTable, fitted: Mapping[str, Any]) -> Iterator[s
             )
 
 
+def years_not_tested(table: SeasonTable, split: str, known: set[int]) -> Iterator[str]:
+    """A sentence on new years if the run's test rows were of its training years `known`, as places or at random."""
+    new = sorted(set(table.year.tolist()) - known)
+    if split in ("place", "random") and new:
+        years = f"{min(known)} to {max(known)}" if len(known) > 1 else f"{min(known)} only"
+        yield (
+            f"The run was trained and tested on {years}, with test rows from training years. What {new[0]} has in "
+            "common at all places is not in its test error or its intervals. A run with --split year or forward, on "
+            "several years, tests that."
+        )
+
+
 def check_scale(table: SeasonTable, fitted: Mapping[str, Any]) -> None:
     """Raise `InputError` if numbers have another unit or scale than the run's training rows, in all samples or in some.
 

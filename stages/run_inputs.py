@@ -70,9 +70,7 @@ class RunInputs:
 def prepare_inputs(args: Arguments) -> RunInputs:
     """Read the table, make the folds, find the earlier run, gather the embeddings. Writes nothing."""
     started = time.perf_counter()
-    tabicl = Checkpoint.find(args.model.tabicl_weights) if args.model.learner == "tabicl" else None
-    if tabicl is not None:
-        tabicl.require_regression()
+    tabicl = weights_of_tabicl(args)
     table = read(args.input.data, year=args.input.year, memory_gb=args.input.memory_gb)
     args, decisions = settled(args, table)
     preset = preset_of(args)
@@ -130,6 +128,15 @@ def prepare_inputs(args: Arguments) -> RunInputs:
         tabicl=tabicl,
         seconds=time.perf_counter() - started,
     )
+
+
+def weights_of_tabicl(args: Arguments) -> Checkpoint | None:
+    """The weights of the learner TabICL; None for the other learners. Raises what `Checkpoint.find` raises."""
+    if args.model.learner != "tabicl":
+        return None
+    checkpoint = Checkpoint.find(args.model.tabicl_weights)
+    checkpoint.require_regression()
+    return checkpoint
 
 
 def initial_weights(args: Arguments, preset: Preset, prepared: FoldData, pictures: Pictures | None) -> Initial:

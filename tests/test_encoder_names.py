@@ -29,7 +29,7 @@ def empty_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     huggingface_hub.close_session()
 
 
-# Names that cannot be had
+# Names that cannot be resolved
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ def test_weights_that_lack_a_layer_are_refused(tmp_path: Path) -> None:
         build(f"bert:{folder}", WIDTH, HEADS, LAYERS, 0.0)
 
 
-# Names that cannot be had
+# Names that cannot be resolved
 
 
 @pytest.mark.parametrize(

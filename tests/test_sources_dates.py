@@ -60,9 +60,9 @@ def refusal(folder: Path, texts: Iterable[str], card: str = TEN_DAYS) -> str:
 @pytest.mark.parametrize("form", ["{y}.{m:02}.{k}", "{y}/{m}/{k}", "{y}-{m:02}-{k:02}", "{k}.{m}.{y}"])
 def test_numbers_of_dekads_are_no_days(tmp_path: Path, form: str) -> None:
     texts = [form.format(y=y, m=m, k=k) for y in YEARS for m in (4, 5, 6) for k in (1, 2, 3)]
-    told = refusal(tmp_path, texts)
-    assert "series.csv, line 2, column d: all dates lie on day 1, 2 or 3 of a month, such as " + texts[0] in told
-    assert "Write the first day of each dekad: 2018-04-01, 2018-04-11, 2018-04-21." in told
+    message = refusal(tmp_path, texts)
+    assert "series.csv, line 2, column d: all dates lie on day 1, 2 or 3 of a month, such as " + texts[0] in message
+    assert "Write the first day of each dekad: 2018-04-01, 2018-04-11, 2018-04-21." in message
     assert read_dates(tmp_path, [iso(date(y, m, k)) for y in YEARS for m in (4, 5, 6) for k in (1, 11, 21)])
 
 
@@ -80,10 +80,10 @@ def test_days_at_the_start_of_a_month_are_read(tmp_path: Path, days: list[date])
 
 
 def test_dates_that_excel_half_converted_are_refused_with_one_of_each_form(tmp_path: Path) -> None:
-    told = refusal(tmp_path, [by_excel(day) for year in YEARS for day in season(year)])
-    assert "series.csv, line 2, column d: 18 dates start with the year, such as '2018-01-04'" in told
-    assert "others end with it, such as '21/04/2018'" in told
-    assert "write all dates as YYYY-MM-DD" in told
+    message = refusal(tmp_path, [by_excel(day) for year in YEARS for day in season(year)])
+    assert "series.csv, line 2, column d: 18 dates start with the year, such as '2018-01-04'" in message
+    assert "others end with it, such as '21/04/2018'" in message
+    assert "write all dates as YYYY-MM-DD" in message
 
 
 def test_two_forms_are_read_if_excel_cannot_have_made_them(tmp_path: Path) -> None:
@@ -101,10 +101,10 @@ def test_each_file_may_have_a_form_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize("month", [1, 7])
 def test_firsts_of_months_with_day_and_month_swapped_are_refused(tmp_path: Path, month: int) -> None:
     days = [date(year, month, day.month) for year in YEARS for day in firsts(year)]
-    told = refusal(tmp_path, map(iso, days), MONTHS)
-    assert f"all dates of all years lie between day 1 and day 12 of month {month}" in told
-    assert f"such as 2018-0{month}-02" in told
-    assert f"this one would be 2018-02-0{month}" in told
+    message = refusal(tmp_path, map(iso, days), MONTHS)
+    assert f"all dates of all years lie between day 1 and day 12 of month {month}" in message
+    assert f"such as 2018-0{month}-02" in message
+    assert f"this one would be 2018-02-0{month}" in message
     assert read_dates(tmp_path, [iso(day) for year in YEARS for day in firsts(year)], MONTHS).observed.all()
 
 
@@ -141,9 +141,9 @@ def test_a_short_campaign_in_one_month_is_read(tmp_path: Path, day_of: Callable[
     ],
 )
 def test_a_form_that_needs_a_conversion_is_named(tmp_path: Path, text: str, hint: str) -> None:
-    told = refusal(tmp_path, [text, "2019-04-11"])
-    assert f"series.csv, line 2, column d: '{text}' is not a date" in told
-    assert hint in told
+    message = refusal(tmp_path, [text, "2019-04-11"])
+    assert f"series.csv, line 2, column d: '{text}' is not a date" in message
+    assert hint in message
 
 
 @pytest.mark.parametrize("text", ["2019_13_45", "2019366", "99999", "spring", "2019-13"])

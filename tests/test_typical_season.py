@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.table import SeasonTable, Variate
-from predict import years_not_tested
+from stages.new_data_checks import years_not_tested
 from stages.typical_season import LEAST_YEARS, TypicalSeason, unlike_training_years
 
 YEARS, PLACES, STEPS = 8, 30, 18
@@ -106,9 +106,8 @@ def test_the_distance_is_that_of_its_formula():
 @pytest.mark.parametrize(("split", "years", "count"), [("place", [2024], 1), ("random", [2024], 1), ("year", [2024], 0),
                                                        ("place", [2023], 0)])  # fmt: skip
 def test_a_run_tested_within_its_training_years_says_what_a_new_year_brings(split, years, count):
-    fitted = {"a": {"forecaster": {"known": {"place": ["p1", "p2"], "year": [2023, 2023]}}}}
     table = seasons(years=1)
-    found = list(years_not_tested(replace(table, year=np.full(len(table), years[0])), {"split": split}, fitted))
+    found = list(years_not_tested(replace(table, year=np.full(len(table), years[0])), split, {2023}))
     assert len(found) == count
     if count:
         assert found[0].startswith("The run was trained and tested on 2023 only, with test rows from training years.")

@@ -101,7 +101,7 @@ def advice_on_texts(one: Mapping[str, str], other: Mapping[str, str], otherwise:
     listed = " and ".join(f"{name} ({_short(one[name])} / {_short(other[name])})" for name in differ[:SHOWN])
     return (
         f"These two rows differ in {listed}. If such a column says what a row measures, keep the rows of one value, as "
-        f"in {keep_line(differ[0], other[differ[0]])} in the dataset card. If it tells places of one name apart, "
+        f"in {keep_line(differ[0], other[differ[0]])} in the dataset card. If it distinguishes places of one name, "
         "add it to `place`."
     )
 
