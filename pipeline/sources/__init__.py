@@ -14,7 +14,6 @@ from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.sources.assemble import Description, TableDraft, finish
 from pipeline.sources.calendar import Calendar
-from pipeline.sources.columns import csv_keys
 from pipeline.sources.crop_calendar import OWN_START
 from pipeline.sources.csv_format import USUAL, format_notes
 from pipeline.sources.cube import load_cube
@@ -30,6 +29,7 @@ from pipeline.sources.radiometry import Level
 from pipeline.sources.season_dates import describe_season
 from pipeline.sources.season_rows import wide_row_findings
 from pipeline.sources.stored_rows import Length, seasons
+from pipeline.sources.wanted_columns import csv_keys
 from pipeline.sources.wide import load_rows, plan_by_card
 from pipeline.sources.wide_without_card import STEP_DAYS, plan_plain
 from pipeline.sources.yield_history import (

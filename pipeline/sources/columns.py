@@ -1,4 +1,4 @@
-"""Read columns of CSV and Parquet files by name. Numbers are parsed strictly, in blocks, and stored as float32."""
+"""Read columns of CSV and Parquet files by name, in blocks. Series are stored as float32."""
 
 from __future__ import annotations
 
@@ -12,79 +12,29 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.card import DatasetCard, SourceCard, place_key
+from pipeline.card import place_key
 from pipeline.errors import InputError
 from pipeline.sources import csv_text
 from pipeline.sources.arrow_numbers import numbers_of
-from pipeline.sources.csv_format import USUAL, CsvKeys, format_of, refuse_unclear_points
+from pipeline.sources.csv_batches import csv_batches
+from pipeline.sources.csv_format import USUAL, CsvKeys
 from pipeline.sources.memory_budget import Budget
+from pipeline.sources.parquet_batches import BATCH_ROWS, open_parquet, parquet_batches
 from pipeline.sources.place_names import normal_name, normal_names
 from pipeline.sources.place_parts import joined_columns
 from pipeline.sources.stored_numbers import as_measured, count_marks, without_marks
-from pipeline.sources.swallowed_lines import LineCounter
+from pipeline.sources.wanted_columns import Keep, Wanted
 from pipeline.sources.years_in_header import refuse_years_in_header
 
-_BLOCK_BYTES = 1 << 23
-_BATCH_ROWS = 1 << 14
 _SHOWN = 8  # texts of a column in a message
-Keep = Mapping[str, Sequence[str]]  # column -> texts
 Unread = Callable[[int], Mapping[str, str]]  # the texts of a row by their columns
-# Peak bytes per cell while reading, when blocks, their concatenation and the season arrays are all in memory.
-_MEASURED_BYTES, _EXACT_BYTES, _TEXT_BYTES = 18, 24, 64
 
 
 def no_texts(row: int) -> Mapping[str, str]:
     """The unread texts of rows whose file is not known."""
     return {}
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Which columns to read, and how. No other column of a file is ever parsed.
-
-    text           names of places, ids, dates
-    exact          numbers that stay float64: years, steps, yields, soil
-    measured       numbers of the series: NaN for `missing`, times `scale` (one per column), then float32
-    static         those of `exact` that are static columns; errors about texts in them give advice on categories
-    keys           the form of CSV files that the card states
-    places         those of `text` that name a place or sample, in which NA is a name (Namibia, North America)
-    yields         those of `exact` to which `missing` also applies
-    missing_texts  texts in numeric columns that stand for missing data, such as "(D)"
-    place          columns of `text` that name the place together; if several, they are also read as one, `place_key`
-    keep           column -> texts: rows with another text are left out
-    """
-
-    text: tuple[str, ...] = ()
-    exact: tuple[str, ...] = ()
-    measured: tuple[str, ...] = ()
-    scale: tuple[float, ...] = ()
-    missing: tuple[float, ...] = ()
-    static: tuple[str, ...] = ()
-    keys: CsvKeys = USUAL
-    places: tuple[str, ...] = ()
-    yields: tuple[str, ...] = ()
-    missing_texts: tuple[str, ...] = ()
-    place: tuple[str, ...] = ()
-    keep: Keep = field(default_factory=dict)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Every column name once, in order."""
-        return tuple(dict.fromkeys((*self.texts, *self.exact, *self.measured)))
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """Every column that is read as text, once."""
-        return tuple(dict.fromkeys((*self.text, *self.keep)))
-
-    @property
-    def bytes_per_row(self) -> float:
-        """An upper estimate of the memory per row while reading, in bytes."""
-        return _MEASURED_BYTES * len(self.measured) + _EXACT_BYTES * len(self.exact) + _TEXT_BYTES * len(self.texts)
 
 
 @dataclass(frozen=True)
@@ -136,13 +86,7 @@ def column_names(path: Path, keys: CsvKeys = USUAL) -> list[str]:
     """The column names of a CSV or Parquet file, without reading its rows."""
     if csv_text.is_csv(path):
         return csv_text.read_header(path, keys)
-    return [str(name) for name in _parquet(path).schema_arrow.names]
-
-
-def csv_keys(card: DatasetCard, source: SourceCard | None = None) -> CsvKeys:
-    """The form of CSV files that a card, or one source of it, states."""
-    named = [(getattr(source, key, None) or getattr(card, key)) for key in ("separator", "decimal", "encoding")]
-    return CsvKeys(*named)
+    return [str(name) for name in open_parquet(path).schema_arrow.names]
 
 
 def require(path: Path, present: Sequence[str], wanted: Sequence[str]) -> None:
@@ -255,7 +199,7 @@ def _load(path: Path, wanted: Wanted) -> Columns:
     blocks: list[NDArray[np.float32]] = []
     marks: Counter[float] = Counter()
     rows = 0
-    for batch in _read_ahead(_csv_batches(path, wanted) if csv_text.is_csv(path) else _parquet_batches(path, wanted)):
+    for batch in _read_ahead(csv_batches(path, wanted) if csv_text.is_csv(path) else parquet_batches(path, wanted)):
         for name in wanted.texts:
             texts[name].append(batch.column(name).dictionary_encode())
         for name in wanted.exact:
@@ -307,11 +251,17 @@ def _unread_texts(path: Path, row: int, wanted: Wanted) -> dict[str, str]:
         cells = csv_text.cells_of(path, row, wanted.keys)
         return {name: text for name, text in cells.items() if name not in used}
     names = [name for name in column_names(path) if name not in used]
-    for batch in _parquet(path).iter_batches(batch_size=_BATCH_ROWS, columns=names):
+    for batch in open_parquet(path).iter_batches(batch_size=BATCH_ROWS, columns=names):
         if row < len(batch):
             return {name: str(batch.column(name)[row].as_py() or "") for name in names}
         row -= len(batch)
     raise ValueError(f"{path} has too few rows")
+
+
+def _row_count(path: Path) -> int:
+    if csv_text.is_csv(path):
+        return csv_text.estimate_rows(path)
+    return int(open_parquet(path).metadata.num_rows)
 
 
 def _read_ahead(batches: Iterator[Any]) -> Iterator[Any]:
@@ -373,97 +323,3 @@ def _encoded(chunks: Sequence[Any], na_is_a_name: bool) -> Text:
     empty = np.isin(names, csv_text.MISSING_NAMES if na_is_a_name else csv_text.MISSING)
     # The last entry is that of a null, whose code is -1.
     return Text(names, np.append(np.where(empty[position], -1, position), -1)[numbers_of(encoded.indices, -1)])
-
-
-def _csv_batches(path: Path, wanted: Wanted) -> Iterator[Any]:
-    numbers = (*wanted.exact, *wanted.measured)
-    form = format_of(path, wanted.keys)
-    refuse_unclear_points(path, form, numbers)
-    convert = pacsv.ConvertOptions(
-        column_types={**dict.fromkeys(wanted.texts, pa.string()), **dict.fromkeys(numbers, pa.float64())},
-        include_columns=list(wanted.names),
-        null_values=[*csv_text.MISSING, *csv_text.padded(wanted.missing_texts)],
-        strings_can_be_null=False,  # a place may be called NA; empty texts are found later
-        decimal_point=form.decimal,
-    )
-    zipped = "gzip" if csv_text.is_gzip(path) else None
-    stream = LineCounter(lambda: pa.input_stream(str(path), compression=zipped))
-    rows = 0
-    try:
-        for batch in pacsv.open_csv(
-            stream,
-            read_options=pacsv.ReadOptions(
-                block_size=_BLOCK_BYTES,
-                use_threads=True,
-                encoding="utf8" if form.encoding == "utf-8" else form.encoding,
-                skip_rows=int(form.sep_line),
-            ),
-            parse_options=pacsv.ParseOptions(newlines_in_values=True, delimiter=form.separator),
-            convert_options=convert,
-        ):
-            rows += len(batch)
-            yield batch
-    except (pa.ArrowInvalid, OSError, UnicodeError) as error:
-        detail = str(error)
-        raise csv_text.explain(path, numbers, wanted.static, detail, wanted.keys, wanted.missing_texts) from None
-    if stream.lines() > rows + 1 + form.sep_line:
-        csv_text.refuse_swallowed_lines(path, wanted.keys)
-
-
-def _parquet(path: Path) -> Any:
-    if path.stat().st_size == 0:
-        raise InputError(f"{path}: the file is empty; it needs columns and at least one row.")
-    try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            f"{path}: this is not a Parquet file, or it is cut short ({error}). Export it again, or give it the "
-            "ending of its real format."
-        ) from None
-
-
-def _row_count(path: Path) -> int:
-    if csv_text.is_csv(path):
-        return csv_text.estimate_rows(path)
-    return int(_parquet(path).metadata.num_rows)
-
-
-def _parquet_batches(path: Path, wanted: Wanted) -> Iterator[Any]:
-    first_row = 0
-    try:
-        for batch in _parquet(path).iter_batches(batch_size=_BATCH_ROWS, columns=list(wanted.names)):
-            arrays = [
-                batch.column(name).cast(pa.string())
-                if name in wanted.texts and name not in wanted.exact
-                else _parquet_numbers(path, name, _nulled(batch.column(name), wanted), first_row, name in wanted.static)
-                for name in wanted.names
-            ]
-            yield pa.RecordBatch.from_arrays(arrays, names=list(wanted.names))
-            first_row += len(batch)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: the Parquet file is damaged ({error}); export it again.") from None
-
-
-def _nulled(column: Any, wanted: Wanted) -> Any:
-    """A text column as numbers, if `missing` names texts and all other cells are numbers."""
-    kind = column.type
-    if not wanted.missing_texts or not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        return column
-    empty = {*csv_text.MISSING, *csv_text.padded(wanted.missing_texts)}
-    texts = [None if value in empty else value for value in column.to_pylist()]
-    try:
-        return pa.array(texts, pa.string()).cast(pa.float64())
-    except pa.ArrowInvalid:
-        return column
-
-
-def _parquet_numbers(path: Path, name: str, column: Any, first_row: int, static: bool) -> Any:
-    """The column as float64. Raises `InputError`, with the first value, if it is not numeric."""
-    kind = column.type
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
-        return column.cast(pa.float64())
-    row = next((r for r, value in enumerate(column) if value.is_valid), 0)
-    raise InputError(
-        f"{path}, row {first_row + row + 1}, column {name}: {column[row].as_py()!r} is not a number (the column "
-        f"holds {kind}). Store the column as numbers, with nulls for missing ones.{csv_text.CATEGORY * static}"
-    )

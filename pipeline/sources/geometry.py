@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from pipeline.card import DatasetCard, place_key
 from pipeline.errors import InputError
-from pipeline.sources.columns import Columns, Wanted, csv_keys, joined, load_columns
+from pipeline.sources.columns import Columns, joined, load_columns
 from pipeline.sources.labels import refuse_bad_names
 from pipeline.sources.locate_files import files_of, locate
 from pipeline.sources.memory_budget import Budget
 from pipeline.sources.place_names import find_place, normal_name
 from pipeline.sources.place_parts import joined_name
+from pipeline.sources.wanted_columns import Wanted, csv_keys
 from pipeline.table import SeasonTable
 
 KINDS = ("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon")

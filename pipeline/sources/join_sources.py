@@ -22,7 +22,7 @@ from pipeline.provenance import JoinedSource
 from pipeline.sources.aggregate import Index
 from pipeline.sources.assemble import TableDraft
 from pipeline.sources.calendar import Calendar
-from pipeline.sources.columns import Wanted, csv_keys, joined, load_columns, merged
+from pipeline.sources.columns import joined, load_columns, merged
 from pipeline.sources.crop_calendar import CropCalendar, PlaceSeasons
 from pipeline.sources.csv_format import format_notes
 from pipeline.sources.duplicate_dates import advice_on_averaged, averaged
@@ -56,6 +56,7 @@ from pipeline.sources.source_numbers import has_yields, missing_of, read_calenda
 from pipeline.sources.source_rows import Numbers, Observations
 from pipeline.sources.source_series import read_series
 from pipeline.sources.step_means import means_of_amounts
+from pipeline.sources.wanted_columns import Wanted, csv_keys
 
 
 @dataclass(frozen=True)

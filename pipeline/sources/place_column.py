@@ -10,10 +10,11 @@ import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.findings import Finding
-from pipeline.sources.columns import Columns, Wanted, load_columns
+from pipeline.sources.columns import Columns, load_columns
 from pipeline.sources.csv_format import USUAL, CsvKeys
 from pipeline.sources.memory_budget import Budget
 from pipeline.sources.place_names import TWO_OF_ONE_NAME, both_columns
+from pipeline.sources.wanted_columns import Wanted
 
 # Names of places, the finest unit first; codes of registers after the names that people give.
 PLACES = (

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.findings import Finding
-from pipeline.sources.columns import Columns, Wanted, column_names, joined, load_columns
+from pipeline.sources.columns import Columns, column_names, joined, load_columns
 from pipeline.sources.memory_budget import Budget
 from pipeline.sources.place_column import state_column
 from pipeline.sources.place_names import TWO_OF_ONE_NAME
+from pipeline.sources.wanted_columns import Wanted
 
 # Names of such columns in small letters, with a blank between words: FAOSTAT, USDA NASS, Eurostat, and other languages.
 _KINDS = frozenset((

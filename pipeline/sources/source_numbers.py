@@ -6,13 +6,14 @@ import numpy as np
 
 from pipeline.card import DatasetCard, SourceCard, is_there, place_key
 from pipeline.findings import Finding
-from pipeline.sources.columns import Text, Wanted, column_names, csv_keys, filled, joined, load_columns
+from pipeline.sources.columns import Text, column_names, filled, joined, load_columns
 from pipeline.sources.crop_calendar import CropCalendar
 from pipeline.sources.labels import refuse_bad_names, without_nameless, years_of
 from pipeline.sources.locate_files import files_of
 from pipeline.sources.memory_budget import Budget
 from pipeline.sources.row_kinds import mixed_yields
 from pipeline.sources.source_rows import Numbers
+from pipeline.sources.wanted_columns import Wanted, csv_keys
 
 
 def missing_of(card: DatasetCard, source: SourceCard) -> tuple[tuple[float, ...], tuple[str, ...]]:

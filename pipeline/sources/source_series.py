@@ -15,7 +15,7 @@ from pipeline.card import DatasetCard, SourceCard
 from pipeline.errors import InputError
 from pipeline.sources.byte_codes import byte_codes
 from pipeline.sources.calendar import Calendar
-from pipeline.sources.columns import Text, csv_keys
+from pipeline.sources.columns import Text
 from pipeline.sources.cube import load_cube
 from pipeline.sources.labels import refuse_bad_names
 from pipeline.sources.locate_files import files_of
@@ -26,6 +26,7 @@ from pipeline.sources.row_times import date_counts, dates_of, needed_years, step
 from pipeline.sources.season_rows import refuse_days_of_the_year
 from pipeline.sources.source_rows import Observations
 from pipeline.sources.stored_numbers import shifted
+from pipeline.sources.wanted_columns import csv_keys
 from pipeline.sources.wide import load_rows, plan_by_card
 
 

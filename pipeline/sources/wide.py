@@ -19,10 +19,7 @@ from pipeline.plural import plural
 from pipeline.sources.byte_codes import byte_codes
 from pipeline.sources.columns import (
     Columns,
-    Keep,
-    Wanted,
     column_names,
-    csv_keys,
     filled,
     joined_unread,
     joined_where,
@@ -52,6 +49,7 @@ from pipeline.sources.row_kinds import mixed_yields
 from pipeline.sources.split_column import named, sides_of
 from pipeline.sources.stored_numbers import shifted
 from pipeline.sources.stored_rows import StoredRows
+from pipeline.sources.wanted_columns import Keep, Wanted, csv_keys
 from pipeline.table import Count
 
 

@@ -13,12 +13,13 @@ from pipeline.card import DatasetCard, ExcludeCard, place_key
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.sources.assemble import excluded
-from pipeline.sources.columns import Unread, Wanted, csv_keys, joined, load_columns, no_texts
+from pipeline.sources.columns import Unread, joined, load_columns, no_texts
 from pipeline.sources.labels import refuse_bad_names, years_of
 from pipeline.sources.locate_files import files_of
 from pipeline.sources.memory_budget import Budget
 from pipeline.sources.place_names import restore_zeros, restore_zeros_like
 from pipeline.sources.row_kinds import advice_on_texts, mixed_yields
+from pipeline.sources.wanted_columns import Wanted, csv_keys
 from pipeline.sources.yield_checks import Yields, check_yields
 from pipeline.table import Count, YieldHistory
 
