@@ -43,6 +43,7 @@ from pipeline.program import run_program
 from pipeline.render import Style
 from pipeline.series import SeriesBlock, fold_ranges, fold_variants, outside
 from pipeline.sources import read
+from pipeline.sources.geometry import known_shapes
 from pipeline.splits import Fold, make_folds, resolve_split
 from pipeline.table import SeasonTable
 from pipeline.windows import Framing
@@ -114,6 +115,7 @@ def render(args: Arguments) -> int:
         table = read(args.input.data, year=args.input.year, memory_gb=args.input.memory_gb)
     split, why = resolve_split(args.input.split, table, seed=args.seed)
     describe(table, why)
+    describe_positions(args.input)
     steps, said = without_the_end(args.input.steps, table.steps)
     if said:
         say(said)
@@ -163,6 +165,13 @@ def describe(table: SeasonTable, why: str) -> None:
     say(f"{table.describe()}{why and f' {why}.'}")
     for line in (*table.notes, *([table.describe_findings()] if table.findings else [])):
         say(line)
+
+
+def describe_positions(flags: SeasonFlags) -> None:
+    """Print why the positions that the card names cannot be read, if so."""
+    _, unreadable = known_shapes(flags.data, flags.memory_gb)
+    if unreadable:
+        say(f"warning: Maps and forecasts of unseen places will not use positions: {unreadable}")
 
 
 def wanted_encoder(name: str, pool: Pool) -> EncoderSpec | None:

@@ -15,6 +15,7 @@ from safetensors.torch import load, save
 
 import explain
 import predict
+import render_cache
 import train
 from model.learners.features import Features
 from model.learners.gaussian_process import NEARNESS, GPRows, Kernel
@@ -229,6 +230,16 @@ def test_odd_positions_are_reported(tmp_path, change, sentence):
     said = small_table(tmp_path, change)
     assert sentence in said
     assert bool(said) == bool(sentence)
+
+
+def test_positions_that_cannot_be_read_are_reported_before_drawing(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a dry run writes its page there
+    for place, latitude, said in (("field3", 40.0, False), ("field3", 95.0, True)):
+        small_table(tmp_path, moved(place, latitude, -90.0))
+        flags = ["--data", str(tmp_path / "card.toml"), "--cache", str(tmp_path / "cache"), "--encoder", "none"]
+        assert render_cache.main([*flags, "--dry-run"]) == 0
+        out = capsys.readouterr().out
+        assert ("will not use positions" in out and "95 is no position" in out) == said
 
 
 def test_outlines_of_other_names_are_reported(tmp_path):

@@ -115,6 +115,13 @@ def test_errors_that_are_printed_the_same_are_all_bold(runs):
     assert [row[column].best for row in found.rows] == [True, True, *[False] * (len(found.rows) - 2)]
 
 
+def test_the_terms_of_alignment_are_explained_below_the_scores_of_stage_1(runs):
+    result = runs[0].read_json("result.json")
+    assert "alignment loss" not in score_table(result).note
+    result["metrics"] |= {"alignment": 1.2, "false_negatives": 0.01}
+    assert "The alignment loss says" in score_table(result).note
+
+
 def test_one_place_gives_no_interval_and_no_verdict():
     found = {"name": "ridge", "lead": -0.036, "low": None, "high": None, "over": "1 place"}
     result = {"stage": 2, "metrics": {"rmse": 1.0}, "baselines": {"ridge": {"rmse": 0.964}}, "best_baseline": found}

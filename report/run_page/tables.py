@@ -18,6 +18,11 @@ BETTER = {  # the smallest value of this key is the best; of other metrics, the 
     "coverage_90": lambda value: abs(value - 0.9),
     "retrieval_56": lambda value: -value,
 }
+ALIGNMENT = (
+    " The alignment loss says how badly plots and series of a batch find each other; it is 0 if all do. Near-equal "
+    "pairs are different series of a batch that hardly differ. Training pushes them apart all the same; the column has "
+    "their share in all pairs."
+)
 MOST_ROWS = 500  # of a table of places
 
 
@@ -49,6 +54,8 @@ def score_table(result: Mapping[str, Any]) -> SortedTable:
         for row in ordered
     ]
     note = "All on the same test rows. The best number of each column is bold."
+    if "alignment" in names:
+        note += ALIGNMENT
     head = ["model", *(METRICS[name] for name in names)]
     marked = frozenset(at for at, row in enumerate(ordered) if row is rows[0])
     return SortedTable("scores", "This run and the baselines", note, head, cells, marked)
