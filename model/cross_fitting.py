@@ -45,6 +45,22 @@ def ensemble_weights(
     return held / float(held.sum())
 
 
+def weights_without_own_part(
+    target: Numbers, forecasts: Numbers, group: NDArray[np.generic], part: NDArray[np.int64], prior: Numbers
+) -> Numbers:
+    """The weights [n,L] for each row, fitted on the rows of other parts; see `ensemble_weights`. part [n] of each row.
+
+    Errors of left-out rows are too small under weights that were fitted on these rows, and so are margins from such
+    errors (nested cross-validation: Varma & Simon 2006, BMC Bioinformatics 7, 91). A single part has the prior weights.
+    """
+    weights = np.tile(prior, (len(target), 1))
+    for one in np.unique(part):
+        other = part != one
+        if other.any():
+            weights[~other] = ensemble_weights(target[other], forecasts[other], group[other], prior)
+    return weights
+
+
 def effective_rows(error: Numbers, group: NDArray[np.generic]) -> float:
     """Effective number of independent rows among n rows in groups, by the intraclass correlation of their errors.
 

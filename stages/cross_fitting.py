@@ -5,15 +5,16 @@ The weights of the learners and the margins of the intervals come from these for
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from model.calibration import IntervalName, conformal_margin, margin_over_years
-from model.cross_fitting import ensemble_weights
+from model.cross_fitting import ensemble_weights, weights_without_own_part
 from model.learners.tabular import GP_POSITIONS
 from model.offset_choice import ChosenOffset
 from pipeline.splits import Fold
@@ -41,13 +42,14 @@ def left_out_parts(
 class CrossFit:
     """Forecasts of the n training rows by learners that were not fitted on them.
 
-    rows, group [n]; offset [n] t/ha without the row's own group; members: per reading, anomalies by learner
+    rows, group, part [n]; offset [n] t/ha without the row's own part; members: per reading, anomalies by learner
     """
 
     prepared: FoldData
     readings: Sequence[Reading]
     rows: Rows
     group: NDArray[np.generic]
+    part: NDArray[np.int64]
     offset: Tonnes
     members: Sequence[Mapping[str, Anomalies]]
 
@@ -61,9 +63,9 @@ class CrossFit:
     ) -> CrossFit:
         """Fit every learner once per part and collect the forecasts of the left-out rows."""
         at = [np.searchsorted(rows, part.left_out.rows) for part in parts]
-        offset = np.empty(len(rows))
+        offset, numbers = np.empty(len(rows)), np.empty(len(rows), np.int64)
         for where, part in zip(at, parts, strict=True):
-            offset[where] = part.left_out.offset
+            offset[where], numbers[where] = part.left_out.offset, part.number
         members: list[dict[str, Anomalies]] = [{} for _ in readings]
         for learner in learners:
             anomalies = learner.cross_fit(parts)
@@ -75,10 +77,21 @@ class CrossFit:
                         columns[:, where] = one.point, one.low, one.high
                     members[number][name] = Anomalies(*columns)
         group = groups_of(prepared.table, prepared.fold, rows)
-        return CrossFit(prepared=prepared, readings=readings, rows=rows, group=group, offset=offset, members=members)
+        return CrossFit(
+            prepared=prepared,
+            readings=readings,
+            rows=rows,
+            group=group,
+            part=numbers,
+            offset=offset,
+            members=members,
+        )
 
     def fit_of(self, number: int, interval: IntervalName) -> ReadingFit:
-        """Weights of the members and margin of the interval, for reading number `number`."""
+        """Weights of the members and margin of the interval, for reading number `number`.
+
+        For the margin, each row is forecast by weights that were fitted without its part.
+        """
         members, table = self.members[number], self.prepared.table
         target = table.target[self.rows]
         points = np.column_stack([one.point for one in members.values()])
@@ -86,15 +99,20 @@ class CrossFit:
 
         def fitted(names: Sequence[str], rows: NDArray[np.bool_]) -> ReadingFit:
             """The weights of the members of `names`, and the margin over the rows of the mask."""
-            chosen = [name in names for name in members]
-            shares = ensemble_weights(
-                target - self.offset, points[:, chosen], self.group, prior_weights([n for n in members if n in names])
-            )
-            weights = dict.fromkeys(members, 0.0) | dict(zip(names, shares.tolist(), strict=True))
-            shortfall = combined(self.offset, members, weights, 0.0).shortfall(target)[rows]
+            chosen = points[:, [name in names for name in members]]
+            anomaly, prior = target - self.offset, prior_weights(names)
+            shares = ensemble_weights(anomaly, chosen, self.group, prior)
+            own = weights_without_own_part(anomaly, chosen, self.group, self.part, prior)
+
+            def named(columns: Iterable[Any]) -> dict[str, Any]:
+                return dict.fromkeys(members, 0.0) | dict(zip(names, columns, strict=True))
+
+            shortfall = combined(self.offset, members, named(own.T), 0.0).shortfall(target)[rows]
             years, groups = table.year[self.rows][rows], table.group[self.rows][rows]
             margin = margin_over_years(shortfall, years) if interval == "year" else conformal_margin(shortfall, groups)
-            return ReadingFit(step=reading.step, completed=reading.completed, margin=margin, weights=weights)
+            return ReadingFit(
+                step=reading.step, completed=reading.completed, margin=margin, weights=named(shares.tolist())
+            )
 
         if self.placed is None or GP_POSITIONS not in members:
             return fitted(list(members), np.ones(len(self.rows), bool))

@@ -60,10 +60,13 @@ class Anomalies:
         return Anomalies(point, columns[:, 1:].min(1), columns[:, 1:].max(1))
 
 
-def combined(offset: Tonnes, members: Mapping[str, Anomalies], weights: Mapping[str, float], margin: float) -> Yields:
+def combined(
+    offset: Tonnes, members: Mapping[str, Anomalies], weights: Mapping[str, float | Tonnes], margin: float
+) -> Yields:
     """The weighted mean of the members added to the offset [n], t/ha; the offset gets the rest of the weight.
 
-    Quantiles keep their mean distance from the point; `margin` is added on both sides.
+    A weight is one number, or one per row [n]. Quantiles keep their mean distance from the point; `margin` is added on
+    both sides.
     """
     point = offset + sum((weights[name] * one.point for name, one in members.items()), np.zeros(len(offset)))
     spread = [one for one in members.values() if not np.array_equal(one.low, one.high)]

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 import train
-from model.cross_fitting import best_epoch_of_all, effective_rows, ensemble_weights, parts_of
+from model.calibration import conformal_margin
+from model.cross_fitting import (
+    best_epoch_of_all,
+    effective_rows,
+    ensemble_weights,
+    parts_of,
+    weights_without_own_part,
+)
 from model.learners.tabular import GP_POSITIONS
 from report.run import RunFolder
 from stages.yield_learners import MEMBERS, prior_weights
@@ -42,6 +49,43 @@ def test_weights_are_those_of_a_general_optimiser(seed, spread):
     assert loss(weights) <= loss(slow.x) + 1e-5
     assert (weights >= 0).all()
     assert weights.sum() <= 1 + 1e-9
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 6))
+def test_a_row_has_weights_that_were_fitted_without_its_part(seed, parts):
+    target, forecasts, group = made_forecasts(seed)
+    part, prior = parts_of(group, parts), np.full(3, 1 / 3)
+    weights = weights_without_own_part(target, forecasts, group, part, prior)
+    spoiled = np.where(part == 0, 1000.0, target)
+    np.testing.assert_array_equal(
+        weights_without_own_part(spoiled, forecasts, group, part, prior)[part == 0], weights[part == 0]
+    )
+    if parts == 1:
+        np.testing.assert_array_equal(weights, np.tile(prior, (len(target), 1)))
+        return
+    for one in range(parts):
+        other = part != one
+        expected = ensemble_weights(target[other], forecasts[other], group[other], prior)
+        np.testing.assert_array_equal(weights[~other], np.tile(expected, (int((~other).sum()), 1)))
+
+
+def test_margins_cover_new_rows_although_the_weights_follow_the_left_out_rows():
+    """Ten learners of noise and few rows: errors under the weights that these rows chose are too small."""
+    inside = {"own part": [], "without": []}
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        target, forecasts, group = rng.normal(size=(160)), rng.normal(size=(160, 10)), np.arange(160) % 80
+        known, new, prior = slice(0, 40), slice(40, 160), np.full(10, 0.1)
+        given = target[known], forecasts[known], group[known]
+        weights = ensemble_weights(*given, prior)
+        each = weights_without_own_part(*given, parts_of(group[known]), prior)
+        errors = np.abs(target[new] - forecasts[new] @ weights)
+        for name, used in (("own part", np.tile(weights, (40, 1))), ("without", each)):
+            margin = conformal_margin(np.abs(target[known] - (forecasts[known] * used).sum(1)))
+            inside[name].append((errors <= margin).mean())
+    assert np.mean(inside["own part"]) < 0.88
+    assert np.mean(inside["without"]) == pytest.approx(0.90, abs=0.012)
 
 
 def test_few_groups_stay_near_the_prior_and_many_follow_the_data():
@@ -126,8 +170,8 @@ def test_yields_that_the_season_does_not_tell_are_forecast_by_their_offset(tmp_p
         flags += ["--folds", "2018,2020,2022"]
         one, out = str(tmp_path / name / "one"), tmp_path / name / "two"
         assert train.main(["--stage", "1", "--epochs", "2", *flags, "--out", one]) == 0
-        second = ["--stage", "2", *flags, "--from", one, "--learner", learner, "--out", str(out)]
-        assert train.main(second) == 0
+        second = ["--stage", "2", *flags, "--from", one, "--learner", learner, "--members", "2", "--epochs", "40"]
+        assert train.main([*second, "--out", str(out)]) == 0
         run = RunFolder.open(out)
         result = run.read_json("result.json")
         assert list(result["learners"]) == [*members, "offset"]
