@@ -17,6 +17,7 @@ from model.offset_choice import ChosenOffset
 from model.season_tensors import SeasonTensors, WindowTensors
 
 KRIGING = "kriging"  # the only baseline that reads positions
+TREES, ROUNDS = 200, 200  # of random forests and of boosting
 
 Rows = NDArray[np.int64]
 Numbers = NDArray[np.float64]
@@ -90,7 +91,7 @@ def _kriging(features: FeatureMap, rows: TabularRows, anomaly: Numbers, train: R
 
 def _forest(x: Numbers, y: Numbers, new: Numbers, seed: int) -> Numbers:
     """Predict with a random forest. One thread sums its trees, so that the forecast is the same in every run."""
-    forest = RandomForestRegressor(200, max_features=0.33, min_samples_leaf=3, n_jobs=2, random_state=seed)
+    forest = RandomForestRegressor(TREES, max_features=0.33, min_samples_leaf=3, n_jobs=2, random_state=seed)
     forecast: Numbers = forest.fit(x, y).set_params(n_jobs=1).predict(new)
     return forecast
 
@@ -142,5 +143,5 @@ def _ridge(x: Numbers, y: Numbers, year: NDArray[np.int64], new: Numbers, scales
 def boosting(seed: int) -> HistGradientBoostingRegressor:
     """Gradient boosting with the settings that all baselines of this project use."""
     return HistGradientBoostingRegressor(
-        learning_rate=0.05, max_iter=200, max_leaf_nodes=15, max_features=0.3, random_state=seed
+        learning_rate=0.05, max_iter=ROUNDS, max_leaf_nodes=15, max_features=0.3, random_state=seed
     )

@@ -10,6 +10,9 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 
+from model import baselines
+from model.learners import trees
+
 settings.register_profile("any machine", deadline=None)  # a loaded machine is no reason to fail
 settings.load_profile("any machine")
 
@@ -25,6 +28,27 @@ def networks_of_the_tests(tmp_path_factory):
     """Converted networks are kept here, not among those of the person who runs the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("model.encoders.openvino_cache.FOLDER", tmp_path_factory.mktemp("networks"))
+        yield
+
+
+FORESTS = [(module, name, getattr(module, name)) for module in (trees, baselines) for name in ("TREES", "ROUNDS")]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def small_forests():
+    """Forests have 20 trees in tests, because those of users take half of the time of a run of stage 2."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name, _ in FORESTS:
+            patch.setattr(module, name, 20)
+        yield
+
+
+@pytest.fixture(scope="module")
+def full_forests(small_forests):
+    """Forests as users have them, for tests of how good a forecast is."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name, trees_of_users in FORESTS:
+            patch.setattr(module, name, trees_of_users)
         yield
 
 

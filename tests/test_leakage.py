@@ -46,6 +46,7 @@ def test_changing_test_rows_changes_no_weight_no_scale_and_no_offset(tmp_path, s
     for name, data in (("plain", table), ("spoiled", spoil(table, names.isin(tested)))):
         data.to_csv(tmp_path / "seasons.csv", index=False)
         flags = ["--data", str(tmp_path / "card.toml"), "--preset", "language-only", "--epochs", "2", "--split", split]
+        flags += ["--folds", fold.name]
         one, two = str(tmp_path / name / "one"), str(tmp_path / name / "two")
         assert train.main(["--stage", "1", "--out", one, *flags]) == 0
         assert train.main(["--stage", "2", "--out", two, "--from", one, *flags]) == 0
@@ -121,7 +122,7 @@ def test_flat_seasons_are_not_taken_for_copies(small_card):
 @pytest.mark.slow
 def test_permuted_yields_cannot_be_forecast(tmp_path):
     """Whatever says more than the mean on held-out years of meaningless yields has seen them."""
-    flags = ["--split", "leave-year-out", "--folds", "2018,2020,2022", "--epochs", "15"]
+    flags = ["--split", "leave-year-out", "--folds", "2018,2020,2022", "--epochs", "15", "--members", "2"]
     pictures = ["--cache", str(tmp_path / "cache"), "--style.size", "32"]
     scores = {}
     for name, seed in (("true", None), ("permuted", 0), ("permuted again", 1)):

@@ -25,7 +25,8 @@ from stages.checkpoints import Checkpoints
 from tests.conftest import CARD, small_seasons
 from tests.tasks import Line, completion_task
 
-pytestmark = pytest.mark.slow
+# Programs that a test starts have the forests of users, so those in this process need them as well.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("full_forests")]
 
 ROOT = Path(__file__).resolve().parents[1]
 KILLED = """
