@@ -70,6 +70,16 @@ def by_place(other: str = "Soya beans") -> list[str]:
     return ["Maize" if place < "p4" else other for place in harvests().place]
 
 
+def test_codes_of_crops_are_reported_and_named_where_two_rows_meet(tmp_path: Path) -> None:
+    coded = office(["113" if item == "Maize" else "327" for item in by_place()]).rename(columns={"Item": "crop_code"})
+    assert "column crop_code has 2 values among the yields, 113 and 327, and" in warnings(joined(tmp_path, coded))
+    assert warnings(joined(tmp_path, coded, 'keep = { crop_code = "113" }\n')) == ""
+    beside = coded.assign(crop=by_place())
+    assert "crop_code" not in warnings(joined(tmp_path, beside))
+    with pytest.raises(InputError, match=r"differ in crop_code \(113 / 327\).*keep = \{ crop_code = \"327\" \}"):
+        joined(tmp_path, pd.concat([coded[coded.crop_code == "113"], coded.assign(crop_code="327", Value=2.5)]))
+
+
 def test_two_items_of_different_places_are_reported_and_keep_chooses_one(tmp_path: Path) -> None:
     table = joined(tmp_path, office(by_place()))
     assert "office.csv: column Item has 2 values among the yields, Maize and Soya beans, and" in warnings(table)
@@ -88,7 +98,7 @@ def test_two_practices_of_different_years_are_reported_in_a_column_of_two_words(
     assert 'keep = { "Data Item" = "CORN" }' in warnings(joined(tmp_path, frame))
 
 
-@pytest.mark.parametrize("column", ["Remarks", "Item Code", "Flag"])
+@pytest.mark.parametrize("column", ["Remarks", "Area Code", "Flag"])
 def test_other_columns_may_vary(tmp_path: Path, column: str) -> None:
     assert warnings(joined(tmp_path, office(by_place()).rename(columns={"Item": column}))) == ""
 

@@ -48,16 +48,20 @@ def mixed_yields(
     if not len(labelled):
         return ()
     headers = [column_names(path, wanted.keys) for path in files]
+    named = {_kind_of(name)[0] for name in headers[0] if not _kind_of(name)[1]}
     found = []
     for name in headers[0]:
-        kind = name.strip().replace("_", " ").casefold()
+        kind, coded = _kind_of(name)
         if kind not in _KINDS | _MILD or name in wanted.names or any(header.count(name) != 1 for header in headers):
+            continue
+        if coded and kind in named:  # such as Item Code beside Item
             continue
         alone = Wanted(text=(name,), keys=wanted.keys, places=(name,), keep=wanted.keep)
         text = joined(load_columns([(path, alone) for path in files], budget)).text[name]
         used, codes = np.unique(text.codes[labelled], return_inverse=True)
         values = [str(text.names[code]) for code in used.tolist() if code >= 0]
-        if not 2 <= len(values) <= MOST_VALUES or any(_NUMBER.fullmatch(one) or _YEAR.search(one) for one in values):
+        numbers = any(_NUMBER.fullmatch(one) for one in values) and not coded
+        if not 2 <= len(values) <= MOST_VALUES or numbers or any(_YEAR.search(one) for one in values):
             continue
         if _varies_within(place[labelled], target[labelled], codes):
             continue
@@ -80,7 +84,13 @@ def _varies_within(place: NDArray[np.int64], target: NDArray[np.float64], kind: 
 
 def kind_columns(names: Sequence[str]) -> list[str]:
     """The columns whose names say that they tell what a row is about."""
-    return [name for name in names if name.strip().replace("_", " ").casefold() in _KINDS]
+    return [name for name in names if _kind_of(name)[0] in _KINDS]
+
+
+def _kind_of(name: str) -> tuple[str, bool]:
+    """The name of a column as in `_KINDS`, and whether it holds codes, as `crop_code` does."""
+    words = name.strip().replace("_", " ").casefold()
+    return words.removesuffix(" code"), words.endswith(" code")
 
 
 def advice_on_two_rows(columns: Columns, one: int, other: int, otherwise: str = TWO_OF_ONE_NAME) -> str:
@@ -94,11 +104,12 @@ def advice_on_two_rows(columns: Columns, one: int, other: int, otherwise: str = 
 def advice_on_texts(one: Mapping[str, str], other: Mapping[str, str], otherwise: str = TWO_OF_ONE_NAME) -> str:
     """As `advice_on_two_rows`, from the unread texts of both rows."""
     differ = [name for name in one if name in other and one[name] != other[name]]
-    differ = [name for name in differ if not (_NUMBER.fullmatch(one[name]) and _NUMBER.fullmatch(other[name]))]
+    numbers = [name for name in differ if _NUMBER.fullmatch(one[name]) and _NUMBER.fullmatch(other[name])]
+    differ = [name for name in differ if name not in numbers or name in kind_columns(numbers)]
     if not differ or state_column(differ) is not None:
         return otherwise
     # The columns that usually say what a row is about come first.
-    differ.sort(key=lambda name: name.strip().replace("_", " ").casefold() not in _KINDS)
+    differ.sort(key=lambda name: name not in kind_columns(differ))
     listed = " and ".join(f"{name} ({_short(one[name])} / {_short(other[name])})" for name in differ[:SHOWN])
     return (
         f"These two rows differ in {listed}. If such a column says what a row measures, keep the rows of one value, as "
