@@ -18,7 +18,7 @@ from pipeline.parser import parse_flags
 from pipeline.plural import plural
 from report.progress import WIDTH, say
 from report.run import RunFolder, complete_runs
-from report.run_page.sentences import held_out, metric_rows, standing
+from report.run_page.sentences import held_out, metric_rows, standing, too_good
 
 COLUMNS = {
     1: {"rmse_over_range": "RMSE / range", "mse_standardised": "MSE, std.", "mae_standardised": "MAE, std."},
@@ -68,6 +68,8 @@ def print_scores(run: RunFolder, every: bool = False) -> None:
     if result["control"]:
         say(f"Negative control: the embeddings are {result['control']} and carry no information.")
     say(standing(result))
+    for sentence in too_good(result):
+        say(f"warning: {sentence}")
     say(f"page: {run.path / 'report.html'}")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.card import DatasetCard, VariateCard, is_there
+from pipeline.card.questions import open_questions
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.sources.assemble import Description, TableDraft, finish
@@ -155,7 +156,9 @@ def _read_card(
     history, noted = _settled(history, draft.place, draft.year, labels, str(card.path), for_prediction, OF_CARD)
     counts = (*counts, *compared(history, draft.place, labels, str(card.path), for_prediction, OF_CARD))
     draft = replace(
-        draft, counts=(*draft.counts, *counts), findings=(*card.unit_findings(), *mixed, *draft.findings, *noted)
+        draft,
+        counts=(*draft.counts, *counts),
+        findings=(*open_questions(card.path), *card.unit_findings(), *mixed, *draft.findings, *noted),
     )
     table = finish(about, draft, history, for_prediction=for_prediction)
     _refuse_far_harvest(card, table)

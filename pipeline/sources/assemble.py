@@ -26,7 +26,8 @@ from pipeline.sources.row_kinds import advice_on_texts
 from pipeline.sources.stored_numbers import as_measured
 from pipeline.sources.total_rows import refuse_total_rows
 from pipeline.sources.unobserved_steps import unobserved_steps
-from pipeline.sources.yield_checks import Yields, check_yields, marked_as_missing
+from pipeline.sources.yield_among_inputs import yield_among_inputs
+from pipeline.sources.yield_checks import Yields, check_yields, marked_as_missing, negative_yields
 from pipeline.table import Count, SeasonTable, Variate, YieldHistory, cut_of
 
 
@@ -116,10 +117,16 @@ def finish(about: Description, draft: TableDraft, history: YieldHistory, *, for_
     rows = np.flatnonzero(remaining)
     refuse_total_rows(draft.place[rows], lambda row: draft.where(int(np.flatnonzero(remaining)[row])))
     rows = rows[np.argsort(draft.sample_id[rows], kind="stable")]
-    findings = _checked(about, draft, target, rows, for_prediction)
+    findings = _checked(about, draft, target, static, rows, for_prediction)
     findings += marks_among_static(about.static_names, static[rows], draft.place[rows], about.missing)
     if not for_prediction:
-        findings = (*marks, *tiny_yields(target[rows], about.crop), *large_yields(target[rows]), *findings)
+        findings = (
+            *marks,
+            *negative_yields(target),
+            *tiny_yields(target[rows], about.crop),
+            *large_yields(target[rows]),
+            *findings,
+        )
     draft = replace(draft, counts=(*draft.counts, *counts), findings=(*draft.findings, *findings))
     places = report_places(draft.place[rows], draft.year[rows], history, for_prediction=for_prediction)
     return _sealed(about, draft, target, static, rows, history, cut, places)
@@ -181,9 +188,14 @@ def _sealed(
 
 
 def _checked(
-    about: Description, draft: TableDraft, target: NDArray[np.float64], rows: NDArray[np.int64], for_prediction: bool
+    about: Description,
+    draft: TableDraft,
+    target: NDArray[np.float64],
+    static: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    for_prediction: bool,
 ) -> tuple[Finding, ...]:
-    """Findings from comparisons of the series and yields of the samples `rows` with each other."""
+    """Findings from comparisons of the series, static numbers and yields of the samples `rows` with each other."""
     file = None if draft.file is None else draft.file[rows]
 
     def where(row: int) -> str:
@@ -217,7 +229,9 @@ def _checked(
     nested = nested_places(draft.place[rows], draft.year[rows], draft.target[rows])
     # A table that is read for prediction may end at the step as of which it is known, so it has no such check.
     empty = unobserved_steps(seasons.values[:, : len(about.variates)])
-    return (*check_yields(yields, about.missing), *nested, *found, *empty)
+    names = [variate.name for variate in seasons.variates]
+    answers = yield_among_inputs(names, seasons.values, about.static_names, static[rows], target[rows])
+    return (*answers, *check_yields(yields, about.missing), *nested, *found, *empty)
 
 
 def excluded(

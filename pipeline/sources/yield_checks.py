@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.findings import Finding
+from pipeline.plural import plural
 from pipeline.sources.missing_values import Stored, marks_in
 
 Floats = NDArray[np.float64]
@@ -22,6 +23,7 @@ OUTLIER = 4.0  # ratio of a yield to the median that is reported, if NEXT also h
 LOW = 20.0  # ratio of the median to a yield that is reported, if GAP also lies above it
 NEXT = 2.0  # ratio of an outlier to the next lower yield
 GAP, LEAST_SHARE = 5.0, 0.2  # ratio across a gap between two groups of yields, and least share of each group
+LEAST_GROUP, ALIKE = 0.05, 2.0  # least share of a group that is reported, and ratio of the ratios of its tails
 LEAST_ROWS = 4
 
 
@@ -57,7 +59,7 @@ def check_yields(yields: Yields, missing: Sequence[float] = ()) -> tuple[Finding
     _refuse_another_unit(yields, rows)
     found = _odd_groups(yields, rows)
     _refuse_two_units(yields, rows)
-    return (*found, *_outliers(yields, rows))
+    return (*found, *(_outliers(yields, rows) or _two_alike_groups(yields, rows)))
 
 
 def marked_as_missing(target: Floats) -> tuple[NDArray[np.bool_], tuple[Finding, ...]]:
@@ -76,6 +78,20 @@ def marked_as_missing(target: Floats) -> tuple[NDArray[np.bool_], tuple[Finding,
         "yield is negative."
     )
     return np.isin(target, marks), (Finding("warning", sentence, f"missing = [{listed}]"),)
+
+
+def negative_yields(target: Floats) -> tuple[Finding, ...]:
+    """A warning about yields [N] below zero, in t/ha, which are left out. Marks of missing data are not among them."""
+    below = target[target < 0]
+    if not len(below):
+        return ()
+    return (
+        Finding(
+            "warning",
+            f"{plural(len(below), 'yield')} of {int((~np.isnan(target)).sum())} {'are' if len(below) > 1 else 'is'} "
+            f"negative, down to {below.min():.3g} t/ha, and left out. Are they anomalies? Give the yields themselves.",
+        ),
+    )
 
 
 def _refuse_marks(yields: Yields, missing: Sequence[float]) -> None:
@@ -162,6 +178,32 @@ def _refuse_two_units(yields: Yields, rows: NDArray[np.int64]) -> None:
         "between. This looks like two units (or two crops) in one column: store all yields in one unit, or leave rows "
         "out with [[exclude]] in the dataset card."
     )
+
+
+def _two_alike_groups(yields: Yields, rows: NDArray[np.int64]) -> list[Finding]:
+    """A warning if yields fall into two groups with a gap between them, and one is as spread as the other times GAP.
+
+    Another unit multiplies low and high yields alike. Failed harvests spread down to zero.
+    """
+    known = np.sort(yields.target[rows])
+    least = max(2, int(np.ceil(LEAST_GROUP * len(known))))
+    inner = (known[1:] / known[:-1])[least - 1 : len(known) - least]
+    if not len(inner) or inner.max() < NEXT:
+        return []
+    at = least + int(np.argmax(inner))
+    low, high = known[:at], known[at:]
+    tails = np.quantile(high, (0.1, 0.9)) / np.quantile(low, (0.1, 0.9))
+    if tails.min() < GAP or tails.max() > ALIKE * tails.min():
+        return []
+    row = int(rows[np.argmax(yields.target[rows] >= high[0])])
+    return [
+        Finding(
+            "warning",
+            f"{yields.at(row)}: the {yields.what} is {yields.target[row]:.4g} t/ha. {len(low)} yields are "
+            f"{low[-1]:.4g} t/ha or less, {len(high)} are {high[0]:.4g} t/ha or more, and none lies between. Are "
+            "they in one unit?",
+        )
+    ]
 
 
 def _outliers(yields: Yields, rows: NDArray[np.int64]) -> list[Finding]:

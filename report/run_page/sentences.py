@@ -7,6 +7,8 @@ from typing import Any
 
 from pipeline.plural import plural
 
+MOST_R2, LEAST_ROWS = 0.97, 20  # an R2 above it on so many rows is reported
+
 
 def headline(result: Mapping[str, Any]) -> str:
     """The error on the held-out rows, and the rank of the run among the baselines."""
@@ -98,9 +100,21 @@ def coverage_sentence(coverage: Mapping[str, Any]) -> str:
 
 
 def warning_sentences(result: Mapping[str, Any]) -> list[str]:
-    """The warnings about the table and its folds."""
-    findings = result.get("findings", [])
-    return [f"Warning: {one['sentence']}" for one in findings if one["severity"] == "warning"]
+    """The warnings about the table, its folds and its scores."""
+    findings = [one["sentence"] for one in result.get("findings", []) if one["severity"] == "warning"]
+    return [f"Warning: {sentence}" for sentence in (*findings, *too_good(result))]
+
+
+def too_good(result: Mapping[str, Any]) -> list[str]:
+    """A sentence about an R2 that yields of a field or district hardly ever allow, if the run or a baseline has one."""
+    rows = [row for row in metric_rows(result) if row.get("r2", 0.0) > MOST_R2]
+    if not rows or result["n_test"] < LEAST_ROWS:
+        return []
+    best = max(rows, key=lambda row: float(row["r2"]))
+    return [
+        f"R2 is {best['r2']:.3f} for {best['name']} on held-out rows, which real yields hardly ever allow. Does an "
+        "input hold the yield, or something that is known only after the harvest?"
+    ]
 
 
 def fold_sentences(result: Mapping[str, Any], fitted: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
