@@ -105,6 +105,20 @@ def test_a_text_for_missing_data_may_have_blanks_around_it(tmp_path: Path, cell:
         table(tmp_path, frame)
 
 
+def test_all_texts_for_missing_data_are_named_at_once(tmp_path: Path) -> None:
+    frame = seasons().astype(object)
+    frame.loc[2, "yield"] = "None"
+    with pytest.raises(InputError, match=r"'None' is not a number.*missing = \[\"None\"\]\.$"):
+        table(tmp_path, frame)
+    frame.loc[3, BANDS[:2]] = "n.d.", "inf"
+    frame.loc[4, BANDS[3]] = "-"
+    frame.loc[5, BANDS[3]] = "n.d."
+    with pytest.raises(
+        InputError, match=r"column yield: 'None' is not.*Other texts among the numbers: 'n\.d\.', '-'\."
+    ):
+        table(tmp_path, frame)
+
+
 @pytest.mark.parametrize(
     ("cell", "said"),
     [

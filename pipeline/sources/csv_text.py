@@ -7,7 +7,7 @@ import csv
 import gzip
 import re
 import zlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TextIO
@@ -33,6 +33,7 @@ _MAGIC = {
     b"CDF": "a NetCDF file (.nc)",
 }
 _SAMPLE_BYTES = 1 << 20
+MOST_WORDS = 8  # in a message
 # Advice for a text in a static column.
 CATEGORY = " A category, such as a soil type, needs one column of 0 and 1 for each of its names."
 
@@ -183,14 +184,33 @@ def explain(
                 )
             for place, name in number_columns:
                 if cells[place] not in empty and not _NUMBER.fullmatch(_with_point(cells[place], form)):
+                    others = _other_words(rows, [place for place, _ in number_columns], {*empty, cells[place]})
                     return InputError(
                         f"{path}, line {line}, column {name}: {cells[place]!r} is not a number. Write numbers with "
                         f"a decimal {sign} and no other sign, and leave the cell empty (or NA) if there is none."
-                        f"{hint(cells[place], header, form)}{CATEGORY * (name in static)}"
+                        f"{hint(cells[place], header, form)}{others}{CATEGORY * (name in static)}"
                     )
     except InputError as refused:
         return refused
     return InputError(f"{path}: the table cannot be read ({detail}); export it again as CSV in UTF-8.")
+
+
+def _other_words(rows: Iterable[tuple[int, list[str]]], columns: Sequence[int], known: Collection[str]) -> str:
+    """A sentence with the other texts without a digit in these columns of the rows; empty if there are none."""
+    words = {
+        cells[column]: None
+        for _, cells in rows
+        for column in columns
+        if column < len(cells)
+        and cells[column] not in known
+        and not any(map(str.isdigit, cells[column]))
+        and not _NUMBER.fullmatch(cells[column])
+    }
+    if not words:
+        return ""
+    listed = ", ".join(map(repr, [*words][:MOST_WORDS]))
+    more = f" and {len(words) - MOST_WORDS} more" if len(words) > MOST_WORDS else ""
+    return f" Other texts among the numbers: {listed}{more}."
 
 
 def _with_point(cell: str, form: CsvFormat) -> str:
