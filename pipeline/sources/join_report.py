@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from pipeline.card import DatasetCard, SourceCard
 from pipeline.errors import InputError
+from pipeline.findings import Finding
 from pipeline.provenance import JoinedSource, KeyCount
 from pipeline.sources.locate_files import files_of
+from pipeline.sources.unmet_names import advice_on_spelling, report_unmet_names
 
 NAMES = 3  # names shown of each kind
 YEARS = 10_000
@@ -68,6 +70,19 @@ def join_report(parts: Sequence[Part], card: DatasetCard) -> tuple[tuple[str, ..
     return (*lines, *map(_line, joined)), joined
 
 
+def spelling_findings(parts: Sequence[Part], card: DatasetCard) -> tuple[Finding, ...]:
+    """A finding for each source whose places miss those of the first series because of their spelling."""
+    first, *others = parts
+    places = {place for place, _ in first.keys}
+    return tuple(
+        finding
+        for part in others
+        for finding in report_unmet_names(
+            {place for place, _ in part.keys}, part.label(card), places, first.label(card)
+        )
+    )
+
+
 def _joined(part: Part, met: frozenset[Key], card: DatasetCard) -> JoinedSource:
     columns = {
         "variates": ", ".join(variate.name for variate in part.source.series),
@@ -115,7 +130,12 @@ def _refuse_nothing(series: frozenset[Key], labels: Sequence[Part], card: Datase
     advice = (
         f"{len(shared)} places are in both, their years are not: correct `year`, `season_start` or `season_year`."
         if shared
-        else "No place is in both: spell the places alike, or correct `place` of the sources."
+        else "No place is in both. "
+        + advice_on_spelling(
+            {place for place, _ in yields.keys},
+            {place for place, _ in series},
+            "Spell the places alike, or correct `place` of the sources.",
+        )
     )
     raise InputError(
         f"{card.path}: no yield of {yields.label(card)} ({found} and others) meets a season of the series ({one[0]!r} "

@@ -27,7 +27,7 @@ from pipeline.sources.crop_calendar import CropCalendar, PlaceSeasons
 from pipeline.sources.csv_format import format_notes
 from pipeline.sources.duplicate_dates import advice_on_averaged, averaged
 from pipeline.sources.join_names import spelled_alike
-from pipeline.sources.join_report import Part, join_report
+from pipeline.sources.join_report import Part, join_report, spelling_findings
 from pipeline.sources.join_samples import (
     counts_of_rows,
     group_a_sample,
@@ -113,6 +113,7 @@ def join_sources(card: DatasetCard, steps: int | None, for_prediction: bool, bud
     parts += _places_alone(card, calendar, names, budget)
     formats = [note for one in card.sources for note in format_notes(_files_there(card, one), csv_keys(card, one))]
     lines, joined = join_report(parts, card)
+    draft = replace(draft, findings=(*draft.findings, *spelling_findings(parts, card)))
     season = _example_of_a_season(card, grid, seasons, names, _last_sample(seen, label_keys), steps, bool(labels))
     notes = (*formats, lines[0], season, *lines[1:])
     return Joined(draft=draft, notes=notes, sources=joined, own_seasons=seasons is not None)

@@ -25,7 +25,7 @@ def near_names(names: Sequence[str], years: Callable[[], Mapping[str, set[int]]]
     """
     like: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        like[_letters(name)].append(name)
+        like[bare_letters(name)].append(name)
     pairs = sorted(tuple(sorted(group)) for key, group in like.items() if len(group) > 1 and key)
     if pairs:
         shown = _shown(pairs)
@@ -41,7 +41,7 @@ def _of_one_kind(like: Mapping[str, Sequence[str]], years: Callable[[], Mapping[
     """Names that differ in the kind of place or in a separator of thousands, and never occur in one year."""
     bare: dict[str, list[str]] = defaultdict(list)
     for group in like.values():
-        bare[_without_kind(group[0])] += group
+        bare[without_kind(group[0])] += group
     groups = [tuple(sorted(group)) for key, group in bare.items() if len(group) > 1 and key]
     if not groups:
         return ()
@@ -70,14 +70,14 @@ def _shown(pairs: Sequence[Sequence[str]]) -> str:
     return "; ".join(" and ".join(map(repr, group)) for group in pairs[:SHOWN]) + more
 
 
-def _without_kind(name: str) -> str:
+def without_kind(name: str) -> str:
     """A name's letters without the kind of place; a code without its separators of thousands."""
     if name.isalnum():  # neither a blank nor a comma
-        return _letters(name)
-    return name.replace(",", "") if _THOUSANDS.fullmatch(name) else _letters(_KINDS.sub("", name.casefold()))
+        return bare_letters(name)
+    return name.replace(",", "") if _THOUSANDS.fullmatch(name) else bare_letters(_KINDS.sub("", name.casefold()))
 
 
-def _letters(name: str) -> str:
+def bare_letters(name: str) -> str:
     """A name without capitals, accents, blanks and punctuation; names without letters have none."""
     if name.isascii() and name.isalnum():
         return name.casefold()

@@ -19,6 +19,7 @@ from pipeline.sources.locate_files import files_of
 from pipeline.sources.memory_budget import Budget
 from pipeline.sources.place_names import restore_zeros, restore_zeros_like
 from pipeline.sources.row_kinds import advice_on_texts, mixed_yields
+from pipeline.sources.unmet_names import advice_on_spelling
 from pipeline.sources.wanted_columns import Wanted, csv_keys
 from pipeline.sources.yield_checks import Yields, check_yields
 from pipeline.table import Count, YieldHistory
@@ -141,7 +142,7 @@ def compared(
             raise InputError(
                 f"{source}: {words.name} knows yields of {len(np.unique(history.place))} places, such as "
                 f"{str(history.place[0])!r}, and none of them is in the table, which has {str(place[0])!r} and others. "
-                f"{words.advice_places}"
+                f"{advice_on_spelling(history.place.tolist(), place.tolist(), words.advice_places)}"
             )
         counts.append(Count("known yield of the history without use: none of its places is in the table", len(history)))
     labels = target[target > 0]
