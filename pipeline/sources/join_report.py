@@ -129,6 +129,7 @@ def _refuse_nothing(series: frozenset[Key], labels: Sequence[Part], card: Datase
     shared = {place for place, _ in series} & {place for place, _ in yields.keys}
     advice = (
         f"{len(shared)} places are in both, their years are not: correct `year`, `season_start` or `season_year`."
+        f"{_met_a_year_off(series, yields.keys)}"
         if shared
         else "No place is in both. "
         + advice_on_spelling(
@@ -141,3 +142,15 @@ def _refuse_nothing(series: frozenset[Key], labels: Sequence[Part], card: Datase
         f"{card.path}: no yield of {yields.label(card)} ({found} and others) meets a season of the series ({one[0]!r} "
         f"in {one[1]} and others). {advice}"
     )
+
+
+def _met_a_year_off(series: frozenset[Key], yields: frozenset[Key]) -> str:
+    """A sentence, after a blank, if yields would meet seasons of the next or the previous year; empty if not."""
+    for off, meaning in ((1, "after"), (-1, "before")):
+        met = len({(place, year + off) for place, year in yields} & series)
+        if met:
+            asked = " Is their year that of sowing?" if off > 0 else ""
+            return (
+                f" If each yield counted for the year {meaning} its own, {met:,} of {len(yields):,} would meet.{asked}"
+            )
+    return ""

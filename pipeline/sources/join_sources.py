@@ -57,6 +57,7 @@ from pipeline.sources.source_rows import Numbers, Observations
 from pipeline.sources.source_series import read_series
 from pipeline.sources.step_means import means_of_amounts
 from pipeline.sources.wanted_columns import Wanted, csv_keys
+from pipeline.sources.yield_year import renamed_by, report_shift
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,14 @@ def join_sources(card: DatasetCard, steps: int | None, for_prediction: bool, bud
     parts += _places_alone(card, calendar, names, budget)
     formats = [note for one in card.sources for note in format_notes(_files_there(card, one), csv_keys(card, one))]
     lines, joined = join_report(parts, card)
-    draft = replace(draft, findings=(*draft.findings, *spelling_findings(parts, card)))
+    found = spelling_findings(parts, card)
+    if not for_prediction:
+        renamed = renamed_by(grid, steps) if seasons is None else 0
+        of_variates = [key for one, key in zip(series, seen, strict=True) if one.source.variates]
+        for one, key in zip(labels, label_keys, strict=True):
+            known = key[one.numbers[:, 0] > 0]
+            found += report_shift(card, one.source, np.concatenate(of_variates), known, renamed, names)
+    draft = replace(draft, findings=(*draft.findings, *found))
     season = _example_of_a_season(card, grid, seasons, names, _last_sample(seen, label_keys), steps, bool(labels))
     notes = (*formats, lines[0], season, *lines[1:])
     return Joined(draft=draft, notes=notes, sources=joined, own_seasons=seasons is not None)
