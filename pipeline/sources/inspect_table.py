@@ -20,7 +20,9 @@ from pipeline.sources.columns import column_names
 from pipeline.sources.csv_format import CsvFormat, format_of
 from pipeline.sources.csv_text import explain, is_csv, is_gzip
 from pipeline.sources.dates import DateError, parse_days
+from pipeline.sources.harvest_names import is_called_amount, is_called_yield
 from pipeline.sources.missing_values import Stored, marks_in
+from pipeline.sources.season_constants import is_constant_in_seasons, season_groups
 from pipeline.sources.years_in_header import refuse_years_in_header
 
 MOST_ROWS = 200_000  # are looked at
@@ -38,7 +40,6 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "end": ("eos", "end_of_season", "season_end", "maturity", "harvest_day"),
     "sample_id": ("sample_id",),
 }  # fmt: skip
-_YIELD = re.compile(r"yield|ertrag|rendimiento|rendement|rendita|opbrengst|produtividade", re.IGNORECASE)
 _YEAR_YIELD = re.compile(r"[yY](19|20)\d\d")
 _DATE_IN_NAME = re.compile(r"(19|20)\d\d[-_]?(0[1-9]|1[0-2])[-_]?([0-2]\d|3[01])")
 _LIKE_A_DATE = re.compile(r"(19|20)\d\d([-_/.]?)(0\d|1[0-2])\2([0-2]\d|3[01])|\d{1,2}([./-])\d{1,2}\5(19|20)\d\d")
@@ -132,25 +133,49 @@ def inspect_table(path: Path) -> TableLook:
     if dates is None:
         roles.pop("date", None)
     long = dates is not None and "place" in roles and _several_dates_a_year(dates, columns[roles["place"]])
-    bands = () if long else _bands([name for name in header if name not in roles.values()])
+    numbered = [name for name in header if name not in roles.values() and not is_called_yield(name)]
+    bands = () if long else _bands(numbered)
     if dates is None and "step" not in roles and not bands:
         refuse_years_in_header(path, header)
         questions += _times_of(columns)
     taken = {*roles.values(), *(name for band in bands for name in band.columns)}
     year_yields = tuple(name for name in header if _YEAR_YIELD.fullmatch(name))
     free = [name for name in header if name not in taken and name not in year_yields and name.lower() not in _ROW_NAMES]
-    targets = [name for name in free if _YIELD.search(name) and columns[name].numbers is not None]
+    targets = [name for name in free if is_called_yield(name) and columns[name].numbers is not None]
     target = targets[0] if targets else None
     if len(targets) > 1:
-        questions.append(f"{', '.join(targets)} of {path.name} may all be the yield; {target} is taken")
-    numeric = [name for name in free if name != target and columns[name].numbers is not None]
-    moves = "date" in roles or "step" in roles
-    place = columns[roles["place"]] if "place" in roles else None
+        questions.append(
+            f"{', '.join(targets)} of {path.name} may all be the yield; {target} is taken. The rest is left out, as "
+            "yields are known only after the season"
+        )
+    numeric = [name for name in free if name not in targets and columns[name].numbers is not None]
     codes = [name for name in numeric if _CODE.search(name) and columns[name].whole]
     if codes:
         questions.append(f"{', '.join(codes)}: codes of places by their names, and left out. Does one name the place?")
     numeric = [name for name in numeric if name not in codes]
+    place = columns[roles["place"]] if "place" in roles else None
     still = [name for name in numeric if place is not None and _constant_by(place, columns[name])]
+    moves = "date" in roles or "step" in roles
+    series = [name for name in numeric if name not in still] if moves and not bands else []
+    amounts = [name for name in (*still, *series) if is_called_amount(name)]
+    questions += [
+        f"{name} of {path.name}: left out. By its name it is measured at harvest. It is known only after the season, "
+        "so no forecast may use it. Is it the yield? Then name it under [target]. Was it measured on each date of "
+        "the season? Then add it under [[variates]]"
+        for name in amounts
+    ]
+    series = [name for name in series if name not in amounts]
+    if series and place is not None:
+        year = columns[roles["year"]].codes if "year" in roles else None
+        groups = season_groups(place.codes, year, dates)
+        seasonal = [name for name in series if is_constant_in_seasons(_numbers(columns[name]), groups)]
+        series = [name for name in series if name not in seasonal]
+        questions += [
+            f"{name} of {path.name}: left out. It has one number per season, so it is no series. Is it known before "
+            f'the season? Then add "{name}" to static; if the card has several sources, move it to a file with one row '
+            "per place and year first. If it is known only after the season, no forecast may use it"
+            for name in seasonal
+        ]
     return TableLook(
         path=path,
         rows=table.num_rows,
@@ -159,8 +184,8 @@ def inspect_table(path: Path) -> TableLook:
         roles=roles,
         target=target,
         bands=bands,
-        series=tuple(name for name in numeric if name not in still) if moves else (),
-        static=tuple(still),
+        series=tuple(series),
+        static=tuple(name for name in still if name not in amounts),
         year_yields=year_yields,
         dates=dates,
         questions=tuple(questions),
@@ -319,10 +344,14 @@ def _bands(names: Sequence[str]) -> tuple[Band, ...]:
     return tuple(sorted(found, key=lambda band: names.index(band.columns[0])))
 
 
-def _constant_by(place: Column, column: Column) -> bool:
+def _numbers(column: Column) -> NDArray[np.float64]:
     assert column.numbers is not None
-    known = ~np.isnan(column.numbers) & (place.codes >= 0)
+    return column.numbers
+
+
+def _constant_by(place: Column, column: Column) -> bool:
+    known = ~np.isnan(_numbers(column)) & (place.codes >= 0)
     if not known.any():
         return False
-    pairs = np.unique(np.stack([place.codes[known].astype(np.float64), column.numbers[known]], axis=1), axis=0)
+    pairs = np.unique(np.stack([place.codes[known].astype(np.float64), _numbers(column)[known]], axis=1), axis=0)
     return len(pairs) == len(np.unique(place.codes[known])) and len(pairs) < max(2, known.sum() + 1)

@@ -1,0 +1,114 @@
+"""Which columns a drafted card takes for the yield, in which unit, and which ones it leaves out as known too late."""
+
+from datetime import date, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import draft_card
+from pipeline.card import DatasetCard
+from pipeline.sources import read
+
+PLACES, YEARS, STEPS = ("a", "b", "c", "d", "e"), (2018, 2019, 2020, 2021), 8
+
+
+def long_rows(first=(3, 1), years_before=0):
+    """A long table whose seasons start in month and day `first`, in the calendar year `years_before` the harvest."""
+    rng = np.random.default_rng(0)
+    return pd.DataFrame([
+        {"field": place, "year": year, "date": date(year - years_before, *first) + timedelta(16 * step),
+         "ndvi": round(rng.uniform(0.1, 0.8), 3), "soil": 10 + at}
+        for at, place in enumerate(PLACES) for year in YEARS for step in range(STEPS)
+    ])  # fmt: skip
+
+
+def seasonal(rows, seed=1, low=3, high=8):
+    """A number for each place and year, repeated on all of its rows."""
+    season = rows.groupby(["field", "year"]).ngroup().to_numpy()
+    return np.random.default_rng(seed).uniform(low, high, season.max() + 1).round(2)[season]
+
+
+def yield_rows(**columns):
+    rows = pd.DataFrame([{"field": place, "year": year} for place in PLACES for year in YEARS])
+    return rows.assign(**columns)
+
+
+def drafted(tmp_path, **tables):
+    """The text of the card of one CSV file per table."""
+    for name, rows in tables.items():
+        rows.to_csv(tmp_path / f"{name}.csv", index=False)
+    files = [str(tmp_path / f"{name}.csv") for name in tables]
+    assert draft_card.main([*files, "--out", str(tmp_path / "card.toml")]) == 0
+    return (tmp_path / "card.toml").read_text(encoding="utf-8")
+
+
+def variates_of(tmp_path):
+    return [variate.name for variate in DatasetCard.load(tmp_path / "card.toml").variates]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["yield_dt", "harvest_kg", "Production_t", "biomass_at_harvest", "grain_number", "Erntemenge", "producción",
+     "récolte_t", "colheita", "Kornertrag"],
+)  # fmt: skip
+@pytest.mark.parametrize("years", [YEARS, YEARS[:1]], ids=["years", "one year"])
+def test_amounts_of_the_harvest_are_neither_variates_nor_static(tmp_path, name, years):
+    rows = long_rows().query("year in @years").reset_index(drop=True)
+    rows["yield"] = seasonal(rows)
+    rows[name] = rows["yield"] * 10
+    text = drafted(tmp_path, s=rows)
+    assert variates_of(tmp_path) == ["ndvi"]
+    assert 'static = ["soil"]' in text
+    asked = [line for line in text.splitlines() if name in line]
+    assert len(asked) == 1
+    assert asked[0].startswith("# QUESTION: ")
+    assert "known only after the season" in asked[0]
+    assert 'column = "yield"' in text
+    assert len(read(tmp_path / "card.toml")) == len(PLACES) * len(years)
+
+
+def test_numbered_yields_are_no_steps_of_a_variate(tmp_path):
+    rows = yield_rows(**{f"ndvi_{step}": np.linspace(0.1, 0.8, 20) for step in range(12)})
+    rows = rows.assign(**{f"yield_{lag}": np.linspace(3, 6, 20) for lag in (1, 2, 3)})
+    text = drafted(tmp_path, s=rows)
+    assert variates_of(tmp_path) == ["ndvi"]
+    assert "yield_1, yield_2, yield_3 of s.csv may all be the yield" in text
+
+
+@pytest.mark.parametrize("name", ["gross_primary_production", "days_to_harvest"])
+def test_series_that_only_sound_like_an_amount_stay_variates(tmp_path, name):
+    rows = long_rows()
+    rows["yield"] = seasonal(rows)
+    rows[name] = np.random.default_rng(2).uniform(1, 9, len(rows))
+    drafted(tmp_path, s=rows)
+    assert variates_of(tmp_path) == ["ndvi", name]
+
+
+@pytest.mark.parametrize(
+    ("first", "years_before", "unnamed"),
+    [((3, 1), 0, []), ((10, 1), 1, []), ((10, 1), 1, ["year"])],
+    ids=["one calendar year", "over New Year", "over New Year, only dates"],
+)
+def test_a_column_with_one_number_per_season_is_no_series(tmp_path, first, years_before, unnamed):
+    rows = long_rows(first, years_before)
+    rows["nitrogen"] = seasonal(rows)
+    rows.loc[3, "nitrogen"] = np.nan
+    rows["yield"] = 5.0
+    rows = rows.drop(columns=unnamed)
+    text = drafted(tmp_path, s=rows)
+    assert variates_of(tmp_path) == ["ndvi"]
+    assert "# QUESTION: nitrogen of s.csv: left out. It has one number per season, so it is no series" in text
+    assert 'static = ["soil"]' in text
+    (tmp_path / "card.toml").write_text(text.replace('static = ["soil"', 'static = ["nitrogen", "soil"'))
+    assert read(tmp_path / "card.toml").static.shape[1] == 2
+
+
+def test_a_series_that_changes_within_the_seasons_stays_one(tmp_path):
+    rows = long_rows()
+    rows["yield"] = seasonal(rows)
+    first_half = rows.groupby(["field", "year"]).cumcount() < STEPS // 2
+    rows["snow"] = np.where(first_half, 1, 0)
+    text = drafted(tmp_path, s=rows)
+    assert variates_of(tmp_path) == ["ndvi", "snow"]
+    assert "left out" not in text
