@@ -112,3 +112,28 @@ def test_a_series_that_changes_within_the_seasons_stays_one(tmp_path):
     text = drafted(tmp_path, s=rows)
     assert variates_of(tmp_path) == ["ndvi", "snow"]
     assert "left out" not in text
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["yield_forecast_june", "expected_yield", "yieldPredicted", "yield_est", "Ertragsprognose", "rendement_prévision",
+     "pronóstico rendimiento", "yield_avg", "mean_yield", "yield_5yr", "Durchschnittsertrag", "yield (estimated)"],
+)  # fmt: skip
+def test_a_forecast_or_an_average_is_taken_only_if_there_is_no_other_yield_and_then_asked_about(tmp_path, name):
+    years = yield_rows(**{name: 5.1, "yield_final": 5.2})
+    series = long_rows()
+    text = drafted(tmp_path, s=series, y=years)
+    assert 'column = "yield_final"' in text
+    assert f"yield_final is taken (by their names no measured yields: {name})" in text
+    (tmp_path / "card.toml").unlink()
+    text = drafted(tmp_path, s=series, y=years.drop(columns="yield_final"))
+    assert f'column = "{name}"' in text
+    assert f"# QUESTION: {name} of y.csv is taken for the yield, but its name has " in text
+    assert "Is it the yield that was measured in this season?" in text
+
+
+@pytest.mark.parametrize("name", ["yield", "yield_test", "best_yield", "meaningful_yield", "yield_2019", "YieldFinal"])
+def test_other_words_in_the_name_of_a_yield_are_not_asked_about(tmp_path, name):
+    text = drafted(tmp_path, s=long_rows(), y=yield_rows(**{name: 5.1}))
+    assert f'column = "{name}"' in text
+    assert "was measured" not in text

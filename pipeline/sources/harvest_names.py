@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _YIELD = re.compile(r"yield|ertrag|rendimiento|rendement|rendita|opbrengst|produtividade", re.IGNORECASE)
 # A produced amount, or a part of the crop that is weighed or counted at harvest.
@@ -16,6 +17,16 @@ _AMOUNT = re.compile(
 _NO_AMOUNT = re.compile(
     r"primary|(?<![a-z])(?:date|day|days|doy|week|month|year|time|datum|tag|fecha|jour)(?![a-z])", re.IGNORECASE
 )
+# Forecasts, averages and other numbers that are called a yield but were not measured in the season.
+_NOT_MEASURED = re.compile(
+    r"forecast|predict|expect|estim|prognos|pr[eé]vision|previs[aã]o|pron[oó]stico|erwartet|gesch[aä]tzt|sch[aä]tzung"
+    r"|average|durchschnitt|mittelwert|moyenne|promedio|simulat|previous|vorjahr"
+    r"|(?<![^\W\d_])(?:est|pred|fcst|sim|avg|mean|mittel|media|median|min|max|prev|prior|last|lag|trend|anomaly|gap"
+    r"|sd|std|stdev|cv|error)(?![^\W\d_])"
+    r"|(?<!\d)\d{1,2}[ _-]?(?:yr|year|jahr|an|año|ano)s?(?![^\W\d_])",
+    re.IGNORECASE,
+)
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def is_called_yield(name: str) -> bool:
@@ -26,3 +37,34 @@ def is_called_yield(name: str) -> bool:
 def is_called_amount(name: str) -> bool:
     """Whether the name says that a column is measured at harvest, as `harvest_kg` and `Production_t` are."""
     return _AMOUNT.search(name) is not None and _NO_AMOUNT.search(name) is None
+
+
+def choose_yield(names: Sequence[str], file: str) -> tuple[str | None, list[str]]:
+    """The column that is taken for the yield, of all that are called one, and the questions that this leaves.
+
+    A measured yield goes before a forecast or an average. Otherwise the first column is taken.
+    """
+    if not names:
+        return None, []
+    measured = [name for name in names if not _word_against(name)]
+    target = (measured or names)[0]
+    questions = []
+    if len(names) > 1:
+        others = [name for name in names if name not in measured]
+        against = f" (by their names no measured yields: {', '.join(others)})" if measured and others else ""
+        questions.append(
+            f"{', '.join(names)} of {file} may all be the yield; {target} is taken{against}. The rest is left out, as "
+            "yields are known only after the season"
+        )
+    if word := _word_against(target):
+        questions.append(
+            f"{target} of {file} is taken for the yield, but its name has {word!r}. Is it the yield that was measured "
+            "in this season? A forecast or an average of years is no yield to learn from"
+        )
+    return target, questions
+
+
+def _word_against(name: str) -> str:
+    """The word in a name that speaks against a measured yield; empty if there is none."""
+    match = _NOT_MEASURED.search(_CAMEL.sub("_", name))
+    return match[0] if match else ""

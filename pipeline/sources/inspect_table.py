@@ -20,7 +20,7 @@ from pipeline.sources.columns import column_names
 from pipeline.sources.csv_format import CsvFormat, format_of
 from pipeline.sources.csv_text import explain, is_csv, is_gzip
 from pipeline.sources.dates import DateError, parse_days
-from pipeline.sources.harvest_names import is_called_amount, is_called_yield
+from pipeline.sources.harvest_names import choose_yield, is_called_amount, is_called_yield
 from pipeline.sources.missing_values import Stored, marks_in
 from pipeline.sources.season_constants import is_constant_in_seasons, season_groups
 from pipeline.sources.years_in_header import refuse_years_in_header
@@ -142,12 +142,8 @@ def inspect_table(path: Path) -> TableLook:
     year_yields = tuple(name for name in header if _YEAR_YIELD.fullmatch(name))
     free = [name for name in header if name not in taken and name not in year_yields and name.lower() not in _ROW_NAMES]
     targets = [name for name in free if is_called_yield(name) and columns[name].numbers is not None]
-    target = targets[0] if targets else None
-    if len(targets) > 1:
-        questions.append(
-            f"{', '.join(targets)} of {path.name} may all be the yield; {target} is taken. The rest is left out, as "
-            "yields are known only after the season"
-        )
+    target, unsure = choose_yield(targets, path.name)
+    questions += unsure
     numeric = [name for name in free if name not in targets and columns[name].numbers is not None]
     codes = [name for name in numeric if _CODE.search(name) and columns[name].whole]
     if codes:
