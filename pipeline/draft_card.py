@@ -7,7 +7,6 @@ The card is read once after it is written, so that the last lines of output repo
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ import tyro
 from numpy.typing import NDArray
 
 from pipeline.card import safe_name
+from pipeline.draft_yield import target_lines, target_section
 from pipeline.errors import InputError
 from pipeline.parser import parse_flags
 from pipeline.plural import plural
@@ -32,9 +32,8 @@ from pipeline.sources.inspect_table import TableLook, inspect_table, usual_marks
 from pipeline.sources.locate_files import TABLES, advice_on_ending, kind_of
 from pipeline.sources.place_column import state_column
 from pipeline.sources.row_kinds import MOST_VALUES, keep_line, kind_columns, listed
-from pipeline.units import unit_in_name
+from pipeline.toml_text import ASK, quoted, quoted_list
 
-ASK = "QUESTION: "
 _INDICES = ("ndvi", "evi", "savi", "gndvi", "ndwi", "lswi", "msavi", "ndre")
 
 
@@ -130,7 +129,7 @@ def card_text(looks: Sequence[TableLook], out: Path) -> str:
     single = (whole and all(_is_history(look) for look in beside)) or len(looks) == 1
     lines = [
         "# Drafted from the files. Check every line, and answer each QUESTION.",
-        f"name = {_text(safe_name(_stem(first.path)))}",
+        f"name = {quoted(safe_name(_stem(first.path)))}",
     ]
     lines += _single(series or [first], beside, out) if single else _several(looks, out)
     return "\n".join(lines) + "\n"
@@ -139,7 +138,7 @@ def card_text(looks: Sequence[TableLook], out: Path) -> str:
 def _single(series: Sequence[TableLook], beside: Sequence[TableLook], out: Path) -> Iterator[str]:
     first = series[0]
     yield f'format = "{first.layout or "long"}"'
-    yield f"files = [{', '.join(_text(_relative(look.path, out)) for look in series)}]"
+    yield f"files = [{', '.join(quoted(_relative(look.path, out)) for look in series)}]"
     yield from _form(first)
     if first.layout is None:
         yield f"# {ASK}where are the series? {first.path.name} has neither ndvi_1, ndvi_2, ... nor a date or step"
@@ -147,24 +146,24 @@ def _single(series: Sequence[TableLook], beside: Sequence[TableLook], out: Path)
         yield f'# {ASK}how many days is a step, and when does a season start? step_days = ..., season_start = "01-01"'
     yield from _keys(first)
     if "sample_id" in first.roles and first.layout == "long":
-        yield f"sample_id = {_text(first.roles['sample_id'])}"
+        yield f"sample_id = {quoted(first.roles['sample_id'])}"
     yield from _grid([look for look in series if look.layout])
     if first.static:
-        yield f"static = {_list(first.static)}"
+        yield f"static = {quoted_list(first.static)}"
     yield from _missing(series)
     yield from _questions(series)
     for key in ("latitude", "longitude"):
         if {"latitude", "longitude"} <= {*first.roles}:
-            yield f"{key} = {_text(first.roles[key])}"
+            yield f"{key} = {quoted(first.roles[key])}"
     yield ""
-    yield from _target_section(series)
+    yield from target_section(series)
     for name, keys in _variates(series):
-        yield from ("", "[[variates]]", f"name = {_text(name)}", *keys)
+        yield from ("", "[[variates]]", f"name = {quoted(name)}", *keys)
     for look in beside:
-        yield from ("", "[history]", f"files = [{_text(_relative(look.path, out))}]")
+        yield from ("", "[history]", f"files = [{quoted(_relative(look.path, out))}]")
         yield f"place = {_place(look)}"
-        yield f"year = {_text(look.roles['year'])}"
-        yield from _target([look])
+        yield f"year = {quoted(look.roles['year'])}"
+        yield from target_lines([look])
 
 
 def _several(looks: Sequence[TableLook], out: Path) -> Iterator[str]:
@@ -176,7 +175,7 @@ def _several(looks: Sequence[TableLook], out: Path) -> Iterator[str]:
     yield from _grid([look for look in looks if look.layout], own_start=calendar)
     for group in groups.values():
         first = group[0]
-        yield from ("", "[[sources]]", f"files = [{', '.join(_text(_relative(look.path, out)) for look in group)}]")
+        yield from ("", "[[sources]]", f"files = [{', '.join(quoted(_relative(look.path, out)) for look in group)}]")
         yield from _form(first)
         if first.layout == "wide":
             yield 'format = "wide"'
@@ -184,16 +183,16 @@ def _several(looks: Sequence[TableLook], out: Path) -> Iterator[str]:
         yield from _missing(group)
         yield from _questions(group)
         if "start" in first.roles:
-            yield f"calendar = {{ start = {_text(first.roles['start'])}, end = {_text(first.roles['end'])} }}"
+            yield f"calendar = {{ start = {quoted(first.roles['start'])}, end = {quoted(first.roles['end'])} }}"
         if {"latitude", "longitude"} <= {*first.roles}:
-            yield f"latitude = {_text(first.roles['latitude'])}"
-            yield f"longitude = {_text(first.roles['longitude'])}"
+            yield f"latitude = {quoted(first.roles['latitude'])}"
+            yield f"longitude = {quoted(first.roles['longitude'])}"
         if first.static and "start" not in first.roles:
-            yield f"static = {_list(first.static)}"
+            yield f"static = {quoted_list(first.static)}"
         if first.target is not None:
-            yield from ("[sources.target]", *_target(group))
+            yield from ("[sources.target]", *target_lines(group))
         for name, keys in _variates(group):
-            yield from ("[[sources.variates]]", f"name = {_text(name)}", *keys)
+            yield from ("[[sources.variates]]", f"name = {quoted(name)}", *keys)
     if all(look.target is None for look in looks):
         yield from ("", f"# {ASK}no column is called a yield; which file and column hold it, and in which unit?")
         yield from ("# [sources.target]", '# column = "..."', '# unit = "t/ha"')
@@ -204,11 +203,11 @@ def _form(look: TableLook) -> Iterator[str]:
     if look.form is None:
         return
     if look.form.separator != ",":
-        yield f"separator = {_text(look.form.separator)}"
+        yield f"separator = {quoted(look.form.separator)}"
     if look.form.decimal != ".":
-        yield f"decimal = {_text(look.form.decimal)}"
+        yield f"decimal = {quoted(look.form.decimal)}"
     if look.form.encoding != "utf-8":
-        yield f"encoding = {_text(look.form.encoding)}"
+        yield f"encoding = {quoted(look.form.encoding)}"
 
 
 def _keys(look: TableLook, source: bool = False) -> Iterator[str]:
@@ -217,21 +216,21 @@ def _keys(look: TableLook, source: bool = False) -> Iterator[str]:
     else:
         yield f'# {ASK}which column names the place? place = "..."'
     if "year" in look.roles and not (source and "date" in look.roles and look.target is None):
-        yield f"year = {_text(look.roles['year'])} # {ASK}is it the year of the harvest?"
+        yield f"year = {quoted(look.roles['year'])} # {ASK}is it the year of the harvest?"
     elif look.layout == "wide" and not look.year_yields:
         yield f'# {ASK}which year is each row of? year = "...", or a year in the file\'s name'
     for key in ("date", "step"):
         if key in look.roles and look.layout == "long":
-            yield f"{key} = {_text(look.roles[key])}"
+            yield f"{key} = {quoted(look.roles[key])}"
 
 
 def _place(look: TableLook) -> str:
     """The column of the place, together with that of the state if a name occurs in two states."""
     place, state = look.roles["place"], state_column(list(look.columns))
     if state is None or state == place:
-        return _text(place)
+        return quoted(place)
     pairs = np.unique(np.stack([look.columns[name].codes for name in (place, state)], axis=1), axis=0)
-    return _list((state, place)) if len(np.unique(pairs[:, 0])) < len(pairs) else _text(place)
+    return quoted_list((state, place)) if len(np.unique(pairs[:, 0])) < len(pairs) else quoted(place)
 
 
 def _grid(looks: Sequence[TableLook], own_start: bool = False) -> Iterator[str]:
@@ -286,39 +285,10 @@ def _gap(look: TableLook) -> int:
     return int(np.median(gaps)) if len(gaps) else 10
 
 
-def _target_section(looks: Sequence[TableLook]) -> Iterator[str]:
-    first = looks[0]
-    if first.target is None and not first.year_yields:
-        yield f"# {ASK}no column is called a yield; which holds it, and in which unit?"
-        yield from ("# [target]", '# column = "..."', '# unit = "t/ha"')
-        return
-    yield "[target]"
-    yield from _target(looks)
-
-
-def _target(looks: Sequence[TableLook]) -> Iterator[str]:
-    first = looks[0]
-    column = first.target or first.year_yields[-1]
-    yield f"column = {_text(column)}"
-    if first.target is None and len(first.year_yields) > 1:
-        unread = ", ".join(first.year_yields[:-1])
-        yield f"# {ASK}{unread}: yields of other years, which this card does not read. List them under [history]?"
-    known = np.concatenate([look.columns[column].known for look in looks if column in look.columns])
-    median = float(np.median(known[known > 0])) if (known > 0).any() else 0.0
-    named = unit_in_name(column)
-    if named is not None:
-        yield f'unit = "{named}" # {ASK}is it, as the name of the column says? The median is {median:.4g}'
-    elif 25 < median < 500:
-        yield f'# {ASK}the median is {median:.4g}: is it dt/ha, bu/ac (with crop = ...) or t/ha? unit = "..."'
-    else:
-        likely = "t/ha" if median <= 25 else "kg/ha"
-        yield f'unit = "{likely}" # {ASK}is it? The median is {median:.4g}'
-
-
 def _variates(looks: Sequence[TableLook]) -> Iterator[tuple[str, list[str]]]:
     first = looks[0]
     for band in first.bands:
-        keys = [] if band.pattern == f"{band.name}_{{step}}" else [f"pattern = {_text(band.pattern)}"]
+        keys = [] if band.pattern == f"{band.name}_{{step}}" else [f"pattern = {quoted(band.pattern)}"]
         yield band.name, [*keys, *_range(band.name, np.concatenate([look.numbers(band.columns) for look in looks]))]
     for name in first.series if not first.bands else ():
         yield name, _range(name, np.concatenate([look.numbers([name]) for look in looks]))
@@ -379,14 +349,6 @@ def _relative(path: Path, out: Path) -> str:
 def _stem(path: Path) -> str:
     kind = kind_of(path)
     return path.name[: -len(kind)] if kind else path.name
-
-
-def _text(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
-
-
-def _list(names: Sequence[str]) -> str:
-    return f"[{', '.join(_text(name) for name in names)}]"
 
 
 if __name__ == "__main__":

@@ -98,6 +98,16 @@ def unit_in_name(name: str) -> str | None:
     return None
 
 
+def mass_in_name(name: str) -> str | None:
+    """The unit of mass among the whole words of a name, such as kg in `yield_kg`; None if there is none."""
+    return next((_MASSES[word] for word in _WORDS.findall(name.casefold()) if word in _MASSES), None)
+
+
+def area_in_name(name: str) -> bool:
+    """Whether a unit of area is among the whole words of a name, as in `ha` or `size (acres)`."""
+    return any(word in _AREAS for word in _WORDS.findall(name.casefold()))
+
+
 def to_tonnes_per_hectare(unit: str | None, *, factor: float | None, crop: str | None, where: str) -> float:
     """The factor that converts a yield in `unit` to t/ha. Upper and lower case are equal.
 

@@ -137,3 +137,32 @@ def test_other_words_in_the_name_of_a_yield_are_not_asked_about(tmp_path, name):
     text = drafted(tmp_path, s=long_rows(), y=yield_rows(**{name: 5.1}))
     assert f'column = "{name}"' in text
     assert "was measured" not in text
+
+
+@pytest.mark.parametrize(
+    ("area", "name", "mass"),
+    [("ha", "yield_t", "t"), ("hectares", "Yield (tonnes)", "t"), ("Fläche", "Ertrag_kg", "kg"),
+     ("field_area", "yield_dt", "dt"), ("acres", "yield_bu", "bu")],
+)  # fmt: skip
+@pytest.mark.parametrize("size", [2, 60], ids=["small", "large"])
+def test_a_mass_beside_an_area_may_be_a_total_and_gets_no_unit(tmp_path, capsys, area, name, mass, size):
+    years = yield_rows(**{area: np.linspace(1, 2, 20), name: np.linspace(3, 6, 20) * size})
+    text = drafted(tmp_path, s=long_rows(), y=years)
+    assert f"# QUESTION: is {name} a total of the whole area? Its name has {mass} but no area" in text
+    assert f"# Column {area} may be that area. If it is a total, divide it by {area} first." in text
+    assert "\nunit = " not in text
+    assert "names neither `unit` nor `factor`" in capsys.readouterr().out
+    commented = text.replace(f'# unit = "{mass}/', f'unit = "{mass}/')
+    assert len(text) - len(commented) == 2
+
+
+@pytest.mark.parametrize(
+    ("other", "name", "unit"),
+    [("ha", "yield_t_ha", "t/ha"), ("ha", "yield", "t/ha"), ("n_kg_per_ha", "yield_t", "t/ha"),
+     ("leaf_area_index", "yield_t", "t/ha"), ("clay", "yield_t", "t/ha")],
+)  # fmt: skip
+def test_a_yield_per_area_or_without_an_area_beside_it_keeps_its_unit(tmp_path, other, name, unit):
+    years = yield_rows(**{other: np.linspace(1, 2, 20), name: np.linspace(3, 6, 20)})
+    text = drafted(tmp_path, s=long_rows(), y=years)
+    assert f'\nunit = "{unit}" # QUESTION: is it' in text
+    assert "total" not in text
