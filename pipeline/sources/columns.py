@@ -25,6 +25,7 @@ from pipeline.sources.parquet_batches import BATCH_ROWS, open_parquet, parquet_b
 from pipeline.sources.place_names import normal_name, normal_names
 from pipeline.sources.place_parts import joined_columns
 from pipeline.sources.stored_numbers import as_measured, count_marks, without_marks
+from pipeline.sources.unnamed_columns import refuse_unnamed_columns
 from pipeline.sources.wanted_columns import Keep, Wanted
 from pipeline.sources.years_in_header import refuse_years_in_header
 
@@ -94,6 +95,7 @@ def require(path: Path, present: Sequence[str], wanted: Sequence[str]) -> None:
     absent = next((name for name in wanted if name not in present), None)
     if absent is not None:
         csv_text.refuse_lines_above_header(path, lambda cells: absent in cells)
+        refuse_unnamed_columns(path, present)
         refuse_years_in_header(path, present)
     for name in wanted:
         count = present.count(name)

@@ -23,6 +23,7 @@ from pipeline.sources.dates import DateError, parse_days
 from pipeline.sources.harvest_names import choose_yield, is_called_amount, is_called_yield
 from pipeline.sources.missing_values import Stored, marks_in
 from pipeline.sources.season_constants import is_constant_in_seasons, season_groups
+from pipeline.sources.unnamed_columns import refuse_unnamed_columns
 from pipeline.sources.years_in_header import refuse_years_in_header
 
 MOST_ROWS = 200_000  # are looked at
@@ -115,6 +116,7 @@ class TableLook:
 def inspect_table(path: Path) -> TableLook:
     """Look at the first rows of a CSV or Parquet file. Raises `InputError` where it cannot be read."""
     header = column_names(path)
+    refuse_unnamed_columns(path, header)
     if twice := next((name for name in header if header.count(name) > 1), None):
         raise InputError(
             f"{path}: column {twice} occurs {header.count(twice)} times in the header; give each its own name."

@@ -49,6 +49,7 @@ from pipeline.sources.row_kinds import mixed_yields
 from pipeline.sources.split_column import named, sides_of
 from pipeline.sources.stored_numbers import shifted
 from pipeline.sources.stored_rows import StoredRows
+from pipeline.sources.unnamed_columns import refuse_unnamed_columns
 from pipeline.sources.wanted_columns import Keep, Wanted, csv_keys
 from pipeline.table import Count
 
@@ -163,6 +164,7 @@ def _steps_of(path: Path, header: Sequence[str], pattern: str) -> dict[int, str]
             add_step(path, found, int(match[1]), name)
     if not found:
         refuse_lines_above_header(path, lambda cells: any(map(fits.fullmatch, cells)))
+        refuse_unnamed_columns(path, header)
         wanted = pattern.replace("{step}", "<step>")
         bands = {(one := re.sub(r"\d+", "<step>", name, count=1)).replace("<step>", ""): one for name in header}
         near = get_close_matches(pattern.replace("{step}", ""), bands, n=1, cutoff=0.5)

@@ -16,6 +16,7 @@ from pipeline.sources.dates_in_header import refuse_dates_in_header
 from pipeline.sources.labels import refuse_odd_year, year_in_name
 from pipeline.sources.memory_budget import Budget
 from pipeline.sources.place_column import place_column
+from pipeline.sources.unnamed_columns import refuse_unnamed_columns
 from pipeline.sources.wide import WideFile, add_step, equal_steps, refuse_other_steps
 
 STEP_DAYS = 10.0
@@ -71,6 +72,7 @@ def _plan_file(path: Path, year: int | None, for_prediction: bool) -> tuple[Wide
             add_step(path, bands.setdefault(match[1], {}), int(match[2]), name)
     if not bands:
         refuse_lines_above_header(path, lambda cells: any(map(_BAND.fullmatch, cells)))
+        refuse_unnamed_columns(path, header)
         raise InputError(
             f"{path}: no column looks like {{band}}_{{step}} (ndvi_00 ... ndvi_35, or ndvi_1 ... ndvi_12); its columns "
             f"are {', '.join(header[:8])}. Tables of another layout, long ones among them, need a dataset card."
