@@ -32,6 +32,7 @@ from pipeline.sources.inspect_table import TableLook, inspect_table, usual_marks
 from pipeline.sources.locate_files import TABLES, advice_on_ending, kind_of
 from pipeline.sources.place_column import state_column
 from pipeline.sources.row_kinds import MOST_VALUES, keep_line, kind_columns, listed
+from pipeline.sources.written_years import are_seasons
 from pipeline.toml_text import ASK, quoted, quoted_list
 
 _INDICES = ("ndvi", "evi", "savi", "gndvi", "ndwi", "lswi", "msavi", "ndre")
@@ -327,9 +328,9 @@ def _questions(looks: Sequence[TableLook]) -> Iterator[str]:
     if first.target is None and not first.year_yields:
         return
     for name in kind_columns(list(first.columns)):
-        if name in first.roles.values():
-            continue
         column = first.columns[name]
+        if name in first.roles.values() or are_seasons(column.texts):
+            continue
         codes, rows = np.unique(column.codes[column.codes >= 0], return_counts=True)
         values = [column.texts[code] for code in codes.tolist() if column.texts[code].strip()]
         if not 2 <= len(values) <= MOST_VALUES or column.numbers is not None:

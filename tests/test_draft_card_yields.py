@@ -166,3 +166,33 @@ def test_a_yield_per_area_or_without_an_area_beside_it_keeps_its_unit(tmp_path, 
     text = drafted(tmp_path, s=long_rows(), y=years)
     assert f'\nunit = "{unit}" # QUESTION: is it' in text
     assert "total" not in text
+
+
+@pytest.mark.parametrize("column", ["season", "crop_season", "Jahr"])
+@pytest.mark.parametrize("form", ["{}/{:02}", "{}-20{:02}"])
+def test_a_season_of_two_years_is_a_year_and_no_kind_of_row(tmp_path, capsys, column, form):
+    years = yield_rows(**{"yield": np.linspace(3, 6, 20)})
+    years[column] = [form.format(year - 1, year % 100) for year in years.pop("year")]
+    text = drafted(tmp_path, s=long_rows().drop(columns="year"), y=years)
+    assert "keep" not in text
+    assert f'year = "{column}" # QUESTION: ' in text
+    assert f"# QUESTION: column {column} holds '{form.format(2017, 18)}', but a year is one number" in text
+    assert form.format(2017, 18) in capsys.readouterr().out
+
+
+def test_a_season_beside_a_year_is_no_kind_of_row(tmp_path):
+    years = yield_rows(**{"yield": np.linspace(3, 6, 20)})
+    years["season"] = [f"{year - 1}/{year % 100}" for year in years.year]
+    text = drafted(tmp_path, s=long_rows(), y=years)
+    assert "keep" not in text
+    assert "column season" not in text
+    assert len(read(tmp_path / "card.toml")) == 20
+
+
+def test_a_year_of_two_digits_is_named_with_what_to_write(tmp_path, capsys):
+    years = yield_rows(**{"yield": np.linspace(3, 6, 20)})
+    years["year"] -= 2000
+    text = drafted(tmp_path, s=long_rows(), y=years)
+    assert "# QUESTION: column year holds 18, but a year needs four digits, such as 2018" in text
+    said = capsys.readouterr().out
+    assert "column year: the year 18 is not a whole number" in said

@@ -24,6 +24,7 @@ from pipeline.sources.harvest_names import choose_yield, is_called_amount, is_ca
 from pipeline.sources.missing_values import Stored, marks_in
 from pipeline.sources.season_constants import is_constant_in_seasons, season_groups
 from pipeline.sources.unnamed_columns import refuse_unnamed_columns
+from pipeline.sources.written_years import are_seasons, are_two_digits, ask_for_four_digits, ask_for_seasons
 from pipeline.sources.years_in_header import refuse_years_in_header
 
 MOST_ROWS = 200_000  # are looked at
@@ -134,6 +135,8 @@ def inspect_table(path: Path) -> TableLook:
     dates = _dates(columns[roles["date"]], questions) if "date" in roles else None
     if dates is None:
         roles.pop("date", None)
+        if "year" not in roles:
+            _take_written_year(columns, roles, questions)
     long = dates is not None and "place" in roles and _several_dates_a_year(dates, columns[roles["place"]])
     numbered = [name for name in header if name not in roles.values() and not is_called_yield(name)]
     bands = () if long else _bands(numbered)
@@ -279,6 +282,19 @@ def _roles(columns: Mapping[str, Column], questions: list[str]) -> dict[str, str
             roles["place"] = likely
             questions.append(f"no column is called place, county, field or alike; {likely} is taken for the place")
     return roles
+
+
+def _take_written_year(columns: Mapping[str, Column], roles: dict[str, str], questions: list[str]) -> None:
+    """Make a column of years in another form the role `year`, with a question that says what to write instead."""
+    for name, column in columns.items():
+        if are_seasons(column.texts):
+            questions.append(ask_for_seasons(name, next(text for text in column.texts if text.strip())))
+        elif name.lower() in _NAMES["year"] and are_two_digits(column.known):
+            questions.append(ask_for_four_digits(name, column.known[0]))
+        else:
+            continue
+        roles["year"] = name
+        return
 
 
 def _is_year(column: Column) -> bool:
