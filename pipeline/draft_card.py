@@ -318,7 +318,14 @@ def _missing(looks: Sequence[TableLook]) -> Iterator[str]:
     groups = [band.columns for band in looks[0].bands] or [(name,) for name in looks[0].series]
     marks = sorted({mark for look in looks for names in groups for mark in usual_marks(look.numbers(names))})
     if marks:
-        yield f"missing = {marks} # {ASK}do these stand for missing data?"
+        yield f"missing = [{', '.join(map(_mark_text, marks))}] # {ASK}do these stand for missing data?"
+
+
+def _mark_text(mark: int | float) -> str:
+    """A mark as the shortest number that reads as the same float32: 1e20, not 100000002004087734272."""
+    if abs(mark) < 1e15:
+        return str(mark)
+    return repr(float(str(np.float32(mark)))).replace("e+", "e")
 
 
 def _questions(looks: Sequence[TableLook]) -> Iterator[str]:

@@ -196,3 +196,13 @@ def test_a_year_of_two_digits_is_named_with_what_to_write(tmp_path, capsys):
     assert "# QUESTION: column year holds 18, but a year needs four digits, such as 2018" in text
     said = capsys.readouterr().out
     assert "column year: the year 18 is not a whole number" in said
+
+
+@pytest.mark.parametrize(("mark", "written"), [(1e20, "1e20"), (-9999, "-9999")])
+def test_a_mark_is_written_as_a_person_would_and_read_as_missing(tmp_path, mark, written):
+    rows = long_rows()
+    rows.loc[[5, 17, 40], "ndvi"] = mark
+    text = drafted(tmp_path, s=rows, y=yield_rows(**{"yield": 5.0 + np.arange(20) / 10}))
+    assert f"missing = [{written}] # QUESTION" in text
+    table = read(tmp_path / "card.toml")
+    assert int(np.isnan(table.values).sum()) == 3
