@@ -19,6 +19,7 @@ import tyro
 from numpy.typing import NDArray
 
 from pipeline.card import safe_name
+from pipeline.card.questions import ASK
 from pipeline.draft_yield import target_lines, target_section
 from pipeline.errors import InputError
 from pipeline.parser import parse_flags
@@ -33,7 +34,7 @@ from pipeline.sources.locate_files import TABLES, advice_on_ending, kind_of
 from pipeline.sources.place_column import state_column
 from pipeline.sources.row_kinds import MOST_VALUES, keep_line, kind_columns, listed
 from pipeline.sources.written_years import are_seasons
-from pipeline.toml_text import ASK, quoted, quoted_list
+from pipeline.toml_text import quoted, quoted_list
 
 _INDICES = ("ndvi", "evi", "savi", "gndvi", "ndwi", "lswi", "msavi", "ndre")
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from pipeline.card.questions import ASK
 from pipeline.sources.harvest_names import is_called_yield
 from pipeline.sources.inspect_table import TableLook
-from pipeline.toml_text import ASK, quoted
+from pipeline.toml_text import quoted
 from pipeline.units import area_in_name, mass_in_name, unit_in_name
 
 _AREA = re.compile(r"area|área|fl[aä]ch|flaech|superfic|surface|hectare|acreage|oppervlak", re.IGNORECASE)

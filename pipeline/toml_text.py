@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-ASK = "QUESTION: "
-
 
 def quoted(text: str) -> str:
     """A text of a card, in quotation marks."""
