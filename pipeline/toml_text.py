@@ -1,4 +1,4 @@
-"""Pieces of a drafted card: texts in TOML, and the mark of a question."""
+"""Texts and lists of a drafted card, written in TOML."""
 
 from __future__ import annotations
 
