@@ -134,6 +134,7 @@ def test_a_shock_that_all_places_of_a_year_share_is_taken_by_the_year_effect():
     assert float(spread.mean()) > 0.5  # a year that was never seen may be as far off as those that were
 
 
+@pytest.mark.usefixtures("full_forests")
 @pytest.mark.parametrize("name", ["extra-trees", "boosting"])
 def test_a_forest_forecasts_as_scikit_learn_does_with_missing_numbers(name):
     rng = np.random.default_rng(1)
