@@ -57,6 +57,7 @@ def baselines(table, fold, target=None):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("full_forests")
 @pytest.mark.parametrize(("card", "steps", "split"), REFERENCE)
 def test_baselines_reproduce_the_reference_scores_within_002(card, steps, split):
     if not DATA.is_dir():
