@@ -7,8 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pipeline.table import SeasonTable, Variate
 from stages.new_data_checks import years_not_tested
@@ -49,12 +47,14 @@ def said(table, fitted_rows, new):
     return list(unlike_training_years(new, {"fold": {"typical": record}}))
 
 
-@settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 10_000))
-def test_an_ordinary_year_is_not_reported(seed):
-    table = seasons(seed)
-    train, new = split(table, 2010 + YEARS - 1)
-    assert said(table, train, new) == []
+def test_ordinary_years_are_hardly_ever_reported():
+    """A random year may be unlike all seven others, so the rate of alarms is tested."""
+    alarms = 0
+    for seed in range(200):
+        table = seasons(seed)
+        train, new = split(table, 2010 + YEARS - 1)
+        alarms += bool(said(table, train, new))
+    assert alarms <= 4
 
 
 def halved(values):

@@ -230,8 +230,8 @@ def _checked(
     # A table that is read for prediction may end at the step as of which it is known, so it has no such check.
     empty = unobserved_steps(seasons.values[:, : len(about.variates)])
     names = [variate.name for variate in seasons.variates]
-    answers = yield_among_inputs(names, seasons.values, about.static_names, static[rows], target[rows])
-    return (*answers, *check_yields(yields, about.missing), *nested, *found, *empty)
+    leaks = yield_among_inputs(names, seasons.values, about.static_names, static[rows], target[rows])
+    return (*leaks, *check_yields(yields, about.missing), *nested, *found, *empty)
 
 
 def excluded(

@@ -27,6 +27,15 @@ from pipeline.sources.unnamed_columns import refuse_unnamed_columns
 from pipeline.sources.written_years import are_seasons, are_two_digits, ask_for_four_digits, ask_for_seasons
 from pipeline.sources.years_in_header import refuse_years_in_header
 
+AT_HARVEST = (
+    "By its name it is measured at harvest. It is known only after the season, so no forecast may use it. Is it the "
+    "yield? Then name it under [target]. Was it measured on each date of the season? Then add it under [[variates]]"
+)
+ONE_PER_SEASON = (
+    "It has one number per season, so it is no series. Is it known before the season? Then name it in `static`; if the "
+    "card has several sources, move it to a file with one row per place and year first. If it is known only after the "
+    "season, no forecast may use it"
+)
 MOST_ROWS = 200_000  # are looked at
 LEAST_STEPS = 3  # columns that differ in one number make a band
 _NAMES: Mapping[str, tuple[str, ...]] = {
@@ -154,29 +163,11 @@ def inspect_table(path: Path) -> TableLook:
     if codes:
         questions.append(f"{', '.join(codes)}: codes of places by their names, and left out. Does one name the place?")
     numeric = [name for name in numeric if name not in codes]
-    place = columns[roles["place"]] if "place" in roles else None
-    still = [name for name in numeric if place is not None and _constant_by(place, columns[name])]
-    moves = "date" in roles or "step" in roles
-    series = [name for name in numeric if name not in still] if moves and not bands else []
-    amounts = [name for name in (*still, *series) if is_called_amount(name)]
-    questions += [
-        f"{name} of {path.name}: left out. By its name it is measured at harvest. It is known only after the season, "
-        "so no forecast may use it. Is it the yield? Then name it under [target]. Was it measured on each date of "
-        "the season? Then add it under [[variates]]"
-        for name in amounts
-    ]
-    series = [name for name in series if name not in amounts]
-    if series and place is not None:
-        year = columns[roles["year"]].codes if "year" in roles else None
-        groups = season_groups(place.codes, year, dates)
-        seasonal = [name for name in series if is_constant_in_seasons(_numbers(columns[name]), groups)]
-        series = [name for name in series if name not in seasonal]
-        questions += [
-            f"{name} of {path.name}: left out. It has one number per season, so it is no series. Is it known before "
-            f'the season? Then add "{name}" to static; if the card has several sources, move it to a file with one row '
-            "per place and year first. If it is known only after the season, no forecast may use it"
-            for name in seasonal
-        ]
+    moves = not bands and ("date" in roles or "step" in roles)
+    series, static, left_out = _series_and_static(
+        {name: columns[name] for name in numeric}, roles, columns, dates, moves
+    )
+    questions += [f"{name} of {path.name}: left out. {why}" for name, why in left_out.items()]
     return TableLook(
         path=path,
         rows=table.num_rows,
@@ -185,12 +176,36 @@ def inspect_table(path: Path) -> TableLook:
         roles=roles,
         target=target,
         bands=bands,
-        series=tuple(series),
-        static=tuple(name for name in still if name not in amounts),
+        series=series,
+        static=static,
         year_yields=year_yields,
         dates=dates,
         questions=tuple(questions),
     )
+
+
+def _series_and_static(
+    numeric: Mapping[str, Column],
+    roles: Mapping[str, str],
+    columns: Mapping[str, Column],
+    dates: NDArray[np.datetime64] | None,
+    moves: bool,
+) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, str]]:
+    """Series, static numbers, and columns that are left out, with the reason and a question.
+
+    moves: whether rows are dates or steps of a season, so that a column may be a series
+    """
+    place = columns[roles["place"]] if "place" in roles else None
+    still = [name for name, column in numeric.items() if place is not None and _constant_by(place, column)]
+    series = [name for name in numeric if name not in still] if moves else []
+    left_out = {name: AT_HARVEST for name in (*still, *series) if is_called_amount(name)}
+    if series and place is not None:
+        year = columns[roles["year"]].codes if "year" in roles else None
+        groups = season_groups(place.codes, year, dates)
+        seasonal = [name for name in series if is_constant_in_seasons(_numbers(numeric[name]), groups)]
+        left_out |= {name: ONE_PER_SEASON for name in seasonal if name not in left_out}
+    kept, static = (tuple(name for name in names if name not in left_out) for names in (series, still))
+    return kept, static, left_out
 
 
 def usual_marks(numbers: NDArray[np.float64]) -> list[int | float]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.plural import plural
 
-MOST_R2, LEAST_ROWS = 0.97, 20  # an R2 above it on so many rows is reported
+MOST_R2, LEAST_ROWS = 0.97, 20  # a higher R2 is questioned if there are at least so many test rows
 
 
 def headline(result: Mapping[str, Any]) -> str:
