@@ -20,20 +20,20 @@ from numpy.typing import NDArray
 
 from pipeline.card import safe_name
 from pipeline.card.questions import ASK
-from pipeline.draft_yield import target_lines, target_section
+from pipeline.drafts.draft_yield import target_lines, target_section
+from pipeline.drafts.inspect_table import TableLook, inspect_table, usual_marks
+from pipeline.drafts.written_years import are_seasons
 from pipeline.errors import InputError
 from pipeline.parser import parse_flags
 from pipeline.plural import plural
 from pipeline.program import run_program
 from pipeline.scaling import snapped
 from pipeline.sources import read
-from pipeline.sources.calendar import Calendar
-from pipeline.sources.cybench import cybench_card
-from pipeline.sources.inspect_table import TableLook, inspect_table, usual_marks
-from pipeline.sources.locate_files import TABLES, advice_on_ending, kind_of
+from pipeline.sources.files.cybench import cybench_card
+from pipeline.sources.files.locate_files import TABLES, advice_on_ending, kind_of
 from pipeline.sources.place_column import state_column
 from pipeline.sources.row_kinds import MOST_VALUES, keep_line, kind_columns, listed
-from pipeline.sources.written_years import are_seasons
+from pipeline.sources.times.calendar import Calendar
 from pipeline.toml_text import quoted, quoted_list
 
 _INDICES = ("ndvi", "evi", "savi", "gndvi", "ndwi", "lswi", "msavi", "ndre")

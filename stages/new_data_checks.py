@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.findings import Finding
-from pipeline.sources.missing_values import MARKS
-from pipeline.sources.place_names import restore_zeros_like
+from pipeline.sources.files.missing_values import MARKS
+from pipeline.sources.names.place_names import restore_zeros_like
 from pipeline.table import SeasonTable
 
 MOST_SPREADS = 5.0  # largest distance of a variate's median from the training mean, in standard deviations

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import InputError
 from pipeline.sources import read
-from pipeline.sources.csv_format import CsvFormat, CsvKeys, format_of
-from pipeline.sources.swallowed_lines import LineCounter
+from pipeline.sources.files.csv_format import CsvFormat, CsvKeys, format_of
+from pipeline.sources.files.swallowed_lines import LineCounter
 
 ROOT = Path(__file__).resolve().parents[1]
 

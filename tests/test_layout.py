@@ -22,6 +22,14 @@ ARROWS = {
     "stages": {"pipeline", "cache", "model", "report"},
     "verdict": {"pipeline", "cache", "model", "report", "stages"},
 }
+# What a folder of `pipeline/sources` may import of the others there. The modules beside the folders build the table
+# from all of them but `joins`, which only the entrance, `__init__.py`, imports.
+SOURCES = {
+    "names": set(),
+    "times": set(),
+    "files": {"names"},
+    "checks": {"names", "files"},
+}
 # Which packages (or single modules) may name a heavy library at all, even inside a function.
 HOMES = {
     "torch": {"model", "stages", "report"},
@@ -85,6 +93,29 @@ def test_packages_import_only_along_the_arrows(package):
         if name in FIRST_PARTY - {package} - ARROWS[package]
     ]
     assert wrong == []
+
+
+def parts_of_sources(path):
+    """The folders and modules of `pipeline/sources` that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pipeline.sources"):
+            found |= {node.module.split(".")[2]} if "." in node.module[9:] else {alias.name for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("folder", sorted(SOURCES))
+def test_folders_of_sources_import_only_along_the_arrows(folder):
+    files = modules(f"pipeline/sources/{folder}")
+    assert files
+    wrong = {path.name: parts_of_sources(path) - {folder} - SOURCES[folder] for path in files}
+    assert {name: parts for name, parts in wrong.items() if parts} == {}
+
+
+def test_only_the_entrance_of_sources_imports_the_joins():
+    beside = [path for path in (ROOT / "pipeline" / "sources").glob("*.py") if path.name != "__init__.py"]
+    assert len(beside) > 10
+    assert [path.name for path in beside if "joins" in parts_of_sources(path)] == []
 
 
 @pytest.mark.parametrize("library", sorted(HOMES))

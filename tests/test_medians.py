@@ -10,8 +10,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.sources.arrow_numbers import numbers_of
-from pipeline.sources.medians import column_medians, row_medians
+from pipeline.sources.checks.medians import column_medians, row_medians
+from pipeline.sources.files.arrow_numbers import numbers_of
 
 VALUES = st.one_of(st.just(float("nan")), st.floats(-1e6, 1e6))
 TABLES = arrays.arrays(np.float64, st.tuples(st.integers(1, 6), st.integers(1, 7)), elements=VALUES)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError
-from pipeline.sources.near_names import near_names
-from pipeline.sources.place_names import (
+from pipeline.sources.names.near_names import near_names
+from pipeline.sources.names.place_names import (
     find_place,
     lost_zeros,
     normal_name,

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from pipeline.errors import InputError
 from pipeline.sources import read
 from pipeline.sources.geometry import shapes_of
-from pipeline.sources.place_names import lost_zeros, normal_name, restore_zeros, restore_zeros_like
-from pipeline.sources.place_parts import joined_columns, joined_name, parts_of
+from pipeline.sources.names.place_names import lost_zeros, normal_name, restore_zeros, restore_zeros_like
+from pipeline.sources.names.place_parts import joined_columns, joined_name, parts_of
 from pipeline.table import SeasonTable
 
 BOTH = 'place = ["state", "county"]\n'

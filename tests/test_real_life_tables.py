@@ -11,9 +11,9 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.sources import read
-from pipeline.sources.dates import parse_days
-from pipeline.sources.near_names import near_names
-from pipeline.sources.total_rows import is_total
+from pipeline.sources.checks.total_rows import is_total
+from pipeline.sources.names.near_names import near_names
+from pipeline.sources.times.dates import parse_days
 from tests.real_life_tables import BANDS, CARD, PLACES, by_card, dated, seasons, table, warnings
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from model.calibration import conformal_margin
 from pipeline.errors import InputError
 from pipeline.sources import read
-from pipeline.sources.repeated_labels import label_groups
+from pipeline.sources.checks.repeated_labels import label_groups
 from pipeline.splits import SPLITS, joined_places, make_folds
 from stages.coverage import coverage
 from stages.fold_offset import groups_of

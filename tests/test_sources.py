@@ -353,5 +353,5 @@ def test_parquet_takes_whole_numbers_as_places_and_values(tmp_path: Path) -> Non
 def test_a_file_larger_than_a_block_reads_like_its_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = fields(tmp_path / "fields.csv", n=300)
     whole = read(path)
-    monkeypatch.setattr("pipeline.sources.csv_batches._BLOCK_BYTES", 4096)
+    monkeypatch.setattr("pipeline.sources.files.csv_batches._BLOCK_BYTES", 4096)
     assert same(whole, read(path))

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
 from pipeline.sources import aggregate
-from pipeline.sources.calendar import Calendar
 from pipeline.sources.geometry import shapes_of
+from pipeline.sources.times.calendar import Calendar
 from tests.joined_sources import (
     CALENDAR,
     HEAD,

@@ -20,7 +20,7 @@ from pipeline.card import StepDays
 from pipeline.errors import InputError
 from pipeline.sources import read
 from pipeline.sources.aggregate import mean_in_cells, repeated_rows
-from pipeline.sources.calendar import Calendar
+from pipeline.sources.times.calendar import Calendar
 from pipeline.table import Count, SeasonTable
 
 CARDS = Path(__file__).resolve().parents[1] / "cards"

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.sources import read
-from pipeline.sources.missing_values import MARKS
+from pipeline.sources.files.missing_values import MARKS
 
 WIDE = """name = "n"
 format = "wide"

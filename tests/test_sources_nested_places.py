@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pipeline.sources import read
-from pipeline.sources.nested_places import nested_places
+from pipeline.sources.checks.nested_places import nested_places
 
 YEARS = range(2015, 2022)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.sources import read
-from pipeline.sources.plausibility import Seasons, check_series
+from pipeline.sources.checks.plausibility import Seasons, check_series
 from pipeline.table import Variate
 
 STEPS, PLACES, YEARS = 12, 8, range(2018, 2023)

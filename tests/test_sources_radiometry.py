@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import InputError
 from pipeline.sources import read
-from pipeline.sources.columns import Text
+from pipeline.sources.files.columns import Text
 from pipeline.sources.radiometry import LEAST_SAMPLES, MOST_LEFT_OUT, Level, medians
 from pipeline.table import Count
 from tests.reference import levelled_slowly

@@ -335,7 +335,7 @@ def test_memory_is_asked_for_before_anything_is_read(
     def load(*_: Any) -> Callable[..., None]:
         raise AssertionError("the file was read")
 
-    monkeypatch.setattr("pipeline.sources.columns._load", load)
+    monkeypatch.setattr("pipeline.sources.files.columns._load", load)
     with pytest.raises(InputError, match=r"about (19|20),\d\d\d rows.* GB, but 0\.0005 GB may be used\. Give more"):
         read(path, memory_gb=0.0005)
 

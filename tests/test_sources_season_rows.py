@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.sources import read
-from pipeline.sources.calendar import Calendar
+from pipeline.sources.times.calendar import Calendar
 from pipeline.table import SeasonTable
 
 CARD = 'name = "n"\nformat = "{form}"\nfiles = "t.csv"\nyear = "y"\nvariates = [{{name = "a"}}]\n{keys}\n'

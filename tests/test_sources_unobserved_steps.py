@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.sources import read
-from pipeline.sources.unobserved_steps import unobserved_steps
+from pipeline.sources.checks.unobserved_steps import unobserved_steps
 
 CARD = """name = "n"
 format = "long"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.card.questions import open_questions
 from pipeline.sources import read
-from pipeline.sources.yield_among_inputs import constants_of, correlation, yield_among_inputs
+from pipeline.sources.checks.yield_among_inputs import constants_of, correlation, yield_among_inputs
 from report.run_page.sentences import too_good, warning_sentences
 from tests.conftest import BANDS, CARD, STEPS, small_seasons
 

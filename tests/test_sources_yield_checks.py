@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.sources import read
-from pipeline.sources.yield_checks import Yields, check_yields
+from pipeline.sources.checks.yield_checks import Yields, check_yields
 
 PLACES, YEARS = 10, np.arange(2018, 2023)
 YEAR = np.repeat(YEARS, PLACES)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.sources.not_a_number import hint
+from pipeline.sources.files.not_a_number import hint
 from tests.real_life_tables import BANDS, by_card, seasons, table, warnings
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.sources.unmet_names import unmet_names
+from pipeline.sources.names.unmet_names import unmet_names
 from tests.joined_sources import HEAD, SOIL, TARGET, cut, dated, read_card, series_yields_and_soil, write_frames
 
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.sources.season_keys import YEARS
-from pipeline.sources.yield_year import better_shift
+from pipeline.sources.joins.season_keys import YEARS
+from pipeline.sources.joins.yield_year import better_shift
 from tests.joined_sources import read_card
 
 PLACES = [f"f{i}" for i in range(8)]

@@ -14,23 +14,23 @@ from pipeline.card.questions import open_questions
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.sources.assemble import Description, TableDraft, finish
-from pipeline.sources.calendar import Calendar
+from pipeline.sources.checks.missing_values_report import unmatched_marks
 from pipeline.sources.crop_calendar import OWN_START
-from pipeline.sources.csv_format import USUAL, format_notes
 from pipeline.sources.cube import load_cube
+from pipeline.sources.files.csv_format import USUAL, format_notes
+from pipeline.sources.files.locate_files import CUBES, Located, advice_on_ending, files_of, kind_of, locate
+from pipeline.sources.files.memory_budget import Budget
+from pipeline.sources.files.wanted_columns import csv_keys
 from pipeline.sources.history_checks import check_history
-from pipeline.sources.join_sources import join_sources
+from pipeline.sources.joins.join_sources import join_sources
 from pipeline.sources.labels import refuse_odd_year
-from pipeline.sources.locate_files import CUBES, Located, advice_on_ending, files_of, kind_of, locate
 from pipeline.sources.long import grid
 from pipeline.sources.long_table import load_long
-from pipeline.sources.memory_budget import Budget
-from pipeline.sources.missing_values_report import unmatched_marks
 from pipeline.sources.radiometry import Level
-from pipeline.sources.season_dates import describe_season
 from pipeline.sources.season_rows import wide_row_findings
 from pipeline.sources.stored_rows import Length, seasons
-from pipeline.sources.wanted_columns import csv_keys
+from pipeline.sources.times.calendar import Calendar
+from pipeline.sources.times.season_dates import describe_season
 from pipeline.sources.wide import load_rows, plan_by_card
 from pipeline.sources.wide_without_card import STEP_DAYS, plan_plain
 from pipeline.sources.yield_history import (

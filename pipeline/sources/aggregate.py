@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.sources.columns import Columns, Text
+from pipeline.sources.files.columns import Columns, Text
 from pipeline.sources.row_kinds import advice_on_two_rows
 
 Index = NDArray[np.int64]

@@ -12,22 +12,22 @@ from pipeline.card import ExcludeCard
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.provenance import JoinedSource
-from pipeline.sources.columns import Columns, Unread, no_texts
-from pipeline.sources.median_yield import large_yields, refuse_large_median, tiny_yields
-from pipeline.sources.missing_values import VERY_FAR, Stored, refuse_marks
-from pipeline.sources.missing_values_report import marks_among_static
-from pipeline.sources.nested_places import nested_places
-from pipeline.sources.place_names import TWO_OF_ONE_NAME, normal_name
-from pipeline.sources.place_parts import joined_name
-from pipeline.sources.place_report import report_places
-from pipeline.sources.plausibility import Seasons, check_series
-from pipeline.sources.repeated_labels import label_groups
+from pipeline.sources.checks.median_yield import large_yields, refuse_large_median, tiny_yields
+from pipeline.sources.checks.missing_values_report import marks_among_static
+from pipeline.sources.checks.nested_places import nested_places
+from pipeline.sources.checks.place_report import report_places
+from pipeline.sources.checks.plausibility import Seasons, check_series
+from pipeline.sources.checks.repeated_labels import label_groups
+from pipeline.sources.checks.total_rows import refuse_total_rows
+from pipeline.sources.checks.unobserved_steps import unobserved_steps
+from pipeline.sources.checks.yield_among_inputs import yield_among_inputs
+from pipeline.sources.checks.yield_checks import Yields, check_yields, marked_as_missing, negative_yields
+from pipeline.sources.files.columns import Columns, Unread, no_texts
+from pipeline.sources.files.missing_values import VERY_FAR, Stored, refuse_marks
+from pipeline.sources.files.stored_numbers import as_measured
+from pipeline.sources.names.place_names import TWO_OF_ONE_NAME, normal_name
+from pipeline.sources.names.place_parts import joined_name
 from pipeline.sources.row_kinds import advice_on_texts
-from pipeline.sources.stored_numbers import as_measured
-from pipeline.sources.total_rows import refuse_total_rows
-from pipeline.sources.unobserved_steps import unobserved_steps
-from pipeline.sources.yield_among_inputs import yield_among_inputs
-from pipeline.sources.yield_checks import Yields, check_yields, marked_as_missing, negative_yields
 from pipeline.table import Count, SeasonTable, Variate, YieldHistory, cut_of
 
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from pipeline.card import DatasetCard, SourceCard, place_key
 from pipeline.errors import InputError
-from pipeline.sources.calendar import Dates
-from pipeline.sources.columns import Columns
+from pipeline.sources.files.columns import Columns
 from pipeline.sources.labels import refuse_empty, years_of
+from pipeline.sources.times.calendar import Dates
 
 LONGEST_SEASON = 365  # days; seasons of one place must not overlap
 OWN_START = "each place's own start"  # `season_start` of a table whose seasons start on different days

@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
 from pipeline.findings import Finding
-from pipeline.sources.columns import Columns, Text, joined, require, with_joined_place
-from pipeline.sources.csv_text import CATEGORY, MISSING, MISSING_NAMES
 from pipeline.sources.cube_times import refuse_odd_time_units, refuse_timeless
+from pipeline.sources.files.columns import Columns, Text, joined, require, with_joined_place
+from pipeline.sources.files.csv_text import CATEGORY, MISSING, MISSING_NAMES
+from pipeline.sources.files.memory_budget import Budget
+from pipeline.sources.files.missing_values import before_offset, refuse_marks
+from pipeline.sources.files.packing import Unpacked, fill_values, unpack, without_fill_values
+from pipeline.sources.files.stored_numbers import as_measured
 from pipeline.sources.labels import target_column, year_in_name
 from pipeline.sources.long_table import LongTable
-from pipeline.sources.memory_budget import Budget
-from pipeline.sources.missing_values import before_offset, refuse_marks
-from pipeline.sources.packing import Unpacked, fill_values, unpack, without_fill_values
-from pipeline.sources.place_names import normal_names
-from pipeline.sources.stored_numbers import as_measured
-from pipeline.sources.time_zones import zones_of_times
+from pipeline.sources.names.place_names import normal_names
+from pipeline.sources.times.time_zones import zones_of_times
 
 if TYPE_CHECKING:
     import pandas as pd

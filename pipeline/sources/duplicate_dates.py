@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from pipeline.findings import Finding
 from pipeline.sources import aggregate
 from pipeline.sources.aggregate import Index
-from pipeline.sources.calendar import Dates
-from pipeline.sources.columns import Columns, Unread
 from pipeline.sources.counts import counted
-from pipeline.sources.place_names import TWO_OF_ONE_NAME
+from pipeline.sources.files.columns import Columns, Unread
+from pipeline.sources.names.place_names import TWO_OF_ONE_NAME
 from pipeline.sources.row_kinds import advice_on_texts
+from pipeline.sources.times.calendar import Dates
 from pipeline.table import Count
 
 MOST_AVERAGED = 0.1  # share of rows that may repeat a place and date without a finding

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.card import DatasetCard, SourceCard, is_there
-from pipeline.sources.locate_files import files_of, locate
+from pipeline.sources.files.locate_files import files_of, locate
 from pipeline.sources.yield_history import history_files
 
 

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from pipeline.card import DatasetCard, place_key
 from pipeline.errors import InputError
-from pipeline.sources.columns import Columns, joined, load_columns
+from pipeline.sources.files.columns import Columns, joined, load_columns
+from pipeline.sources.files.locate_files import files_of, locate
+from pipeline.sources.files.memory_budget import Budget
+from pipeline.sources.files.wanted_columns import Wanted, csv_keys
 from pipeline.sources.labels import refuse_bad_names
-from pipeline.sources.locate_files import files_of, locate
-from pipeline.sources.memory_budget import Budget
-from pipeline.sources.place_names import find_place, normal_name
-from pipeline.sources.place_parts import joined_name
-from pipeline.sources.wanted_columns import Wanted, csv_keys
+from pipeline.sources.names.place_names import find_place, normal_name
+from pipeline.sources.names.place_parts import joined_name
 from pipeline.table import SeasonTable
 
 KINDS = ("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon")

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from pipeline.card import DatasetCard, columns_of, control_character
 from pipeline.errors import InputError
 from pipeline.findings import Finding
-from pipeline.sources.columns import Columns, require
-from pipeline.sources.csv_text import MISSING, MISSING_NAMES
-from pipeline.sources.place_names import lost_digits
+from pipeline.sources.files.columns import Columns, require
+from pipeline.sources.files.csv_text import MISSING, MISSING_NAMES
+from pipeline.sources.names.place_names import lost_digits
 from pipeline.table import FIRST_YEAR, LAST_YEAR
 
 MOST_NAMELESS = 0.5  # of the rows of a source may lack their place

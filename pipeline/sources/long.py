@@ -16,25 +16,25 @@ from pipeline.errors import InputError
 from pipeline.sources import aggregate
 from pipeline.sources.aggregate import Index
 from pipeline.sources.assemble import TableDraft
-from pipeline.sources.byte_codes import byte_codes
-from pipeline.sources.calendar import Calendar, Dates
-from pipeline.sources.columns import Columns, Text
+from pipeline.sources.checks.byte_codes import byte_codes
+from pipeline.sources.checks.missing_values_report import unmatched_marks
 from pipeline.sources.counts import counted
 from pipeline.sources.duplicate_dates import advice_on_averaged, averaged, repeated_dates
+from pipeline.sources.files.columns import Columns, Text
+from pipeline.sources.files.missing_values import before_offset, refuse_marks
+from pipeline.sources.files.stored_numbers import shifted
 from pipeline.sources.labels import refuse_bad_names
 from pipeline.sources.long_table import LongTable
-from pipeline.sources.missing_values import before_offset, refuse_marks
-from pipeline.sources.missing_values_report import unmatched_marks
-from pipeline.sources.outside_season import mostly_outside
-from pipeline.sources.place_names import restore_zeros
+from pipeline.sources.names.place_names import restore_zeros
 from pipeline.sources.place_years import place_years
 from pipeline.sources.row_times import date_counts, dates_of, needed_years, row_years, steps_of_rows
 from pipeline.sources.sample_columns import files_of_samples, groups_of_samples, sides_of_samples, values_of_samples
-from pipeline.sources.season_length import date_steps, sample_steps, stored_steps
 from pipeline.sources.season_rows import in_season_order, refuse_days_of_the_year
 from pipeline.sources.step_means import means_of_amounts
-from pipeline.sources.stored_numbers import shifted
 from pipeline.sources.stored_rows import Length, StoredRows, seasons
+from pipeline.sources.times.calendar import Calendar, Dates
+from pipeline.sources.times.outside_season import mostly_outside
+from pipeline.sources.times.season_length import date_steps, sample_steps, stored_steps
 from pipeline.sources.year_check import DatedRows, rows_of_other_seasons
 from pipeline.table import Count
 

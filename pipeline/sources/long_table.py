@@ -10,15 +10,15 @@ import numpy as np
 
 from pipeline.card import DatasetCard
 from pipeline.findings import Finding
-from pipeline.sources.columns import Columns, column_names, joined, load_columns
-from pipeline.sources.dates import refuse_orders_by_file
+from pipeline.sources.files.columns import Columns, column_names, joined, load_columns
+from pipeline.sources.files.memory_budget import Budget
+from pipeline.sources.files.wanted_columns import Wanted, csv_keys
 from pipeline.sources.labels import target_column, year_in_name
-from pipeline.sources.memory_budget import Budget
-from pipeline.sources.misread_dates import refuse_two_forms
 from pipeline.sources.places_of_one_name import places_of_one_name
 from pipeline.sources.row_kinds import mixed_yields
-from pipeline.sources.time_zones import zones_of_texts
-from pipeline.sources.wanted_columns import Wanted, csv_keys
+from pipeline.sources.times.dates import refuse_orders_by_file
+from pipeline.sources.times.misread_dates import refuse_two_forms
+from pipeline.sources.times.time_zones import zones_of_texts
 
 
 @dataclass(frozen=True)

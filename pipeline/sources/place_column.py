@@ -10,11 +10,11 @@ import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.findings import Finding
-from pipeline.sources.columns import Columns, load_columns
-from pipeline.sources.csv_format import USUAL, CsvKeys
-from pipeline.sources.memory_budget import Budget
-from pipeline.sources.place_names import TWO_OF_ONE_NAME, both_columns
-from pipeline.sources.wanted_columns import Wanted
+from pipeline.sources.files.columns import Columns, load_columns
+from pipeline.sources.files.csv_format import USUAL, CsvKeys
+from pipeline.sources.files.memory_budget import Budget
+from pipeline.sources.files.wanted_columns import Wanted
+from pipeline.sources.names.place_names import TWO_OF_ONE_NAME, both_columns
 
 # Names of places, the finest unit first; codes of registers after the names that people give.
 PLACES = (

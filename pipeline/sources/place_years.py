@@ -11,10 +11,10 @@ from pipeline.card import DatasetCard
 from pipeline.findings import Finding
 from pipeline.sources import aggregate
 from pipeline.sources.aggregate import Index
-from pipeline.sources.columns import merged
+from pipeline.sources.files.columns import merged
 from pipeline.sources.labels import default_ids
 from pipeline.sources.long_table import LongTable
-from pipeline.sources.place_names import restore_zeros
+from pipeline.sources.names.place_names import restore_zeros
 
 
 @dataclass(frozen=True)

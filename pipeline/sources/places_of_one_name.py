@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from pipeline.card import place_key
 from pipeline.errors import InputError
 from pipeline.findings import Finding
-from pipeline.sources.columns import Columns, column_names, joined, load_columns
-from pipeline.sources.csv_format import USUAL, CsvKeys
-from pipeline.sources.memory_budget import Budget
+from pipeline.sources.files.columns import Columns, column_names, joined, load_columns
+from pipeline.sources.files.csv_format import USUAL, CsvKeys
+from pipeline.sources.files.memory_budget import Budget
+from pipeline.sources.files.wanted_columns import Keep, Wanted
+from pipeline.sources.names.place_names import both_columns
 from pipeline.sources.place_column import state_column
-from pipeline.sources.place_names import both_columns
-from pipeline.sources.wanted_columns import Keep, Wanted
 
 
 def places_of_one_name(

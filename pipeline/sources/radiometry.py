@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
 from pipeline.sources.aggregate import Index
-from pipeline.sources.columns import Text
+from pipeline.sources.files.columns import Text
 from pipeline.table import Count
 
 LEAST_SAMPLES = 3  # samples that a group needs at a step, so that its median describes the flight

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.findings import Finding
-from pipeline.sources.columns import Columns, column_names, joined, load_columns
-from pipeline.sources.memory_budget import Budget
+from pipeline.sources.files.columns import Columns, column_names, joined, load_columns
+from pipeline.sources.files.memory_budget import Budget
+from pipeline.sources.files.wanted_columns import Wanted
+from pipeline.sources.names.place_names import TWO_OF_ONE_NAME
 from pipeline.sources.place_column import state_column
-from pipeline.sources.place_names import TWO_OF_ONE_NAME
-from pipeline.sources.wanted_columns import Wanted
 
 # Names of such columns in small letters, with a blank between words: FAOSTAT, USDA NASS, Eurostat, and other languages.
 _KINDS = frozenset((

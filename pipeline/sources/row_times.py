@@ -7,13 +7,13 @@ import numpy as np
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
 from pipeline.sources.aggregate import Index
-from pipeline.sources.calendar import Calendar, Dates
-from pipeline.sources.columns import Columns
 from pipeline.sources.counts import counted
-from pipeline.sources.dates import NAMES, DateError, order_of, parse_days
+from pipeline.sources.files.columns import Columns
 from pipeline.sources.labels import refuse_empty, years_of
 from pipeline.sources.long_table import LongTable
-from pipeline.sources.misread_dates import refuse_misread_dates
+from pipeline.sources.times.calendar import Calendar, Dates
+from pipeline.sources.times.dates import NAMES, DateError, order_of, parse_days
+from pipeline.sources.times.misread_dates import refuse_misread_dates
 from pipeline.table import Count
 
 

@@ -9,7 +9,7 @@ from pipeline.card import DatasetCard
 from pipeline.errors import InputError
 from pipeline.sources import aggregate
 from pipeline.sources.aggregate import Index
-from pipeline.sources.columns import Columns, Text, filled
+from pipeline.sources.files.columns import Columns, Text, filled
 from pipeline.sources.labels import refuse_empty
 from pipeline.sources.long_table import LongTable
 from pipeline.sources.radiometry import Level

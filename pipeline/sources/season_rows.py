@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
 from pipeline.findings import Finding
-from pipeline.sources.calendar import Calendar, likely_meaning
+from pipeline.sources.times.calendar import Calendar, likely_meaning
 
 Index = NDArray[np.int64]
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.sources.aggregate import Index
-from pipeline.sources.columns import Columns, Text
+from pipeline.sources.files.columns import Columns, Text
 from pipeline.table import SIDES
 
 

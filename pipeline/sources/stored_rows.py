@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.sources.assemble import TableDraft
-from pipeline.sources.calendar import YEAR_DAYS, Calendar
-from pipeline.sources.columns import Unread, no_texts
-from pipeline.sources.place_names import TWO_OF_ONE_NAME
+from pipeline.sources.files.columns import Unread, no_texts
+from pipeline.sources.names.place_names import TWO_OF_ONE_NAME
 from pipeline.sources.row_kinds import advice_on_texts
+from pipeline.sources.times.calendar import YEAR_DAYS, Calendar
 from pipeline.table import Count
 
 

@@ -16,8 +16,9 @@ from pipeline.card import DatasetCard, VariateCard, place_key
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.plural import plural
-from pipeline.sources.byte_codes import byte_codes
-from pipeline.sources.columns import (
+from pipeline.sources.checks.byte_codes import byte_codes
+from pipeline.sources.counts import counted
+from pipeline.sources.files.columns import (
     Columns,
     column_names,
     filled,
@@ -27,10 +28,13 @@ from pipeline.sources.columns import (
     marks_of,
     merged,
 )
-from pipeline.sources.counts import counted
-from pipeline.sources.csv_format import USUAL, CsvKeys
-from pipeline.sources.csv_text import refuse_lines_above_header
-from pipeline.sources.dates_in_header import refuse_dates_in_header
+from pipeline.sources.files.csv_format import USUAL, CsvKeys
+from pipeline.sources.files.csv_text import refuse_lines_above_header
+from pipeline.sources.files.memory_budget import Budget
+from pipeline.sources.files.missing_values import before_offset, refuse_marks
+from pipeline.sources.files.stored_numbers import shifted
+from pipeline.sources.files.unnamed_columns import refuse_unnamed_columns
+from pipeline.sources.files.wanted_columns import Keep, Wanted, csv_keys
 from pipeline.sources.labels import (
     default_ids,
     refuse_bad_names,
@@ -40,17 +44,13 @@ from pipeline.sources.labels import (
     year_in_name,
     years_of,
 )
-from pipeline.sources.memory_budget import Budget
-from pipeline.sources.missing_values import before_offset, refuse_marks
+from pipeline.sources.names.place_names import restore_zeros
 from pipeline.sources.place_column import advice_on_one_name
-from pipeline.sources.place_names import restore_zeros
 from pipeline.sources.radiometry import Level
 from pipeline.sources.row_kinds import mixed_yields
 from pipeline.sources.split_column import named, sides_of
-from pipeline.sources.stored_numbers import shifted
 from pipeline.sources.stored_rows import StoredRows
-from pipeline.sources.unnamed_columns import refuse_unnamed_columns
-from pipeline.sources.wanted_columns import Keep, Wanted, csv_keys
+from pipeline.sources.times.dates_in_header import refuse_dates_in_header
 from pipeline.table import Count
 
 

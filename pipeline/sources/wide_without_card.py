@@ -9,14 +9,14 @@ from pathlib import Path
 
 from pipeline.errors import InputError
 from pipeline.findings import Finding
-from pipeline.sources.calendar import likely_meaning
-from pipeline.sources.columns import column_names
-from pipeline.sources.csv_text import refuse_lines_above_header
-from pipeline.sources.dates_in_header import refuse_dates_in_header
+from pipeline.sources.files.columns import column_names
+from pipeline.sources.files.csv_text import refuse_lines_above_header
+from pipeline.sources.files.memory_budget import Budget
+from pipeline.sources.files.unnamed_columns import refuse_unnamed_columns
 from pipeline.sources.labels import refuse_odd_year, year_in_name
-from pipeline.sources.memory_budget import Budget
 from pipeline.sources.place_column import place_column
-from pipeline.sources.unnamed_columns import refuse_unnamed_columns
+from pipeline.sources.times.calendar import likely_meaning
+from pipeline.sources.times.dates_in_header import refuse_dates_in_header
 from pipeline.sources.wide import WideFile, add_step, equal_steps, refuse_other_steps
 
 STEP_DAYS = 10.0

@@ -10,8 +10,8 @@ import numpy as np
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
 from pipeline.sources.aggregate import Index
-from pipeline.sources.calendar import Calendar, Dates
-from pipeline.sources.columns import Columns
+from pipeline.sources.files.columns import Columns
+from pipeline.sources.times.calendar import Calendar, Dates
 
 
 class DatedRows(NamedTuple):

@@ -13,15 +13,15 @@ from pipeline.card import DatasetCard, ExcludeCard, place_key
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.sources.assemble import excluded
-from pipeline.sources.columns import Unread, joined, load_columns, no_texts
+from pipeline.sources.checks.yield_checks import Yields, check_yields
+from pipeline.sources.files.columns import Unread, joined, load_columns, no_texts
+from pipeline.sources.files.locate_files import files_of
+from pipeline.sources.files.memory_budget import Budget
+from pipeline.sources.files.wanted_columns import Wanted, csv_keys
 from pipeline.sources.labels import refuse_bad_names, years_of
-from pipeline.sources.locate_files import files_of
-from pipeline.sources.memory_budget import Budget
-from pipeline.sources.place_names import restore_zeros, restore_zeros_like
+from pipeline.sources.names.place_names import restore_zeros, restore_zeros_like
+from pipeline.sources.names.unmet_names import advice_on_spelling
 from pipeline.sources.row_kinds import advice_on_texts, mixed_yields
-from pipeline.sources.unmet_names import advice_on_spelling
-from pipeline.sources.wanted_columns import Wanted, csv_keys
-from pipeline.sources.yield_checks import Yields, check_yields
 from pipeline.table import Count, YieldHistory
 
 # Between the medians of history and labels: good and bad decades differ by less, units by more.

@@ -7,8 +7,8 @@ from datetime import date
 
 import numpy as np
 
-from pipeline.sources.calendar import YEAR_DAYS, Calendar
 from pipeline.sources.crop_calendar import OWN_START
+from pipeline.sources.times.calendar import YEAR_DAYS, Calendar
 from pipeline.table import SeasonTable
 
 YEAR = 2001  # stands for any year in seasons shown without one; it is not a leap year

@@ -1,0 +1,1 @@
+"""What a draft of a dataset card guesses from the columns of a table."""

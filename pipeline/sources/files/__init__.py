@@ -1,0 +1,1 @@
+"""Columns of CSV, Parquet and cube files, as numbers and texts."""

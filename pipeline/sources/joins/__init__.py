@@ -1,0 +1,1 @@
+"""Join several sources to one table by place and date."""

@@ -1,0 +1,1 @@
+"""Names of places: a normal form, names of several columns, and names that nearly match."""

@@ -1,0 +1,1 @@
+"""Days, dates and steps of a season, and dates that were misread."""
