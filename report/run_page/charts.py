@@ -139,7 +139,7 @@ def learner_charts(result: Mapping[str, Any]) -> Iterator[Chart]:
     """The weight of each learner, and the share of the variance of anomalies that each feature block explains."""
     if len(result.get("learners", {})) > 2:
         weights = sorted(result["learners"].items(), key=lambda item: item[1])
-        note = "Means over folds. The rest, up to 1, is the weight of the offset."
+        note = "Means over folds. They add up to 1. The offset is the forecast from earlier yields alone."
         yield Chart("learners", "Weights of the learners", note,
                     [_bars(weights)], _bar_layout(len(weights), "weight"))  # fmt: skip
     folds = [fold["variance_shares"] for fold in result.get("learnt", {}).values() if fold.get("variance_shares")]
