@@ -21,17 +21,20 @@ COMMANDS = re.findall(r"^    python (.*)$", PAGE, re.M)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder in which all commands ran. Training is cut to three epochs; nothing else is changed."""
+    """A folder in which all commands ran. Training is cut to one epoch, and the table to its last six years."""
     folder = tmp_path_factory.mktemp("tutorial")
     for name in ("demo", "examples"):
         (folder / name).symlink_to(ROOT / name)
+    table = folder / "tutorial" / "seasons.csv"
     for command in COMMANDS:
         program, *flags = shlex.split(command)
-        flags += ["--epochs", "3"] if program == "train.py" else []
+        flags += ["--epochs", "1"] if program == "train.py" else []
         start = [program, *flags] if program == "-m" else [str(ROOT / program), *flags]
         environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         done = subprocess.run([sys.executable, *start], cwd=folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        if "examples/tutorial.py" in command:
+            pd.read_csv(table).query("year >= 1995").to_csv(table, index=False)
         if "draft_card" in command:
             (card,) = re.findall(r"```toml\n(.*?)```", PAGE, re.S)
             (folder / "tutorial" / "card.toml").write_text(card)
