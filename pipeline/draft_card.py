@@ -22,6 +22,7 @@ from pipeline.card import safe_name
 from pipeline.card.questions import ASK
 from pipeline.drafts.draft_yield import target_lines, target_section
 from pipeline.drafts.inspect_table import TableLook, inspect_table, usual_marks
+from pipeline.drafts.quality_names import is_called_quality
 from pipeline.drafts.written_years import are_seasons
 from pipeline.errors import InputError
 from pipeline.parser import parse_flags
@@ -302,7 +303,7 @@ def _range(name: str, numbers: NDArray[np.float64]) -> list[str]:
     if len(rest) == 0:
         return [f"# {ASK}it holds no number; leave it out?"]
     low, high = float(rest.min()), float(rest.max())
-    index = name.lower().split("_")[0] in _INDICES
+    index = name.lower().split("_")[0] in _INDICES and not is_called_quality(name)
     if index and low >= -1.5 and high <= 1.5:
         return ["low = -0.2 # the usual range of the index", "high = 1.0"]
     if index and 250 < high <= 11_000:

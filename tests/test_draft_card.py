@@ -11,6 +11,7 @@ import pytest
 
 from pipeline import draft_card
 from pipeline.card import DatasetCard
+from pipeline.drafts.quality_names import is_called_quality
 from pipeline.sources import read
 from tests.cybench_folder import make_cybench
 
@@ -58,6 +59,40 @@ def test_counties_of_one_name_in_two_states_are_named_by_both_columns(tmp_path, 
     rows[rows.state == "IL"].rename(columns={"Landkreis": "county"}).to_csv(tmp_path / "t.csv", index=False)
     _, text = drafted(capsys, tmp_path / "t.csv", out=tmp_path / "one.toml")
     assert 'place = "county"' in text
+
+
+def test_counts_spreads_and_quality_flags_are_left_out_with_a_question(tmp_path, capsys):
+    rows = long_rows()
+    beside = {"NDVI_stdDev": 0.05, "NDVI_count": 120, "CLOUD_PCT": 12, "SummaryQA": 1, "QA60": 0}
+    rows.assign(**{name: number + rows.rain / 100 for name, number in beside.items()}).to_csv(
+        tmp_path / "long.csv", index=False
+    )
+    said, text = drafted(capsys, tmp_path / "long.csv", out=tmp_path / "card.toml")
+    for name in beside:
+        assert f"# QUESTION: {name} of long.csv: left out. By its name it is a quality flag" in text
+    assert "2 variates" in said
+    assert 'static = ["clay"]' in text
+    wide = pd.DataFrame({"place": [f"p{n}" for n in range(6)], "year": 2020, "yield_t_ha": np.linspace(3, 6, 6)})
+    for step in range(12):
+        wide[f"ndvi_{step}"] = np.linspace(0.2, 0.6, 6) + step / 100
+        wide[f"ndvi_{step}_count"] = np.arange(6) + step
+    wide.to_csv(tmp_path / "wide.csv", index=False)
+    said, text = drafted(capsys, tmp_path / "wide.csv", out=tmp_path / "wide.toml")
+    assert "# QUESTION: ndvi_count of wide.csv: left out." in text
+    assert "6 samples x 1 variate x 12 steps" in said
+
+
+def test_a_spread_alone_is_kept_without_the_range_of_its_index(tmp_path, capsys):
+    rows = long_rows().drop(columns="rain").rename(columns={"NDVI": "NDVI_stdDev"})
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    said, text = drafted(capsys, tmp_path / "t.csv", out=tmp_path / "card.toml")
+    assert "1 variate " in said
+    assert "usual range of the index" not in text
+
+
+@pytest.mark.parametrize("name", ["NDVI", "NDVI_mean", "sigma0_vv", "canopy_cover", "B8", "standing_water", "county"])
+def test_a_measurement_is_not_taken_for_a_quality_flag(name):
+    assert not is_called_quality(name)
 
 
 def test_a_wide_file_of_stored_numbers_with_marks(tmp_path, capsys):

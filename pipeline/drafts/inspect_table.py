@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.drafts.harvest_names import choose_yield, is_called_amount, is_called_yield
+from pipeline.drafts.quality_names import OF_QUALITY, without_quality
 from pipeline.drafts.season_constants import is_constant_in_seasons, season_groups
 from pipeline.drafts.written_years import are_seasons, are_two_digits, ask_for_four_digits, ask_for_seasons
 from pipeline.errors import InputError
@@ -149,10 +150,11 @@ def inspect_table(path: Path) -> TableLook:
     long = dates is not None and "place" in roles and _several_dates_a_year(dates, columns[roles["place"]])
     numbered = [name for name in header if name not in roles.values() and not is_called_yield(name)]
     bands = () if long else _bands(numbered)
+    bands, quality = without_quality(bands, lambda band: band.name)
     if dates is None and "step" not in roles and not bands:
         refuse_years_in_header(path, header)
         questions += _times_of(columns)
-    taken = {*roles.values(), *(name for band in bands for name in band.columns)}
+    taken = {*roles.values(), *(name for band in (*bands, *quality) for name in band.columns)}
     year_yields = tuple(name for name in header if _YEAR_YIELD.fullmatch(name))
     free = [name for name in header if name not in taken and name not in year_yields and name.lower() not in _ROW_NAMES]
     targets = [name for name in free if is_called_yield(name) and columns[name].numbers is not None]
@@ -167,6 +169,7 @@ def inspect_table(path: Path) -> TableLook:
     series, static, left_out = _series_and_static(
         {name: columns[name] for name in numeric}, roles, columns, dates, moves
     )
+    left_out = {band.name: OF_QUALITY for band in quality} | left_out
     questions += [f"{name} of {path.name}: left out. {why}" for name, why in left_out.items()]
     return TableLook(
         path=path,
@@ -197,8 +200,10 @@ def _series_and_static(
     """
     place = columns[roles["place"]] if "place" in roles else None
     still = [name for name, column in numeric.items() if place is not None and _constant_by(place, column)]
-    series = [name for name in numeric if name not in still] if moves else []
-    left_out = {name: AT_HARVEST for name in (*still, *series) if is_called_amount(name)}
+    series = tuple(name for name in numeric if name not in still) if moves else ()
+    series, quality = without_quality(series, str)
+    left_out = dict.fromkeys(quality, OF_QUALITY)
+    left_out |= {name: AT_HARVEST for name in (*still, *series) if is_called_amount(name)}
     if series and place is not None:
         year = columns[roles["year"]].codes if "year" in roles else None
         groups = season_groups(place.codes, year, dates)
@@ -367,7 +372,7 @@ def _bands(names: Sequence[str]) -> tuple[Band, ...]:
         runs = numbers == list(range(numbers[0], numbers[0] + len(numbers)))
         if len(steps) >= LEAST_STEPS and numbers[0] in (0, 1) and runs and not taken & {*steps.values()}:
             columns = tuple(steps[number] for number in numbers)
-            name = pattern.replace("{step}", "").strip("_- .") or "value"
+            name = re.sub(r"([_\- .])[_\- .]+", r"\1", pattern.replace("{step}", "")).strip("_- .") or "value"
             found.append(Band(name, pattern, tuple(numbers), columns))
             taken |= {*columns}
     return tuple(sorted(found, key=lambda band: names.index(band.columns[0])))
