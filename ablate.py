@@ -31,10 +31,10 @@ from pipeline.flags import CacheFlags, Names, ReadingFlags, SplitFlags, TableFla
 from pipeline.parser import parse_flags
 from pipeline.plural import plural
 from pipeline.program import run_program
-from pipeline.render import Style
 from pipeline.series import fold_ranges
 from pipeline.sources import read
 from pipeline.splits import EVERY, Fold, SplitChoice, make_folds, resolve_split
+from pipeline.style import Style
 from pipeline.table import SeasonTable
 from pipeline.version import __version__
 from report.atomic_write import write_whole

@@ -25,9 +25,9 @@ from pipeline.errors import InputError
 from pipeline.flags import CacheFlags, ReadingFlags
 from pipeline.parser import parse_flags
 from pipeline.program import run_program
-from pipeline.render import Style
 from pipeline.series import series_blocks
 from pipeline.sources import read
+from pipeline.style import Style
 from report.atomic_write import refuse_unless_possible, write_whole
 from report.progress import say
 from stages.fill_cache import fill_blocks

@@ -32,10 +32,10 @@ from pipeline.errors import InputError
 from pipeline.flags import Names, ReadingFlags, RedrawFlags
 from pipeline.parser import parse_flags
 from pipeline.program import run_program
-from pipeline.render import Style
 from pipeline.series import series_blocks
 from pipeline.sources import read
 from pipeline.sources.geometry import with_positions
+from pipeline.style import Style
 from pipeline.table import SeasonTable
 from report.atomic_write import write_whole
 from report.explain_page import explain_page

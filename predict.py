@@ -35,10 +35,10 @@ from pipeline.flags import CACHE, ReadingFlags, RedrawFlags
 from pipeline.parser import parse_flags
 from pipeline.plural import plural
 from pipeline.program import run_program
-from pipeline.render import Style
 from pipeline.series import series_blocks
 from pipeline.sources import read
 from pipeline.sources.geometry import known_shapes, shapes_of, with_positions
+from pipeline.style import Style
 from pipeline.table import SeasonTable
 from report.atomic_write import refuse_unless_possible, write_whole
 from report.forecast_files import ENDINGS, by_place, write_table

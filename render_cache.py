@@ -40,11 +40,11 @@ from pipeline.flags import SeasonFlags, ViewFlags, without_the_end
 from pipeline.parser import parse_flags
 from pipeline.plural import plural
 from pipeline.program import run_program
-from pipeline.render import Style
 from pipeline.series import SeriesBlock, fold_ranges, fold_variants, outside
 from pipeline.sources import read
 from pipeline.sources.geometry import known_shapes
 from pipeline.splits import Fold, make_folds, resolve_split
+from pipeline.style import Style
 from pipeline.table import SeasonTable
 from pipeline.windows import Framing
 from report.atomic_write import write_whole

@@ -63,7 +63,7 @@ def measure(series: int, case: str, slab_rows: int) -> Measured:
 def _written(folder: Path, slabs: Sequence[Keys]) -> Store:
     from cache.spec import image_spec
     from cache.store import Store
-    from pipeline.render import Style
+    from pipeline.style import Style
 
     store = Store(folder, image_spec(Style()))
     write_rows(store, slabs)

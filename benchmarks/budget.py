@@ -20,7 +20,8 @@ from cache.store import Store, row_digests
 from model.encoders.encoder import load
 from model.encoders.resolve import resolve
 from pipeline.keys import series_keys
-from pipeline.render import Style, draw_vertices, vertices
+from pipeline.render import draw_vertices, vertices
+from pipeline.style import Style
 
 
 def main() -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.keys import series_keys
-from pipeline.render import UNOBSERVED, Style, draw, draw_vertices, positions, vertices
+from pipeline.render import draw, draw_vertices, positions, vertices
+from pipeline.style import UNOBSERVED, Style
 
 STEPS = 36
 

@@ -18,7 +18,8 @@ from cache.fill import colours
 from model.encoders import EncoderSpec, EngineName, resolve
 from model.encoders.encoder import load
 from model.encoders.encoder_module import EncoderModule
-from pipeline.render import Style, draw
+from pipeline.render import draw
+from pipeline.style import Style
 
 PICTURES, ROUNDS, PLAIN_BATCHES = 64, 4, (16, 64)
 

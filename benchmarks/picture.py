@@ -12,8 +12,9 @@ import pandas as pd
 
 from cache.catalog import entries
 from cache.store import Store
-from pipeline.render import PALETTE, colourise
+from pipeline.render import colourise
 from pipeline.sources import read
+from pipeline.style import PALETTE
 from report.run import complete_runs
 
 matplotlib.use("agg")

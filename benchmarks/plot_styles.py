@@ -28,9 +28,9 @@ from model.metrics import yield_metrics
 from model.threads import threads_for
 from pipeline.flags import CACHE
 from pipeline.parser import parse_flags
-from pipeline.render import Style
 from pipeline.sources import read
 from pipeline.splits import Fold, SplitName, make_folds
+from pipeline.style import Style
 from pipeline.table import SeasonTable
 from pipeline.windows import Framing
 from report.run import commit, hardware

@@ -21,7 +21,8 @@ from cache.spec import embedding_spec, image_spec
 from cache.store import Reader, Store
 from model.season_tensors import WindowTensors
 from pipeline.keys import series_keys
-from pipeline.render import Style, draw
+from pipeline.render import draw
+from pipeline.style import Style
 
 SERIES, BATCH, REPEATS, DIM = 2048, 64, 20, 512
 

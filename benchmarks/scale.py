@@ -29,8 +29,9 @@ from cache.storage import open_storage
 from cache.store import Store
 from model.encoders import encode, resolve
 from pipeline.parser import parse_flags
-from pipeline.render import Style, draw
+from pipeline.render import draw
 from pipeline.series import SeriesBlock, series_blocks
+from pipeline.style import Style
 from pipeline.table import SeasonTable, Variate
 from report.run import commit, hardware
 

@@ -34,10 +34,11 @@ from model.training.optim import Schedule
 from model.training.trainer import Trainer
 from model.yield_head import HeadShape, YieldRows, refit_head
 from pipeline.keys import colour_keys
-from pipeline.render import Style, draw
+from pipeline.render import draw
 from pipeline.series import fold_ranges, series_blocks
 from pipeline.sources import read
 from pipeline.splits import make_folds
+from pipeline.style import Style
 
 SAMPLES, VARIATES, STEPS, DIM = 512, 7, 36, 1280  # as in the demo: seven variates, embedded by EfficientNet-Lite0
 ROUNDS = 5

@@ -33,7 +33,8 @@ from cache.run_log import past_runs
 from cache.storage import open_storage
 from cache.store import Store
 from model.encoders import encode, resolve
-from pipeline.render import Style, draw
+from pipeline.render import draw
+from pipeline.style import Style
 
 VARIATES, STEPS = 7, 36
 LARGER, BARE = 1_500, 1_024  # samples of the larger table, 14 pictures each; pictures of the bare loop

@@ -30,10 +30,10 @@ from pipeline.flags import Names
 from pipeline.parser import parse_command
 from pipeline.plural import plural
 from pipeline.program import run_program
-from pipeline.render import Style
 from pipeline.series import fold_variants
 from pipeline.sources import read
 from pipeline.splits import SplitName, make_folds
+from pipeline.style import Style
 from pipeline.windows import Framing
 from report.atomic_write import refuse_unless_possible, write_whole
 from report.progress import stage_progress

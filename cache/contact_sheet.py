@@ -15,8 +15,9 @@ from cache.catalog import Entry
 from cache.fill import colours
 from cache.store import Store
 from pipeline.errors import InputError
-from pipeline.render import Style, colourise, draw
+from pipeline.render import colourise, draw
 from pipeline.series import series_blocks
+from pipeline.style import Style
 from pipeline.table import SeasonTable
 from pipeline.windows import Framing, window_called
 

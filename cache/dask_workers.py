@@ -166,7 +166,7 @@ def _end() -> None:
 
 def _program() -> int:
     """The version that a worker must share; it must be able to import this module."""
-    from pipeline.render import RENDERER_VERSION  # imported here, because numba takes a second to load
+    from pipeline.style import RENDERER_VERSION
 
     return RENDERER_VERSION
 

@@ -17,8 +17,8 @@ from cache.spec import image_spec
 from cache.store import Reader, Store
 from pipeline.errors import InputError
 from pipeline.keys import colour_keys
-from pipeline.render import Style
 from pipeline.series import SeriesBlock
+from pipeline.style import Style
 from pipeline.table import SeasonTable
 
 

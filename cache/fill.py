@@ -28,8 +28,9 @@ from cache.storage import CacheError
 from cache.store import Reader, Slab, Store, slab_id
 from cache.workers import Pool, RetriesExhausted
 from pipeline.keys import colour_keys
-from pipeline.render import PALETTE, Style, draw_vertices, vertices
+from pipeline.render import draw_vertices, vertices
 from pipeline.series import SeriesBlock
+from pipeline.style import PALETTE, Style
 
 Encode = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float16]]  # ink [n,H,W], rgb [n,3] -> [n,D]
 Call = Callable[[Any], tuple[int, int]]  # a job -> rows and bytes written

@@ -15,8 +15,9 @@ from cache.run_log import Run, run_files
 from cache.spec import image_spec
 from cache.storage import CacheError, Folder, Storage, open_storage
 from cache.store import READ_ROWS, OtherVersion, Reader, Slab, Store, slabs_of
-from pipeline.render import Style, draw
+from pipeline.render import draw
 from pipeline.series import SeriesBlock
+from pipeline.style import Style
 
 
 @dataclass(frozen=True)

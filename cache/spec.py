@@ -11,7 +11,7 @@ from typing import Any, Literal
 import xxhash
 
 from cache.json_record import FORMAT, parse_versioned
-from pipeline.render import PALETTE, RENDERER_VERSION, Style
+from pipeline.style import PALETTE, RENDERER_VERSION, Style
 
 Kind = Literal["images", "embeddings"]
 SIDES: dict[str, int] = {"images": 2, "embeddings": 1}  # dimensions of one row

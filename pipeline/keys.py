@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_128_digest
 
-from pipeline.render import Style, vertices
+from pipeline.render import vertices
+from pipeline.style import Style
 
 KEY_DTYPE = np.dtype("V16")
 _CHUNK = 1 << 16  # rows hashed at a time, which bounds the memory of their byte strings

@@ -8,7 +8,7 @@ from matplotlib.path import Path
 from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
 
-from pipeline.render import GRID, UNOBSERVED, Style
+from pipeline.style import GRID, UNOBSERVED, Style
 
 
 def draw_with_agg(prepared: NDArray[np.int16], x: NDArray[np.int32], style: Style, out: NDArray[np.uint8]) -> None:

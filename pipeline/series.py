@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.keys import series_keys
-from pipeline.render import Style
 from pipeline.scaling import to_unit, y_ranges
 from pipeline.splits import Fold
+from pipeline.style import Style
 from pipeline.table import SeasonTable
 from pipeline.windows import Framing, Window, windows
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pipeline.errors import InputError
 from pipeline.parser import parse_or_raise
-from pipeline.render import Style
+from pipeline.style import Style
 from stages.flag_checks import require_consistent, require_unchanged
 from stages.flags import EVERY_YEAR, FIRST_FLAGS, GROUP_FLAGS, Arguments, flag_names
 

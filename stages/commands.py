@@ -9,7 +9,7 @@ from typing import Any
 
 from model.presets import Preset
 from pipeline.flags import ViewFlags
-from pipeline.render import Style
+from pipeline.style import Style
 from stages.flags import CHOSEN, GROUPS, Arguments, DataFlags, ExperimentalFlags, LearningFlags, ModelFlags, RunFlags
 
 SPLIT_NEEDS_SEED = ("place", "random")

@@ -34,7 +34,7 @@ from model.training.sampling import balancing_weights
 from model.training.trainer import Fit, Trainer
 from model.vision_finetuning import VisionFinetuning, train_with_tower
 from pipeline.errors import InputError
-from pipeline.render import Style
+from pipeline.style import Style
 from pipeline.table import SeasonTable
 from pipeline.windows import windows
 from report.run import RunFolder

@@ -12,8 +12,8 @@ from cache.store import Store
 from cache.workers import Pool
 from model.encoders import EncoderSpec, encode, resolve
 from pipeline.errors import InputError
-from pipeline.render import Style
 from pipeline.series import SeriesBlock
+from pipeline.style import Style
 from report.progress import stage_progress
 
 

@@ -20,8 +20,8 @@ from model.training.optim import Schedule
 from model.training.precision import PrecisionName
 from pipeline.errors import InputError
 from pipeline.flags import Names, SeasonFlags, ViewFlags, listed, parse_names, parsed_by, without_the_end
-from pipeline.render import Style
 from pipeline.splits import resolve_split
+from pipeline.style import Style
 from pipeline.table import SeasonTable
 from pipeline.windows import windows
 from stages.fold_data import ControlName

@@ -20,10 +20,10 @@ from cache.store import MissingRows, Store
 from model.encoders import EncoderSpec
 from model.season_tensors import SeasonTensors, cut_window
 from pipeline.errors import InputError
-from pipeline.render import Style
 from pipeline.scaling import Scaler
 from pipeline.series import fold_ranges, series_blocks
 from pipeline.splits import Fold
+from pipeline.style import Style
 from pipeline.table import SeasonTable
 from pipeline.windows import Framing, Window, windows
 

@@ -16,7 +16,7 @@ from model.config import TimesCLIPConfig
 from model.encoders.spec import file_digest
 from model.initial_weights import InitialWeights, Start, read_initial_weights
 from pipeline.errors import InputError
-from pipeline.render import Style
+from pipeline.style import Style
 from stages.fold_data import Scales
 
 PACKAGED = Path(model.__file__).parent / "weights"

@@ -14,9 +14,9 @@ from model.initial_weights import InitialWeights, Start
 from model.presets import PRESETS
 from model.timesclip import TimesCLIP
 from pipeline.errors import InputError
-from pipeline.render import Style
 from pipeline.scaling import Scaler, y_ranges
 from pipeline.splits import Fold
+from pipeline.style import Style
 from pipeline.table import SeasonTable
 from stages.completion_stage import model_config
 from stages.fold_data import FoldData, Pictures, Scales, assemble

@@ -5,8 +5,8 @@ import numpy as np
 from cache.fill import ImageWork
 from cache.workers import Pool
 from pipeline.keys import series_keys
-from pipeline.render import Style
 from pipeline.series import SeriesBlock
+from pipeline.style import Style
 from pipeline.windows import Window
 
 STYLE = Style(size=32)

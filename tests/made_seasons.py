@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.render import Style
+from pipeline.style import Style
 from pipeline.table import SeasonTable, Variate
 
 STYLE = Style(size=64)

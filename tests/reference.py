@@ -11,7 +11,8 @@ import xxhash
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.render import GRID, STD_FLOOR, UNOBSERVED, WINDOW_REACH, Style
+from pipeline.render import STD_FLOOR, WINDOW_REACH
+from pipeline.style import GRID, UNOBSERVED, Style
 from pipeline.table import SeasonTable
 
 Series = tuple[NDArray[np.float32], NDArray[np.bool_]]

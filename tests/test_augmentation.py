@@ -10,9 +10,9 @@ import render_cache
 import train
 from model.season_tensors import SeasonTensors, WindowTensors, in_views
 from pipeline.augmentation import Views, view_tables
-from pipeline.render import Style
 from pipeline.sources import read
 from pipeline.splits import make_folds
+from pipeline.style import Style
 from report.run import RunFolder
 from stages.fold_data import Pictures, prepare
 

@@ -20,7 +20,7 @@ from model.encoders import EncoderError, choose, load, resolve
 from model.encoders.backends import CPU_BATCH, converted
 from model.encoders.openvino_cache import is_whole, keep, place
 from pipeline.keys import colour_keys
-from pipeline.render import PALETTE, Style
+from pipeline.style import PALETTE, Style
 from tests.inks import colours, sine_ink
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -23,7 +23,8 @@ from cache.spec import image_spec
 from cache.storage import open_storage
 from cache.store import Store, content_digest, slab_id
 from pipeline.keys import colour_keys, series_keys
-from pipeline.render import PALETTE, Style, vertices
+from pipeline.render import vertices
+from pipeline.style import PALETTE, Style
 from tests.cached_series import STYLE, block, fill
 from tests.independent_reader import (
     COMMIT,

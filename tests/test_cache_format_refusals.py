@@ -22,8 +22,8 @@ from cache.run_log import Run
 from cache.spec import FORMAT, embedding_spec, image_spec  # type: ignore[attr-defined]
 from cache.storage import CacheError, open_storage
 from cache.store import Store
-from pipeline.render import Style
 from pipeline.sources import read
+from pipeline.style import Style
 from tests.cached_series import STYLE, block, fill
 from tests.independent_reader import Refused, files_of, read_entry, read_namespace, read_run
 from tests.written_cache import FLAGS, KINDS, namespace_of, write_cache

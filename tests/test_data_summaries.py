@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 from pipeline.findings import Finding, by_severity
-from pipeline.render import PALETTE, Style, colourise, draw
+from pipeline.render import colourise, draw
 from pipeline.scaling import y_ranges
 from pipeline.sources import read
 from pipeline.sources.geometry import Shapes
+from pipeline.style import PALETTE, Style
 from report.data.charts import presence_charts, step_axis, year_axis
 from report.data.findings import copy_findings, folds_of, range_findings
 from report.data.places import positions_of, presence_of

@@ -24,9 +24,10 @@ from model.metrics import yield_metrics
 from model.season_tensors import SeasonTensors, WindowTensors
 from model.timesclip import TimesCLIP
 from pipeline.errors import InputError
-from pipeline.render import Style, draw
+from pipeline.render import draw
 from pipeline.series import series_blocks
 from pipeline.sources import read
+from pipeline.style import Style
 from pipeline.windows import FRAMINGS
 from report.run import RunFolder
 from tests.conftest import CARD, small_seasons

@@ -76,9 +76,9 @@ def test_the_tuned_tower_is_an_encoder_of_its_own(chain, clip):
 
 def test_stage_1_was_judged_by_the_vectors_that_the_tuned_tower_gives(chain):
     """The cached vectors of the tuned tower give the very completion that the run wrote down."""
-    from pipeline.render import Style
     from pipeline.sources import read
     from pipeline.splits import make_folds
+    from pipeline.style import Style
     from stages.completion_stage import load_model
     from stages.fold_data import Pictures, prepare
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.keys import KEY_DTYPE, colour_keys, series_keys, vertex_keys
-from pipeline.render import GRID, PALETTE, RENDERER_VERSION, UNOBSERVED, Style, draw, draw_vertices, vertices
+from pipeline.render import draw, draw_vertices, vertices
+from pipeline.style import GRID, PALETTE, RENDERER_VERSION, UNOBSERVED, Style
 from tests.reference import Series, batches, keys_slowly, many_series
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -116,7 +117,7 @@ def test_keys_do_not_depend_on_the_batch_even_across_chunks(monkeypatch: pytest.
 @pytest.mark.slow
 def test_another_process_makes_the_same_keys() -> None:
     program = (
-        "from tests.reference import many_series; from pipeline.render import PALETTE, Style\n"
+        "from tests.reference import many_series; from pipeline.style import PALETTE, Style\n"
         "from pipeline.keys import colour_keys, series_keys\n"
         "print(colour_keys(series_keys(*many_series(), Style(y_range='window')), PALETTE[1]).tobytes().hex())"
     )

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,25 @@ def test_packages_import_only_along_the_arrows(package):
         if name in FIRST_PARTY - {package} - ARROWS[package]
     ]
     assert wrong == []
+
+
+def imported_modules(path):
+    """The modules of the project that a file imports, even inside a function, as paths."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == 0:
+            module = ROOT.joinpath(*node.module.split("."))
+            for name in node.names:
+                candidates = (module / f"{name.name}.py", module / name.name / "__init__.py", module.with_suffix(".py"))
+                found |= {one for one in candidates if one.is_file()}
+    return found - {path}
+
+
+def test_no_modules_import_each_other():
+    graph = {path: imported_modules(path) for package in FIRST_PARTY for path in modules(package)}
+    assert sum(map(len, graph.values())) > 500
+    order = list(TopologicalSorter(graph).static_order())  # raises CycleError with the circle
+    assert order.index(ROOT / "pipeline" / "style.py") < order.index(ROOT / "pipeline" / "render.py")
 
 
 def parts_of_sources(path):

@@ -13,7 +13,7 @@ from cache.memmap import scratch_array
 from cache.spec import embedding_spec
 from cache.store import Store
 from pipeline.errors import InputError
-from pipeline.render import Style
+from pipeline.style import Style
 
 F2 = np.dtype("<f2")
 

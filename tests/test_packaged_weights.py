@@ -14,10 +14,11 @@ from model.initial_weights import read_initial_weights
 from model.presets import PRESETS
 from model.pretraining import table_config
 from model.season_tensors import SeasonTensors, WindowTensors
-from pipeline.render import PALETTE, Style, draw
+from pipeline.render import draw
 from pipeline.series import series_blocks
 from pipeline.simulated_corpus.recipe import Recipe, simulate_table
 from pipeline.splits import Fold
+from pipeline.style import PALETTE, Style
 from stages.fold_data import Scales, season_of
 from stages.initial_weights import PACKAGED, find_initial
 

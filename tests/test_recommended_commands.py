@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import render_cache
 import train
 from model.presets import PRESETS
-from pipeline.render import Style
+from pipeline.style import Style
 from stages.command_line import parse
 from stages.commands import base_command, render_command, train_command
 from stages.flags import Arguments

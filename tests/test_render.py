@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.render import PALETTE, UNOBSERVED, Style, colourise, draw, draw_vertices, positions, vertices
+from pipeline.render import colourise, draw, draw_vertices, positions, vertices
+from pipeline.style import PALETTE, UNOBSERVED, Style
 from tests.reference import Series, batches, draw_slowly, many_series, vertices_slowly
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -124,7 +125,8 @@ def test_a_series_looks_the_same_in_every_batch_and_memory_layout(y_range: str, 
 @pytest.mark.slow
 def test_another_process_on_a_plainer_processor_draws_the_same_bytes() -> None:
     program = (
-        "import xxhash; from tests.reference import many_series; from pipeline.render import Style, draw\n"
+        "import xxhash; from tests.reference import many_series\n"
+        "from pipeline.render import draw; from pipeline.style import Style\n"
         "ink = [draw(*many_series(), Style(y_range=r)).tobytes() for r in ('fixed', 'window')]\n"
         "print(xxhash.xxh3_128_hexdigest(b''.join(ink)), Style().digest)"
     )
@@ -357,7 +359,7 @@ def test_the_palette_is_dark_enough_on_white_and_its_colours_lie_apart() -> None
 @pytest.mark.slow
 def test_without_a_writable_cache_folder_the_renderer_warns_and_still_loads(tmp_path: Path) -> None:
     (tmp_path / "pipeline").mkdir()
-    for name in ("__init__.py", "errors.py", "render.py"):
+    for name in ("__init__.py", "errors.py", "render.py", "style.py"):
         shutil.copy(ROOT / "pipeline" / name, tmp_path / "pipeline" / name)
     (tmp_path / "pipeline" / "__pycache__").write_text("a file where the folder should be")
     environment = {**os.environ, "HOME": os.devnull, "XDG_CACHE_HOME": os.devnull, "NUMBA_OPT": "0"}  # quick

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 import train
-from pipeline.render import Style
 from pipeline.sources import read
+from pipeline.style import Style
 from report.map_chart import MOST_CORNERS, Quantity, map_chart, thinned
 from report.metric_titles import METRICS
 from report.run import RunFolder

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.augmentation import Views, view_tables
-from pipeline.render import Style
 from pipeline.series import series_blocks
 from pipeline.sources import read
+from pipeline.style import Style
 from pipeline.table import Count, SeasonTable
 from tests.made_seasons import RANGES, made
 

@@ -16,7 +16,7 @@ from cache import shard
 from cache.spec import Spec, embedding_spec, image_spec
 from cache.storage import CacheError
 from cache.store import MissingRows, Store, content_digest
-from pipeline.render import Style
+from pipeline.style import Style
 from tests.cached_series import some_keys, some_rows
 
 ENCODER = {"name": "test", "dim": 7}

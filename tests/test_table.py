@@ -13,9 +13,10 @@ from cache.__main__ import main as cache_main
 from cache.catalog import entries
 from pipeline.errors import InputError
 from pipeline.flags import parse_steps, without_the_end
-from pipeline.render import Style, draw
+from pipeline.render import draw
 from pipeline.series import series_blocks
 from pipeline.sources import read
+from pipeline.style import Style
 from pipeline.windows import FRAMINGS
 from tests.conftest import CARD, small_seasons
 from tests.made_seasons import RANGES, STYLE, made

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.render import Style
 from pipeline.series import fold_variants
 from pipeline.sources import read
 from pipeline.splits import make_folds
+from pipeline.style import Style
 
 ROOT = Path(__file__).resolve().parents[1]
 # Fingerprint of the table, and SHA-256 of its keys (split year), recorded at commit d129958.

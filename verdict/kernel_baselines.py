@@ -25,10 +25,10 @@ from model.metrics import yield_metrics
 from pipeline.flags import CacheFlags, Names, ReadingFlags, TableFlags
 from pipeline.parser import parse_flags
 from pipeline.program import run_program
-from pipeline.render import Style
 from pipeline.series import fold_ranges
 from pipeline.sources import read
 from pipeline.splits import Fold, SplitName, make_folds
+from pipeline.style import Style
 from pipeline.table import SeasonTable
 from report.run import RunFolder, commit
 from stages.fold_data import Pictures

@@ -15,8 +15,9 @@ from benchmarks.pretraining.rows import Ready
 from model.alignment_scores import batches_of_pairs
 from model.season_tensors import WindowTensors
 from model.timesclip import TimesCLIP
-from pipeline.render import PALETTE, draw
+from pipeline.render import draw
 from pipeline.series import series_blocks
+from pipeline.style import PALETTE
 
 SIDE, GAP, NEAREST, QUERIES = 104, 8, 5, 4
 RIGHT, WRONG, BLANK = (0, 140, 60), (200, 200, 200), (255, 255, 255)

@@ -22,9 +22,9 @@ from model.completion_task import alignment_by_pairs, complete
 from model.linear_completion import LinearCompletion
 from model.metrics import completion_metrics
 from model.timesclip import TimesCLIP
-from pipeline.render import Style
 from pipeline.sources import read
 from pipeline.splits import Fold, SplitName, make_folds
+from pipeline.style import Style
 from pipeline.table import SeasonTable
 from report.run import RunFolder, commit, hardware
 from stages.completion_stage import load_model, model_config

@@ -28,10 +28,11 @@ from cache.index import Keys
 from cache.spec import image_spec
 from cache.storage import CacheError
 from cache.store import MissingRows, Reader, Store
-from pipeline.render import Style, draw
+from pipeline.render import draw
 from pipeline.series import fold_variants
 from pipeline.sources import read as read_table
 from pipeline.splits import make_folds
+from pipeline.style import Style
 
 SIZE = 32  # px
 SAMPLES = 40  # per table: 560 pictures

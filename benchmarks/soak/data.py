@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.keys import series_keys
-from pipeline.render import Style
 from pipeline.series import SeriesBlock
+from pipeline.style import Style
 from pipeline.windows import Window
 
 STEPS, VARIATES, YEARS = 36, 7, (2019, 2020, 2021, 2022)

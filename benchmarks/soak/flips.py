@@ -25,7 +25,7 @@ from cache.spec import embedding_spec
 from cache.storage import CacheError, open_storage
 from cache.store import MissingRows, Store
 from cache.workers import Pool
-from pipeline.render import Style
+from pipeline.style import Style
 
 STYLE = Style(size=32)
 SERIES, DIM = 24, 8  # two slabs of pictures and two of embeddings

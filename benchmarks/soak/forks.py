@@ -20,7 +20,8 @@ from cache.spec import image_spec
 from cache.storage import CacheError
 from cache.store import Reader, Store
 from cache.workers import Pool
-from pipeline.render import Style, draw
+from pipeline.render import draw
+from pipeline.style import Style
 
 STYLE = Style(size=32)
 SERIES, SLAB_ROWS = 256, 16

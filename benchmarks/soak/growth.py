@@ -16,7 +16,8 @@ from cache.fsck import check
 from cache.spec import image_spec
 from cache.store import Store
 from cache.workers import Pool
-from pipeline.render import Style, draw
+from pipeline.render import draw
+from pipeline.style import Style
 
 STYLE, SMALL = Style(size=224), Style(size=32)
 WORKERS = 2

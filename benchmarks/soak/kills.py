@@ -26,7 +26,7 @@ from cache.fill import ImageWork
 from cache.fsck import check
 from cache.store import Store, content_digest
 from cache.workers import Pool
-from pipeline.render import Style
+from pipeline.style import Style
 
 STYLE = Style(size=32)  # small, so that a full check is short compared with a run
 SERIES, SLAB_ROWS = 2048, 16  # per run: 128 slabs, about 0.6 s of drawing

@@ -10,9 +10,10 @@ import importlib.util
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,8 @@ from numpy.typing import NDArray
 from model.encoders.openvino_cache import FILES, is_whole, keep, place
 from model.encoders.spec import EncoderError, EncoderSpec
 
-if TYPE_CHECKING:
-    from model.encoders.encoder import Encode
-
+# Ink [n,H,W] and colours [n,3], both uint8, to embeddings [n,D].
+Encode = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.floating[Any]]]
 EngineName = Literal["auto", "torch", "openvino"]
 # Pictures per batch of torch on a CPU. On 2 cores a batch of 16 keeps the activations of EfficientNet-Lite0 in the
 # processor's cache: 24.6 pictures per core and second, against 22 at 8, 23.5 at 32, 19 at 64, 17 at 128.

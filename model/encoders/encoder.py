@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.encoders.backends import CPU_BATCH, EngineName, by_openvino, by_torch, choose
+from model.encoders.backends import CPU_BATCH, Encode, EngineName, by_openvino, by_torch, choose
 from model.encoders.spec import EncoderError, EncoderSpec
 
 GPU_BATCH = 256  # pictures per batch
 QUEUE = 1024  # pictures per call of OpenVINO, which splits them into batches itself
-
-Encode = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.floating[Any]]]
 
 
 def load(spec: EncoderSpec, engine: EngineName = "auto") -> Encoder:

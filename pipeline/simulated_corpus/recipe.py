@@ -11,9 +11,9 @@ import xxhash
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.render import Style
 from pipeline.simulated_corpus.processes import PROCESSES
 from pipeline.simulated_corpus.sensor import observe
+from pipeline.style import Style
 from pipeline.table import SeasonTable, Variate
 from pipeline.windows import Framing
 

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.render import PALETTE, Style, colourise, draw
+from pipeline.render import colourise, draw
 from pipeline.scaling import y_ranges
 from pipeline.series import SeriesBlock, fold_ranges, outside, series_blocks
 from pipeline.splits import Fold
+from pipeline.style import PALETTE, Style
 from pipeline.table import SeasonTable
 from pipeline.windows import Framing
 from report.data.series import evenly

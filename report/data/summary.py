@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.findings import Finding, by_severity
-from pipeline.render import Style
 from pipeline.sources.files_read import FileRead, files_read
 from pipeline.sources.geometry import known_shapes
 from pipeline.splits import Fold, SplitChoice
+from pipeline.style import Style
 from pipeline.table import SeasonTable
 from pipeline.windows import Framing
 from report.data.findings import copy_findings, folds_of, join_findings, range_findings

@@ -12,8 +12,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from pipeline.errors import InputError
-from pipeline.render import Style
 from pipeline.sources.geometry import Shapes, known_shapes
+from pipeline.style import Style
 from pipeline.table import SeasonTable
 from report.interactive import Chart, SortedTable, as_json, fill_template
 from report.run import RunFolder

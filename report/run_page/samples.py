@@ -13,8 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.render import PALETTE, Style, colourise, draw
+from pipeline.render import colourise, draw
 from pipeline.series import series_blocks
+from pipeline.style import PALETTE, Style
 from pipeline.table import SeasonTable
 from report.data.charts import step_axis, with_unit
 from report.interactive import BLUE, GREY, LEGEND, RED, Chart, picture
