@@ -39,7 +39,7 @@ from pipeline.table import SeasonTable
 from pipeline.version import __version__
 from report.atomic_write import write_whole
 from report.run import commit, hardware
-from stages.command_line import accepts
+from stages.runs.command_line import accepts
 from verdict.arms import ARMS, WITH, Arm, Flags, choose, encoder_arm, lacking, render_flags
 from verdict.dask_runner import run_on_dask
 from verdict.page import Contents, page

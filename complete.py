@@ -30,10 +30,7 @@ from pipeline.sources import read
 from pipeline.style import Style
 from report.atomic_write import refuse_unless_possible, write_whole
 from report.progress import say
-from stages.fill_cache import fill_blocks
-from stages.fold_data import Pictures
-from stages.initial_weights import find_initial
-from stages.zero_shot import (
+from stages.completion.zero_shot import (
     PRESET,
     complete_seasons,
     completion_rows,
@@ -42,6 +39,9 @@ from stages.zero_shot import (
     seasons_to_complete,
     untrained_config,
 )
+from stages.inputs.fill_cache import fill_blocks
+from stages.inputs.fold_data import Pictures
+from stages.inputs.initial_weights import find_initial
 
 ENDINGS = (".csv", ".parquet")
 

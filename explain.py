@@ -41,11 +41,11 @@ from report.atomic_write import write_whole
 from report.explain_page import explain_page
 from report.run import RunFolder
 from report.run_page.page import write_page
-from stages.fill_cache import fill
-from stages.fold_offset import Rows
-from stages.occlusion import HideName, Occlusion, Vectors, donors, effects, occlusions, selection, summary
-from stages.tuned_encoder import encoder_for
-from stages.yield_stage import reads_positions
+from stages.inputs.fill_cache import fill
+from stages.inputs.tuned_encoder import encoder_for
+from stages.yields.fold_offset import Rows
+from stages.yields.occlusion import HideName, Occlusion, Vectors, donors, effects, occlusions, selection, summary
+from stages.yields.yield_stage import reads_positions
 
 LEAST_CHANGE = 0.0005  # t/ha; smaller changes print as 0.000
 

@@ -37,8 +37,8 @@ from pipeline.table import SeasonTable
 from report.run import RunFolder
 from report.run_page import charts
 from report.run_page.sentences import metric_rows
-from stages.command_line import parse
-from stages.commands import train_command
+from stages.runs.command_line import parse
+from stages.runs.commands import train_command
 
 T = TypeVar("T")
 

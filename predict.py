@@ -45,10 +45,9 @@ from report.forecast_files import ENDINGS, by_place, write_table
 from report.progress import say
 from report.run import RunFolder
 from report.run_page.sentences import held_out
-from stages import yield_stage
-from stages.fill_cache import fill
-from stages.fold_data import Pictures
-from stages.new_data_checks import (
+from stages.inputs.fill_cache import fill
+from stages.inputs.fold_data import Pictures
+from stages.inputs.new_data_checks import (
     capitals_differ,
     check_scale,
     in_the_order_of,
@@ -56,11 +55,12 @@ from stages.new_data_checks import (
     unlike_training,
     years_not_tested,
 )
-from stages.season_tokens import season_tokens
-from stages.step_commands import commands_with_steps, new_run
-from stages.tuned_encoder import encoder_for
-from stages.typical_season import unlike_training_years
-from stages.yield_forecaster import Forecaster
+from stages.inputs.tuned_encoder import encoder_for
+from stages.inputs.typical_season import unlike_training_years
+from stages.runs.step_commands import commands_with_steps, new_run
+from stages.yields import yield_stage
+from stages.yields.season_tokens import season_tokens
+from stages.yields.yield_forecaster import Forecaster
 
 LEAST_YIELD = 0.0  # t/ha; the lower bounds of intervals are cut here
 

@@ -36,10 +36,10 @@ from pipeline.simulated_corpus.recipe import Recipe
 from report.run import RunFolder
 from report.trackers import Trackers
 from report.training_display import TrainingDisplay
-from stages.checkpoints import Checkpoints
-from stages.epoch_log import EpochLog
-from stages.initial_weights import NAME
-from stages.pretraining import CARD, CorpusInputs, gather_corpus, train_corpus, write_weights
+from stages.completion.pretraining import CARD, CorpusInputs, gather_corpus, train_corpus, write_weights
+from stages.inputs.initial_weights import NAME
+from stages.runs.checkpoints import Checkpoints
+from stages.runs.epoch_log import EpochLog
 
 
 @dataclass(frozen=True)

@@ -47,18 +47,18 @@ from report.run import RunFolder
 from report.summary import print_scores, write_spread
 from report.trackers import Trackers, wanted_trackers
 from report.training_display import TrainingDisplay
-from stages.checkpoints import Checkpoints
-from stages.command_line import parse
-from stages.commands import render_command
-from stages.completion_stage import CompletionStage
-from stages.ensemble import ForecastSetup
-from stages.epoch_log import EpochLog
-from stages.flags import Arguments, as_record, preset_of, schedule_of
-from stages.run_inputs import RunInputs, prepare_inputs
-from stages.run_metadata import identity, rendering_seconds
+from stages.completion.completion_stage import CompletionStage
+from stages.inputs.tuned_encoder import copy_tower, save_tower
+from stages.runs.checkpoints import Checkpoints
+from stages.runs.command_line import parse
+from stages.runs.commands import render_command
+from stages.runs.epoch_log import EpochLog
+from stages.runs.flags import Arguments, as_record, preset_of, schedule_of
+from stages.runs.run_inputs import RunInputs, prepare_inputs
+from stages.runs.run_metadata import identity, rendering_seconds
 from stages.stage import Stage
-from stages.tuned_encoder import copy_tower, save_tower
-from stages.yield_stage import FinetuningStage, ForecastStage
+from stages.yields.ensemble import ForecastSetup
+from stages.yields.yield_stage import FinetuningStage, ForecastStage
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -34,9 +34,9 @@ from pipeline.style import Style
 from pipeline.table import SeasonTable
 from pipeline.windows import Framing
 from report.run import commit, hardware
-from stages.fold_data import Pictures, prepare
-from stages.fold_offset import fold_offset
-from stages.yield_learners import LabelledRows
+from stages.inputs.fold_data import Pictures, prepare
+from stages.yields.fold_offset import fold_offset
+from stages.yields.yield_learners import LabelledRows
 from verdict.statistics import compare
 
 RESULTS = ROOT / "benchmarks" / "results" / "plot-styles.jsonl"

@@ -49,7 +49,7 @@ PROGRAM = """
 import sys, threading, time
 import torch._dynamo
 import train
-from stages import epoch_log
+from stages.runs import epoch_log
 peak = 0
 def watch():
     global peak

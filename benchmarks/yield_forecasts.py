@@ -17,7 +17,7 @@ from benchmarks.runs import commits, spread
 from model.baselines import KRIGING
 from report.run import hardware
 from report.run_page.sentences import lead_of
-from stages.yield_learners import MEMBERS
+from stages.yields.yield_learners import MEMBERS
 from verdict.arms import WITH, WITHOUT
 
 NAMES = {

@@ -24,7 +24,7 @@ def explain_page(
 ) -> str:
     """The HTML text.
 
-    summary, changes  tables of `stages.occlusion`, in t/ha
+    summary, changes  tables of `stages.yields.occlusion`, in t/ha
     headline          which parts move the forecasts most
     samples           ids of the samples that get a chart of their own
     """

@@ -13,7 +13,7 @@ import pandas as pd
 from torch import Tensor
 
 from model.training.trainer import Trainer
-from stages.fold_data import FoldData
+from stages.inputs.fold_data import FoldData
 
 
 class Outcome(Protocol):

@@ -14,7 +14,7 @@ from pipeline.sources import read
 from pipeline.splits import make_folds
 from pipeline.style import Style
 from report.run import RunFolder
-from stages.fold_data import Pictures, prepare
+from stages.inputs.fold_data import Pictures, prepare
 
 OFF = Views(count=2, noise=0, warp=0, mask=0)
 

@@ -18,7 +18,7 @@ from model.cross_fitting import (
 )
 from model.learners.tabular import GP_POSITIONS
 from report.run import RunFolder
-from stages.yield_learners import MEMBERS, prior_weights
+from stages.yields.yield_learners import MEMBERS, prior_weights
 from tests.conftest import CARD, small_seasons
 
 

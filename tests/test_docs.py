@@ -13,7 +13,7 @@ import explain
 import predict
 import pretrain
 import render_cache
-from stages import flags
+from stages.runs import flags
 from tests.conftest import ROOT
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "demo/README.md", *(ROOT / "docs").glob("*.md")])

@@ -79,8 +79,8 @@ def test_stage_1_was_judged_by_the_vectors_that_the_tuned_tower_gives(chain):
     from pipeline.sources import read
     from pipeline.splits import make_folds
     from pipeline.style import Style
-    from stages.completion_stage import load_model
-    from stages.fold_data import Pictures, prepare
+    from stages.completion.completion_stage import load_model
+    from stages.inputs.fold_data import Pictures, prepare
 
     folder, _ = chain
     table = read(str(folder / "card.toml"))
@@ -168,7 +168,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(chain, clip, tmp_path, monkeypa
     given = [*data, "--stage", 1, "--encoder", clip, "--epochs", 4, "--finetune-vision", "all", "--lr-pretrained", 1e-3,
              "--checkpoint-seconds", 1e-9]  # fmt: skip
     assert run(train.main, *given, "--out", tmp_path / "whole") == 0
-    from stages.epoch_log import EpochLog
+    from stages.runs.epoch_log import EpochLog
 
     told = EpochLog.on_epoch
 

@@ -14,10 +14,10 @@ from model.offset import OFFSETS
 from pipeline.errors import InputError
 from pipeline.flag_table import documentation
 from report.run import RunFolder
-from stages.command_line import parse
-from stages.completion_stage import CompletionStage
-from stages.flag_checks import require_consistent
-from stages.flags import FIRST_FLAGS, GROUP_FLAGS, Arguments, ModelFlags, as_record, flag_names
+from stages.completion.completion_stage import CompletionStage
+from stages.runs.command_line import parse
+from stages.runs.flag_checks import require_consistent
+from stages.runs.flags import FIRST_FLAGS, GROUP_FLAGS, Arguments, ModelFlags, as_record, flag_names
 from tests.conftest import CARD, small_seasons
 
 
@@ -263,7 +263,7 @@ def test_a_folder_that_will_be_refused_is_refused_before_the_table_is_read(small
     def read(*given, **named):
         raise AssertionError("the table was read")
 
-    monkeypatch.setattr("stages.run_inputs.read", read)
+    monkeypatch.setattr("stages.runs.run_inputs.read", read)
     one, file = small[0] / "one", tmp_path / "file"
     file.write_text("")
     (tmp_path / "stopped").mkdir()

@@ -22,7 +22,7 @@ from model.calibration import (
 )
 from report.run import RunFolder
 from report.run_page.sentences import coverage_sentence
-from stages.coverage import coverage
+from stages.yields.coverage import coverage
 from tests.conftest import CARD, small_seasons
 
 

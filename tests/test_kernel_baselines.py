@@ -16,9 +16,9 @@ import train
 from model.encoders import load, resolve
 from model.metrics import yield_metrics
 from pipeline.splits import Fold, make_folds
-from stages.command_line import accepts
-from stages.fold_data import controlled
-from stages.fold_offset import fold_offset, known_in
+from stages.inputs.fold_data import controlled
+from stages.runs.command_line import accepts
+from stages.yields.fold_offset import fold_offset, known_in
 from tests.made_seasons import made
 from verdict.kernel_baselines import maps_of
 

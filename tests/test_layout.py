@@ -23,13 +23,16 @@ ARROWS = {
     "stages": {"pipeline", "cache", "model", "report"},
     "verdict": {"pipeline", "cache", "model", "report", "stages"},
 }
-# What a folder of `pipeline/sources` may import of the others there. The modules beside the folders build the table
-# from all of them but `joins`, which only the entrance, `__init__.py`, imports.
-SOURCES = {
-    "names": set(),
-    "times": set(),
-    "files": {"names"},
-    "checks": {"names", "files"},
+# What folders may import of the others beside them. The modules beside the folders of `pipeline/sources` build the
+# table from all of them but `joins`, which only the entrance, `__init__.py`, imports.
+FOLDERS = {
+    "pipeline/sources": {"names": set(), "times": set(), "files": {"names"}, "checks": {"names", "files"}},
+    "stages": {
+        "inputs": set(),
+        "completion": {"inputs", "stage"},
+        "yields": {"inputs", "stage", "completion"},
+        "runs": {"inputs", "stage", "completion", "yields"},
+    },
 }
 # Which packages (or single modules) may name a heavy library at all, even inside a function.
 HOMES = {
@@ -115,27 +118,24 @@ def test_no_modules_import_each_other():
     assert order.index(ROOT / "pipeline" / "style.py") < order.index(ROOT / "pipeline" / "render.py")
 
 
-def parts_of_sources(path):
-    """The folders and modules of `pipeline/sources` that a file imports."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pipeline.sources"):
-            found |= {node.module.split(".")[2]} if "." in node.module[9:] else {alias.name for alias in node.names}
-    return found
+def parts_of(package, path):
+    """The folders and modules of a package that a file imports, by their names in the package."""
+    inside = [one.relative_to(ROOT / package) for one in imported_modules(path) if one.is_relative_to(ROOT / package)]
+    return {one.parts[0].removesuffix(".py") for one in inside}
 
 
-@pytest.mark.parametrize("folder", sorted(SOURCES))
-def test_folders_of_sources_import_only_along_the_arrows(folder):
-    files = modules(f"pipeline/sources/{folder}")
+@pytest.mark.parametrize(("package", "folder"), [(one, folder) for one, arrows in FOLDERS.items() for folder in arrows])
+def test_folders_import_only_along_the_arrows(package, folder):
+    files = modules(f"{package}/{folder}")
     assert files
-    wrong = {path.name: parts_of_sources(path) - {folder} - SOURCES[folder] for path in files}
+    wrong = {path.name: parts_of(package, path) - {folder} - FOLDERS[package][folder] for path in files}
     assert {name: parts for name, parts in wrong.items() if parts} == {}
 
 
 def test_only_the_entrance_of_sources_imports_the_joins():
     beside = [path for path in (ROOT / "pipeline" / "sources").glob("*.py") if path.name != "__init__.py"]
     assert len(beside) > 10
-    assert [path.name for path in beside if "joins" in parts_of_sources(path)] == []
+    assert [path.name for path in beside if "joins" in parts_of("pipeline/sources", path)] == []
 
 
 @pytest.mark.parametrize("library", sorted(HOMES))

@@ -14,10 +14,10 @@ from pipeline.duplicates import twins
 from pipeline.sources import read
 from pipeline.splits import make_folds
 from report.run import RunFolder
-from stages.fold_offset import known_in, rehearsals
-from stages.yield_forecaster import Forecaster
-from stages.yield_learners import LabelledRows
-from stages.yield_stage import ForecastStage
+from stages.yields.fold_offset import known_in, rehearsals
+from stages.yields.yield_forecaster import Forecaster
+from stages.yields.yield_learners import LabelledRows
+from stages.yields.yield_stage import ForecastStage
 from tests.conftest import CARD, small_seasons
 
 
@@ -175,7 +175,7 @@ def test_test_rows_are_forecast_once_and_after_everything_is_learnt(small_card, 
         return anomalies(self, table, season, index)
 
     of, anomalies = LabelledRows.of, Forecaster.anomalies
-    monkeypatch.setattr("stages.run_inputs.read", read_and_watch)
+    monkeypatch.setattr("stages.runs.run_inputs.read", read_and_watch)
     monkeypatch.setattr(LabelledRows, "of", labelled)
     monkeypatch.setattr(Forecaster, "anomalies", forecast)
     flags = ["--data", str(small_card), "--preset", "language-only", "--epochs", "2", "--split", "forward"]

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.table import SeasonTable, Variate
-from stages.new_data_checks import capitals_differ, check_scale, in_the_order_of, spelled_as_in_run, unlike_training
+from stages.inputs.new_data_checks import (
+    capitals_differ,
+    check_scale,
+    in_the_order_of,
+    spelled_as_in_run,
+    unlike_training,
+)
 
 FITTED = {"2022": {"scaler": {"mean": [0.45, 20.0], "std": [0.2, 25.0]}}}
 

@@ -16,7 +16,7 @@ import render_cache
 import train
 from pipeline.sources import read
 from report.run import RunFolder
-from stages.occlusion import DRAWS, donors, occlusions, summary
+from stages.yields.occlusion import DRAWS, donors, occlusions, summary
 from tests.conftest import CARD, small_seasons
 from tests.made_seasons import made
 

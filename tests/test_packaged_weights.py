@@ -19,8 +19,8 @@ from pipeline.series import series_blocks
 from pipeline.simulated_corpus.recipe import Recipe, simulate_table
 from pipeline.splits import Fold
 from pipeline.style import PALETTE, Style
-from stages.fold_data import Scales, season_of
-from stages.initial_weights import PACKAGED, find_initial
+from stages.inputs.fold_data import Scales, season_of
+from stages.inputs.initial_weights import PACKAGED, find_initial
 
 FILES = sorted(PACKAGED.glob("*.safetensors"))
 NAMES = [path.stem for path in FILES]

@@ -21,9 +21,9 @@ from model.learners.features import Features
 from model.learners.gaussian_process import NEARNESS, GPRows, Kernel
 from model.learners.tabular import GP_NO_YEAR, GP_POSITIONS, Tabular, TabularRows, distance_of_neighbours, on_globe
 from pipeline.sources import read
-from stages.command_line import parse
-from stages.positions import with_reported_positions
-from stages.run_inputs import prepare_inputs
+from stages.inputs.positions import with_reported_positions
+from stages.runs.command_line import parse
+from stages.runs.run_inputs import prepare_inputs
 from tests.conftest import CARD, small_seasons
 
 

@@ -14,8 +14,8 @@ from model.initial_weights import read_initial_weights
 from model.training import trainer
 from pipeline.program import Terminated
 from pipeline.simulated_corpus.recipe import Recipe
-from stages.checkpoints import Checkpoints
-from stages.zero_shot import completion_rows
+from stages.completion.zero_shot import completion_rows
+from stages.runs.checkpoints import Checkpoints
 from tests.conftest import CARD, small_seasons
 from tests.data_pages import made as made_table
 

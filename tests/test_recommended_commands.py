@@ -13,9 +13,9 @@ import render_cache
 import train
 from model.presets import PRESETS
 from pipeline.style import Style
-from stages.command_line import parse
-from stages.commands import base_command, render_command, train_command
-from stages.flags import Arguments
+from stages.runs.command_line import parse
+from stages.runs.commands import base_command, render_command, train_command
+from stages.runs.flags import Arguments
 from tests.conftest import CARD, small_seasons
 
 FLAGS = st.fixed_dictionaries(

@@ -17,10 +17,10 @@ from pipeline.errors import InputError
 from pipeline.sources import read
 from pipeline.sources.checks.repeated_labels import label_groups
 from pipeline.splits import SPLITS, joined_places, make_folds
-from stages.coverage import coverage
-from stages.fold_offset import groups_of
-from stages.yield_forecaster import Yields
-from stages.yield_scores import best_baseline, places_of, rows_of
+from stages.yields.coverage import coverage
+from stages.yields.fold_offset import groups_of
+from stages.yields.yield_forecaster import Yields
+from stages.yields.yield_scores import best_baseline, places_of, rows_of
 
 RNG = np.random.default_rng(1)
 

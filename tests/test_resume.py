@@ -20,8 +20,8 @@ from model.training.optim import Schedule
 from model.training.trainer import Trainer
 from pipeline.errors import InputError
 from report.run import RunFolder
-from stages import checkpoints
-from stages.checkpoints import Checkpoints
+from stages.runs import checkpoints
+from stages.runs.checkpoints import Checkpoints
 from tests.conftest import CARD, small_seasons
 from tests.tasks import Line, completion_task
 

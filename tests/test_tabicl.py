@@ -28,9 +28,9 @@ from model.learners.tabicl import FILE, REPOSITORY, Checkpoint, InContext
 from model.learners.tabular import TABICL, Tabular, TabularRows
 from model.training.errors import Refused
 from report.run import RunFolder
-from stages.command_line import parse
-from stages.run_inputs import prepare_inputs
-from stages.yield_forecaster import Forecaster
+from stages.runs.command_line import parse
+from stages.runs.run_inputs import prepare_inputs
+from stages.yields.yield_forecaster import Forecaster
 from tests.conftest import CARD, small_seasons
 
 pytest.importorskip("tabicl", reason="the package tabicl is not installed")

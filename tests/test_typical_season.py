@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pipeline.table import SeasonTable, Variate
-from stages.new_data_checks import years_not_tested
-from stages.typical_season import LEAST_YEARS, TypicalSeason, unlike_training_years
+from stages.inputs.new_data_checks import years_not_tested
+from stages.inputs.typical_season import LEAST_YEARS, TypicalSeason, unlike_training_years
 
 YEARS, PLACES, STEPS = 8, 30, 18
 

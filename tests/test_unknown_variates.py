@@ -14,11 +14,11 @@ from model.timesclip import TimesCLIP
 from pipeline.errors import InputError
 from pipeline.splits import Fold
 from report.run import RunFolder
-from stages.completion_stage import model_config
-from stages.fold_data import Scales, assemble, prepare
-from stages.unknown_variates import unknown_findings
-from stages.yield_stage import require_different_yields
-from stages.zero_shot import completed_by, scales_before_cut
+from stages.completion.completion_stage import model_config
+from stages.completion.zero_shot import completed_by, scales_before_cut
+from stages.inputs.fold_data import Scales, assemble, prepare
+from stages.inputs.unknown_variates import unknown_findings
+from stages.yields.yield_stage import require_different_yields
 from tests.made_seasons import made
 
 TRAIN, TEST = np.arange(8), np.arange(8, 12)

@@ -22,7 +22,7 @@ import train
 from pipeline.errors import InputError
 from pipeline.sources import read
 from pipeline.splits import make_folds
-from stages.command_line import accepts, parse
+from stages.runs.command_line import accepts, parse
 from tests.conftest import ROOT
 from tests.jobs import WRITES, job
 from verdict import kernel_baselines

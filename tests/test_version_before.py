@@ -21,7 +21,7 @@ from pipeline.sources import read
 from report import summary
 from report.run import RunFolder
 from report.run_page.page import write_page
-from stages.command_line import parse
+from stages.runs.command_line import parse
 
 ARCHIVE = Path(__file__).parent / "data" / "version_0_1_0.zip"
 DIGEST = "c1b0f0967aac539e8654643fd59b4e08"  # of the cache's pictures, by `python -m cache stats` of 0.1.0

@@ -18,7 +18,7 @@ from pipeline.render import draw
 from pipeline.series import outside, series_blocks
 from pipeline.sources import read
 from pipeline.windows import FRAMINGS, window_called, windows
-from stages.run_inputs import find_pictures
+from stages.runs.run_inputs import find_pictures
 from tests.conftest import CARD, small_seasons
 from tests.made_seasons import RANGES, STYLE, made
 from tests.reference import blocks_slowly

@@ -31,8 +31,8 @@ from pipeline.splits import Fold, SplitName, make_folds
 from pipeline.style import Style
 from pipeline.table import SeasonTable
 from report.run import RunFolder, commit
-from stages.fold_data import Pictures
-from stages.fold_offset import anomaly_of, fold_offset, known_in
+from stages.inputs.fold_data import Pictures
+from stages.yields.fold_offset import anomaly_of, fold_offset, known_in
 from verdict.arms import BOOSTING, LINEAR, LINEAR_VECTORS, RBF, RBF_VECTORS, VECTORS
 
 Numbers = NDArray[np.float64]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from report.run import RunFolder
-from stages.yield_scores import places_of
+from stages.yields.yield_scores import places_of
 from verdict.arms import ARMS, CONTROLS, DECIDE, MAPS, WITH, WITHOUT, Arm, BaselineArm
 from verdict.decision import AdjustedDifference, Verdict, decide
 from verdict.runner import Job, costs_of

@@ -16,7 +16,7 @@ from benchmarks.runs import ROOT
 from pipeline.flags import CACHE, Names
 from pipeline.parser import parse_flags
 from report.run import RunFolder
-from stages.completion_stage import load_model
+from stages.completion.completion_stage import load_model
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.pretraining.variants import as_variants
-from stages.initial_weights import PACKAGED
+from stages.inputs.initial_weights import PACKAGED
 
 NAMES = {
     "demo": "demo (simulated)",

@@ -27,10 +27,10 @@ from pipeline.splits import Fold, SplitName, make_folds
 from pipeline.style import Style
 from pipeline.table import SeasonTable
 from report.run import RunFolder, commit, hardware
-from stages.completion_stage import load_model, model_config
-from stages.fold_data import FoldData, Pictures, prepare
-from stages.initial_weights import find_initial
-from stages.zero_shot import PRESET, complete_seasons, scales_before_cut, seasons_to_complete
+from stages.completion.completion_stage import load_model, model_config
+from stages.completion.zero_shot import PRESET, complete_seasons, scales_before_cut, seasons_to_complete
+from stages.inputs.fold_data import FoldData, Pictures, prepare
+from stages.inputs.initial_weights import find_initial
 
 TABLES = ("demo", "illinois_soybean", "zambia_maize", "cybench_maize_ES")
 SPLIT: SplitName = "year"

@@ -23,9 +23,9 @@ from pipeline.parser import parse_flags
 from pipeline.program import run_program
 from report.metric_titles import metric_titles
 from report.run import RunFolder
-from stages.completion_stage import load_model
-from stages.tuned_encoder import has_tower
-from stages.yield_forecaster import Forecaster
+from stages.completion.completion_stage import load_model
+from stages.inputs.tuned_encoder import has_tower
+from stages.yields.yield_forecaster import Forecaster
 
 FILES = ("config.json", "fitted.json", "model.safetensors")
 

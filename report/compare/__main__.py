@@ -19,7 +19,7 @@ from pipeline.program import run_program
 from report.atomic_write import refuse_unless_possible, write_whole
 from report.compare.page import compare_page, headline
 from report.compare.pairs import ComparedRun, Pair, errors_of, open_runs, shared_rows
-from stages.yield_scores import resampled_groups
+from stages.yields.yield_scores import resampled_groups
 
 
 @dataclass(frozen=True)

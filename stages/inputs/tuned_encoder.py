@@ -24,7 +24,7 @@ from pipeline.series import series_blocks
 from pipeline.splits import Fold
 from pipeline.table import SeasonTable
 from report.run import RunFolder
-from stages.fold_data import Pictures
+from stages.inputs.fold_data import Pictures
 
 
 @dataclass(frozen=True, eq=False)

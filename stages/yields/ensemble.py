@@ -18,12 +18,12 @@ from model.offset import OffsetName
 from model.presets import Preset
 from model.timesclip import TimesCLIP
 from model.training.trainer import Trainer
-from stages.cross_fitting import CrossFit, chosen_readings, left_out_parts
-from stages.fold_data import FoldData
-from stages.fold_offset import Rows, fold_offset, groups_of, known_in
-from stages.positions import positions_help
-from stages.yield_forecaster import FEATURE_BATCH, NEURAL, Forecaster
-from stages.yield_learners import (
+from stages.inputs.fold_data import FoldData
+from stages.inputs.positions import positions_help
+from stages.yields.cross_fitting import CrossFit, chosen_readings, left_out_parts
+from stages.yields.fold_offset import Rows, fold_offset, groups_of, known_in
+from stages.yields.yield_forecaster import FEATURE_BATCH, NEURAL, Forecaster
+from stages.yields.yield_learners import (
     MEMBERS,
     LabelledRows,
     LearnerName,
@@ -32,7 +32,7 @@ from stages.yield_learners import (
     YieldLearner,
     head_shape,
 )
-from stages.yield_outcome import YieldOutcome, as_of_steps
+from stages.yields.yield_outcome import YieldOutcome, as_of_steps
 
 FillName = Literal["nothing", "completed"]
 

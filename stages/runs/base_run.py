@@ -11,10 +11,10 @@ from pipeline.errors import InputError
 from pipeline.splits import Fold
 from pipeline.table import SeasonTable
 from report.run import RunFolder, complete_runs
-from stages.commands import base_command
-from stages.flags import Arguments, control_of, preset_of
-from stages.fold_data import Pictures
-from stages.tuned_encoder import has_tower
+from stages.inputs.fold_data import Pictures
+from stages.inputs.tuned_encoder import has_tower
+from stages.runs.commands import base_command
+from stages.runs.flags import Arguments, control_of, preset_of
 
 
 def base_run(args: Arguments, table: SeasonTable, folds: Sequence[Fold], pictures: Pictures | None) -> RunFolder | None:

@@ -38,8 +38,8 @@ from pipeline.style import Style
 from pipeline.table import SeasonTable
 from pipeline.windows import windows
 from report.run import RunFolder
-from stages.fold_data import FoldData
-from stages.initial_weights import Initial
+from stages.inputs.fold_data import FoldData
+from stages.inputs.initial_weights import Initial
 from stages.stage import StageResults
 
 

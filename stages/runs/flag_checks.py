@@ -10,7 +10,7 @@ from model.offset import WITH_WINDOW
 from model.presets import PRESETS
 from pipeline.augmentation import Views
 from pipeline.errors import InputError
-from stages.flags import EVERY_YEAR, PARTS, Arguments, as_record, flag_names, preset_of, schedule_of
+from stages.runs.flags import EVERY_YEAR, PARTS, Arguments, as_record, flag_names, preset_of, schedule_of
 
 
 def require_unchanged(args: Arguments, started: Arguments, named: set[str]) -> None:

@@ -20,7 +20,7 @@ from pipeline.series import SeriesBlock, fold_ranges, series_blocks
 from pipeline.simulated_corpus.recipe import CorpusTable
 from pipeline.splits import Fold
 from report.progress import stage_progress
-from stages.fold_data import FoldData, Pictures, prepare
+from stages.inputs.fold_data import FoldData, Pictures, prepare
 
 
 @dataclass(frozen=True, eq=False)

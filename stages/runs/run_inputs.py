@@ -25,15 +25,15 @@ from pipeline.splits import Fold, make_folds, thinned
 from pipeline.table import SeasonTable
 from report.progress import say
 from report.run import RunFolder
-from stages import completion_stage
-from stages.base_run import base_run, named_run
-from stages.commands import render_command
-from stages.flags import LR_FROM_WEIGHTS, Arguments, preset_of, settled
-from stages.fold_data import FoldData, Pictures, prepare
-from stages.initial_weights import Initial, find_initial
-from stages.positions import with_reported_positions
-from stages.tuned_encoder import check_tuned_rows, find_tower, has_tower
-from stages.unknown_variates import unknown_findings
+from stages.completion import completion_stage
+from stages.inputs.fold_data import FoldData, Pictures, prepare
+from stages.inputs.initial_weights import Initial, find_initial
+from stages.inputs.positions import with_reported_positions
+from stages.inputs.tuned_encoder import check_tuned_rows, find_tower, has_tower
+from stages.inputs.unknown_variates import unknown_findings
+from stages.runs.base_run import base_run, named_run
+from stages.runs.commands import render_command
+from stages.runs.flags import LR_FROM_WEIGHTS, Arguments, preset_of, settled
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,9 +15,9 @@ from pipeline.splits import Fold
 from pipeline.table import SeasonTable
 from pipeline.windows import windows
 from report.run import RunFolder
-from stages import completion_stage
-from stages.fold_data import Pictures, Scales, assemble
-from stages.yield_forecaster import FEATURE_BATCH, Forecaster
+from stages.completion import completion_stage
+from stages.inputs.fold_data import Pictures, Scales, assemble
+from stages.yields.yield_forecaster import FEATURE_BATCH, Forecaster
 
 
 def season_tokens(run: RunFolder, table: SeasonTable, pictures: Pictures | None) -> pd.DataFrame:

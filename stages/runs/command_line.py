@@ -16,8 +16,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from pipeline.errors import InputError
 from pipeline.parser import parse_or_raise
 from pipeline.style import Style
-from stages.flag_checks import require_consistent, require_unchanged
-from stages.flags import EVERY_YEAR, FIRST_FLAGS, GROUP_FLAGS, Arguments, flag_names
+from stages.runs.flag_checks import require_consistent, require_unchanged
+from stages.runs.flags import EVERY_YEAR, FIRST_FLAGS, GROUP_FLAGS, Arguments, flag_names
 
 # Flags of earlier versions: their default, and advice if a file sets another value.
 RETIRED = {

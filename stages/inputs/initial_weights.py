@@ -17,7 +17,7 @@ from model.encoders.spec import file_digest
 from model.initial_weights import InitialWeights, Start, read_initial_weights
 from pipeline.errors import InputError
 from pipeline.style import Style
-from stages.fold_data import Scales
+from stages.inputs.fold_data import Scales
 
 PACKAGED = Path(model.__file__).parent / "weights"
 NAME = "initial.safetensors"  # in the run folder of pretrain.py

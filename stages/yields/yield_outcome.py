@@ -9,9 +9,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from model.yield_head import YieldEnsemble
-from stages.fold_data import FoldData, Reading
-from stages.fold_offset import Rows
-from stages.yield_forecaster import Forecaster, Tonnes, Yields
+from stages.inputs.fold_data import FoldData, Reading
+from stages.yields.fold_offset import Rows
+from stages.yields.yield_forecaster import Forecaster, Tonnes, Yields
 
 
 class AsOf(NamedTuple):

@@ -24,8 +24,8 @@ from pipeline.splits import resolve_split
 from pipeline.style import Style
 from pipeline.table import SeasonTable
 from pipeline.windows import windows
-from stages.fold_data import ControlName
-from stages.yield_learners import LearnerName
+from stages.inputs.fold_data import ControlName
+from stages.yields.yield_learners import LearnerName
 
 EVERY_YEAR = "year"  # as the only name of --folds
 PARTS = ("vision", "language", "tower", "select", "head", "yields")  # names for --freeze, the last one in stage 3 only

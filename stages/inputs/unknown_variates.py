@@ -9,7 +9,7 @@ from pipeline.findings import Finding
 from pipeline.plural import plural
 from pipeline.scaling import LEAST_ROWS
 from pipeline.table import SeasonTable
-from stages.fold_data import FoldData
+from stages.inputs.fold_data import FoldData
 
 
 def unknown_findings(table: SeasonTable, prepared: Sequence[FoldData]) -> tuple[Finding, ...]:

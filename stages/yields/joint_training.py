@@ -25,11 +25,11 @@ from model.training.trainer import Fit, Trainer
 from model.yield_head import AnomalyScale, HeadShape, YieldEnsemble
 from pipeline.splits import Fold
 from pipeline.table import SeasonTable
-from stages.fold_data import FoldData
-from stages.fold_offset import Rows, known_in
-from stages.yield_forecaster import NEURAL, Anomalies, Forecaster, Neural, ReadingFit, Tonnes, Yields, combined
-from stages.yield_learners import LabelledRows
-from stages.yield_outcome import YieldOutcome, as_of_steps
+from stages.inputs.fold_data import FoldData
+from stages.yields.fold_offset import Rows, known_in
+from stages.yields.yield_forecaster import NEURAL, Anomalies, Forecaster, Neural, ReadingFit, Tonnes, Yields, combined
+from stages.yields.yield_learners import LabelledRows
+from stages.yields.yield_outcome import YieldOutcome, as_of_steps
 
 ALONE = {NEURAL: 1.0}  # weights: the heads are the only learner
 

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from pipeline.table import SeasonTable
-from stages.yield_outcome import YieldOutcome
-from stages.yield_scores import rows_of, test_metrics
+from stages.yields.yield_outcome import YieldOutcome
+from stages.yields.yield_scores import rows_of, test_metrics
 
 LINES = (
     "place mean",

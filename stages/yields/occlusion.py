@@ -20,9 +20,9 @@ from model.completion_task import complete
 from pipeline.table import SeasonTable
 from report.progress import stage_progress
 from report.run import RunFolder
-from stages.fold_data import Scales, season_of
-from stages.fold_offset import Rows
-from stages.yield_forecaster import FEATURE_BATCH, Forecaster, Tonnes
+from stages.inputs.fold_data import Scales, season_of
+from stages.yields.fold_offset import Rows
+from stages.yields.yield_forecaster import FEATURE_BATCH, Forecaster, Tonnes
 
 Vectors = Callable[[SeasonTable, NDArray[np.float64]], NDArray[np.float16]]  # table, y-ranges [V,2] -> [2,N,V,D]
 HideName = Literal["exchanged", "unobserved"]

@@ -20,7 +20,7 @@ from model.timesclip import TimesCLIP
 from model.yield_head import AnomalyScale, HeadShape, YieldEnsemble, YieldRows, predict
 from pipeline.table import SeasonTable
 from report.run import RunFolder
-from stages.fold_offset import Rows
+from stages.yields.fold_offset import Rows
 
 FEATURE_BATCH = 256
 NEURAL = "neural"

@@ -25,19 +25,19 @@ from pipeline.plural import plural
 from pipeline.splits import Fold
 from pipeline.table import SeasonTable
 from report.run import RunFolder
-from stages import early_forecasts
-from stages.completion_stage import load_model, model_config
-from stages.coverage import coverage
-from stages.ensemble import ForecastSetup, forecast_by_ensemble
-from stages.fold_data import FoldData, Pictures, Scales, assemble
-from stages.fold_offset import Rows, fold_offset
-from stages.joint_training import JointTraining, forecast_jointly, new_forecaster
+from stages.completion.completion_stage import load_model, model_config
+from stages.inputs.fold_data import FoldData, Pictures, Scales, assemble
+from stages.inputs.typical_season import TypicalSeason
 from stages.stage import StageResults
-from stages.typical_season import TypicalSeason
-from stages.yield_forecaster import FEATURE_BATCH, Forecaster, Yields, readings_before
-from stages.yield_learners import head_shape
-from stages.yield_outcome import YieldOutcome
-from stages.yield_scores import best_baseline, by_name, metric_intervals, predictions, scores
+from stages.yields import early_forecasts
+from stages.yields.coverage import coverage
+from stages.yields.ensemble import ForecastSetup, forecast_by_ensemble
+from stages.yields.fold_offset import Rows, fold_offset
+from stages.yields.joint_training import JointTraining, forecast_jointly, new_forecaster
+from stages.yields.yield_forecaster import FEATURE_BATCH, Forecaster, Yields, readings_before
+from stages.yields.yield_learners import head_shape
+from stages.yields.yield_outcome import YieldOutcome
+from stages.yields.yield_scores import best_baseline, by_name, metric_intervals, predictions, scores
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

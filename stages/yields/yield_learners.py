@@ -1,7 +1,7 @@
 """Learners of a yield anomaly on one fold. Each is fitted on some rows and forecasts others.
 
-They are neural heads on frozen stage-1 features, and the learners of `model/learners`. `stages/joint_training.py` has
-heads and encoder that are trained together (stage 3, and stage 2 without a frozen encoder).
+They are neural heads on frozen stage-1 features, and the learners of `model/learners`. `joint_training.py` has heads
+and encoder that are trained together (stage 3, and stage 2 without a frozen encoder).
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from model.training.trainer import Listener, Trainer
 from model.yield_head import AnomalyScale, HeadShape, YieldRows, refit_head, train_head
 from pipeline.splits import Fold
 from pipeline.table import SeasonTable
-from stages.fold_offset import Rows, known_in
-from stages.yield_forecaster import NEURAL, Anomalies, Neural, encoded, static_of
+from stages.yields.fold_offset import Rows, known_in
+from stages.yields.yield_forecaster import NEURAL, Anomalies, Neural, encoded, static_of
 
 LearnerName = Literal["ensemble", "neural", "gp", "trees", "ridge", "tabicl"]
 MEMBERS: dict[LearnerName, tuple[str, ...]] = {

@@ -10,8 +10,8 @@ from cache.catalog import entries
 from cache.embeddings import encoder_of
 from pipeline.version import __version__
 from report.run import commit, hardware
-from stages.flags import Arguments, control_of, preset_of
-from stages.run_inputs import RunInputs
+from stages.runs.flags import Arguments, control_of, preset_of
+from stages.runs.run_inputs import RunInputs
 from stages.stage import Outcome
 
 

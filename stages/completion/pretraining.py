@@ -19,8 +19,8 @@ from pipeline.simulated_corpus.recipe import LONGEST, Recipe, simulate_corpus
 from pipeline.version import __version__
 from report.atomic_write import write_whole
 from report.run import commit, hardware
-from stages.corpus_tensors import corpus_tensors
-from stages.initial_weights import NAME, level_map
+from stages.inputs.corpus_tensors import corpus_tensors
+from stages.inputs.initial_weights import NAME, level_map
 
 PHASE = "corpus/train"
 CARD = "README.md"

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from report.run import RunFolder
-from stages.command_line import parse
-from stages.commands import render_command
-from stages.flags import preset_of
+from stages.runs.command_line import parse
+from stages.runs.commands import render_command
+from stages.runs.flags import preset_of
 
 
 def commands_with_steps(run: Path, result: Mapping[str, Any], steps: Sequence[int]) -> list[str]:

@@ -15,10 +15,10 @@ from model.metrics import nrmse_by_year, yield_metrics
 from model.threads import threads_for
 from pipeline.plural import plural
 from pipeline.splits import joined_places
-from stages.fold_data import FoldData
-from stages.positions import positions_help
-from stages.yield_forecaster import Tonnes, Yields
-from stages.yield_outcome import YieldOutcome
+from stages.inputs.fold_data import FoldData
+from stages.inputs.positions import positions_help
+from stages.yields.yield_forecaster import Tonnes, Yields
+from stages.yields.yield_outcome import YieldOutcome
 
 
 def predictions(outcomes: Sequence[YieldOutcome]) -> pd.DataFrame:

@@ -10,7 +10,16 @@ from typing import Any
 from model.presets import Preset
 from pipeline.flags import ViewFlags
 from pipeline.style import Style
-from stages.flags import CHOSEN, GROUPS, Arguments, DataFlags, ExperimentalFlags, LearningFlags, ModelFlags, RunFlags
+from stages.runs.flags import (
+    CHOSEN,
+    GROUPS,
+    Arguments,
+    DataFlags,
+    ExperimentalFlags,
+    LearningFlags,
+    ModelFlags,
+    RunFlags,
+)
 
 SPLIT_NEEDS_SEED = ("place", "random")
 VIEWS = tuple(f.name for f in fields(ViewFlags))

@@ -18,9 +18,9 @@ from pipeline.scaling import Scaler, y_ranges
 from pipeline.splits import Fold
 from pipeline.style import Style
 from pipeline.table import SeasonTable
-from stages.completion_stage import model_config
-from stages.fold_data import FoldData, Pictures, Scales, assemble
-from stages.initial_weights import level_map
+from stages.completion.completion_stage import model_config
+from stages.inputs.fold_data import FoldData, Pictures, Scales, assemble
+from stages.inputs.initial_weights import level_map
 
 BATCH = 256
 PRESET = PRESETS["timesclip"]

@@ -19,10 +19,10 @@ from model.learners.tabular import GP_POSITIONS
 from model.offset_choice import ChosenOffset
 from pipeline.splits import Fold
 from pipeline.table import SeasonTable
-from stages.fold_data import FoldData, Reading
-from stages.fold_offset import Rows, groups_of
-from stages.yield_forecaster import Anomalies, ReadingFit, Tonnes, Yields, combined
-from stages.yield_learners import LabelledRows, LeftOutPart, YieldLearner, prior_weights
+from stages.inputs.fold_data import FoldData, Reading
+from stages.yields.fold_offset import Rows, groups_of
+from stages.yields.yield_forecaster import Anomalies, ReadingFit, Tonnes, Yields, combined
+from stages.yields.yield_learners import LabelledRows, LeftOutPart, YieldLearner, prior_weights
 
 
 def left_out_parts(
