@@ -168,7 +168,7 @@ def prepare(args: Arguments, table: SeasonTable | None = None) -> Matrix:
     table = read(args.data, year=args.year, memory_gb=args.memory_gb) if table is None else table
     assert args.split != "auto"  # `resolve_split` has replaced it
     folds = make_folds(
-        table.year, table.place, table.sample_id, args.split, chosen=args.folds or (EVERY,), group=table.group
+        table.year, table.place, table.sample_id, split=args.split, chosen=args.folds or (EVERY,), group=table.group
     )
     refuse_twins(table, folds)
     encoder, others = resolve(args.encoder), [resolve(name) for name in args.encoders]

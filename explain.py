@@ -118,8 +118,8 @@ def explain(args: Arguments) -> int:
         run.read_json("result.json"),
         found.means,
         found.changes,
-        found.selection,
-        found.samples,
+        selection=found.selection,
+        samples=found.samples,
         headline=" ".join(f"{line[:1].upper()}{line[1:]}." for line in strongest(found.means)),
         note=found.note,
     )
@@ -148,8 +148,10 @@ def explain_run(args: Arguments, run: RunFolder) -> Explanation:
     rows = tested(run, table)
     samples = chosen(args.samples, table, rows)
     hiding = list(occlusions(table, args.width))
-    vectors = pictures_of(args, config, result, run, table, rows, hiding) if result["cache_spec"] else None
-    changes = effects(run, table, rows, hiding, args.hide, vectors, args.pictures)
+    vectors = None
+    if result["cache_spec"]:
+        vectors = pictures_of(args, config, result, run=run, table=table, rows=rows, hiding=hiding)
+    changes = effects(run, table, rows, hiding=hiding, hide=args.hide, vectors=vectors, pictures=args.pictures)
     return Explanation(
         table=table,
         means=summary(changes),
@@ -220,6 +222,7 @@ def pictures_of(
     args: Arguments,
     config: Mapping[str, Any],
     result: Mapping[str, Any],
+    *,
     run: RunFolder,
     table: SeasonTable,
     rows: Mapping[str, Rows],

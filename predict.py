@@ -222,7 +222,7 @@ def forecast_new_seasons(args: Arguments) -> NewForecasts:
     pictures = pictures_of(args, table, result, fitted)
     forecasters = {name: Forecaster.load(run, name) for name in fitted}
     forecasts = [
-        yield_stage.forecast_new(forecasters[name], table, name, record, pictures, as_of)
+        yield_stage.forecast_new(forecasters[name], table, name, record=record, pictures=pictures, as_of=as_of)
         for name, record in fitted.items()
     ]
     pred = np.mean([one.pred for one in forecasts], axis=0)

@@ -114,7 +114,7 @@ def train(
         raise Stopped(130, f"`python pretrain.py --resume {run.path}` resumes it.")
     seconds = {**inputs.seconds, "train": time.perf_counter() - started}
     record = {"command": command_of(args, encoder.name), "pictures": inputs.pictures, "seconds": seconds}
-    weights = write_weights(run.path, module, fit, args.recipe, encoder, record)
+    weights = write_weights(run.path, module, fit, recipe=args.recipe, encoder=encoder, record=record)
     checkpoints.remove()
     spent = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
     print(f"{inputs.pictures} pictures; {spent}")

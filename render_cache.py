@@ -123,7 +123,14 @@ def render(args: Arguments) -> int:
     encoder = wanted_encoder(args.encoder, pool)
     with clock(seconds, "key"):
         folds = make_folds(
-            table.year, table.place, table.sample_id, split, args.seed, table.assigned, args.input.folds, table.group
+            table.year,
+            table.place,
+            table.sample_id,
+            split=split,
+            seed=args.seed,
+            assigned=table.assigned,
+            chosen=args.input.folds,
+            group=table.group,
         )
         variants = to_draw(args, table, folds)
         blocks = [block for _, variant in variants for block in variant]
@@ -157,7 +164,7 @@ def render(args: Arguments) -> int:
         return 0
     images, vectors = plans(cache, args.style, spec, blocks)  # again: gc may have deleted pictures before the claim
     drawn, embedded = fill(pool, images, vectors, embed, partial(load, encoder, engine) if encoder else None)
-    return record(cache, wanted, before, seconds, drawn, embedded, by)
+    return record(cache, wanted, before, seconds=seconds, drawn=drawn, embedded=embedded, by=by)
 
 
 def describe(table: SeasonTable, why: str) -> None:
@@ -225,7 +232,9 @@ def show_data(args: Arguments, table: SeasonTable) -> None:
     from report.data.page import write_data_page
     from report.data.summary import summarise
 
-    summary = summarise(table, args.input.data, args.input.split, args.seed, args.style, args.framing)
+    summary = summarise(
+        table, args.input.data, args.input.split, seed=args.seed, style=args.style, framing=args.framing
+    )
     try:
         write_data_page(summary, Path(DATA_PAGE))
     except OSError as error:
@@ -288,6 +297,7 @@ def record(
     cache: str,
     wanted: Sequence[Entry],
     before: Mapping[str, float],
+    *,
     seconds: dict[str, float],
     drawn: Filled,
     embedded: Filled | None,

@@ -179,7 +179,7 @@ def train(args: Arguments, processes: Processes, command: str) -> Path | None:
         if run is None or not processes.is_main:
             processes.wait()
             return None
-        write_run(args, run, inputs, stage, checkpoints.command() or command, seconds)
+        write_run(args, run, inputs, stage=stage, command=checkpoints.command() or command, seconds=seconds)
         if not interrupted:
             checkpoints.remove()
         print_scores(run)
@@ -304,7 +304,7 @@ def setup_of(args: Arguments, inputs: RunInputs) -> ForecastSetup:
 
 
 def write_run(
-    args: Arguments, run: RunFolder, inputs: RunInputs, stage: Stage, command: str, seconds: dict[str, float]
+    args: Arguments, run: RunFolder, inputs: RunInputs, *, stage: Stage, command: str, seconds: dict[str, float]
 ) -> None:
     """Score the test rows and write all files: result.json marks the run as complete, and the page comes last."""
     began = time.perf_counter()

@@ -115,8 +115,19 @@ def rows_of(data: str, splits: Sequence[SplitName], variant: Variant, cache: str
     for split in splits:
         command(render_cache.main, "--data", CARDS[data], "--split", split, "--cache", cache, *variant.flags)
         encoder = resolve(variant.encoder) if is_by_path(variant.encoder) else variant.encoder
-        pictures = Pictures.find(cache, variant.style, table, encoder, "render_cache.py", variant.framing)
-        folds = make_folds(table.year, table.place, table.sample_id, split, 0, table.assigned, (), table.group)
+        pictures = Pictures.find(
+            cache, variant.style, table, encoder=encoder, command="render_cache.py", framing=variant.framing
+        )
+        folds = make_folds(
+            table.year,
+            table.place,
+            table.sample_id,
+            split=split,
+            seed=0,
+            assigned=table.assigned,
+            chosen=(),
+            group=table.group,
+        )
         rows.append({"data": data, "split": split, "variant": variant.name, **scores(table, folds, pictures)})
     return rows
 
@@ -129,7 +140,7 @@ def scores(table: SeasonTable, folds: Sequence[Fold], pictures: Pictures) -> dic
     without, with_pictures = (np.concatenate([fit[f"forecast {name}"] for fit in fits]) for name in ("without", "with"))
     by_year = not folds[0].by_place and len(np.unique(table.year[test])) >= LEAST_GROUPS
     group = table.year[test].astype(str) if by_year else table.place[test]
-    difference = compare(table.target[test], group, with_pictures[None], without[None]).rmse
+    difference = compare(table.target[test], group, with_pictures[None], other=without[None]).rmse
     return {
         "rmse without": yield_metrics(table.target[test], without)["rmse"],
         "rmse with": yield_metrics(table.target[test], with_pictures)["rmse"],
@@ -142,7 +153,7 @@ def scores(table: SeasonTable, folds: Sequence[Fold], pictures: Pictures) -> dic
 
 def one_fold(table: SeasonTable, fold: Fold, pictures: Pictures) -> dict[str, Any]:
     """Forecasts of the test rows, t/ha, with and without pictures; gain in log evidence; share of the variance."""
-    season = prepare(table, fold, pictures.framing, pictures).seasons[0]
+    season = prepare(table, fold, pictures.framing, pictures=pictures).seasons[0]
     fitted = np.sort(np.concatenate([fold.train, fold.valid]))
     offset = fold_offset(table, fold)
     train = LabelledRows.of(table, fold, offset, fitted)

@@ -175,9 +175,9 @@ def through_dask(images: ImageWork) -> dict[str, Any]:
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as here,
         Client(here, set_as_default=False) as client,
     ):
-        drain(client, throw_away, iter(jobs[:8]), {}, lambda rows: None, 60)
+        drain(client, throw_away, iter(jobs[:8]), {}, lambda rows: None, timeout=60)
         started = time.perf_counter()
-        drain(client, throw_away, iter(jobs), {}, lambda rows: None, 60)
+        drain(client, throw_away, iter(jobs), {}, lambda rows: None, timeout=60)
         moved = len(jobs) / (time.perf_counter() - started)
     size = len(pickle.dumps(jobs[0]))
     return figure("DrawJobs through a Dask scheduler to two workers", moved, "jobs/s", "100 MB/s", 1e8 / size)

@@ -115,7 +115,7 @@ def heads() -> Row:
     trainer, epochs = Trainer(Schedule(epochs=5)), 5
 
     def train(members: int) -> object:
-        return refit_head(members, shape, [rows], trainer, "bench/refit", epochs)
+        return refit_head(members, shape, [rows], trainer=trainer, phase="bench/refit", epochs=epochs)
 
     alone, together = _interleaved([lambda: [train(1) for _ in range(MEMBERS)], lambda: train(MEMBERS)])
     steps = epochs * trainer.schedule.steps(SAMPLES)
@@ -209,7 +209,7 @@ def _cached_table(folder: Path) -> tuple[Path, Path]:
         frame[f"y{2019 + year}"] = 5.0 + values.reshape(len(frame), -1).mean(1)
         frame.to_parquet(data / f"{2019 + year}.parquet")
     table = read(str(data))
-    fold = make_folds(table.year, table.place, table.sample_id, "year")[0]
+    fold = make_folds(table.year, table.place, table.sample_id, split="year")[0]
     store = Store(cache, embedding_spec(Style(), {"name": "random", "dim": WIDE, "weights_digest": "random"}))
     store.create()
     rng = np.random.default_rng(0)

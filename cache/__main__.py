@@ -138,7 +138,9 @@ class Fsck:
         if self.sample and not problems:
             table = read(self.data)
             groups = (table.year, table.place, table.sample_id)
-            folds = make_folds(*groups, self.split, self.seed, table.assigned, self.folds, table.group)
+            folds = make_folds(
+                *groups, self.split, seed=self.seed, assigned=table.assigned, chosen=self.folds, group=table.group
+            )
             variants = fold_variants(table, folds, self.style, framing=self.framing)
             blocks = [block for variant in variants for block in variant]
             count, problems = draw_again(self.cache, self.style, blocks, self.sample, self.seed)

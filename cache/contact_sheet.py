@@ -104,7 +104,11 @@ def _sheet(
                 panels.append((Image.fromarray(plot), caption))
                 if table is not None:
                     span = None if spans is None else spans[variate]
-                    panels.append(_numbers(table, int(sample), int(variate), entry.windows[window], len(plot), span))
+                    panels.append(
+                        _numbers(
+                            table, int(sample), int(variate), window=entry.windows[window], size=len(plot), span=span
+                        )
+                    )
     return _grid(panels, len(choice.variates) * (2 if table is not None else 1))
 
 
@@ -131,7 +135,7 @@ def _shortened(line: str, width: int, font: Any) -> str:
 
 
 def _numbers(
-    table: SeasonTable, sample: int, variate: int, window: str, size: int, span: NDArray[np.float64] | None
+    table: SeasonTable, sample: int, variate: int, *, window: str, size: int, span: NDArray[np.float64] | None
 ) -> tuple[Image.Image, str]:
     """The observed values as dots in the table's own units, on the y-range `span` or from lowest to highest value."""
     part = window_called(window, table.steps, table.cut)

@@ -68,6 +68,7 @@ def drain(
     jobs: Iterator[Any],
     under_way: dict[int, Any],
     done: Callable[[Any], None],
+    *,
     timeout: float,
 ) -> None:
     """Call `call(job)` on the workers for every job and `done(result)` here. `under_way` holds unfinished jobs.

@@ -138,12 +138,19 @@ class Pool:
             with dask_workers.connect(self.scheduler) as client:
                 yield (
                     0,
-                    lambda _, jobs, under_way: dask_workers.drain(client, call, jobs, under_way, done, self.timeout),
+                    lambda _, jobs, under_way: dask_workers.drain(
+                        client, call, jobs, under_way, done, timeout=self.timeout
+                    ),
                 )
             return
         if self.backend == "ray":
             with ray_workers.connect(self.scheduler) as ray:
-                yield 0, lambda _, jobs, under_way: ray_workers.drain(ray, call, jobs, under_way, done, self.timeout)
+                yield (
+                    0,
+                    lambda _, jobs, under_way: ray_workers.drain(
+                        ray, call, jobs, under_way, done, timeout=self.timeout
+                    ),
+                )
             return
         if self.workers == 1 or self.backend == "sequential":
             yield 1, partial(self._drain, call, done)

@@ -27,6 +27,7 @@ def yield_baselines(
     values: NDArray[np.float32],
     observed: NDArray[np.bool_],
     target: Numbers,
+    *,
     place: NDArray[np.str_],
     year: NDArray[np.int64],
     train: Rows,
@@ -79,11 +80,17 @@ def yield_baselines(
         "ridge on the anomaly": base + _ridge(x[train], anomaly, groups, x[test]),
         "ridge on convolutions": base + _ridge(convolved[train], anomaly, groups, convolved[test], "once"),
         "GP on convolutions": base + process.forecast(rows.rows(test))[GP][:, 0],
-        **({} if position is None else {KRIGING: base + _kriging(convolutions, rows, anomaly, train, test, seed)}),
+        **(
+            {}
+            if position is None
+            else {KRIGING: base + _kriging(convolutions, rows, anomaly, train=train, test=test, seed=seed)}
+        ),
     }
 
 
-def _kriging(features: FeatureMap, rows: TabularRows, anomaly: Numbers, train: Rows, test: Rows, seed: int) -> Numbers:
+def _kriging(
+    features: FeatureMap, rows: TabularRows, anomaly: Numbers, *, train: Rows, test: Rows, seed: int
+) -> Numbers:
     """Anomalies [n_test] by a Gaussian process on position and year alone. anomaly [n_train], t/ha."""
     fitted = Tabular.fit(features, rows.rows(train), anomaly, (GP_POSITIONS,), blocks=(), seed=seed)
     return fitted.forecast(rows.rows(test))[GP_POSITIONS][:, 0]

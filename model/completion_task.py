@@ -95,12 +95,20 @@ class CompletionTask(SeasonTask):
 
     def validate(self, processes: Processes) -> dict[str, float]:
         """Metrics of the validation rows; the completion error is the score that selects the epoch."""
-        metrics = evaluate(self.module, self.train.seasons[0], self.valid, self.batch_size, processes)
+        metrics = evaluate(
+            self.module, self.train.seasons[0], self.valid, batch_size=self.batch_size, processes=processes
+        )
         return {"score": metrics["completion"], **metrics}
 
 
 def train_completion(
-    config: TimesCLIPConfig, train: SeasonRows, valid: Tensor, trainer: Trainer, phase: str, start: Start | None = None
+    config: TimesCLIPConfig,
+    train: SeasonRows,
+    valid: Tensor,
+    *,
+    trainer: Trainer,
+    phase: str,
+    start: Start | None = None,
 ) -> tuple[TimesCLIP, Fit]:
     """Fit a model on the training rows, from `start` or from scratch; the validation rows select its epoch.
 
@@ -162,7 +170,12 @@ def alignment_of_windows(
     windows = {"": season.first, "later ": season.second}
     losses = [
         alignment_loss(
-            name, outputs[f"{which}vision"], outputs[f"{which}language"], window.present, log_temperature, processes
+            name,
+            outputs[f"{which}vision"],
+            outputs[f"{which}language"],
+            variate_mask=window.present,
+            log_temperature=log_temperature,
+            processes=processes,
         )
         for which, window in windows.items()
         if f"{which}vision" in outputs
@@ -186,6 +199,7 @@ def evaluate(
     model: TimesCLIP,
     season: SeasonTensors,
     rows: Tensor,
+    *,
     batch_size: int,
     processes: Processes = ALONE,
     embed: Callable[[Tensor], Tensor] | None = None,

@@ -89,6 +89,7 @@ def alignment_loss(
     language: Tensor,
     variate_mask: Tensor,
     log_temperature: Tensor,
+    *,
     processes: Processes = ALONE,
 ) -> Tensor:
     """The alignment loss called `name`, shapes as in `info_nce` -> scalar.

@@ -116,10 +116,10 @@ class Offset:
                     known.year[rows],
                     known.target[rows],
                     known.label[rows],
-                    year[chosen],
-                    overall,
-                    leave_own_year_out,
-                    prior,
+                    new_years=year[chosen],
+                    overall=overall,
+                    leave_own=leave_own_year_out,
+                    prior=prior,
                 )
         return offset
 
@@ -140,6 +140,7 @@ class Offset:
         years: Years,
         yields: Yields,
         label: NDArray[np.bool_],
+        *,
         new_years: Years,
         overall: float,
         leave_own: bool,

@@ -112,12 +112,14 @@ class VisionTask(SeasonTask):
         """The completion error is the score that selects the epoch; the tower's current weights embed the pictures."""
         embed = VisionFinetuning(self.module.tower, self.ink).embed
         season = self.train.seasons[0]
-        metrics = evaluate(self.module.encoder, season, self.valid, self.batch_size, processes, embed)
+        metrics = evaluate(
+            self.module.encoder, season, self.valid, batch_size=self.batch_size, processes=processes, embed=embed
+        )
         return {"score": metrics["completion"], **metrics}
 
 
 def train_with_tower(
-    config: TimesCLIPConfig, train: SeasonRows, valid: Tensor, trainer: Trainer, phase: str, vision: VisionFinetuning
+    config: TimesCLIPConfig, train: SeasonRows, valid: Tensor, *, trainer: Trainer, phase: str, vision: VisionFinetuning
 ) -> tuple[TimesCLIP, Fit]:
     """`train_completion` with the tower of `vision`. Afterwards the tower has the weights of the best epoch.
 

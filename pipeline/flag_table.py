@@ -67,11 +67,13 @@ def flags_of(kind: type[Any], prefix: str = "", group: tuple[str, str] = ("", ""
             found += flags_of(hint, inside, (field.name, (hint.__doc__ or "").strip()))
         else:
             name = prefix + field.name.rstrip("_").replace("_", "-")
-            found.append(flag_of(name, hint, marks, field, texts.get(field.name, ""), group))
+            found.append(flag_of(name, hint, marks, field=field, text=texts.get(field.name, ""), group=group))
     return found
 
 
-def flag_of(name: str, hint: Any, marks: tuple[Any, ...], field: Field[Any], text: str, group: tuple[str, str]) -> Flag:
+def flag_of(
+    name: str, hint: Any, marks: tuple[Any, ...], *, field: Field[Any], text: str, group: tuple[str, str]
+) -> Flag:
     """The flag of one field. marks: what stands in `Annotated` beside its type."""
     optional = NoneType in get_args(hint)
     inner = [mark for one in alternatives(hint) for mark in unwrapped(one)[1]]

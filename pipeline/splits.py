@@ -115,6 +115,7 @@ def make_folds(
     place: NDArray[np.str_],
     sample_id: NDArray[np.str_],
     split: SplitName,
+    *,
     seed: int = 0,
     assigned: NDArray[np.str_] | None = None,
     chosen: Sequence[str] = (),

@@ -17,6 +17,7 @@ def explain_page(
     result: Mapping[str, Any],
     summary: pd.DataFrame,
     changes: pd.DataFrame,
+    *,
     selection: pd.DataFrame | None,
     samples: Sequence[str],
     headline: str,

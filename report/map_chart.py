@@ -51,7 +51,10 @@ def map_chart(
         scale = SCALES["change" if one.signed else "yield"]
         if any(outlines):
             traces += [trace | shown for trace in _filled(outlines, values, low, high, scale)]
-        traces.append(_points(at, [places[row] for row in rows], values, outlines, (low, high), scale) | shown)
+        traces.append(
+            _points(at, [places[row] for row in rows], values, outlines=outlines, limits=(low, high), scale=scale)
+            | shown
+        )
     # A degree of longitude is shorter than one of latitude by the cosine of the latitude.
     ratio = 1 / max(float(np.cos(np.deg2rad(at[:, 1].mean()))), 0.1)
     layout = {
@@ -80,6 +83,7 @@ def _points(
     at: NDArray[np.float64],
     names: list[str],
     values: NDArray[np.float64],
+    *,
     outlines: Sequence[Sequence[Any]],
     limits: tuple[float, float],
     scale: Sequence[str],

@@ -23,7 +23,7 @@ def finished(flags, errors, seed=0):
     ablate.claim(matrix.out, matrix.shared)  # type: ignore[attr-defined]
     shared = rng.normal(0, 0.1, len(table))
     for job in matrix.jobs:
-        folds = ablate.make_folds(table.year, table.place, table.sample_id, args.split, job.seed)  # type: ignore[attr-defined]
+        folds = ablate.make_folds(table.year, table.place, table.sample_id, split=args.split, seed=job.seed)  # type: ignore[attr-defined]
         rows = np.concatenate([fold.test for fold in folds])
         names = np.concatenate([np.full(len(fold.test), fold.name) for fold in folds])
         frame = pd.DataFrame({"sample_id": table.sample_id[rows], "fold": names})

@@ -120,10 +120,10 @@ def test_views_are_drawn_embedded_and_reused_and_training_learns_from_them(small
     assert RunFolder.open(tmp_path / "two").read_json("config.json")["views"] == 1
     # The picture that is learnt beside a view's numbers is the picture of these numbers.
     season = read(small_card)
-    fold = make_folds(season.year, season.place, season.sample_id, "year")[0]
+    fold = make_folds(season.year, season.place, season.sample_id, split="year")[0]
     views = view_tables(season, Views(count=1))
-    pictures = Pictures.find(cache, Style(), season, None, "")
-    ready = prepare(season, fold, "halves", pictures, views)
+    pictures = Pictures.find(cache, Style(), season, encoder=None, command="")
+    ready = prepare(season, fold, "halves", pictures=pictures, views=views)
     expected = pictures.vectors(views[0], ready.scales.ranges)
     assert torch.equal(ready.seasons[1].first.embeddings, torch.from_numpy(expected[0]))
     assert torch.equal(ready.seasons[1].first.observed[:, :, :6], torch.from_numpy(views[0].observed[:, :, :6].copy()))

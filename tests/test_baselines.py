@@ -46,12 +46,12 @@ def baselines(table, fold, target=None):
         table.values,
         table.observed,
         target,
-        table.place,
-        table.year,
-        learnt,
-        fold.test,
-        known,
-        Offset("place", None),
+        place=table.place,
+        year=table.year,
+        train=learnt,
+        test=fold.test,
+        known=known,
+        offset=Offset("place", None),
         seed=0,
     )
 
@@ -66,7 +66,7 @@ def test_baselines_reproduce_the_reference_scores_within_002(card, steps, split,
     if "gradient boosting" in REFERENCE[card, steps, split]:
         monkeypatch.setattr("model.baselines.ROUNDS", ROUNDS)
     table = read(ROOT / "cards" / f"{card}.toml", season_steps=steps)
-    folds = make_folds(table.year, table.place, table.sample_id, split)
+    folds = make_folds(table.year, table.place, table.sample_id, split=split)
     guesses = [baselines(table, fold) for fold in folds]
     truth = np.concatenate([table.target[fold.test] for fold in folds])
     for name, r2 in REFERENCE[card, steps, split].items():
@@ -88,7 +88,16 @@ def test_baselines_read_no_test_label():
         known = KnownYields(place[learnt], year[learnt], known_target[learnt], np.ones(len(learnt), bool))
         results.append(
             yield_baselines(
-                values, observed, known_target, place, year, learnt, test, known, Offset("place", None), seed=0
+                values,
+                observed,
+                known_target,
+                place=place,
+                year=year,
+                train=learnt,
+                test=test,
+                known=known,
+                offset=Offset("place", None),
+                seed=0,
             )
         )
     for name in results[0]:
@@ -153,7 +162,7 @@ def test_the_ridge_forecasts_as_its_slow_twin_on_real_tables(card, steps):
     if not DATA.is_dir():
         pytest.skip("../shared/data is not here")
     table = read(ROOT / "cards" / f"{card}.toml", season_steps=steps)
-    for fold in make_folds(table.year, table.place, table.sample_id, "forward"):
+    for fold in make_folds(table.year, table.place, table.sample_id, split="forward"):
         learnt = np.sort(np.concatenate([fold.train, fold.valid]))
         x = filled(table.values, table.observed, learnt)
         y, year = table.target[learnt], table.year[learnt]

@@ -84,13 +84,15 @@ def test_stage_1_was_judged_by_the_vectors_that_the_tuned_tower_gives(chain):
 
     folder, _ = chain
     table = read(str(folder / "card.toml"))
-    (fold,) = make_folds(table.year, table.place, table.sample_id, "year", 0)
-    pictures = Pictures.find(folder / "cache", Style(size=64), table, resolve(f"tuned:{folder / 'one'}"), "")
-    season = prepare(table, fold, "halves", pictures).seasons[0]
+    (fold,) = make_folds(table.year, table.place, table.sample_id, split="year", seed=0)
+    pictures = Pictures.find(
+        folder / "cache", Style(size=64), table, encoder=resolve(f"tuned:{folder / 'one'}"), command=""
+    )
+    season = prepare(table, fold, "halves", pictures=pictures).seasons[0]
     model = load_model(RunFolder.open(folder / "one"), fold.name)
     with torch.inference_mode():
         completed = model(*season.first.rows(torch.from_numpy(fold.test)).inputs()).completion
-    scaler = prepare(table, fold, "halves", pictures).scales.scaler
+    scaler = prepare(table, fold, "halves", pictures=pictures).scales.scaler
     native = scaler.inverse(completed.numpy().astype(np.float64))
     written = pd.read_parquet(folder / "one" / "predictions.parquet")
     at = {name: i for i, name in enumerate(table.sample_id[fold.test])}

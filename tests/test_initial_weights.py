@@ -160,7 +160,7 @@ def trained(season, start, config):
     """The weights after two epochs on rows 0 to 7, with rows 8 to 11 for validation."""
     rows = SeasonRows([season], torch.arange(8))
     trainer = Trainer(schedule=Schedule(epochs=2, batch_size=4, lr=1e-3, patience=2))
-    model, _ = train_completion(config, rows, torch.arange(8, 12), trainer, "x/train", start)
+    model, _ = train_completion(config, rows, torch.arange(8, 12), trainer=trainer, phase="x/train", start=start)
     return model.state_dict()
 
 
@@ -185,7 +185,7 @@ def test_only_a_pretrained_start_with_an_alignment_reads_second_pictures(monkeyp
     start = None if scratch else Start(weights_of(made()), one.to_range)
     config = replace(one.config, alignment=alignment, level=not scratch, shared_norm=not scratch)
     train_completion(config, SeasonRows([one.season], torch.arange(8)), torch.arange(8, 12),
-                     Trainer(schedule=Schedule()), "x/train", start)  # fmt: skip
+                     trainer=Trainer(schedule=Schedule()), phase="x/train", start=start)  # fmt: skip
     (task,) = tasks
     assert (task.train.seasons[0].second.embeddings is not None) == both
     outputs = task.forward(task.train.seasons[0])

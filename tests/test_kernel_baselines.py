@@ -77,7 +77,7 @@ def test_maps_start_from_the_offset_of_the_forecast():
         place=place,
         year=year,
     )
-    (fold,) = make_folds(table.year, table.place, table.sample_id, "year")
+    (fold,) = make_folds(table.year, table.place, table.sample_id, split="year")
     fitted = np.sort(np.concatenate([fold.train, fold.valid]))
     known, at = known_in(table, fold, fitted), (table.place[fold.test], table.year[fold.test])
     offset = fold_offset(table, fold).predict(known, *at, leave_own_year_out=False)

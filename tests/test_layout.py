@@ -154,6 +154,17 @@ def test_no_module_is_named_after_nothing():
     assert not names & {"utils", "helpers", "common", "base", "manager", "misc"}
 
 
+def test_no_function_takes_more_than_five_positional_arguments():
+    many = []
+    for path in (*(path for package in FIRST_PARTY for path in modules(package)), *ROOT.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and not any("compiled" in ast.unparse(d) for d in node.decorator_list):
+                taken = [one.arg for one in (*node.args.posonlyargs, *node.args.args) if one.arg not in ("self", "cls")]
+                if len(taken) > 5:
+                    many.append(f"{path.relative_to(ROOT)}: {node.name}")
+    assert many == []
+
+
 def test_workers_import_neither_torch_nor_zarr_nor_encoders():
     code = "import sys, cache.fill; print([m for m in ('torch', 'zarr', 'open_clip', 'pandas') if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

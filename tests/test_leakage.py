@@ -39,7 +39,7 @@ def test_changing_test_rows_changes_no_weight_no_scale_and_no_offset(tmp_path, s
     (tmp_path / "card.toml").write_text(CARD)
     table.to_csv(tmp_path / "seasons.csv", index=False)
     read_table = read(tmp_path / "card.toml")
-    fold = make_folds(read_table.year, read_table.place, read_table.sample_id, split)[0]
+    fold = make_folds(read_table.year, read_table.place, read_table.sample_id, split=split)[0]
     tested = set(read_table.sample_id[fold.test].tolist())
     names = table["place"] + "|" + table["year"].astype(str)
     runs = []
@@ -65,7 +65,7 @@ def test_changing_test_rows_changes_no_weight_no_scale_and_no_offset(tmp_path, s
 @pytest.mark.parametrize("split", ["year", "forward", "leave-year-out", "place", "random"])
 def test_no_rehearsal_and_no_offset_knows_a_label_that_is_held_out(small_card, split):
     table = read(small_card)
-    for fold in make_folds(table.year, table.place, table.sample_id, split):
+    for fold in make_folds(table.year, table.place, table.sample_id, split=split):
         held = {(table.place[i], table.year[i]) for i in fold.test}
         learnt = np.sort(np.concatenate([fold.train, fold.valid]))
         for known in [known_in(table, fold, learnt), *(case.known for case in rehearsals(table, fold))]:
@@ -98,7 +98,7 @@ def test_a_season_that_is_there_twice_is_never_learnt_from_and_tested(tmp_path, 
         data.to_csv(tmp_path / "seasons.csv", index=False)
         table = read(tmp_path / "card.toml")
         group = twins(table)
-        folds = make_folds(table.year, table.place, table.sample_id, split)
+        folds = make_folds(table.year, table.place, table.sample_id, split=split)
         apart = any(set(group[f.test]) & set(group[np.concatenate([f.train, f.valid])]) for f in folds)
         codes.append(train.main([*flags, "--split", split, "--out", str(tmp_path / f"run{number}")]))
         said = capsys.readouterr().err
@@ -191,7 +191,7 @@ def test_test_rows_are_forecast_once_and_after_everything_is_learnt(small_card, 
     monkeypatch.setattr(ForecastStage, "train_fold", mark_and_train)
     assert train.main(["--stage", "2", *flags, "--from", one, "--out", str(tmp_path / "two")]) == 0
     table = read(small_card)
-    folds = make_folds(table.year, table.place, table.sample_id, "forward")
+    folds = make_folds(table.year, table.place, table.sample_id, split="forward")
     assert any(kind == "label" for kind, _ in log)
     begins = [at for at, (kind, _) in enumerate(log) if kind == "fold"]
     for fold, start, stop in zip(folds, [0, *begins[1:]], [*begins[1:], len(log)], strict=True):

@@ -245,7 +245,7 @@ def test_fitted_learners_forecast_the_same_after_they_were_saved(quantiles):
     features = FeatureMap.fit(season, np.arange(40), ("numbers", "pictures", "convolutions"))
     rows = TabularRows(features.apply(season), place, year, rng.normal(5, 1, 60))
     known, anomaly = rows.rows(np.arange(40)), rng.normal(0, 1, 40)
-    fitted = Tabular.fit(features, known, anomaly, NAMES, ("numbers", "pictures"), quantiles=quantiles)
+    fitted = Tabular.fit(features, known, anomaly, NAMES, blocks=("numbers", "pictures"), quantiles=quantiles)
     assert set(fitted.shares[GP]) == {"numbers", "pictures", "year", "noise"}
     assert set(fitted.shares[GP_CONVOLUTIONS]) == {"numbers", "convolutions", "year", "noise"}
     theirs = ridge_by_year(known.convolved(), anomaly, known.year, "once").predict(rows.convolved())
@@ -259,7 +259,7 @@ def test_fitted_learners_forecast_the_same_after_they_were_saved(quantiles):
     if quantiles:
         assert (forecasts[GP][:, 1] < forecasts[GP][:, 0]).all()
         assert (forecasts[GP][:, 0] < forecasts[GP][:, 2]).all()
-    twice = Tabular.fit(features, known, anomaly, NAMES, ("numbers", "pictures"), quantiles=quantiles)
+    twice = Tabular.fit(features, known, anomaly, NAMES, blocks=("numbers", "pictures"), quantiles=quantiles)
     for name, tensor in fitted.state().items():
         torch.testing.assert_close(twice.state()[name], tensor, rtol=0, atol=0)
     assert sum(fitted.shares[GP].values()) == pytest.approx(1)

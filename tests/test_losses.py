@@ -160,9 +160,10 @@ def test_gradients_of_every_alignment_are_right_and_spare_what_is_absent(name):
     vision, language = (draw(seed, 4, 2, 3).requires_grad_() for seed in (1, 2))
     temperature = torch.tensor(-1.0, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(
-        lambda one, two, heat: alignment_loss(name, one, two, present, heat), (vision, language, temperature)
+        lambda one, two, heat: alignment_loss(name, one, two, variate_mask=present, log_temperature=heat),
+        (vision, language, temperature),
     )
-    alignment_loss(name, vision, language, present, temperature).backward()
+    alignment_loss(name, vision, language, variate_mask=present, log_temperature=temperature).backward()
     for side in (vision, language):
         assert (side.grad[~present] == 0).all()
         assert side.grad[present].isfinite().all()

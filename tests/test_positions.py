@@ -87,7 +87,7 @@ def test_an_unseen_place_is_forecast_from_its_neighbours():
     rows, anomaly = placed_rows()
     new = np.isin(rows.place, ["3", "17", "40", "52"])
     known, held = np.flatnonzero(~new), np.flatnonzero(new)
-    fitted = Tabular.fit(NoMap, rows.rows(known), anomaly[known], (GP_NO_YEAR, GP_POSITIONS), ("numbers",))
+    fitted = Tabular.fit(NoMap, rows.rows(known), anomaly[known], (GP_NO_YEAR, GP_POSITIONS), blocks=("numbers",))
     forecasts = fitted.forecast(rows.rows(held))
     errors = {name: np.sqrt(np.mean((one[:, 0] - anomaly[held]) ** 2)) for name, one in forecasts.items()}
     assert errors[GP_POSITIONS] < 0.5 * errors[GP_NO_YEAR]
@@ -102,7 +102,7 @@ def test_an_unseen_place_is_forecast_from_its_neighbours():
 
 def test_a_learner_with_positions_forecasts_the_same_after_it_was_saved(monkeypatch):
     rows, anomaly = placed_rows(20)
-    fitted = Tabular.fit(NoMap, rows, anomaly, (GP_NO_YEAR, GP_POSITIONS), ("numbers",))
+    fitted = Tabular.fit(NoMap, rows, anomaly, (GP_NO_YEAR, GP_POSITIONS), blocks=("numbers",))
     monkeypatch.setattr(NoMap, "state", lambda: {}, raising=False)
     monkeypatch.setattr(NoMap, "record", lambda: {"blocks": ["numbers"]}, raising=False)
     again = Tabular.from_state(json.loads(json.dumps(fitted.record())), load(save(fitted.state())))

@@ -117,7 +117,7 @@ def test_no_yield_stands_on_two_sides(
     table: tuple[NDArray[np.int64], NDArray[np.str_], NDArray[np.str_], NDArray[np.int64]], split: str, seed: int
 ) -> None:
     year, place, sample_id, group = table
-    for fold in make_folds(year, place, sample_id, split, seed, group=group):  # type: ignore[arg-type]
+    for fold in make_folds(year, place, sample_id, split=split, seed=seed, group=group):  # type: ignore[arg-type]
         sides = [set(group[rows].tolist()) for rows in (fold.train, fold.valid, fold.test)]
         assert sum(map(len, sides)) == len(set().union(*sides))
 
@@ -128,8 +128,8 @@ def test_rows_of_their_own_are_split_as_without_groups(
     table: tuple[NDArray[np.int64], NDArray[np.str_], NDArray[np.str_], NDArray[np.int64]], split: str, seed: int
 ) -> None:
     year, place, sample_id, _ = table
-    own = make_folds(year, place, sample_id, split, seed, group=np.arange(len(year)))  # type: ignore[arg-type]
-    for one, other in zip(make_folds(year, place, sample_id, split, seed), own, strict=True):  # type: ignore[arg-type]
+    own = make_folds(year, place, sample_id, split=split, seed=seed, group=np.arange(len(year)))  # type: ignore[arg-type]
+    for one, other in zip(make_folds(year, place, sample_id, split=split, seed=seed), own, strict=True):  # type: ignore[arg-type]
         assert one.test.tolist() == other.test.tolist()
         assert one.valid.tolist() == other.valid.tolist()
 
@@ -154,7 +154,7 @@ def test_cross_fitting_leaves_out_the_rows_of_one_yield_together(tmp_path: Path)
     )
     table = read(tmp_path / "card.toml")
     for split in ("random", "place"):
-        fold = make_folds(table.year, table.place, table.sample_id, split, group=table.group)[0]  # type: ignore[arg-type]
+        fold = make_folds(table.year, table.place, table.sample_id, split=split, group=table.group)[0]  # type: ignore[arg-type]
         out = groups_of(table, fold, fold.train)
         together = table.group[fold.train]
         assert all(len(set(out[together == one].tolist())) == 1 for one in np.unique(together))
@@ -167,8 +167,8 @@ def test_sides_of_the_data_that_tear_a_yield_are_refused_with_the_way_out() -> N
     sides = np.array(["train", "train", "valid", "valid", "test", "test"])
     group = np.array([0, 0, 2, 2, 0, 5])
     with pytest.raises(InputError, match=r"samples 'b' and 'e' share one yield.*train.*test.*\[target\] `group`"):
-        make_folds(year, place, place, "card", assigned=sides, group=group)
-    assert make_folds(year, place, place, "card", assigned=sides)
+        make_folds(year, place, place, split="card", assigned=sides, group=group)
+    assert make_folds(year, place, place, split="card", assigned=sides)
 
 
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=60), st.integers(1, 5))

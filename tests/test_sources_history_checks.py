@@ -24,7 +24,7 @@ def check(known: dict[tuple[str, int], float], labels: dict[tuple[str, int], flo
         np.array([p for p, _ in keys]), np.array([y for _, y in keys]), np.array([known[key] for key in keys])
     )
     place, year = np.array([p for p, _ in labels]), np.array([y for _, y in labels])
-    found = check_history(history, place, year, np.array([*labels.values()]), "card.toml")
+    found = check_history(history, place, year, target=np.array([*labels.values()]), source="card.toml")
     return " ".join(finding.sentence for finding in found)
 
 

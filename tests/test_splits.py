@@ -25,8 +25,8 @@ def test_folds_are_disjoint_and_do_not_depend_on_row_order(table, split, seed, r
     year, place, sample_id = table
     order = np.array(random.sample(range(len(year)), len(year)))
     sides = np.array(SIDES)[np.arange(len(year)) % 3]
-    folds = make_folds(year, place, sample_id, split, seed, sides)
-    shuffled = make_folds(year[order], place[order], sample_id[order], split, seed, sides[order])
+    folds = make_folds(year, place, sample_id, split=split, seed=seed, assigned=sides)
+    shuffled = make_folds(year[order], place[order], sample_id[order], split=split, seed=seed, assigned=sides[order])
     for fold, other in zip(folds, shuffled, strict=True):
         parts = [fold.train, fold.valid, fold.test]
         assert len(np.unique(np.concatenate(parts))) == sum(map(len, parts))
@@ -75,7 +75,7 @@ def test_the_card_split_is_what_the_data_says_and_holds_places_out_where_no_plac
     year, place, sample_id = table
     number = np.unique(place, return_inverse=True)[1] if by_place else np.arange(len(year))
     sides = np.array(SIDES)[number % 3]
-    (fold,) = make_folds(year, place, sample_id, "card", assigned=sides)
+    (fold,) = make_folds(year, place, sample_id, split="card", assigned=sides)
     shared = any(len(set(sides[place == p].tolist())) > 1 for p in np.unique(place))
     assert (fold.name, fold.by_place) == ("card", not shared)
     for side in SIDES:
@@ -104,12 +104,12 @@ def test_too_few_years_places_or_samples_are_refused_with_advice():
         make_folds(*grid, "place")
     year = np.array([2019, 2019, 2020, 2020, 2021])
     with pytest.raises(InputError, match=r"fold 2021 has 1 sample to test on \(year 2021\); at least 2"):
-        make_folds(year, np.array(list("ababa")), np.array(list("vwxyz")), "year")
+        make_folds(year, np.array(list("ababa")), np.array(list("vwxyz")), split="year")
 
 
 def refusal(table, split):
     with pytest.raises(InputError) as caught:
-        make_folds(table.year, table.place, table.sample_id, split)
+        make_folds(table.year, table.place, table.sample_id, split=split)
     return str(caught.value)
 
 
@@ -130,11 +130,11 @@ def test_a_year_with_one_sample_is_named_with_the_folds_and_the_exclusion_that_a
     assert "Use --folds 2017,2018,2019,2020, leave year 2021 out ([[exclude]] with year = 2021 in" in message
     assert message.endswith("use --split place, or add years, places or samples.")
     rest = make_folds(
-        table.year, table.place, table.sample_id, "leave-year-out", chosen=("2017", "2018", "2019", "2020")
+        table.year, table.place, table.sample_id, split="leave-year-out", chosen=("2017", "2018", "2019", "2020")
     )
     assert len(rest) == 4
     rest = table.rows(np.flatnonzero(table.year != 2021))
-    assert len(make_folds(rest.year, rest.place, rest.sample_id, "leave-year-out")) == 5
+    assert len(make_folds(rest.year, rest.place, rest.sample_id, split="leave-year-out")) == 5
 
 
 def test_a_place_with_one_sample_is_named():
@@ -151,7 +151,7 @@ def test_a_place_with_one_sample_is_named():
 def test_a_share_keeps_some_training_and_validation_rows_and_every_test_row(share, seed):
     year, place = np.repeat(np.arange(2010, 2020), 12), np.tile([f"p{i}" for i in range(12)], 10)
     ids = np.array([f"{p}-{y}" for p, y in zip(place, year, strict=True)])
-    (whole,) = make_folds(year, place, ids, "year")
+    (whole,) = make_folds(year, place, ids, split="year")
     (some,) = thinned((whole,), share, seed)
     assert np.array_equal(some.test, whole.test)
     for kept, rows in ((some.train, whole.train), (some.valid, whole.valid)):
@@ -192,7 +192,7 @@ def test_auto_takes_years_then_places_then_rows_and_says_why(table, wanted, mess
     assert split == wanted
     assert said.startswith(f"--split auto takes {wanted}")
     assert message in said
-    assert make_folds(table.year, table.place, table.sample_id, split)
+    assert make_folds(table.year, table.place, table.sample_id, split=split)
 
 
 def test_auto_passes_over_a_split_whose_folds_lack_samples():

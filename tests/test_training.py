@@ -148,7 +148,14 @@ def test_the_contrastive_gradient_is_that_of_the_whole_batch_and_dropout_is_repl
     task.module.train()
     batch = task.train.seasons[0].rows(torch.arange(8))
     torch.manual_seed(5)
-    terms = add_gradients(task, Share(batch, 8, 8), 4, Precision("fp32", CPU), ALONE, lambda part: torch.enable_grad())
+    terms = add_gradients(
+        task,
+        Share(batch, 8, 8),
+        4,
+        precision=Precision("fp32", CPU),
+        processes=ALONE,
+        clock=lambda part: torch.enable_grad(),
+    )
     cached = {name: p.grad.clone() for name, p in task.module.named_parameters()}
     after = torch.get_rng_state()
     task.module.zero_grad()

@@ -24,7 +24,7 @@ def test_fingerprint_and_keys_are_those_recorded_before(card):
     if card.startswith("cards") and not (ROOT.parent / "shared/data").exists():
         pytest.skip("the real data of ../shared/data are not here")
     table = read(ROOT / card)
-    folds = make_folds(table.year, table.place, table.sample_id, "year")
+    folds = make_folds(table.year, table.place, table.sample_id, split="year")
     digest = hashlib.sha256()
     for variant in fold_variants(table, folds, Style()):
         for block in variant:

@@ -60,7 +60,7 @@ def late(size):
 
 
 def tensors(table):
-    season = prepare(table, FOLD, "halves", None).seasons[0]
+    season = prepare(table, FOLD, "halves", pictures=None).seasons[0]
     windows = [tensor for window in season.windows for tensor in (window.values, window.observed, window.drivers)]
     return [*windows, season.static]
 
@@ -71,13 +71,13 @@ def test_values_of_test_rows_alone_are_read_as_missing():
 
 
 def test_one_warning_names_them_and_their_folds():
-    prepared = [prepare(late(5000.0), replace(FOLD, name=name), "halves", None) for name in ("2020", "2021")]
+    prepared = [prepare(late(5000.0), replace(FOLD, name=name), "halves", pictures=None) for name in ("2020", "2021")]
     (finding,) = unknown_findings(late(5000.0), prepared)
     assert finding.sentence == (
         "b, rain, soil: the training rows of 2 folds (2020, 2021) have no two different values of each, or values in "
         "fewer than 5 rows. They are read as missing there."
     )
-    assert unknown_findings(late(None), [prepare(made(steps=8, samples=12), FOLD, "halves", None)]) == ()
+    assert unknown_findings(late(None), [prepare(made(steps=8, samples=12), FOLD, "halves", pictures=None)]) == ()
 
 
 def test_a_variate_that_does_not_vary_in_training_rows_is_read_as_missing():
@@ -100,7 +100,7 @@ def test_a_table_without_any_variate_that_varies_is_refused():
     table = made(steps=8, samples=12)
     flat = replace(table, values=np.where(table.observed, np.float32(0.5), np.float32(np.nan)))
     with pytest.raises(InputError, match="no variate \\(a, b\\) has two different values"):
-        unknown_findings(flat, [prepare(flat, FOLD, "halves", None)])
+        unknown_findings(flat, [prepare(flat, FOLD, "halves", pictures=None)])
 
 
 def test_the_mask_survives_json_and_records_of_an_earlier_version_know_all():
@@ -115,7 +115,9 @@ def test_the_mask_survives_json_and_records_of_an_earlier_version_know_all():
 def test_a_series_without_a_value_before_the_cut_is_not_completed():
     table = late(None)
     scales = scales_before_cut(table)
-    data = assemble(table, Fold("all", np.arange(12), TRAIN[:0], TRAIN[:0], False), scales, "halves", None)
+    data = assemble(
+        table, Fold("all", np.arange(12), TRAIN[:0], TRAIN[:0], False), scales, framing="halves", pictures=None
+    )
     model = TimesCLIP(replace(model_config(data, replace(PRESETS["language-only"], patch=4)), drivers=0))
     completed = completed_by(model, data)
     assert np.isnan(completed[:, 1]).all()

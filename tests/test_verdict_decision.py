@@ -23,7 +23,14 @@ def judged(value=-0.03, half=0.01, p=0.001, groups=20, name="other"):
 
 def verdict(without=None, controls=None, maps=None, absent=()):
     controls = [judged(name="shuffled"), judged(name="noise")] if controls is None else controls
-    return decide(without or judged(), controls, [judged(name="RBF")] if maps is None else maps, absent, 44.6, "year")
+    return decide(
+        without or judged(),
+        controls,
+        [judged(name="RBF")] if maps is None else maps,
+        absent=absent,
+        seconds=44.6,
+        held="year",
+    )
 
 
 def test_keep_needs_a_clear_gain_and_every_control_beaten():
@@ -101,7 +108,7 @@ def test_models_that_learnt_nothing_cannot_tell():
 
 
 def test_a_price_that_nothing_tells_is_unknown():
-    found = decide(judged(), [judged()], [judged()], (), math.nan, "year")
+    found = decide(judged(), [judged()], [judged()], absent=(), seconds=math.nan, held="year")
     assert "at an unknown cost" in found.sentence
 
 

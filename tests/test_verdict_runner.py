@@ -262,7 +262,7 @@ def test_the_kernel_that_knows_is_chosen():
 
 def test_maps_read_no_test_label_and_no_test_row_moves_another(small_card):
     table = read(small_card)
-    fold = make_folds(table.year, table.place, table.sample_id, "year")[0]
+    fold = make_folds(table.year, table.place, table.sample_id, split="year")[0]
     vectors = np.random.default_rng(0).normal(size=(2, len(table), 2, 8)).astype(np.float16)
     said = maps_of(table, fold, vectors, 0)
     assert set(said) == {one.name for one in MAPS}

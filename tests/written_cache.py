@@ -46,7 +46,7 @@ def encode(ink, rgb):
 
 def blocks_of(folder):
     table = read(folder / "card.toml")
-    folds = make_folds(table.year, table.place, table.sample_id, "year", 0)
+    folds = make_folds(table.year, table.place, table.sample_id, split="year", seed=0)
     return [block for variant in fold_variants(table, folds, STYLE) for block in variant]
 
 

@@ -28,7 +28,7 @@ def run_on_dask(jobs: Sequence[Job], scheduler: str) -> list[Failure]:
     numbered = [(job, f"{at}/{len(waiting)}") for at, job in enumerate(waiting, 1)]
     with connect(scheduler) as client:
         try:
-            drain(client, partial(run_here, Path.cwd()), iter(numbered), under_way, ended.append, math.inf)
+            drain(client, partial(run_here, Path.cwd()), iter(numbered), under_way, ended.append, timeout=math.inf)
         except KilledWorker:
             lost = [job for job, _ in under_way.values()]
             ended += [Failure(job, job.steps[0], 1, "the Dask workers that tried it died") for job in lost]

@@ -61,6 +61,7 @@ def decide(
     without: AdjustedDifference,
     controls: Sequence[AdjustedDifference],
     maps: Sequence[AdjustedDifference],
+    *,
     absent: Sequence[str],
     seconds: float,
     held: str,

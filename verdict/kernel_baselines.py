@@ -73,9 +73,16 @@ def forecast(args: Arguments) -> int:
     """Read, split, forecast every fold, write maps.parquet and result.json."""
     table = read(args.data, year=args.year, memory_gb=args.memory_gb)
     folds = make_folds(
-        table.year, table.place, table.sample_id, args.split, args.seed, table.assigned, args.folds, table.group
+        table.year,
+        table.place,
+        table.sample_id,
+        split=args.split,
+        seed=args.seed,
+        assigned=table.assigned,
+        chosen=args.folds,
+        group=table.group,
     )
-    pictures = Pictures.find(args.cache, Style(), table, args.encoder, "python ablate.py")
+    pictures = Pictures.find(args.cache, Style(), table, encoder=args.encoder, command="python ablate.py")
     run = RunFolder.create(args.out, 2, "maps")
     frames = []
     for fold in folds:

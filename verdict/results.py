@@ -160,7 +160,7 @@ def compare_all(outcomes: MatrixResults, draws: int) -> list[Comparison]:
             continue
         a, b = (one.forecasts[[one.seeds.index(seed) for seed in common]] for one in (own, other))
         difference, over_other = (
-            compare(outcomes.truth, group, a, b, draws) for group in (outcomes.group, outcomes.other_group)
+            compare(outcomes.truth, group, a, b, draws=draws) for group in (outcomes.group, outcomes.other_group)
         )
         pairs.append((own.arm, against, difference, over_other))
     p = {arm.name: difference.p for arm, _, difference, _ in pairs}

@@ -99,7 +99,7 @@ class Difference:
 
 
 def compare(
-    truth: Numbers, group: NDArray[np.str_], first: Numbers, other: Numbers, draws: int = DRAWS, seed: int = 0
+    truth: Numbers, group: NDArray[np.str_], first: Numbers, other: Numbers, *, draws: int = DRAWS, seed: int = 0
 ) -> Difference:
     """The difference of two arms, first and other [S,N], on the same N rows with the same S seeds; truth, group [N]."""
     if first.shape != other.shape or first.ndim != 2 or first.shape[1:] != truth.shape or truth.shape != group.shape:

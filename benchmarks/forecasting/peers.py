@@ -131,17 +131,17 @@ class Forecast:
 def forecast(name: str, series: Series, horizon: int, seed: int) -> Forecast:
     """Train one peer once per learning rate, and forecast with the rate that is best on validation windows."""
     recipe = RECIPES.get(series.benchmark.name, RECIPES["etth1"])[name]
-    tried = [_at_rate(name, recipe, rate, series, horizon, seed) for rate in recipe.rates]
+    tried = [_at_rate(name, recipe, rate, series=series, horizon=horizon, seed=seed) for rate in recipe.rates]
     return min(tried, key=lambda one: one.valid_mse)
 
 
-def _at_rate(name: str, recipe: Recipe, rate: float, series: Series, horizon: int, seed: int) -> Forecast:
+def _at_rate(name: str, recipe: Recipe, rate: float, *, series: Series, horizon: int, seed: int) -> Forecast:
     from neuralforecast.losses.pytorch import (
         MSE,  # imported here, as the rest of the benchmark runs without the package
     )
 
     best = _best_weights()
-    engine = _engine(name, recipe, rate, series, horizon, seed, MSE(), best)
+    engine = _engine(name, recipe, rate, series=series, horizon=horizon, seed=seed, loss=MSE(), best=best)
     _, valid, test = series.rows
     frame = engine.cross_validation(
         long_frame(series), n_windows=None, step_size=1, val_size=valid, test_size=test, refit=False, verbose=False
@@ -162,7 +162,7 @@ def _at_rate(name: str, recipe: Recipe, rate: float, series: Series, horizon: in
 
 
 def _engine(
-    name: str, recipe: Recipe, rate: float, series: Series, horizon: int, seed: int, loss: Any, best: Any
+    name: str, recipe: Recipe, rate: float, *, series: Series, horizon: int, seed: int, loss: Any, best: Any
 ) -> NeuralForecast:
     import neuralforecast.models
     from neuralforecast import NeuralForecast

@@ -51,14 +51,25 @@ class Ready:
 def table_and_fold(name: str) -> tuple[SeasonTable, Fold]:
     """A table and its only fold."""
     table = read(str((ROOT / CARDS[name]).resolve()))
-    return table, make_folds(table.year, table.place, table.sample_id, SPLIT, 0, table.assigned, (), table.group)[0]
+    return table, make_folds(
+        table.year,
+        table.place,
+        table.sample_id,
+        split=SPLIT,
+        seed=0,
+        assigned=table.assigned,
+        chosen=(),
+        group=table.group,
+    )[0]
 
 
 def gather(name: str, cache: str) -> Ready:
     """Read a table and gather its vectors, which render_cache.py has made."""
     table, fold = table_and_fold(name)
-    pictures = Pictures.find(cache, Style(), table, ENCODER, "python render_cache.py", PRESET.framing)
-    return Ready(table, fold, pictures, prepare(table, fold, PRESET.framing, pictures))
+    pictures = Pictures.find(
+        cache, Style(), table, encoder=ENCODER, command="python render_cache.py", framing=PRESET.framing
+    )
+    return Ready(table, fold, pictures, prepare(table, fold, PRESET.framing, pictures=pictures))
 
 
 def make_row(name: str, seed: int, cache: str, named: str) -> dict[str, Any]:
@@ -77,7 +88,7 @@ def make_row(name: str, seed: int, cache: str, named: str) -> dict[str, Any]:
     for title, flag in (("from scratch", "none"), ("fine-tuned", named)):
         folder = RUNS / f"{name}-{flag if flag in ('none', 'auto') else 'given'}-seed{seed}"
         began = time.perf_counter()
-        runs[title] = both_stages(name, seed, cache, flag, folder)
+        runs[title] = both_stages(name, seed, cache, init=flag, folder=folder)
         seconds[title] = time.perf_counter() - began
         models[title] = load_model(RunFolder(ROOT / folder / "stage1"), ready.fold.name)
     return {
@@ -96,7 +107,7 @@ def make_row(name: str, seed: int, cache: str, named: str) -> dict[str, Any]:
     }
 
 
-def both_stages(name: str, seed: int, cache: str, init: str, folder: Path, more: tuple[str, ...] = ()) -> RunFolder:
+def both_stages(name: str, seed: int, cache: str, *, init: str, folder: Path, more: tuple[str, ...] = ()) -> RunFolder:
     """Stage 1 and stage 2 by train.py, unless they are there. more: further flags of both. Returns the stage-2 run."""
     common = ["--data", CARDS[name], "--split", SPLIT, "--cache", cache, "--seed", str(seed), *more]
     one, two = folder / "stage1", folder / "stage2"

@@ -44,7 +44,7 @@ def make_variant(variant: Variant, name: str, seed: int, cache: str) -> dict[str
     scores, weights = {}, None
     for title, flag in variant.starts.items():
         folder = RUNS / f"{name}-{variant.name}-{'none' if flag == 'none' else 'tuned'}-seed{seed}"
-        two = both_stages(name, seed, cache, flag, folder, variant.flags)
+        two = both_stages(name, seed, cache, init=flag, folder=folder, more=variant.flags)
         one = RunFolder(two.path.parent / "stage1")
         result = one.read_json("result.json")
         weights = result["initial_weights"] or weights

@@ -159,7 +159,7 @@ def _open(store: Store, counts: Counter[str]) -> Reader:
 def _pictures(folder: Path, name: str) -> tuple[Keys, Any]:
     """Every key of a table [n] and its picture [n,H,W], drawn in this process."""
     table, style = read_table(str(folder / name)), Style(size=SIZE)
-    folds = make_folds(table.year, table.place, table.sample_id, "year", 0)
+    folds = make_folds(table.year, table.place, table.sample_id, split="year", seed=0)
     blocks = [block for variant in fold_variants(table, folds, style) for block in variant]
     series = [block.select(np.arange(block.keys.size)) for block in blocks]
     keys = np.concatenate([block.keys.reshape(-1) for block in blocks])

@@ -32,7 +32,7 @@ def build(spec: str, width: int, heads: int, layers: int, dropout: float) -> Bac
     """
     kind, _, where = spec.partition(":")
     if kind == "transformer" and not where:
-        return Transformer(width, heads, layers, dropout)
+        return Transformer(width, heads, layers, dropout=dropout)
     if kind not in ("clip-text", "bert") or not where:
         raise EncoderError(f"Language backbone {spec!r} is unknown. Known are: {'; '.join(NAMES)}.")
     try:

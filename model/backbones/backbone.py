@@ -48,6 +48,7 @@ class Adapted(Backbone):
         tower: nn.Module,
         reads: int,
         writes: int,
+        *,
         width: int,
         dropout: float,
         scale: float,

@@ -89,9 +89,14 @@ def _adapted(architecture: Mapping[str, Any], model: Any) -> Adapted:
     reads = model.get_input_embeddings().embedding_dim  # less than the hidden size in ALBERT and ELECTRA
     # The model's own layer norm or projection follows, so tokens need no scale.
     return Adapted(
-        TextEncoder(model), reads, model.config.hidden_size, architecture["width"], architecture["dropout"], 1.0,
-        architecture,
-    )  # fmt: skip
+        TextEncoder(model),
+        reads,
+        model.config.hidden_size,
+        width=architecture["width"],
+        dropout=architecture["dropout"],
+        scale=1.0,
+        architecture=architecture,
+    )
 
 
 def _packaged() -> Path:

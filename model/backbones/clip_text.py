@@ -51,8 +51,8 @@ def rebuild(architecture: Mapping[str, Any], tower: Transformer | None = None) -
     sizes = {name: value for name, value in architecture["tower"].items() if name != "kind"}
     inner = sizes["width"]
     return Adapted(
-        tower or Transformer(**sizes), inner, inner, architecture["width"], architecture["dropout"],
-        architecture["scale"], architecture,
+        tower or Transformer(**sizes), inner, inner, width=architecture["width"], dropout=architecture["dropout"],
+        scale=architecture["scale"], architecture=architecture,
     )  # fmt: skip
 
 

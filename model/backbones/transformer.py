@@ -45,6 +45,7 @@ class Layer(nn.TransformerEncoderLayer):
         width: int,
         heads: int,
         feed_forward: int,
+        *,
         dropout: float,
         activation: Callable[[Tensor], Tensor],
         norm_eps: float,
@@ -92,6 +93,7 @@ class Transformer(Backbone):
         width: int,
         heads: int,
         layers: int,
+        *,
         dropout: float = 0.0,
         feed_forward: int | None = None,
         activation: str = "gelu",
@@ -103,7 +105,9 @@ class Transformer(Backbone):
             "kind": "transformer", "width": width, "heads": heads, "layers": layers, "dropout": dropout,
             "feed_forward": feed_forward, "activation": activation, "norm_eps": norm_eps,
         }  # fmt: skip
-        layer = Layer(width, heads, feed_forward, dropout, ACTIVATIONS[activation], norm_eps)
+        layer = Layer(
+            width, heads, feed_forward, dropout=dropout, activation=ACTIVATIONS[activation], norm_eps=norm_eps
+        )
         self.layers = nn.ModuleList(copy.deepcopy(layer) for _ in range(layers))
         self.norm = nn.LayerNorm(width, norm_eps)
 

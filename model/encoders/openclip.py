@@ -48,7 +48,7 @@ def resolve(name: str) -> EncoderSpec:
     if path.is_dir():
         return _from_folder(name, arch, path)
     if path.is_file():
-        return _spec(name, arch, _known(name, arch), _usual_preprocessing(arch), path)
+        return _spec(name, arch, _known(name, arch), pixels=_usual_preprocessing(arch), path=path)
     return _from_tag(name, arch, where)
 
 
@@ -68,7 +68,7 @@ def _from_tag(name: str, arch: str, tag: str) -> EncoderSpec:
         )
     repo, _, filename = tag_cfg["hf_hub"].rpartition("/")
     path = hub.fetch(f"Encoder {name}", repo, (filename,) if filename else HUB_FILES)
-    return _spec(name, arch, model_cfg, tag_cfg, path, label=name)
+    return _spec(name, arch, model_cfg, pixels=tag_cfg, path=path, label=name)
 
 
 def _from_folder(name: str, arch: str, folder: Path) -> EncoderSpec:
@@ -79,13 +79,13 @@ def _from_folder(name: str, arch: str, folder: Path) -> EncoderSpec:
     config = json.loads(config_file.read_text(encoding="utf-8")) if config_file.is_file() else {}
     if arch in open_clip.list_models():
         preprocessing = config.get("preprocess_cfg") or _usual_preprocessing(arch)
-        return _spec(name, arch, _known(name, arch), preprocessing, weights)
+        return _spec(name, arch, _known(name, arch), pixels=preprocessing, path=weights)
     if "model_cfg" not in config:
         raise EncoderError(
             f"Encoder {name}: open_clip knows no architecture {arch!r}, and no {config_file} with a `model_cfg` "
             "describes one. Name an architecture of open_clip.list_models() or add the file."
         )
-    spec = _spec(name, arch, config["model_cfg"], config.get("preprocess_cfg", {}), weights)
+    spec = _spec(name, arch, config["model_cfg"], pixels=config.get("preprocess_cfg", {}), path=weights)
     located: dict[str, Any] = {"location": str(folder), "weights_digest": folder_digest([config_file, weights])}
     return EncoderSpec(**{**vars(spec), **located})
 
@@ -129,7 +129,7 @@ def _usual_preprocessing(arch: str) -> dict[str, Any]:
 
 
 def _spec(
-    name: str, arch: str, model: dict[str, Any], pixels: dict[str, Any], path: Path, label: str = ""
+    name: str, arch: str, model: dict[str, Any], *, pixels: dict[str, Any], path: Path, label: str = ""
 ) -> EncoderSpec:
     size = model["vision_cfg"].get("image_size", 224)
     return EncoderSpec(

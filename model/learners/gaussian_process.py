@@ -168,6 +168,7 @@ class GaussianProcess:
         rows: GPRows,
         anomaly: Tensor,
         effects: Sequence[str],
+        *,
         steps: int,
         seed: int = 0,
         start: Kernel | None = None,

@@ -113,6 +113,7 @@ class Tabular:
         rows: TabularRows,
         anomaly: Numbers,
         names: Sequence[str],
+        *,
         blocks: Sequence[str] | None = None,
         seed: int = 0,
         quantiles: bool = False,
@@ -132,7 +133,9 @@ class Tabular:
         gp_rows = rows.processes(_read_by_processes(read_blocks, names), places, apart).to(device)
         target = torch.from_numpy((anomaly - mean) / spread).to(device)
         processes = {
-            name: GaussianProcess.fit(gp_rows, target, EFFECTS[name], STEPS, seed, blocks=_blocks(name, read_blocks))
+            name: GaussianProcess.fit(
+                gp_rows, target, EFFECTS[name], steps=STEPS, seed=seed, blocks=_blocks(name, read_blocks)
+            )
             for name in names
             if name in EFFECTS
         }

@@ -34,7 +34,7 @@ class Share:
 
 
 def add_gradients(
-    task: Task, share: Share, micro_batches: int, precision: Precision, processes: Processes, clock: Clock
+    task: Task, share: Share, micro_batches: int, *, precision: Precision, processes: Processes, clock: Clock
 ) -> Terms:
     """Add this process's share of the step's gradient to the parameters. Returns its share of the loss terms."""
     batch, total = share.batch, share.total

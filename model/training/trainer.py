@@ -228,7 +228,14 @@ class _Course:
             share = Share(self.task.batch(rows.to(processes.device)), stop - start, draw.total)
         self.optimizer.zero_grad(set_to_none=True)
         trainer = self.trainer
-        terms = add_gradients(self.task, share, self.schedule.accumulate, trainer.precision, processes, self.clock)
+        terms = add_gradients(
+            self.task,
+            share,
+            self.schedule.accumulate,
+            precision=trainer.precision,
+            processes=processes,
+            clock=self.clock,
+        )
         with self.clock("optimizer"):
             sum_gradients(self.parameters, processes)
             if trainer.precision.step(self.optimizer, self.parameters, self.schedule.clip):

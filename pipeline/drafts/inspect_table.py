@@ -231,7 +231,7 @@ def _head(path: Path, form: CsvFormat | None) -> pa.Table:
                 break
     except (pa.ArrowException, OSError, UnicodeError) as error:
         if form is not None:
-            raise explain(path, (), (), str(error)) from None
+            raise explain(path, (), (), detail=str(error)) from None
         raise InputError(f"{path}: the table cannot be read ({error}); export it again.") from None
     if rows == 0:
         raise InputError(f"{path}: the file has a header but no row below it; it needs at least one.")

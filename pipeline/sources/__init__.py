@@ -87,7 +87,7 @@ def read(
     length = Length(season_steps or (card.season_steps if card else None) or unfinished, unfinished is not None)
     if card is None:
         return _read_plain(found, year, for_prediction, budget, length)
-    return _read_card(card, found.files, year, for_prediction, budget, length)
+    return _read_card(card, found.files, year, for_prediction=for_prediction, budget=budget, length=length)
 
 
 def _read_plain(found: Located, year: int | None, for_prediction: bool, budget: Budget, length: Length) -> SeasonTable:
@@ -99,12 +99,23 @@ def _read_plain(found: Located, year: int | None, for_prediction: bool, budget: 
         )
     plans, bands, noticed = plan_plain(found.files, year, for_prediction, budget)
     series = [VariateCard(name=band) for band in bands]
-    rows, earlier = load_rows(plans, series, (), budget, for_prediction=for_prediction)
+    rows, earlier = load_rows(plans, series, (), budget=budget, for_prediction=for_prediction)
     source = str(found.files[0]) if len(found.files) == 1 else found.name
     history, counts = earlier_yields(earlier, source)
     draft = seasons(rows, Calendar(STEP_DAYS), length, source)
-    history, noted = _settled(history, draft.place, draft.year, draft.target, source, for_prediction, OF_COLUMNS)
-    counts = (*counts, *compared(history, draft.place, draft.target, source, for_prediction, OF_COLUMNS))
+    history, noted = _settled(
+        history,
+        draft.place,
+        draft.year,
+        target=draft.target,
+        source=source,
+        for_prediction=for_prediction,
+        words=OF_COLUMNS,
+    )
+    counts = (
+        *counts,
+        *compared(history, draft.place, draft.target, source=source, for_prediction=for_prediction, words=OF_COLUMNS),
+    )
     notes = format_notes(found.files, USUAL)
     about = Description(found.name, source, tuple(map(Variate, bands)), STEP_DAYS, "01-01", notes=notes)
     draft = replace(draft, counts=(*draft.counts, *counts), findings=(*noticed, *draft.findings, *noted))
@@ -115,6 +126,7 @@ def _read_card(
     card: DatasetCard,
     files: Sequence[Path],
     year: int | None,
+    *,
     for_prediction: bool,
     budget: Budget,
     length: Length,
@@ -151,10 +163,21 @@ def _read_card(
         draft, about = met.draft, replace(about, notes=(*about.notes, *met.notes), sources=met.sources)
         about = replace(about, season_start=OWN_START) if met.own_seasons else about
     else:
-        draft = _draft(card, files, year, for_prediction, budget, length)
+        draft = _draft(card, files, year, for_prediction=for_prediction, budget=budget, length=length)
     labels = draft.target * about.target_factor
-    history, noted = _settled(history, draft.place, draft.year, labels, str(card.path), for_prediction, OF_CARD)
-    counts = (*counts, *compared(history, draft.place, labels, str(card.path), for_prediction, OF_CARD))
+    history, noted = _settled(
+        history,
+        draft.place,
+        draft.year,
+        target=labels,
+        source=str(card.path),
+        for_prediction=for_prediction,
+        words=OF_CARD,
+    )
+    counts = (
+        *counts,
+        *compared(history, draft.place, labels, source=str(card.path), for_prediction=for_prediction, words=OF_CARD),
+    )
     draft = replace(
         draft,
         counts=(*draft.counts, *counts),
@@ -173,6 +196,7 @@ def _settled(
     history: YieldHistory,
     place: NDArray[np.str_],
     year: NDArray[np.int64],
+    *,
     target: NDArray[np.float64],
     source: str,
     for_prediction: bool,
@@ -181,7 +205,9 @@ def _settled(
     """The history with the table's spelling of places, and findings about it and the labels. target [N] in t/ha."""
     history, found = spelled_alike(history, place, source, words)
     # In a table that is read for prediction, yields are not used and need not be checked.
-    return history, found if for_prediction else (*found, *check_history(history, place, year, target, source, words))
+    if for_prediction:
+        return history, found
+    return history, (*found, *check_history(history, place, year, target=target, source=source, words=words))
 
 
 def _refuse_far_harvest(card: DatasetCard, table: SeasonTable) -> None:
@@ -199,6 +225,7 @@ def _draft(
     card: DatasetCard,
     files: Sequence[Path],
     year: int | None,
+    *,
     for_prediction: bool,
     budget: Budget,
     length: Length,
@@ -209,10 +236,10 @@ def _draft(
             plans,
             card.series,
             card.missing_numbers,
-            budget,
-            Level.of(card),
-            card.missing_texts,
-            for_prediction,
+            budget=budget,
+            level=Level.of(card),
+            texts=card.missing_texts,
+            for_prediction=for_prediction,
         )
         calendar = Calendar.of(card)
         draft = seasons(rows, calendar, length, str(card.path))

@@ -161,7 +161,7 @@ def refuse_repeated_steps(columns: Columns, column: str, sample: Index, step: In
 
 
 def refuse_two(
-    columns: Columns, what: str, found: Text | Index, sample: Index, first: Index, names: NDArray[np.str_]
+    columns: Columns, what: str, found: Text | Index, *, sample: Index, first: Index, names: NDArray[np.str_]
 ) -> None:
     """Raise `InputError` if the rows of a sample differ in `what`, its place or its year."""
     codes = found.codes if isinstance(found, Text) else found

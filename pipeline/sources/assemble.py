@@ -117,7 +117,7 @@ def finish(about: Description, draft: TableDraft, history: YieldHistory, *, for_
     rows = np.flatnonzero(remaining)
     refuse_total_rows(draft.place[rows], lambda row: draft.where(int(np.flatnonzero(remaining)[row])))
     rows = rows[np.argsort(draft.sample_id[rows], kind="stable")]
-    findings = _checked(about, draft, target, static, rows, for_prediction)
+    findings = _checked(about, draft, target, static=static, rows=rows, for_prediction=for_prediction)
     findings += marks_among_static(about.static_names, static[rows], draft.place[rows], about.missing)
     if not for_prediction:
         findings = (
@@ -129,13 +129,14 @@ def finish(about: Description, draft: TableDraft, history: YieldHistory, *, for_
         )
     draft = replace(draft, counts=(*draft.counts, *counts), findings=(*draft.findings, *findings))
     places = report_places(draft.place[rows], draft.year[rows], history, for_prediction=for_prediction)
-    return _sealed(about, draft, target, static, rows, history, cut, places)
+    return _sealed(about, draft, target, static=static, rows=rows, history=history, cut=cut, places=places)
 
 
 def _sealed(
     about: Description,
     draft: TableDraft,
     target: NDArray[np.float64],
+    *,
     static: NDArray[np.float32],
     rows: NDArray[np.int64],
     history: YieldHistory,
@@ -191,6 +192,7 @@ def _checked(
     about: Description,
     draft: TableDraft,
     target: NDArray[np.float64],
+    *,
     static: NDArray[np.float32],
     rows: NDArray[np.int64],
     for_prediction: bool,
@@ -305,7 +307,9 @@ def _static(about: Description, draft: TableDraft) -> NDArray[np.float32]:
     static = as_measured(draft.static, about.missing, 1.0)
     names = [(name,) for name in about.static_names]
     # A static number is repeated in all rows of its place, so only a wide gap shows that it is a mark.
-    refuse_marks([Columns({}, {}, static, draft.where)], [names], [Stored()] * len(names), about.missing, far=VERY_FAR)
+    refuse_marks(
+        [Columns({}, {}, static, draft.where)], [names], [Stored()] * len(names), missing=about.missing, far=VERY_FAR
+    )
     if np.isinf(static).any():
         n, s = (int(i[0]) for i in np.nonzero(np.isinf(static)))
         raise InputError(

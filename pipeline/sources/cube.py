@@ -81,7 +81,7 @@ def _loaded(card: DatasetCard, path: Path, budget: Budget, for_prediction: bool)
         budget.claim(path, cells, _VALUE_BYTES * len(series) + _KEY_BYTES)
         unpacked = unpack(cube, packed.reset_coords(), [*series, *([target] if target else [])], card.missing_numbers)
         cube = unpacked.cube
-        _refuse_stored_marks(card, path, unpacked, series, dims, for_prediction)
+        _refuse_stored_marks(card, path, unpacked, series=series, dims=dims, for_prediction=for_prediction)
         findings = (*unpacked.findings, *fill_values(path, series, unpacked.numbers), *_zones(card, cube))
         beside = target is not None and not {*cube[target].dims} <= {*dims}
         _refuse_stray(path, cube, split, "`split`", dims, cube[target].dims if target else dims)
@@ -171,7 +171,13 @@ def _is_consolidated(path: Path) -> bool:
 
 
 def _refuse_stored_marks(
-    card: DatasetCard, path: Path, unpacked: Unpacked, series: Sequence[str], dims: Sequence[str], for_prediction: bool
+    card: DatasetCard,
+    path: Path,
+    unpacked: Unpacked,
+    *,
+    series: Sequence[str],
+    dims: Sequence[str],
+    for_prediction: bool,
 ) -> None:
     """Raise `InputError` for marks of missing data among the stored numbers."""
     chosen = [(name, variate) for name, variate in zip(series, card.series, strict=True) if name in unpacked.numbers]
@@ -190,7 +196,9 @@ def _refuse_stored_marks(
 
     forms = [unpacked.form(name, before_offset(variate)) for name, variate in chosen]
     names = [[(name,) for name, _ in chosen]]
-    refuse_marks([Columns({}, {}, block, where)], names, forms, card.missing_numbers, for_prediction)
+    refuse_marks(
+        [Columns({}, {}, block, where)], names, forms, missing=card.missing_numbers, for_prediction=for_prediction
+    )
 
 
 def _zones(card: DatasetCard, cube: xr.Dataset) -> tuple[Finding, ...]:

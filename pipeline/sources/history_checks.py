@@ -32,6 +32,7 @@ def check_history(
     history: YieldHistory,
     place: NDArray[np.str_],
     year: NDArray[np.int64],
+    *,
     target: NDArray[np.float64],
     source: str,
     words: HistoryWords = OF_CARD,
@@ -50,9 +51,9 @@ def check_history(
     _refuse_another_unit(labels, known, source, words)
     differ = {key: gap for key, gap in same.items() if gap > SAME}
     if len(same) >= 2 and np.median([*same.values()]) > CONTRADICTS:
-        raise InputError(_contradiction(source, labels, known, differ, len(same), words))
+        raise InputError(_contradiction(source, labels, known, differ=differ, both=len(same), words=words))
     if any(gap > CONTRADICTS for gap in differ.values()):
-        return (Finding("warning", _contradiction(source, labels, known, differ, len(same), words)),)
+        return (Finding("warning", _contradiction(source, labels, known, differ=differ, both=len(same), words=words)),)
     return ()
 
 
@@ -130,6 +131,7 @@ def _contradiction(
     source: str,
     labels: PlaceYears,
     known: PlaceYears,
+    *,
     differ: PlaceYears,
     both: int,
     words: HistoryWords,

@@ -46,7 +46,7 @@ def grid(card: DatasetCard, table: LongTable, steps: int | None, for_prediction:
         refuse_bad_names(columns, card.sample_id or card.place_key)
     series = tuple((variate.column or variate.name,) for variate in card.series)
     stored = [before_offset(variate) for variate in card.series]
-    refuse_marks([table.observations], [series], stored, card.missing_numbers, for_prediction)
+    refuse_marks([table.observations], [series], stored, missing=card.missing_numbers, for_prediction=for_prediction)
     unmatched = unmatched_marks(table.observations.marks, card.missing_numbers)
     codes = byte_codes([table.observations], card.series, [1] * len(card.series), card.missing_numbers)
     table = replace(_with_offsets(card, table), findings=(*table.findings, *codes, *unmatched))
@@ -77,8 +77,12 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
         own, _ = calendar.season_of(dates_of(card, labels), steps)
     keys = place_years(card, table, year, own)
     inside = step < steps
-    elsewhere = rows_of_other_seasons(card, calendar, seen, dated, row_years(card, table, seen), keys.sample, steps)
-    values, levelled = values_of_samples(card, seen, inside, keys.sample, step, len(keys.names), steps)
+    elsewhere = rows_of_other_seasons(
+        card, calendar, seen, found=dated, said=row_years(card, table, seen), group=keys.sample, steps=steps
+    )
+    values, levelled = values_of_samples(
+        card, seen, inside, sample=keys.sample, step=step, n=len(keys.names), steps=steps
+    )
     moved = "observation row counted to the season of its date, though its year column names another"
     repeated = repeated_dates(seen, inside, keys.sample, step, dates)
     amounts = means_of_amounts(card.series, seen.measured, inside, keys.sample, step)
@@ -120,7 +124,9 @@ def _by_year_and_step(card: DatasetCard, calendar: Calendar, table: LongTable, s
     aggregate.refuse_repeated_steps(seen, card.step, keys.sample, step, keys.names)
     calendar, step, counted = in_season_order(card, calendar, step, keys.sample, steps)
     stored = stored_steps(calendar, int(step.max()) + 1, steps)
-    values, levelled = values_of_samples(card, seen, slice(None), keys.sample, step, len(keys.names), stored)
+    values, levelled = values_of_samples(
+        card, seen, slice(None), sample=keys.sample, step=step, n=len(keys.names), steps=stored
+    )
     rows = StoredRows(
         values=values,
         target=aggregate.one_a_sample(labels, table.target, keys.labelled, keys.names),
@@ -148,7 +154,9 @@ def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: i
     if dates is not None:
         steps = date_steps(card, calendar, steps)
         said = row_years(card, table, seen)
-        rows_of_other_seasons(card, calendar, seen, DatedRows.of(calendar, dates, steps), said, sample, steps)
+        rows_of_other_seasons(
+            card, calendar, seen, found=DatedRows.of(calendar, dates, steps), said=said, group=sample, steps=steps
+        )
         year, step = _sample_dates(calendar, dates, said, steps)
     else:
         year, step = needed_years(card, table, seen), steps_of_rows(card, seen)
@@ -162,12 +170,12 @@ def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: i
     refuse_bad_names(seen, card.place_key)
     place = seen.text[card.place_key]
     first = aggregate.first_rows(sample, len(names))
-    aggregate.refuse_two(seen, "year", year, sample, first, names)
-    aggregate.refuse_two(seen, "place", place, sample, first, names)
+    aggregate.refuse_two(seen, "year", year, sample=sample, first=first, names=names)
+    aggregate.refuse_two(seen, "place", place, sample=sample, first=first, names=names)
     inside = (step >= 0) & (step < steps)
     labelled = sample if labels is seen else _positions(names, labels, card.sample_id)
     places, repaired = restore_zeros(place.names[place.codes[first]], year[first], str(card.path))
-    values, levelled = values_of_samples(card, seen, inside, sample, step, len(names), steps)
+    values, levelled = values_of_samples(card, seen, inside, sample=sample, step=step, n=len(names), steps=steps)
     repeated = repeated_dates(seen, inside, sample, step, dates) if dates is not None else ()
     return TableDraft(
         values=values,

@@ -77,7 +77,9 @@ def load_long(
     if card.sample_id is None:
         numbered = [columns.exact[name] for name in (card.year, card.step) if name]
         when = [columns.text[card.date].codes] if card.date else numbered
-        alike = places_of_one_name(files, columns, card.place, when, budget, csv_keys(card), card.keep)
+        alike = places_of_one_name(
+            files, columns, card.place, when=when, budget=budget, form=csv_keys(card), keep=card.keep
+        )
     named_year = year or (year_in_name(files[0]) if len(files) == 1 else None)
     zones = zones_of_texts(columns.text[card.date].names.tolist(), card.date) if card.date else ()
     return LongTable(

@@ -24,6 +24,7 @@ def places_of_one_name(
     files: Sequence[Path],
     columns: Columns,
     place: Sequence[str],
+    *,
     when: Sequence[NDArray[np.int64] | NDArray[np.float64]],
     budget: Budget,
     form: CsvKeys = USUAL,

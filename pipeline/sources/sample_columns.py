@@ -21,6 +21,7 @@ def values_of_samples(
     card: DatasetCard,
     seen: Columns,
     inside: NDArray[np.bool_] | slice,
+    *,
     sample: Index,
     step: Index,
     n: int,

@@ -257,6 +257,7 @@ def load_rows(
     files: Sequence[WideFile],
     series: Sequence[VariateCard],
     missing: Sequence[float],
+    *,
     budget: Budget,
     level: Level | None = None,
     texts: Sequence[str] = (),
@@ -269,7 +270,7 @@ def load_rows(
     scale = [variate.scale for variate in series]
     parts = load_columns([(file.path, file.wanted(scale, missing, texts)) for file in files], budget)
     stored = [before_offset(variate) for variate in series]
-    refuse_marks(parts, [file.steps for file in files], stored, missing, for_prediction)
+    refuse_marks(parts, [file.steps for file in files], stored, missing=missing, for_prediction=for_prediction)
     codes = byte_codes(parts, series, [len(columns) for columns in files[0].steps], missing)
     several = len(files) > 1
     places = [_places(file, part, several) for file, part in zip(files, parts, strict=True)]

@@ -28,7 +28,14 @@ class DatedRows(NamedTuple):
 
 
 def rows_of_other_seasons(
-    card: DatasetCard, calendar: Calendar, seen: Columns, found: DatedRows, said: Index | None, group: Index, steps: int
+    card: DatasetCard,
+    calendar: Calendar,
+    seen: Columns,
+    *,
+    found: DatedRows,
+    said: Index | None,
+    group: Index,
+    steps: int,
 ) -> int:
     """The number of rows whose date lies in another season than the year column names. said [R]: that column.
 

@@ -88,7 +88,9 @@ def history_of(card: DatasetCard, budget: Budget) -> tuple[YieldHistory, tuple[C
     check_yields(stands, card.missing_numbers)
     place = columns.text[place_key(named.place)]
     mixed = mixed_yields(files, wanted, place.codes, target, budget)
-    known = known_yields(place.strings(), years, target, str(card.path), card.exclude, columns.unread)
+    known = known_yields(
+        place.strings(), years, target, source=str(card.path), exclude=card.exclude, unread=columns.unread
+    )
     return *known, mixed
 
 
@@ -105,7 +107,7 @@ def earlier_yields(
         return YieldHistory(), ()
     place = np.concatenate([places for places, _, _ in columns])
     year = np.concatenate([np.full(len(places), y, np.int64) for places, y, _ in columns])
-    return known_yields(place, year, np.concatenate([yields for _, _, yields in columns]), source, ())
+    return known_yields(place, year, np.concatenate([yields for _, _, yields in columns]), source=source, exclude=())
 
 
 def spelled_alike(
@@ -126,6 +128,7 @@ def compared(
     history: YieldHistory,
     place: NDArray[np.str_],
     target: NDArray[np.float64],
+    *,
     source: str,
     for_prediction: bool,
     words: HistoryWords,
@@ -162,6 +165,7 @@ def known_yields(
     place: NDArray[np.str_],
     year: NDArray[np.int64],
     target: NDArray[np.float64],
+    *,
     source: str,
     exclude: Sequence[ExcludeCard],
     unread: Unread = no_texts,

@@ -48,7 +48,7 @@ def describe(args: Arguments) -> int:
     """Read the table, write the page, and print the headline and the findings. Returns the exit code."""
     refuse_unless_possible(args.out, (".html",), replace=True)
     table = read(args.data, year=args.year, memory_gb=args.memory_gb, for_prediction=args.for_prediction)
-    summary = summarise(table, args.data, args.split, args.seed)
+    summary = summarise(table, args.data, args.split, seed=args.seed)
     write_data_page(summary, args.out)
     print(f"{table.name}: {headline(summary)} {table.describe_yields()}".rstrip())
     if summary.findings:

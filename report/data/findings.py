@@ -23,7 +23,9 @@ def folds_of(table: SeasonTable, choice: SplitChoice, seed: int) -> tuple[tuple[
     """Returns (the folds that train.py would make, a sentence on the split, an error if no fold can be made)."""
     try:
         split, why = resolve_split(choice, table, seed=seed)
-        folds = make_folds(table.year, table.place, table.sample_id, split, seed, table.assigned, group=table.group)
+        folds = make_folds(
+            table.year, table.place, table.sample_id, split=split, seed=seed, assigned=table.assigned, group=table.group
+        )
     except InputError as error:
         return (), "", (Finding("error", f"train.py cannot split this table: {error}"),)
     return folds, why or f"--split {split}: {len(folds)} fold{'s' * (len(folds) != 1)}", ()

@@ -55,6 +55,7 @@ def summarise(
     table: SeasonTable,
     data: str,
     split: SplitChoice = "auto",
+    *,
     seed: int = 0,
     style: Style | None = None,
     framing: Framing = "halves",

@@ -86,7 +86,9 @@ class CompletionStage:
     def train_fold(self, prepared: FoldData, trainer: Trainer) -> CompletionOutcome:
         """See `Stage`."""
         start = None if self.initial is None else self.initial.start(prepared.scales, self.style)
-        self.outcomes.append(complete_fold(prepared, self.preset, trainer, self.balance, self.vision, start))
+        self.outcomes.append(
+            complete_fold(prepared, self.preset, trainer, balance=self.balance, vision=self.vision, start=start)
+        )
         return self.outcomes[-1]
 
     def results(self, seed: int) -> StageResults:
@@ -121,6 +123,7 @@ def complete_fold(
     prepared: FoldData,
     preset: Preset,
     trainer: Trainer,
+    *,
     balance: bool,
     vision: VisionFinetuning | None = None,
     start: Start | None = None,
@@ -138,9 +141,9 @@ def complete_fold(
     weights = balancing_weights(table.target[fold.train]) if balance else None
     training_rows, phase, size = SeasonRows(seasons, train, weights), f"{fold.name}/train", trainer.schedule.batch_size
     if vision is None:
-        model, fit = train_completion(config, training_rows, valid, trainer, phase, start)
+        model, fit = train_completion(config, training_rows, valid, trainer=trainer, phase=phase, start=start)
     else:
-        model, fit = train_with_tower(config, training_rows, valid, trainer, phase, vision)
+        model, fit = train_with_tower(config, training_rows, valid, trainer=trainer, phase=phase, vision=vision)
 
     def gathered(rows: Tensor) -> SeasonTensors:
         return seasons[0].rows(rows) if vision is None else vision.embedded(seasons[0], rows, size)
@@ -151,7 +154,7 @@ def complete_fold(
     completed, selection = complete(model, tested.first, size)
     scaled = prepared.scales.scaler.apply(table.values)
     typical = climatology(scaled[fold.train], table.observed[fold.train], table.cut)
-    metrics = evaluate(model, tested, torch.arange(len(test), device=device), size)
+    metrics = evaluate(model, tested, torch.arange(len(test), device=device), batch_size=size)
     return CompletionOutcome(
         prepared=prepared,
         model=model,

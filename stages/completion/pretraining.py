@@ -72,7 +72,7 @@ def train_corpus(inputs: CorpusInputs, encoder: EncoderSpec, trainer: Trainer) -
 
 
 def write_weights(
-    folder: Path, module: Pretrained, fit: Fit, recipe: Recipe, encoder: EncoderSpec, record: Mapping[str, Any]
+    folder: Path, module: Pretrained, fit: Fit, *, recipe: Recipe, encoder: EncoderSpec, record: Mapping[str, Any]
 ) -> InitialWeights:
     """Write initial.safetensors and its card. `record`: command, pictures, seconds."""
     best = next((epoch.valid for epoch in fit.epochs if epoch.epoch == fit.best_epoch), {})

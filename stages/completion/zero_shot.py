@@ -42,7 +42,9 @@ def scales_before_cut(table: SeasonTable) -> Scales:
 def seasons_to_complete(table: SeasonTable, scales: Scales, pictures: Pictures) -> FoldData:
     """All samples with their pictures, in these scales."""
     none = np.zeros(0, np.int64)
-    return assemble(table, Fold("all", np.arange(len(table)), none, none), scales, PRESET.framing, pictures)
+    return assemble(
+        table, Fold("all", np.arange(len(table)), none, none), scales, framing=PRESET.framing, pictures=pictures
+    )
 
 
 def untrained_config(data: FoldData) -> TimesCLIPConfig:

@@ -43,7 +43,7 @@ def corpus_tensors(corpus: Sequence[CorpusTable], cache: str, workers: int, enco
     for style in styles:
         drawn = [one for one in corpus if one.style == style]
         blocks = [block for one in drawn for block in blocks_of(one)]
-        stores[style] = fill_style(drawn, blocks, cache, workers, encoder, seconds)
+        stores[style] = fill_style(drawn, blocks, cache, workers=workers, encoder=encoder, seconds=seconds)
         pictures += sum(block.keys.size for block in blocks)
     tables = [gathered(one, stores[one.style], cache) for one in corpus]
     return CorpusTensors(tables, seconds, pictures)
@@ -53,6 +53,7 @@ def fill_style(
     drawn: Sequence[CorpusTable],
     blocks: Sequence[SeriesBlock],
     cache: str,
+    *,
     workers: int,
     encoder: EncoderSpec,
     seconds: dict[str, float],
@@ -92,4 +93,4 @@ def every_row(one: CorpusTable) -> Fold:
 def gathered(one: CorpusTable, store: Store, cache: str) -> FoldData:
     """The tensors of a table whose vectors are in the store."""
     pictures = Pictures(cache, one.style, store, "python pretrain.py", one.framing)
-    return prepare(one.table, every_row(one), one.framing, pictures)
+    return prepare(one.table, every_row(one), one.framing, pictures=pictures)

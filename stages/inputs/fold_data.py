@@ -144,6 +144,7 @@ class Pictures:
         root: str | Path,
         style: Style,
         table: SeasonTable,
+        *,
         encoder: str | EncoderSpec | None,
         command: str,
         framing: Framing = "halves",
@@ -218,18 +219,20 @@ def prepare(
     table: SeasonTable,
     fold: Fold,
     framing: Framing,
+    *,
     pictures: Pictures | None,
     views: Sequence[SeasonTable] = (),
     steps: Sequence[int] = (),
 ) -> FoldData:
     """Fit the scales on the fold's training rows and gather all inputs, including views and seasons so far."""
-    return assemble(table, fold, Scales.fit(table, fold), framing, pictures, views, steps)
+    return assemble(table, fold, Scales.fit(table, fold), framing=framing, pictures=pictures, views=views, steps=steps)
 
 
 def assemble(
     table: SeasonTable,
     fold: Fold,
     scales: Scales,
+    *,
     framing: Framing,
     pictures: Pictures | None,
     views: Sequence[SeasonTable] = (),

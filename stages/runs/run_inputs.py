@@ -78,7 +78,14 @@ def prepare_inputs(args: Arguments) -> RunInputs:
     split, seed = args.input.split, args.run.seed
     assert split != "auto"  # `settled` has replaced it
     folds = make_folds(
-        table.year, table.place, table.sample_id, split, seed, table.assigned, args.input.folds, table.group
+        table.year,
+        table.place,
+        table.sample_id,
+        split=split,
+        seed=seed,
+        assigned=table.assigned,
+        chosen=args.input.folds,
+        group=table.group,
     )
     folds = thinned(folds, args.input.share, seed)
     refuse_twins(table, folds)
@@ -103,7 +110,7 @@ def prepare_inputs(args: Arguments) -> RunInputs:
             table = replace(table, findings=(*table.findings, *about_positions))
     source = base_run(args, table, folds, pictures)
     views, steps = view_tables(table, args.experimental.to_views()), args.input.steps
-    prepared = [prepare(table, fold, preset.framing, pictures, views, steps) for fold in folds]
+    prepared = [prepare(table, fold, preset.framing, pictures=pictures, views=views, steps=steps) for fold in folds]
     if unknown := unknown_findings(table, prepared):
         say(describe_findings(unknown))
         table = replace(table, findings=(*table.findings, *unknown))
@@ -191,7 +198,9 @@ def find_pictures(args: Arguments, table: SeasonTable, preset: Preset) -> Pictur
     encoder = wanted_encoder(args)
     name = encoder.name if isinstance(encoder, EncoderSpec) else encoder
     command = render_command(args, preset, name)
-    pictures = Pictures.find(args.input.cache, args.style, table, encoder, command, preset.framing)
+    pictures = Pictures.find(
+        args.input.cache, args.style, table, encoder=encoder, command=command, framing=preset.framing
+    )
     return replace(pictures, control=args.input.control, seed=args.run.seed)
 
 

@@ -69,7 +69,7 @@ def forecast_by_ensemble(
     fitted_rows = np.sort(np.concatenate([fold.train, fold.valid]))
     offset = fold_offset(table, fold, setup.offset, setup.offset_years)
     readings = prepared.readings(setup.fill == "completed")
-    neural, tabular = learners_of(prepared, preset, encoder, setup, trainer, fitted_rows)
+    neural, tabular = learners_of(prepared, preset, encoder, setup=setup, trainer=trainer, fitted_rows=fitted_rows)
 
     parts = table.year[fitted_rows] if setup.interval == "year" else parts_of(groups_of(table, fold, fitted_rows))
     left_out = list(left_out_parts(table, fold, offset, fitted_rows, parts))
@@ -118,7 +118,7 @@ def forecast_by_ensemble(
 
 
 def learners_of(
-    prepared: FoldData, preset: Preset, encoder: TimesCLIP, setup: ForecastSetup, trainer: Trainer, fitted_rows: Rows
+    prepared: FoldData, preset: Preset, encoder: TimesCLIP, *, setup: ForecastSetup, trainer: Trainer, fitted_rows: Rows
 ) -> tuple[NeuralHeads | None, TabularLearners | None]:
     """The learners that the setup names, not yet fitted."""
     names, table, fold = MEMBERS[setup.learner], prepared.table, prepared.fold

@@ -107,6 +107,7 @@ def effects(
     run: RunFolder,
     table: SeasonTable,
     rows: Mapping[str, Rows],
+    *,
     hiding: Sequence[Occlusion],
     hide: HideName,
     vectors: Vectors | None,
@@ -134,12 +135,14 @@ def effects(
                     without = one.hide(whole, donor)
                     seen = vectors(without, scales.ranges) if pictures and vectors is not None else embedded
                     hidden = _forecast(forecaster, without, scales, framing, seen)
-                    frames.append(_rows_of(fold, whole, one, draw, usual, hidden))
+                    frames.append(_rows_of(fold, whole, one, draw=draw, usual=usual, without=hidden))
                     advance(1)
     return pd.concat(frames, ignore_index=True)
 
 
-def _rows_of(fold: str, whole: SeasonTable, one: Occlusion, draw: int, usual: Tonnes, without: Tonnes) -> pd.DataFrame:
+def _rows_of(
+    fold: str, whole: SeasonTable, one: Occlusion, *, draw: int, usual: Tonnes, without: Tonnes
+) -> pd.DataFrame:
     """The rows of `effects` for one fold, draw and occlusion."""
     return pd.DataFrame(
         {

@@ -35,7 +35,11 @@ def _of_fold(
 ) -> pd.DataFrame:
     every = np.arange(len(table))
     season = assemble(
-        table, Fold(name, every[:0], every[:0], every), Scales.from_dict(record), record["framing"], pictures
+        table,
+        Fold(name, every[:0], every[:0], every),
+        Scales.from_dict(record),
+        framing=record["framing"],
+        pictures=pictures,
     ).seasons[0]
     model = _model(run, name)
     names = [window.name for window in windows(table.steps, table.cut, record["framing"])][-len(season.windows) :]

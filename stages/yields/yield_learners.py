@@ -147,6 +147,7 @@ class NeuralHeads:
         encoder: TimesCLIP,
         table: SeasonTable,
         seasons: Sequence[SeasonTensors],
+        *,
         readings: Sequence[int],
         members: int,
         shape: HeadShape,
@@ -169,7 +170,15 @@ class NeuralHeads:
             train = [self.rows_of(number, part.fit, scale) for number in range(len(self.tokens))]
             left_out = YieldRows.joined([self.rows_of(number, part.left_out, scale) for number in self.readings])
             phase = f"{self.fold} without part {part.number}/parts"
-            _, fit = train_head(self.members, self.shape, train, left_out, self.trainer, phase, self.weights(part.fit))
+            _, fit = train_head(
+                self.members,
+                self.shape,
+                train,
+                valid=left_out,
+                trainer=self.trainer,
+                phase=phase,
+                weights=self.weights(part.fit),
+            )
             if fit.interrupted:
                 raise KeyboardInterrupt
             assert fit.forecasts is not None
@@ -188,7 +197,9 @@ class NeuralHeads:
         scale = AnomalyScale.fit(rows.anomaly)
         train = [self.rows_of(number, rows, scale) for number in range(len(self.tokens))]
         name, weights = f"{self.fold}{phase}/refit", self.weights(rows)
-        heads = refit_head(self.members, self.shape, train, self.trainer, name, self.epochs, weights)
+        heads = refit_head(
+            self.members, self.shape, train, trainer=self.trainer, phase=name, epochs=self.epochs, weights=weights
+        )
         return Neural(self.encoder, heads, scale)
 
     def rows_of(self, number: int, rows: LabelledRows, scale: AnomalyScale) -> YieldRows:
@@ -216,6 +227,7 @@ class TabularLearners:
         names: Sequence[str],
         table: SeasonTable,
         seasons: Sequence[SeasonTensors],
+        *,
         readings: Sequence[int],
         blocks: Sequence[BlockName],
         encoder: TimesCLIP | None,

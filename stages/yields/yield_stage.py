@@ -264,6 +264,7 @@ def forecast_new(
     forecaster: Forecaster,
     table: SeasonTable,
     fold: str,
+    *,
     record: Mapping[str, Any],
     pictures: Pictures | None,
     as_of: int | None = None,
@@ -275,6 +276,6 @@ def forecast_new(
     all_rows = np.arange(len(table))
     nothing = all_rows[:0]
     test_fold = Fold(fold, nothing, nothing, all_rows)
-    prepared = assemble(table, test_fold, Scales.from_dict(record), record["framing"], pictures)
+    prepared = assemble(table, test_fold, Scales.from_dict(record), framing=record["framing"], pictures=pictures)
     forecaster = forecaster if as_of is None else forecaster.as_of(as_of)
     return forecaster.forecast(table, prepared.seasons[0])

@@ -84,8 +84,8 @@ def check_series(seasons: Seasons, *, for_prediction: bool = False) -> tuple[Fin
             return [_no_information(variate, f"is {least:.4g} in every cell, so nothing can be learned from it")]
         _refuse_narrow(seasons, variate, values)
         for kind, group, name, some in groups:
-            _refuse_group_outside(seasons, variate, values, kind, group, name)
-            _refuse_scaled_group(seasons, variate, values[some], kind, group[some], name, some)
+            _refuse_group_outside(seasons, variate, values, kind=kind, group=group, name=name)
+            _refuse_scaled_group(seasons, variate, values[some], kind=kind, group=group[some], name=name, rows=some)
         _refuse_scaled_rows(seasons, variate, values)
         found = _scaled_cells(seasons, variate, values)
         found += _zeros(variate, values)
@@ -132,7 +132,13 @@ def _refuse_narrow(seasons: Seasons, variate: Variate, values: Floats) -> None:
 
 
 def _refuse_group_outside(
-    seasons: Seasons, variate: Variate, values: Floats, kind: str, group: NDArray[np.int64], name: Callable[[int], str]
+    seasons: Seasons,
+    variate: Variate,
+    values: Floats,
+    *,
+    kind: str,
+    group: NDArray[np.int64],
+    name: Callable[[int], str],
 ) -> None:
     low = -np.inf if variate.low is None else variate.low
     high = np.inf if variate.high is None else variate.high
@@ -156,6 +162,7 @@ def _refuse_scaled_group(
     seasons: Seasons,
     variate: Variate,
     values: Floats,
+    *,
     kind: str,
     group: NDArray[np.int64],
     name: Callable[[int], str],

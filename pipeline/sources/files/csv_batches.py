@@ -48,6 +48,8 @@ def csv_batches(path: Path, wanted: Wanted) -> Iterator[Any]:
             yield batch
     except (pa.ArrowInvalid, OSError, UnicodeError) as error:
         detail = str(error)
-        raise csv_text.explain(path, numbers, wanted.static, detail, wanted.keys, wanted.missing_texts) from None
+        raise csv_text.explain(
+            path, numbers, wanted.static, detail=detail, keys=wanted.keys, missing=wanted.missing_texts
+        ) from None
     if stream.lines() > rows + 1 + form.sep_line:
         csv_text.refuse_swallowed_lines(path, wanted.keys)

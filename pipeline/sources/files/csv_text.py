@@ -140,7 +140,9 @@ def refuse_swallowed_lines(path: Path, keys: CsvKeys = USUAL) -> None:
     rows = _rows(path, form)
     above, header = next(rows)
     for line, cells in rows:
-        if (error := swallowed_by(path, above + 1, line, cells, header, form.separator)) is not None:
+        if (
+            error := swallowed_by(path, above + 1, line, cells=cells, header=header, separator=form.separator)
+        ) is not None:
             raise error
         above = line
 
@@ -154,6 +156,7 @@ def explain(
     path: Path,
     numbers: Collection[str],
     static: Collection[str],
+    *,
     detail: str,
     keys: CsvKeys = USUAL,
     missing: Collection[str] = (),
@@ -172,7 +175,9 @@ def explain(
     try:
         for line, cells in rows:
             _refuse_bad_text(path, line, cells)
-            if (error := swallowed_by(path, above + 1, line, cells, header, form.separator)) is not None:
+            if (
+                error := swallowed_by(path, above + 1, line, cells=cells, header=header, separator=form.separator)
+            ) is not None:
                 return error
             above = line
             if len(cells) != len(header):

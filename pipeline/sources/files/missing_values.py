@@ -68,6 +68,7 @@ def refuse_marks(
     parts: Sequence[Columns],
     names: Sequence[Sequence[Sequence[str]]],
     stored: Sequence[Stored],
+    *,
     missing: Sequence[float],
     for_prediction: bool = False,
     far: float = FAR,
@@ -134,7 +135,10 @@ def marks_in(
     rest = [one for one in rest if len(one)]
     low = min((float(one.min()) for one in rest), default=np.nan)
     high = max((float(one.max()) for one in rest), default=np.nan)
-    kept = [_is_mark(float(v), int(n), low, high, form, least_cells, far) for v, n in zip(values, counts, strict=True)]
+    kept = [
+        _is_mark(float(v), int(n), low, high=high, form=form, least=least_cells, far=far)
+        for v, n in zip(values, counts, strict=True)
+    ]
     chosen = np.array(kept, bool)
     return FoundMarks(values[chosen], int(counts[chosen].sum()), low, high) if chosen.any() else nothing
 
@@ -150,7 +154,7 @@ def _marked(block: NDArray[np.float32], form: Stored) -> NDArray[np.bool_]:
     return marked | ((np.abs(block) >= HUGE * abs(form.scale)) & np.isfinite(block))
 
 
-def _is_mark(value: float, cells: int, low: float, high: float, form: Stored, least: int, far: float) -> bool:
+def _is_mark(value: float, cells: int, low: float, *, high: float, form: Stored, least: int, far: float) -> bool:
     """Whether a usual mark means missing data here. low, high: of the other values, NaN if there are none."""
     if np.isnan(low):
         return cells >= least

@@ -61,7 +61,7 @@ def _bytes_equal(block: Any, character: str) -> NDArray[np.bool_]:
 
 
 def swallowed_by(
-    path: Path, first: int, last: int, cells: list[str], header: list[str], separator: str
+    path: Path, first: int, last: int, *, cells: list[str], header: list[str], separator: str
 ) -> InputError | None:
     """The error about a cell that holds whole lines of the table, as a remark of several lines does not.
 

@@ -120,9 +120,13 @@ def join_sources(card: DatasetCard, steps: int | None, for_prediction: bool, bud
         of_variates = [key for one, key in zip(series, seen, strict=True) if one.source.variates]
         for one, key in zip(labels, label_keys, strict=True):
             known = key[one.numbers[:, 0] > 0]
-            found += report_shift(card, one.source, np.concatenate(of_variates), known, renamed, names)
+            found += report_shift(
+                card, one.source, np.concatenate(of_variates), yields=known, renamed=renamed, names=names
+            )
     draft = replace(draft, findings=(*draft.findings, *found))
-    season = _example_of_a_season(card, grid, seasons, names, _last_sample(seen, label_keys), steps, bool(labels))
+    season = _example_of_a_season(
+        card, grid, seasons, names=names, sample=_last_sample(seen, label_keys), steps=steps, yields=bool(labels)
+    )
     notes = (*formats, lines[0], season, *lines[1:])
     return Joined(draft=draft, notes=notes, sources=joined, own_seasons=seasons is not None)
 
@@ -140,6 +144,7 @@ def _example_of_a_season(
     card: DatasetCard,
     grid: Calendar,
     seasons: PlaceSeasons | None,
+    *,
     names: NDArray[np.str_],
     sample: tuple[int, int],
     steps: int,

@@ -42,7 +42,7 @@ def read_series(card: DatasetCard, source: SourceCard, budget: Budget, for_predi
     refuse_bad_names(columns, one.place_key)
     series = [(variate.column or variate.name,) for variate in one.series]
     stored = [before_offset(variate) for variate in one.series]
-    refuse_marks([columns], [series], stored, one.missing_numbers, for_prediction)
+    refuse_marks([columns], [series], stored, missing=one.missing_numbers, for_prediction=for_prediction)
     codes = byte_codes([columns], one.series, [1] * len(one.series), one.missing_numbers)
     if one.date is not None:
         dates = dates_of(one, columns)
@@ -71,7 +71,13 @@ def _wide_observations(
     """The rows of a wide source in long form: one row per step."""
     plans = plan_by_card(one, files, None, True)
     rows, _ = load_rows(
-        plans, one.series, one.missing_numbers, budget, None, one.missing_texts, for_prediction=for_prediction
+        plans,
+        one.series,
+        one.missing_numbers,
+        budget=budget,
+        level=None,
+        texts=one.missing_texts,
+        for_prediction=for_prediction,
     )
     variates, stored = rows.values.shape[1:]
     names, codes = np.unique(rows.place, return_inverse=True)

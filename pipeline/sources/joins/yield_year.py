@@ -66,7 +66,7 @@ def better_shift(seasons: Index, yields: Index, renamed: int, *, settled: bool =
 
 
 def report_shift(
-    card: DatasetCard, source: SourceCard, seasons: Index, yields: Index, renamed: int, names: NDArray[np.str_]
+    card: DatasetCard, source: SourceCard, seasons: Index, *, yields: Index, renamed: int, names: NDArray[np.str_]
 ) -> tuple[Finding, ...]:
     """A finding if yields of the source would meet clearly more seasons one year later or earlier."""
     # A card with `season_year = "end"` has answered the question whether the year is that of the harvest.
