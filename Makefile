@@ -4,7 +4,7 @@
 # make docs       the documentation as a site: open site/index.html
 # make bench      speed as ratios within one run, kept in benchmarks/results/
 # make soak       some ten minutes of injected faults: kills, flipped bits, long runs, gc beside runs, forks; by hand, not in CI
-# make tables     the tables of the README from real data, where ../shared/data or HARVEST_DATA has it
+# make tables     the tables of the README from real data, where ../shared/data has them
 
 PYTHON ?= python3
 BIN := .venv/bin

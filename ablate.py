@@ -4,7 +4,7 @@ The result is one sentence and one page, from statistics over held-out years or 
 
     python ablate.py --data my_card.toml --seeds 5 --split leave-year-out
     python ablate.py --data my_card.toml --arms controls augmentation     these arms, and the two that decide
-        python ablate.py --dry-run                                            print what would run, and what is left out
+    python ablate.py --dry-run                                            print what would run, and what is left out
 
 It can be stopped and run again at any time: finished runs are used, stopped ones resume. docs/verdict.md has the rule.
 """

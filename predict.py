@@ -1,9 +1,9 @@
 """Forecast new seasons with a trained run of stage 2 or 3.
 
     python predict.py --run runs/x --data new.csv --out predictions.csv
-    python predict.py --run runs/x --data new.csv --out june.csv --as-of 12     mid-season, after 12 steps
+    python predict.py --run runs/x --data new.csv --out april.csv --as-of 12    mid-season, after 12 steps
     python predict.py --run runs/x --data card.toml --out map.geojson --by-place places.csv
-    python predict.py --run runs/x --data card.toml --as-of 18 --out july.csv --since june.csv --page july.html
+    python predict.py --run runs/x --data card.toml --as-of 18 --out june.csv --since april.csv --page june.html
     python predict.py --run runs/x --data new.csv --features tokens.parquet     stage-1 features for other tools
 
 Draws and embeds missing pictures, and writes t/ha with a 90 % interval. Rejects a table with other variates, units or

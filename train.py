@@ -14,8 +14,9 @@ fine-tunes both together.
     torchrun --nproc-per-node 2 train.py --stage 1               two processes, one result
     python train.py --stage 1 --finetune-vision 2                also train the last 2 blocks of the image tower
 
-Splits: year (the last year tests, the one before it validates), forward (each of the last three years tests, or of all
-years with --folds all, after training on earlier ones), leave-year-out, place (five folds of held-out places), random.
+Splits: year (the last year is tested, the one before it validates), forward (each of the last three years is tested
+after training on earlier ones; --folds all: every year with two earlier ones), leave-year-out, place (five folds of
+held-out places), random, card (a column of the table).
 Every statistic comes from training rows. Test rows are read once, at the end.
 """
 

@@ -1,1 +1,1 @@
-"""What pretraining of stage 1 brings: from scratch, without a step on the table, and fine-tuned."""
+"""What pretraining of stage 1 brings: from scratch, without fine-tuning on the table, and fine-tuned."""

@@ -16,7 +16,7 @@ NAMES = {
     "zambia_maize": "Zambia maize",
     "cybench_maize_ES": "CY-Bench maize, Spain",
 }
-STARTS = ("from scratch", "without a step", "fine-tuned")
+STARTS = ("from scratch", "without fine-tuning", "fine-tuned")
 Row = Mapping[str, Any]
 
 
@@ -80,7 +80,7 @@ loss of a model that fails only among series whose difference has an RMS below 0
 first windows. Here and below, ± is the standard deviation over seeds."""
 
 COMPLETION = """RMSE over the range of the training rows, from the steps before the cut to those after it.
-`complete.py` uses the weights without a step, and learns nothing from the table except the scales of the steps before
+`complete.py` uses the weights without fine-tuning, and learns nothing from the table except the scales of the steps before
 the cut. Persistence repeats the last value, climatology is the mean of the training rows at each step, and ridge reads
 all steps of all variates before the cut, with gaps filled. Both trained models mix ridge into their completion, with
 a weight that the validation rows select."""
@@ -124,7 +124,7 @@ def in_short(rows: Sequence[Row]) -> str:
     rivals = ", ".join(f"{rival} on {count}" for rival, count in ahead.items())
     return "\n".join(
         [
-            f"* **Alignment** on test rows: {ranges['from scratch']} from scratch, {ranges['without a step']} with the "
+            f"* **Alignment** on test rows: {ranges['from scratch']} from scratch, {ranges['without fine-tuning']} with the "
             f"weights alone, {ranges['fine-tuned']} fine-tuned.",
             f"* **Completion**: fine-tuning from the weights changes the error from scratch by {min(change):+.0%} to "
             f"{max(change):+.0%}. Of {len(tables)} tables, the fine-tuned model is ahead of {rivals}. Without training "

@@ -39,7 +39,8 @@ class Arguments:
     out: Path | None = None
     """The folder to create; by default `export` in the run folder. A folder that is not empty is an error."""
     onnx: bool = True
-    """Also write each fold's model after the embeddings as ONNX, checked against torch to 1e-5."""
+    """Write the part after the embeddings as ONNX, one file per fold, checked against torch to 1e-5. --no-onnx leaves it
+    out."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
