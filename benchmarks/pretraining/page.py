@@ -80,10 +80,10 @@ loss of a model that fails only among series whose difference has an RMS below 0
 first windows. Here and below, ± is the standard deviation over seeds."""
 
 COMPLETION = """RMSE over the range of the training rows, from the steps before the cut to those after it.
-`complete.py` uses the weights without fine-tuning, and learns nothing from the table except the scales of the steps before
-the cut. Persistence repeats the last value, climatology is the mean of the training rows at each step, and ridge reads
-all steps of all variates before the cut, with gaps filled. Both trained models mix ridge into their completion, with
-a weight that the validation rows select."""
+`complete.py` uses the weights without fine-tuning, and learns nothing from the table except the scales of the steps
+before the cut. Persistence repeats the last value, climatology is the mean of the training rows at each step, and
+ridge reads all steps of all variates before the cut, with gaps filled. Both trained models mix ridge into their
+completion, with a weight that the validation rows select."""
 
 YIELD = """RMSE in t/ha of stage 2's neural heads on the tokens of both kinds of stage 1 (`--learner neural`). The other
 learners of the ensemble read numbers and picture vectors, so stage 1 does not change them. *Left out* are the training
@@ -124,8 +124,8 @@ def in_short(rows: Sequence[Row]) -> str:
     rivals = ", ".join(f"{rival} on {count}" for rival, count in ahead.items())
     return "\n".join(
         [
-            f"* **Alignment** on test rows: {ranges['from scratch']} from scratch, {ranges['without fine-tuning']} with the "
-            f"weights alone, {ranges['fine-tuned']} fine-tuned.",
+            f"* **Alignment** on test rows: {ranges['from scratch']} from scratch, {ranges['without fine-tuning']} "
+            f"with the weights alone, {ranges['fine-tuned']} fine-tuned.",
             f"* **Completion**: fine-tuning from the weights changes the error from scratch by {min(change):+.0%} to "
             f"{max(change):+.0%}. Of {len(tables)} tables, the fine-tuned model is ahead of {rivals}. Without training "
             f"(`complete.py`), it is ahead of climatology on {untrained}.",

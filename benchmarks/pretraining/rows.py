@@ -83,7 +83,7 @@ def make_row(name: str, seed: int, cache: str, named: str) -> dict[str, Any]:
     if start is None:
         raise SystemExit(f"{name}: {initial.sentence}")
     untrained = replace(model_config(ready.data, PRESET), filled=start.weights.largest.filled)
-    models = {"without a step": start.build(untrained).eval()}
+    models = {"without fine-tuning": start.build(untrained).eval()}
     runs, seconds = {}, {}
     for title, flag in (("from scratch", "none"), ("fine-tuned", named)):
         folder = RUNS / f"{name}-{flag if flag in ('none', 'auto') else 'given'}-seed{seed}"

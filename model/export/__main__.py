@@ -39,8 +39,7 @@ class Arguments:
     out: Path | None = None
     """The folder to create; by default `export` in the run folder. A folder that is not empty is an error."""
     onnx: bool = True
-    """Write the part after the embeddings as ONNX, one file per fold, checked against torch to 1e-5. --no-onnx leaves it
-    out."""
+    """Write the part after the embeddings as ONNX, one file per fold, checked against torch to 1e-5."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
