@@ -330,13 +330,13 @@ def warnings(
         yield f"no sample is observed at step {as_of}; the last observed step is {last}. Did you mean --as-of {last}?"
     yield from unlike_training(table, fitted)
     yield from unlike_training_years(table, fitted)
-    yield from years_not_tested(table, result["split"], {year for _, year in known_yields(fitted)})
+    yield from years_not_tested(table, result["split"], {year for _, year in trained_yields(fitted)})
     if again := int(in_training(table, fitted).sum()):
         yield (
             f"The run was trained with the yield of {plural(again, 'sample')} (same place and year). For these rows, "
             "which have in_training = True, y_pred is a fit and not a forecast."
         )
-    places = {place for place, _ in known_yields(fitted)}
+    places = {place for record in fitted.values() for place in record["forecaster"]["known"]["place"]}
     unseen = sorted(set(table.place.tolist()) - places)
     if unseen and result["split"] != "place":  # such a run was tested on unseen places
         yield (
@@ -356,15 +356,16 @@ def warnings(
         )
 
 
-def known_yields(fitted: Mapping[str, Any]) -> set[tuple[str, int]]:
-    """Place and year of every yield that a fold of the run was fitted with."""
+def trained_yields(fitted: Mapping[str, Any]) -> set[tuple[str, int]]:
+    """Place and year of every yield that a fold of the run was trained on, without the history."""
     known = [record["forecaster"]["known"] for record in fitted.values()]
-    return set().union(*(zip(one["place"], one["year"], strict=True) for one in known))
+    rows = (zip(one["place"], one["year"], one["label"], strict=True) for one in known)
+    return {(place, year) for each in rows for place, year, label in each if label}
 
 
 def in_training(table: SeasonTable, fitted: Mapping[str, Any]) -> NDArray[np.bool_]:
-    """[N]: whether the run was fitted with the yield of that place and year."""
-    known = known_yields(fitted)
+    """[N]: whether the run was trained with the yield of that place and year."""
+    known = trained_yields(fitted)
     pairs = zip(table.place.tolist(), table.year.tolist(), strict=True)
     return np.array([pair in known for pair in pairs], bool)
 

@@ -34,12 +34,14 @@ def yield_baselines(
     test: Rows,
     known: KnownYields,
     offset: Offset | ChosenOffset,
+    anomaly: Numbers,
     seed: int,
     position: Numbers | None = None,
 ) -> dict[str, Numbers]:
     """Forecasts [n_test] in t/ha by name. values, observed [N,V,T]; only labels of `train` and `known` are read.
 
-    position [N,2]: longitude and latitude in degrees, NaN if unknown.
+    anomaly [n_train]: yield minus offset of the training rows, t/ha. position [N,2]: longitude and latitude in degrees,
+    NaN if unknown.
 
     * Global mean and place mean of the training rows.
     * Place mean + trend of the yields in `known` within 15 years, so with the card's history if there is one.
@@ -55,20 +57,19 @@ def yield_baselines(
     x = filled(values, observed, train)
     labels = KnownYields(place[train], year[train], target[train], np.ones(len(train), bool))
     at = (place[test], year[test])
-    in_sample = Offset("place", None).predict(labels, place[train], year[train], leave_own_year_out=False)
-    level = Offset("place", None).predict(labels, *at, leave_own_year_out=False)
+    in_sample = Offset("place", None).predict(labels, place[train], year[train])
+    level = Offset("place", None).predict(labels, *at)
     y, groups = target[train], year[train]
-    base = offset.predict(known, *at, leave_own_year_out=False)
-    anomaly = y - offset.predict(known, place[train], year[train], leave_own_year_out=True)
+    base = offset.predict(known, *at)
     residual = y - in_sample
     convolutions = _convolutions(values, observed, train, seed)
     rows = TabularRows(convolutions.apply(_season(values, observed)), place, year, np.zeros(len(year)), position)
     convolved = rows.features.blocks["convolutions"].double().numpy()
     process = Tabular.fit(convolutions, rows.rows(train), anomaly, (GP,), seed=seed)
     return {
-        "global mean": Offset("mean", None).predict(labels, *at, leave_own_year_out=False),
+        "global mean": Offset("mean", None).predict(labels, *at),
         "place mean": level,
-        "place mean + trend": Offset("place-trend", 15).predict(known, *at, leave_own_year_out=False),
+        "place mean + trend": Offset("place-trend", 15).predict(known, *at),
         "ridge": _ridge(x[train], y, groups, x[test]),
         "random forest": _forest(x[train], y, x[test], seed),
         "extra trees": Forest.fit("extra-trees", x[train], y, seed).predict(x[test]),

@@ -30,15 +30,24 @@ Yields = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class KnownYields:
-    """K known yields in t/ha. `label` [K] bool: True for training rows, False for history."""
+    """K known yields in t/ha. `label` [K] bool: True for training rows, False for history.
+
+    unit [K]: the year, or the code of the place or of the shared yield, that is held out as a whole; -1 if none.
+    """
 
     place: Names
     year: Years
     target: Yields
     label: NDArray[np.bool_]
+    unit: NDArray[np.int64] | None = None
+
+    def before(self, year: int) -> KnownYields:
+        """All labels, and the history before a year."""
+        keep = self.label | (self.year < year)
+        return KnownYields(self.place[keep], self.year[keep], self.target[keep], self.label[keep])
 
     def to_dict(self) -> dict[str, list[Any]]:
-        """For JSON."""
+        """For JSON, without the units, which only training rows need."""
         return {name: getattr(self, name).tolist() for name in ("place", "year", "target", "label")}
 
     @staticmethod
@@ -80,12 +89,14 @@ class Offset:
     window: int | None
     variances: Variances | None = None
 
-    def predict(self, known: KnownYields, place: Names, year: Years, *, leave_own_year_out: bool) -> Yields:
+    def predict(
+        self, known: KnownYields, place: Names, year: Years, *, unit: NDArray[np.int64] | None = None
+    ) -> Yields:
         """The offset in t/ha of each (place, year) [n].
 
         none         0
         mean         mean of all labels
-        last         the place's latest known yield before the year; else as `place`
+        last         mean of the place's yields in its latest known year before the year; else as `place`
         place        mean of the place's known yields; a place without any gets the mean of all labels
         place-shrunk `place`, shrunk towards the mean of all labels: the mean of n years weighs n / (n + k), with k from
                      `shrinkage`
@@ -95,41 +106,39 @@ class Offset:
 
         Labels count whatever their year: leave-year-out reads later years, and forward splits have no later labels.
         History counts only before the year of the forecast. `window`: only yields at most this many years away.
-        `leave_own_year_out`: the offset of a (place, year) does not use its own label. A mean that contains the row
-        itself would shrink the anomalies of training rows, and they must be as large as those of new rows. `mixed`
-        leaves out the labels of all places in that year, because they share its shock.
+
+        unit [n], for training rows: no yield of the row's own unit is used, neither for its place nor for the mean of
+        all labels and k. The anomalies of training rows are then as large as those of held-out rows. If no label is
+        left, the mean is that of all labels.
         """
         if self.kind == "none":
             return np.zeros(len(place))
         if self.kind == "mixed":
-            return self._mixed(known, place, year, leave_own_year_out)
-        overall = float(known.target[known.label].mean())
-        offset = np.full(len(place), overall)
+            return self._mixed(known, place, year, unit)
+        overall = _mean_of_labels(known, unit, len(place))
         if self.kind == "mean":
-            return offset
-        prior = shrinkage(known) if self.kind == "place-shrunk" else 0.0
+            return overall
+        prior = _shrinkages(known, year, unit) if self.kind == "place-shrunk" else np.zeros(len(place))
+        offset = overall.copy()
         known_rows, new_rows = _by_place(known.place), _by_place(place)
         for name, chosen in new_rows.items():
             if name in known_rows:
                 rows = known_rows[name]
+                gap = known.year[rows][None, :] - year[chosen][:, None]  # [n,K]
+                usable = _usable(known, rows, gap, None if unit is None else unit[chosen])
                 offset[chosen] = self._of_place(
-                    known.year[rows],
-                    known.target[rows],
-                    known.label[rows],
-                    new_years=year[chosen],
-                    overall=overall,
-                    leave_own=leave_own_year_out,
-                    prior=prior,
+                    gap, usable, known.target[rows], overall=overall[chosen], prior=prior[chosen]
                 )
         return offset
 
-    def _mixed(self, known: KnownYields, place: Names, year: Years, leave_own: bool) -> Yields:
+    def _mixed(self, known: KnownYields, place: Names, year: Years, unit: NDArray[np.int64] | None) -> Yields:
         """The mixed-effects model's expectation [n], from the yields that may be used for each year."""
         assert self.variances is not None
-        offset = np.full(len(place), float(known.target[known.label].mean()))
+        offset = _mean_of_labels(known, unit, len(place))
         for one in np.unique(year):
             chosen = year == one
-            usable = np.where(known.label, (known.year != one) | (not leave_own), known.year < one)
+            own = None if unit is None else int(unit[chosen][0])  # whole years are held out: one unit per year
+            usable = np.where(known.label, True if own is None else known.unit != own, known.year < one)
             if usable.any():
                 yields = known.place[usable], known.year[usable], known.target[usable]
                 offset[chosen] = mixed_effects.forecast(self.variances, yields, place[chosen], year[chosen])
@@ -137,48 +146,84 @@ class Offset:
 
     def _of_place(
         self,
-        years: Years,
+        gap: NDArray[np.int64],
+        usable: NDArray[np.bool_],
         yields: Yields,
-        label: NDArray[np.bool_],
         *,
-        new_years: Years,
-        overall: float,
-        leave_own: bool,
-        prior: float,
+        overall: Yields,
+        prior: Yields,
     ) -> Yields:
-        """Offsets [n] of one place, from its K known yields, for n new years."""
-        gap = years[None, :] - new_years[:, None]  # [n,K]
-        usable = (label & (gap != 0 if leave_own else True)) | (~label & (gap < 0))
+        """Offsets [n] of one place, from its K known yields.
+
+        gap, usable [n,K]: years from the forecast to the yield, and whether it may be used. overall, prior [n].
+        """
         if self.window is not None:
-            usable &= np.abs(gap) <= self.window
+            usable = usable & (np.abs(gap) <= self.window)
         count = usable.sum(1)
         mean = np.where(count > 0, (usable @ yields + prior * overall) / np.maximum(count + prior, 1), overall)
         if self.kind == "last":
-            before = np.where(usable & (gap < 0), years, np.iinfo(np.int64).min)
-            latest = before.argmax(1)
-            return np.where((usable & (gap < 0)).any(1), yields[latest], mean)
+            before = np.where(usable & (gap < 0), gap, np.iinfo(np.int64).min)
+            latest = usable & (gap < 0) & (gap == before.max(1, keepdims=True))
+            return np.where(latest.any(1), latest @ yields / np.maximum(latest.sum(1), 1), mean)
         if self.kind == "place-trend":
-            centre = (usable @ years) / np.maximum(count, 1)
-            apart = np.where(usable, years[None, :] - centre[:, None], 0.0)
+            centre = (usable * gap).sum(1) / np.maximum(count, 1)  # years after the forecast
+            apart = np.where(usable, gap - centre[:, None], 0.0)
             slope = (apart @ yields) / ((apart**2).sum(1) + SLOPE_RIDGE)
-            return mean + np.where(count >= TREND_YEARS, slope * (new_years - centre), 0.0)
+            return mean + np.where(count >= TREND_YEARS, slope * -centre, 0.0)
         return mean
 
 
-def shrinkage(known: KnownYields) -> float:
-    """k: the mean of all labels weighs as much as k years of a place.
+def _usable(
+    known: KnownYields, rows: NDArray[np.int64], gap: NDArray[np.int64], unit: NDArray[np.int64] | None
+) -> NDArray[np.bool_]:
+    """[n,K]: whether each of the known yields `rows` [K] may be used for each of n rows of the same place."""
+    allowed = known.label[rows] | (gap < 0)
+    if unit is None or known.unit is None:
+        return allowed
+    return np.asarray(allowed & (known.unit[rows][None, :] != unit[:, None]))
+
+
+def _mean_of_labels(known: KnownYields, unit: NDArray[np.int64] | None, n: int) -> Yields:
+    """[n]: the mean of all labels, for rows of a unit without those of the unit."""
+    labels = known.target[known.label]
+    total, count = np.full(n, labels.sum()), np.full(n, len(labels))
+    if unit is not None:
+        assert known.unit is not None
+        units, code = np.unique(known.unit[known.label], return_inverse=True)
+        own = np.minimum(np.searchsorted(units, unit), len(units) - 1)
+        found = units[own] == unit
+        total = total - np.where(found, np.bincount(code, labels)[own], 0.0)
+        count = count - np.where(found, np.bincount(code)[own], 0)
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), labels.mean()))
+
+
+def _shrinkages(known: KnownYields, year: Years, unit: NDArray[np.int64] | None) -> Yields:
+    """[n]: k for each row, from the labels and the history before its year; without its year if years are held out."""
+    by_year = (
+        unit is not None and known.unit is not None and np.array_equal(known.unit[known.label], known.year[known.label])
+    )
+    k = np.empty(len(year))
+    for one in np.unique(year):
+        usable = np.where(known.label, (known.year != one) | (not by_year), known.year < one)
+        k[year == one] = shrinkage(known.place[usable], known.target[usable])
+    return k
+
+
+def shrinkage(place: Names, target: Yields) -> float:
+    """k of known yields [K]: the mean of all labels weighs as much as k years of a place.
 
     k is the variance of a yield within its place over the variance of the places' true means. The latter is the
     variance of the observed means minus its sampling error (empirical Bayes: Efron & Morris 1975). If places do not
     differ, k would be infinite; it is then a million years.
     """
-    rows = [known.target[rows] for rows in _by_place(known.place).values()]
-    counts = np.array([len(yields) for yields in rows])
+    names, code = np.unique(place, return_inverse=True)
+    counts = np.bincount(code, minlength=len(names))
     free = int((counts - 1).sum())
-    if len(rows) < 2 or free < 1:
+    if len(names) < 2 or free < 1:
         return 0.0
-    within = sum(float(((yields - yields.mean()) ** 2).sum()) for yields in rows) / free
-    between = float(np.var([yields.mean() for yields in rows], ddof=1)) - within * float(np.mean(1 / counts))
+    means = np.bincount(code, target) / counts
+    within = float(((target - means[code]) ** 2).sum()) / free
+    between = float(np.var(means, ddof=1)) - within * float(np.mean(1 / counts))
     return min(within / between, MOST_YEARS) if between > 0 else MOST_YEARS
 
 

@@ -61,11 +61,13 @@ class ChosenOffset:
         """The candidates with a weight above zero, the largest first."""
         return sorted((one for one in self.candidates if one.weight > 0), key=lambda one: -one.weight)
 
-    def predict(self, known: KnownYields, place: Names, year: Years, *, leave_own_year_out: bool) -> Yields:
+    def predict(
+        self, known: KnownYields, place: Names, year: Years, *, unit: NDArray[np.int64] | None = None
+    ) -> Yields:
         """The offset in t/ha of each (place, year) [n]; arguments as in `Offset.predict`."""
         total = np.zeros(len(place))
         for one in self.used:
-            total += one.weight * one.offset.predict(known, place, year, leave_own_year_out=leave_own_year_out)
+            total += one.weight * one.offset.predict(known, place, year, unit=unit)
         return total
 
     def to_dict(self) -> dict[str, Any]:
@@ -135,7 +137,7 @@ def _offsets(
 
 def _squared(offset: Offset, case: Rehearsal) -> float:
     """Mean squared error on the rows of one rehearsal, (t/ha)^2."""
-    error = offset.predict(case.known, case.place, case.year, leave_own_year_out=False) - case.target
+    error = offset.predict(case.known, case.place, case.year) - case.target
     return float(np.mean(error**2))
 
 

@@ -166,7 +166,7 @@ def _every_fold(samples: _Samples, split: SplitName, seed: int) -> list[Fold]:
     if split == "random":
         return [_at_random(samples.sample_id, samples.group, seed)]
     if split == "card":
-        return [_as_assigned(samples.assigned, samples.place)]
+        return [_as_assigned(samples.assigned, samples.place, samples.year)]
     return list(_by_year(samples.year, split))
 
 
@@ -318,24 +318,26 @@ def _at_random(sample_id: NDArray[np.str_], group: Index, seed: int) -> Fold:
     before = np.empty(len(ids), np.int64)
     before[order] = np.cumsum(size[order]) - size[order]  # rows of the groups that were drawn earlier
     rank = np.empty(len(sample_id))
-    rank[named] = before[of] / max(1, len(sample_id))
+    rank[named] = before[of]
+    part = max(LEAST, 0.15 * len(sample_id))  # rows to test and to validate on
     return Fold(
         "random",
-        np.flatnonzero(rank >= 0.3),
-        np.flatnonzero((rank >= 0.15) & (rank < 0.3)),
-        np.flatnonzero(rank < 0.15),
+        np.flatnonzero(rank >= 2 * part),
+        np.flatnonzero((rank >= part) & (rank < 2 * part)),
+        np.flatnonzero(rank < part),
     )
 
 
-def _as_assigned(assigned: NDArray[np.str_] | None, place: NDArray[np.str_]) -> Fold:
-    """The fold of the assigned sides. `by_place` is True if no place is on two sides."""
+def _as_assigned(assigned: NDArray[np.str_] | None, place: NDArray[np.str_], year: Index) -> Fold:
+    """The fold of the assigned sides. `by_place`: all test places are new, and some of the test years are not."""
     if assigned is None:
         raise InputError(
             "--split card takes the sides that the data names, but the table has none. Name the column with train, "
             'valid or test as `split = "..."` at the top of the dataset card, or use another split.'
         )
     train, valid, test = (np.flatnonzero(assigned == side) for side in SIDES)
-    by_place = sum(len(np.unique(place[rows])) for rows in (train, valid, test)) == len(np.unique(place))
+    rows = np.concatenate([train, valid])
+    by_place = not np.isin(place[test], place[rows]).any() and bool(np.isin(year[test], year[rows]).any())
     return Fold("card", train, valid, test, by_place)
 
 

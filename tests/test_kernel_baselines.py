@@ -80,7 +80,7 @@ def test_maps_start_from_the_offset_of_the_forecast():
     (fold,) = make_folds(table.year, table.place, table.sample_id, split="year")
     fitted = np.sort(np.concatenate([fold.train, fold.valid]))
     known, at = known_in(table, fold, fitted), (table.place[fold.test], table.year[fold.test])
-    offset = fold_offset(table, fold).predict(known, *at, leave_own_year_out=False)
+    offset = fold_offset(table, fold).predict(known, *at)
     assert np.ptp(offset) > 0.5
     for forecast in maps_of(table, fold, np.zeros((2, 72, 2, 4), np.float16), seed=0).values():
         np.testing.assert_allclose(forecast - offset, (forecast - offset)[0], atol=1e-9)

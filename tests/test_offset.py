@@ -25,14 +25,23 @@ entries = st.lists(entry, min_size=1, max_size=25, unique_by=lambda e: (e[0], e[
 asked = st.lists(st.tuples(st.sampled_from("abcd"), st.integers(2000, 2010)), min_size=1, max_size=8)
 
 
-def as_known(rows):
+UNITS = st.sampled_from(["none", "year", "place", "yield"])
+
+
+def unit_of(place, year, number, *, by):
+    """The code of what is held out together with a row, `number` being that of its yield."""
+    return {"none": -1, "year": year, "place": ord(place), "yield": number}[by]
+
+
+def as_known(rows, by="none"):
     place, year, target, label = zip(*rows, strict=True)
-    return KnownYields(np.array(place), np.array(year), np.array(target), np.array(label))
+    unit = [unit_of(p, y, n, by=by) if is_label or by == "place" else -1 for n, (p, y, _, is_label) in enumerate(rows)]
+    return KnownYields(np.array(place), np.array(year), np.array(target), np.array(label), np.array(unit))
 
 
 def slow_shrinkage(rows):
     """Variance within places over the variance between their means beyond chance."""
-    places = {p: [t for q, _, t, _ in rows if q == p] for p, *_ in rows}
+    places = {p: [t for q, _, t in rows if q == p] for p, *_ in rows}
     means = {p: sum(ts) / len(ts) for p, ts in places.items()}
     free = sum(len(ts) - 1 for ts in places.values())
     if len(places) < 2 or free < 1:
@@ -44,34 +53,35 @@ def slow_shrinkage(rows):
     return min(within / between, MOST_YEARS) if between > 0 else MOST_YEARS
 
 
-def slow(kind, window, rows, place, year, own):
-    """One query by loops over what is known."""
-    labels = [t for _, _, t, label in rows if label]
+def slow(kind, window, rows, query, by):
+    """One query (place, year, number of its yield) by loops over what is known."""
+    place, year, _ = query
+    own = unit_of(*query, by=by)
+    left = [by == "none" or unit_of(p, y, n, by=by) != own for n, (p, y, *_) in enumerate(rows)]
+    every = [t for _, _, t, label in rows if label]
+    labels = [t for (_, _, t, label), keep in zip(rows, left, strict=True) if label and keep] or every
     overall = sum(labels) / len(labels)
     if kind in ("none", "mean"):
         return 0.0 if kind == "none" else overall
+    seen = [(p, y, t) for (p, y, t, label), keep in zip(rows, left, strict=True)
+            if (keep and label) or (not label and y < year and (keep or by != "place"))]  # fmt: skip
     if kind == "mixed":
-        seen = [(p, y, t) for p, y, t, label in rows if (y < year if not label else not (own and y == year))]
         if not seen:
             return overall
         names, years, yields = (np.array(column) for column in zip(*seen, strict=True))
         return forecast(VARIANCES, (names, years, yields), np.array([place]), np.array([year]))[0]
-    usable = [
-        (y, t)
-        for p, y, t, label in rows
-        if p == place
-        and ((label and not (own and y == year)) or (not label and y < year))
-        and (window is None or abs(y - year) <= window)
-    ]
+    usable = [(y, t) for p, y, t in seen if p == place and (window is None or abs(y - year) <= window)]
     if not usable:
         return overall
     if kind == "place-shrunk":
-        years = slow_shrinkage(rows)
+        allowed = [(p, y, t) for p, y, t, label in rows if (label and (by != "year" or y != year)) or y < year]
+        years = slow_shrinkage(allowed)
         return (sum(t for _, t in usable) + years * overall) / (len(usable) + years)
     mean = sum(t for _, t in usable) / len(usable)
     before = [(y, t) for y, t in usable if y < year]
     if kind == "last" and before:
-        return max(before)[1]
+        latest = [t for y, t in before if y == max(before)[0]]
+        return sum(latest) / len(latest)
     if kind == "place-trend" and len(usable) >= 3:
         centre = sum(y for y, _ in usable) / len(usable)
         spread = sum((y - centre) ** 2 for y, _ in usable) + SLOPE_RIDGE
@@ -79,31 +89,48 @@ def slow(kind, window, rows, place, year, own):
     return mean
 
 
-@settings(max_examples=150, deadline=None)
-@given(entries, asked, st.sampled_from(OFFSETS), st.sampled_from([None, 1, 3]), st.booleans())
-def test_every_kind_agrees_with_its_slow_twin(rows, queries, kind, window, own):
+@settings(max_examples=300, deadline=None)
+@given(entries, asked, st.sampled_from(OFFSETS), st.sampled_from([None, 1, 3]), UNITS)
+def test_every_kind_agrees_with_its_slow_twin(rows, queries, kind, window, by):
+    if kind == "mixed" and by in ("place", "yield"):
+        by = "year"  # the mixed-effects model is for held-out years alone
     rows = [*rows, ("z", 2004, 3.0, True)]  # there is always a label
-    place, year = (np.array(column) for column in zip(*queries, strict=True))
-    fast = Offset(kind, window, variances=VARIANCES).predict(as_known(rows), place, year, leave_own_year_out=own)
-    expected = [slow(kind, window, rows, p, y, own) for p, y in queries]
+    queries = [(p, y, n % len(rows)) for n, (p, y) in enumerate(queries)]
+    place, year, _ = (np.array(column) for column in zip(*queries, strict=True))
+    unit = None if by == "none" else np.array([unit_of(*query, by=by) for query in queries])
+    fast = Offset(kind, window, variances=VARIANCES).predict(as_known(rows, by), place, year, unit=unit)
+    expected = [slow(kind, window, rows, query, by) for query in queries]
     np.testing.assert_allclose(fast, expected, rtol=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
-@given(entries, st.sampled_from(OFFSETS), st.floats(0, 99))
-def test_no_label_reaches_its_own_anomaly(rows, kind, other):
+@settings(max_examples=150, deadline=None)
+@given(entries, st.sampled_from(OFFSETS), st.floats(0.5, 99), st.sampled_from(["year", "yield"]))
+def test_no_label_reaches_its_own_anomaly(rows, kind, other, by):
+    if kind == "mixed" and by == "yield":
+        by = "year"
     rows = [(p, y, t, True) for p, y, t, _ in rows]
-    if kind in ("mean", "place-shrunk") or len(rows) == 1:
-        return  # a global mean, and what is shrunk towards it, is one number for all rows
-    known = as_known(rows)
     row = rows[0]
-    if sum(p == row[0] for p, *_ in rows) == 1:
-        return  # alone in its place it falls back to the global mean
-    changed = as_known([(row[0], row[1], other, True), *rows[1:]])
-    at = (np.array([row[0]]), np.array([row[1]]))
+    if all(y == row[1] for _, y, *_ in rows) or len(rows) < 2:
+        return  # no other label is left
+    if kind == "place-shrunk" and by == "yield":
+        return  # k is estimated from all labels
+    changed = [(row[0], row[1], other, True), *rows[1:]]
+    at, unit = (np.array([row[0]]), np.array([row[1]])), np.array([unit_of(row[0], row[1], 0, by=by)])
     offset = Offset(kind, None, variances=VARIANCES)
-    one, two = (offset.predict(k, *at, leave_own_year_out=True) for k in (known, changed))
-    np.testing.assert_allclose(one, two)
+    one, two = (offset.predict(as_known(each, by), *at, unit=unit) for each in (rows, changed))
+    np.testing.assert_allclose(one, two, rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["mean", "place", "place-shrunk", "last", "place-trend", "mixed"])
+def test_history_of_the_forecast_year_and_later_changes_no_offset(kind):
+    labels = [(p, y, 3.0 + n + 0.1 * y % 1, True) for n, p in enumerate("abc") for y in (2015, 2016, 2017)]
+    past = [(p, y, 3.3 + n, False) for n, p in enumerate("abcd") for y in range(2008, 2014)]
+    late = [(p, 2018 + n % 3, 40.0 + n, False) for n, p in enumerate("defd")]
+    at = np.array(list("abcdx")), np.full(5, 2018)
+    known, more = as_known(labels + past), as_known(labels + past + late)
+    np.testing.assert_array_equal(more.before(2018).target, known.target)
+    one, two = (Offset(kind, None, variances=VARIANCES).predict(each, *at) for each in (known, more))
+    np.testing.assert_allclose(one, two, rtol=1e-9)
 
 
 def test_history_of_held_out_rows_and_places_is_hidden():
@@ -122,7 +149,7 @@ def test_history_of_held_out_rows_and_places_is_hidden():
 def test_a_place_nobody_knows_gets_the_mean_of_all():
     known = as_known([("a", 2000, 2.0, True), ("b", 2000, 4.0, True)])
     for kind in ("last", "place", "place-trend"):
-        found = Offset(kind, None).predict(known, np.array(["new"]), np.array([2001]), leave_own_year_out=False)
+        found = Offset(kind, None).predict(known, np.array(["new"]), np.array([2001]))
         assert found == pytest.approx([3.0])
 
 
@@ -132,17 +159,16 @@ def test_places_with_few_years_are_forecast_better_when_their_mean_is_shrunk():
     level = rng.normal(5, 0.5, 200)
     place, year = np.repeat([f"p{i}" for i in range(200)], 3), np.tile([2001, 2002, 2003], 200)
     known = KnownYields(place, year, np.repeat(level, 3) + rng.normal(size=600), np.ones(600, bool))
-    assert 2 < shrinkage(known) < 8  # within 1 over between 0.25 is 4 years
+    assert 2 < shrinkage(known.place, known.target) < 8  # within 1 over between 0.25 is 4 years
     asked = np.array([f"p{i}" for i in range(200)]), np.full(200, 2004)
     error = {
-        kind: np.mean((Offset(kind, None).predict(known, *asked, leave_own_year_out=False) - level) ** 2)
-        for kind in ("place", "place-shrunk")
+        kind: np.mean((Offset(kind, None).predict(known, *asked) - level) ** 2) for kind in ("place", "place-shrunk")
     }
     assert error["place-shrunk"] < 0.6 * error["place"]
 
 
 def test_places_that_do_not_differ_get_the_mean_of_all():
     known = as_known([(p, y, 4.0 + (y - 2001), True) for p in "abc" for y in (2000, 2001, 2002)])
-    assert shrinkage(known) == MOST_YEARS
-    told = Offset("place-shrunk", None).predict(known, np.array(["a"]), np.array([2003]), leave_own_year_out=False)
+    assert shrinkage(known.place, known.target) == MOST_YEARS
+    told = Offset("place-shrunk", None).predict(known, np.array(["a"]), np.array([2003]))
     assert told == pytest.approx(4.0, abs=1e-5)

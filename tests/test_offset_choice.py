@@ -54,8 +54,8 @@ def test_weights_agree_with_their_slow_twin_and_the_average_lies_within_its_memb
         [one.weight for one in chosen.candidates], slow_weights(chosen, rehearsals), rtol=1e-6, atol=1e-12
     )
     at = known.place[:20], known.year[:20]
-    parts = [one.offset.predict(known, *at, leave_own_year_out=True) for one in chosen.used]
-    found = chosen.predict(known, *at, leave_own_year_out=True)
+    parts = [one.offset.predict(known, *at) for one in chosen.used]
+    found = chosen.predict(known, *at)
     assert (found <= np.max(parts, 0) + 1e-9).all()
     assert (found >= np.min(parts, 0) - 1e-9).all()
 
@@ -100,7 +100,7 @@ def test_perfect_rehearsals_do_not_divide_by_zero():
     known = KnownYields(np.array(["a"] * 4), np.arange(2000, 2004), np.full(4, 3.0), np.ones(4, bool))
     chosen = choose_offset(by_year(known))
     assert sum(one.weight for one in chosen.candidates) == pytest.approx(1)
-    assert chosen.predict(known, np.array(["a"]), np.array([2010]), leave_own_year_out=True) == pytest.approx(3.0)
+    assert chosen.predict(known, np.array(["a"]), np.array([2010])) == pytest.approx(3.0)
 
 
 def test_a_choice_of_an_earlier_version_is_read():

@@ -71,13 +71,14 @@ def test_a_group_never_stands_on_two_sides(table, split):
 
 @settings(max_examples=40, deadline=None)
 @given(tables(), st.booleans())
-def test_the_card_split_is_what_the_data_says_and_holds_places_out_where_no_place_is_shared(table, by_place):
+def test_the_card_split_holds_places_out_if_they_are_new_and_their_years_are_not(table, by_place):
     year, place, sample_id = table
     number = np.unique(place, return_inverse=True)[1] if by_place else np.arange(len(year))
     sides = np.array(SIDES)[number % 3]
     (fold,) = make_folds(year, place, sample_id, split="card", assigned=sides)
-    shared = any(len(set(sides[place == p].tolist())) > 1 for p in np.unique(place))
-    assert (fold.name, fold.by_place) == ("card", not shared)
+    test = sides == "test"
+    new_places, known_years = not {*place[test]} & {*place[~test]}, bool({*year[test]} & {*year[~test]})
+    assert (fold.name, fold.by_place) == ("card", new_places and known_years)
     for side in SIDES:
         assert getattr(fold, side).tolist() == [i for i in range(len(year)) if sides[i] == side]
 

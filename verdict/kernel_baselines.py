@@ -32,7 +32,7 @@ from pipeline.style import Style
 from pipeline.table import SeasonTable
 from report.run import RunFolder, commit
 from stages.inputs.fold_data import Pictures
-from stages.yields.fold_offset import anomaly_of, fold_offset, known_in
+from stages.yields.fold_offset import fold_offset, groups_of, known_in, offset_without_own
 from verdict.arms import BOOSTING, LINEAR, LINEAR_VECTORS, RBF, RBF_VECTORS, VECTORS
 
 Numbers = NDArray[np.float64]
@@ -112,15 +112,15 @@ def maps_of(table: SeasonTable, fold: Fold, vectors: NDArray[np.float16], seed: 
     """Forecasts of the test rows [n] in t/ha, never negative, by name. vectors [2,N,V,D]."""
     fitted, test = np.sort(np.concatenate([fold.train, fold.valid])), fold.test
     known, offset = known_in(table, fold, fitted), fold_offset(table, fold)
-    anomaly = anomaly_of(table, fitted, offset, known, own=True)
-    base = offset.predict(known, table.place[test], table.year[test], leave_own_year_out=False)
+    anomaly = table.target[fitted] - offset_without_own(table, fold, offset, fitted)
+    base = offset.predict(known, table.place[test], table.year[test])
     x = filled(table.values, table.observed, fitted)
     anomalies = {BOOSTING: boosting(seed).fit(x[fitted], anomaly).predict(x[test])}
 
     rng = np.random.default_rng(seed)
     some = np.sort(rng.permutation(len(fitted))[:MOST_ROWS])
     rows, target = fitted[some], anomaly[some]
-    parts = inner_parts(table.place[rows] if fold.by_place else table.year[rows].astype(str), rng)
+    parts = inner_parts(groups_of(table, fold, rows).astype(str), rng)
     both = np.concatenate([rows, test])
     numbers = linear_kernel([x[both]], len(rows))
     square = np.maximum(np.diag(numbers)[:, None] + np.diag(numbers)[None, :] - 2 * numbers, 0)

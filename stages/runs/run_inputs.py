@@ -34,6 +34,7 @@ from stages.inputs.unknown_variates import unknown_findings
 from stages.runs.base_run import base_run, named_run
 from stages.runs.commands import render_command
 from stages.runs.flags import LR_FROM_WEIGHTS, Arguments, preset_of, settled
+from stages.yields.fold_offset import held_out_unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,8 +164,14 @@ def with_rate(args: Arguments, initial: Initial) -> Arguments:
 
 
 def require_years(table: SeasonTable, folds: Sequence[Fold]) -> None:
-    """Raise InputError if a fold has too few training years for `--interval year`."""
+    """Raise InputError if a fold holds out no whole years, or has too few training years, for `--interval year`."""
     for fold in folds:
+        if held_out_unit(table, fold) != "year":
+            raise InputError(
+                f"--interval year: fold {fold.name} tests years that it also trains on, so years left out of the "
+                "training rows would have known places and too small errors. Leave it out (--interval pooled), or use "
+                "--split year, forward or leave-year-out."
+            )
         years = np.unique(table.year[np.concatenate([fold.train, fold.valid])])
         if len(years) < LEAST_YEARS:
             raise InputError(

@@ -229,7 +229,7 @@ class Forecaster:
         """The offset [n] and each member's forecast relative to it, t/ha; arguments as in `forecast`."""
         if index is not None:
             table, season = table.rows(index), season.rows(torch.from_numpy(index))
-        base = self.offset.predict(self.known, table.place, table.year, leave_own_year_out=False)
+        base = self.offset.predict(self.known, table.place, table.year)
         return base, self._members(table, season, base)
 
     def _members(self, table: SeasonTable, season: SeasonTensors, base: Tonnes) -> dict[str, Anomalies]:

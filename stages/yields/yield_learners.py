@@ -40,7 +40,7 @@ from model.training.trainer import Listener, Trainer
 from model.yield_head import AnomalyScale, HeadShape, YieldRows, refit_head, train_head
 from pipeline.splits import Fold
 from pipeline.table import SeasonTable
-from stages.yields.fold_offset import Rows, known_in
+from stages.yields.fold_offset import Rows, known_in, offset_without_own
 from stages.yields.yield_forecaster import NEURAL, Anomalies, Neural, encoded, static_of
 
 LearnerName = Literal["ensemble", "neural", "gp", "trees", "ridge", "tabicl"]
@@ -100,12 +100,14 @@ class LabelledRows:
     def of(
         table: SeasonTable, fold: Fold, offset: ChosenOffset, rows: Rows, fitted: Rows | None = None
     ) -> LabelledRows:
-        """Training rows, each with an offset that does not use its own year.
+        """Training rows, each with an offset that does not use its own year, place or yield (see `held_out_unit`).
 
         fitted: for rows that are left out of a fit, the rows [m] whose yields the offset uses instead.
         """
-        known = known_in(table, fold, rows if fitted is None else fitted)
-        base = offset.predict(known, table.place[rows], table.year[rows], leave_own_year_out=fitted is None)
+        if fitted is None:
+            base = offset_without_own(table, fold, offset, rows)
+        else:
+            base = offset.predict(known_in(table, fold, fitted), table.place[rows], table.year[rows])
         return LabelledRows(rows, base, table.target[rows] - base)
 
 

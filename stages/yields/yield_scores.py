@@ -17,6 +17,7 @@ from pipeline.plural import plural
 from pipeline.splits import joined_places
 from stages.inputs.fold_data import FoldData
 from stages.inputs.positions import positions_help
+from stages.yields.fold_offset import offset_without_own
 from stages.yields.yield_forecaster import Tonnes, Yields
 from stages.yields.yield_outcome import YieldOutcome
 
@@ -145,8 +146,9 @@ def test_metrics(table: pd.DataFrame) -> dict[str, float]:
 
 def baselines(outcome: YieldOutcome, seed: int) -> dict[str, NDArray[np.float64]]:
     """Forecasts of the test rows [n] by simpler models, fitted on the same rows, by name."""
-    table, test, forecaster = outcome.prepared.table, outcome.prepared.fold.test, outcome.forecaster
-    position = table.position if positions_help(table, outcome.prepared.fold) else None
+    table, fold, forecaster = outcome.prepared.table, outcome.prepared.fold, outcome.forecaster
+    fitted = outcome.fitted_rows
+    position = table.position if positions_help(table, fold) else None
     with threads_for(len(table)):
         return yield_baselines(
             values=table.values,
@@ -154,10 +156,11 @@ def baselines(outcome: YieldOutcome, seed: int) -> dict[str, NDArray[np.float64]
             target=table.target,
             place=table.place,
             year=table.year,
-            train=outcome.fitted_rows,
-            test=test,
+            train=fitted,
+            test=fold.test,
             known=forecaster.known,
             offset=forecaster.offset,
+            anomaly=table.target[fitted] - offset_without_own(table, fold, forecaster.offset, fitted),
             seed=seed,
             position=position,
         )
