@@ -126,7 +126,7 @@ def forecasts(title: str, tables: dict[tuple[str, str], dict[Any, list[dict[str,
             f"{first[0]['n_test']} test samples; folds: {len(first[0]['folds'])}. "
             "Mean +- standard deviation over seeds.",
             "",
-            "| forecast | seeds | R2 | RMSE, t/ha | 90 % interval holds |",
+            "| forecast | seeds | R2 | RMSE, t/ha | coverage of the 90 % interval |",
             "|---|---|---|---|---|",
         ]
         for name, runs in rows.items():

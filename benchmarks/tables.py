@@ -70,7 +70,7 @@ def section(matrix: Matrix, record: Mapping[str, Any]) -> str:
         "",
         f"{record['because']} {facts['test rows']}. {facts['counts']}",
         "",
-        "| forecast | seeds | RMSE, t/ha | R2 | MAE | 90 % interval holds | minus | difference, 95 % over "
+        "| forecast | seeds | RMSE, t/ha | R2 | MAE | coverage of the 90 % interval | minus | difference, 95 % over "
         f"{held}s | over {other}s | adjusted p |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]

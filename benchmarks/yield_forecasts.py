@@ -36,7 +36,7 @@ ROW_HEAD = (
     "RMSE, t/ha",
     "R2",
     "MAE",
-    "90 % interval holds",
+    "coverage of the 90 % interval",
     "best baseline",
     "lead",
     "without pictures",
