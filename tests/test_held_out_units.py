@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.offset import Offset
+from model.offset import KnownYields, Offset
 from model.offset_choice import Candidate, ChosenOffset
 from pipeline.splits import Fold, make_folds
+from predict import in_training
 from stages.yields.fold_offset import fold_offset, groups_of, held_out_unit, known_in, offset_without_own, rehearsals
 from tests.made_seasons import made
 
@@ -113,3 +114,10 @@ def test_a_fold_without_validation_rows_has_a_unit():
     empty = np.arange(0)
     table = table_of(["a", "b"], [2020, 2021])
     assert held_out_unit(table, Fold("x", np.array([0]), empty, np.array([1]))) == "year"
+
+
+def test_a_year_of_the_history_is_no_training_year():
+    table = table_of(["a", "a", "b"], [2015, 2021, 2021])
+    known = KnownYields(np.array(["a", "a"]), np.array([2021, 2015]), np.array([3.0, 4.0]), np.array([True, False]))
+    fitted = {"2022": {"forecaster": {"known": known.to_dict()}}}
+    assert in_training(table, fitted).tolist() == [False, True, False]
