@@ -118,6 +118,25 @@ def test_with_every_row_inducing_the_projected_process_is_the_exact_one(kernel, 
         np.testing.assert_allclose(mine.numpy(), other.numpy(), atol=1e-3)
 
 
+def test_the_projected_process_takes_noise_that_is_tiny_beside_the_variance():
+    """The sum that it used to factorise has a condition number near 1e16 here."""
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.normal(0, 1, (4000, 2)).astype(np.float32))
+    rows = GPRows({"numbers": x}, torch.zeros(4000, dtype=torch.int64), torch.zeros(4000, dtype=torch.int64))
+    kernel = Kernel({"numbers": 0.0}, {"numbers": 1.0}, {"numbers": 0.0}, {}, math.log(1e-5))
+    slope = torch.tensor([1.0, -0.5], dtype=torch.float64)
+    anomaly = x.double() @ slope + 0.003 * torch.from_numpy(rng.normal(size=4000))
+    weights, inner = gaussian_process._projected(kernel, rows.rows(torch.arange(400)), rows, anomaly)
+    fitted = GaussianProcess(
+        kernel=kernel, base=rows.rows(torch.arange(400)), weights=weights, inner=inner, evidence=0.0
+    )
+    again = GaussianProcess.from_state(fitted.record(), load(save(fitted.state())), fitted.base)
+    mean, spread = again.predict(rows)
+    assert float((mean - x.double() @ slope).abs().median()) < 0.001
+    assert float(spread.min()) >= math.sqrt(1e-5)
+    assert float(spread.median()) < 0.01
+
+
 def test_a_shock_that_all_places_of_a_year_share_is_taken_by_the_year_effect():
     rng = np.random.default_rng(0)
     year = np.repeat(np.arange(8), 30)

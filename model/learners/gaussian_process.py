@@ -248,17 +248,22 @@ def _factor(kernel: Kernel, rows: GPRows, noise: bool) -> Tensor:
 
 
 def _projected(kernel: Kernel, base: GPRows, rows: GPRows, anomaly: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights [m] and factor [m,m] of the projected process: all n rows, projected on the m base rows."""
-    noise = math.exp(kernel.noise)
-    total = kernel.covariance(base, base)
-    total.diagonal().add_(JITTER)
+    """Weights [m] and factor [m,m] of the projected process: all n rows, projected on the m base rows.
+
+    The factor is that of K + K_mn K_nm / noise, K the covariance of the base rows. This sum is too ill-conditioned for
+    a Cholesky factor if the noise is low. With L the factor of K and A = L^-1 K_mn / sqrt(noise), it is L times the
+    factor of I + A A', whose eigenvalues are at least 1 (Rasmussen & Williams 2006, section 3.4.3).
+    """
+    lower, spread = _factor(kernel, base, noise=False), math.exp(0.5 * kernel.noise)
+    total = torch.eye(len(base), dtype=torch.float64, device=anomaly.device)
     right = torch.zeros_like(total[0])
     for at in torch.split(torch.arange(len(rows), device=anomaly.device), BLOCK_ROWS):
-        across = kernel.covariance(base, rows.rows(at))
-        total += across @ across.T / noise
-        right += across @ anomaly[at] / noise
-    inner = torch.linalg.cholesky(total)
-    return torch.cholesky_solve(right[:, None], inner)[:, 0], inner
+        half = torch.linalg.solve_triangular(lower, kernel.covariance(base, rows.rows(at)), upper=False) / spread
+        total += half @ half.T
+        right += half @ anomaly[at] / spread
+    whitened = torch.linalg.cholesky(total)
+    weights = torch.cholesky_solve(right[:, None], whitened)
+    return torch.linalg.solve_triangular(lower.T, weights, upper=True)[:, 0], lower @ whitened
 
 
 class _Likelihood:
