@@ -12,6 +12,7 @@ INTERVAL = 0.90  # nominal coverage of [y_lo, y_hi]
 IntervalName = Literal["pooled", "year"]
 LEAST_GROUPS = 6  # for an interval over groups: with fewer, no swap of signs reaches 5 % (2^(1 - 6) = 0.03)
 LEAST_YEARS = 3  # to calibrate on; the worst of fewer years is no guide to a new year
+LEAST_YIELDS = 9  # to calibrate on; with fewer the rank of `conformal_margin` does not exist
 RESAMPLES = 2000  # of the bootstrap
 Numbers = NDArray[np.float64]
 Years = NDArray[np.int64]
@@ -50,6 +51,12 @@ def margin_over_years(shortfall: Numbers, year: Years) -> float:
     if len(years) / (len(years) + 1) < INTERVAL:
         return max(conformal_margin(shortfall[year == one]) for one in years)
     return _quantile_over_groups(shortfall, year)
+
+
+def margin_exists(group: NDArray[np.generic], year: Years, interval: IntervalName) -> bool:
+    """Whether left-out rows suffice for a margin: at least LEAST_YIELDS yields (groups [n]), and years for `year`."""
+    years = len(np.unique(year))
+    return len(np.unique(group)) >= LEAST_YIELDS and (interval != "year" or years >= LEAST_YEARS)
 
 
 def _quantile_over_groups(shortfall: Numbers, group: NDArray[np.generic]) -> float:

@@ -177,16 +177,14 @@ class Tabular:
         return forecasts
 
     def within_reach(self, position: Numbers) -> NDArray[np.bool_]:
-        """[n]: whether a position [n,2] in degrees is known and lies within REACH of one of a training row."""
+        """[n]: whether a position [n,2] in degrees is known and lies within REACH of one of a base row.
+
+        Base rows are those that new rows are compared with (`GaussianProcess.base`).
+        """
         base = self.processes[GP_POSITIONS].base.position
         assert base is not None
         assert self.apart is not None
-        known = base.cpu().numpy()
-        tree = KDTree(known[~np.isnan(known).any(1)])
-        there = ~np.isnan(position).any(1)
-        near = np.zeros(len(position), bool)
-        near[there] = tree.query(on_globe(position[there]) / self.apart)[0] <= REACH
-        return near
+        return _near(position, base.cpu().numpy(), self.apart)
 
     def year_spread(self) -> float | None:
         """Standard deviation of the shock that all places share in a year, t/ha; None without a year effect."""
@@ -264,6 +262,24 @@ def distance_of_neighbours(position: Numbers) -> float:
         return 1.0
     nearest, _ = KDTree(distinct).query(distinct, k=2)
     return max(0.01, float(np.median(nearest[:, 1])))
+
+
+def within_reach(position: Numbers, known: Numbers) -> NDArray[np.bool_]:
+    """[n]: whether a position [n,2] is known and lies within REACH of one of the positions `known` [m,2]; degrees.
+
+    As `Tabular.within_reach` of learners that are fitted on rows at these positions, if all of these are base rows.
+    """
+    apart = distance_of_neighbours(known)
+    return _near(position, on_globe(known) / apart, apart)
+
+
+def _near(position: Numbers, known: Numbers, apart: float) -> NDArray[np.bool_]:
+    """[n]: whether a position [n,2] in degrees lies within REACH of one of `known` [m,3], in units of `apart` km."""
+    found, there = known[~np.isnan(known).any(1)], ~np.isnan(position).any(1)
+    near = np.zeros(len(position), bool)
+    if len(found):
+        near[there] = KDTree(found).query(on_globe(position[there]) / apart)[0] <= REACH
+    return near
 
 
 def _blocks(name: str, blocks: Sequence[str]) -> tuple[str, ...]:

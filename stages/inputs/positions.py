@@ -22,11 +22,16 @@ MOST_COMPARED = 500  # places that each place is compared with
 
 
 def positions_help(table: SeasonTable, fold: Fold) -> bool:
-    """Whether a learner reads positions: whole places are held out, and enough places have a position.
+    """Whether a learner reads positions: whole places are held out, and enough training places have a position.
 
-    If years are held out instead, the offset knows the level of a place from its other years.
+    Places of training and validation rows count; those of test rows do not. If years are held out instead, the offset
+    knows the level of a place from its other years.
     """
-    return fold.by_place and table.position is not None and len(placed_places(table)[0]) >= LEAST_PLACED
+    if not fold.by_place or table.position is None:
+        return False
+    fitted = np.concatenate([fold.train, fold.valid])
+    placed = ~np.isnan(table.position[fitted]).any(1)
+    return len(np.unique(table.place[fitted][placed])) >= LEAST_PLACED
 
 
 def placed_places(table: SeasonTable) -> tuple[NDArray[np.str_], NDArray[np.float64]]:

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from model.calibration import IntervalName, conformal_margin, margin_over_years
+from model.calibration import IntervalName, conformal_margin, margin_exists, margin_over_years
 from model.cross_fitting import ensemble_weights, weights_without_own_part
-from model.learners.tabular import GP_POSITIONS
+from model.learners.tabular import GP_POSITIONS, within_reach
 from model.offset_choice import ChosenOffset
 from pipeline.splits import Fold
 from pipeline.table import SeasonTable
@@ -38,11 +38,23 @@ def left_out_parts(
         )
 
 
+def placed_rows(table: SeasonTable, rows: Rows, parts: Sequence[LeftOutPart]) -> NDArray[np.bool_]:
+    """[n]: whether each training row of `rows` lies within reach of the fitted rows of the part that leaves it out."""
+    assert table.position is not None
+    placed = np.zeros(len(rows), bool)
+    for part in parts:
+        here, known = table.position[part.left_out.rows], table.position[part.fit.rows]
+        placed[np.searchsorted(rows, part.left_out.rows)] = within_reach(here, known)
+    return placed
+
+
 @dataclass(frozen=True, eq=False)
 class CrossFit:
     """Forecasts of the n training rows by learners that were not fitted on them.
 
     rows, group, part [n]; offset [n] t/ha without the row's own part; members: per reading, anomalies by learner
+    placed [n]: whether a row lies within reach of the fitted rows of its part, as the forecast requires of new rows;
+    None if positions are not read
     """
 
     prepared: FoldData
@@ -52,6 +64,7 @@ class CrossFit:
     part: NDArray[np.int64]
     offset: Tonnes
     members: Sequence[Mapping[str, Anomalies]]
+    placed: NDArray[np.bool_] | None = None
 
     @staticmethod
     def of(
@@ -85,12 +98,15 @@ class CrossFit:
             part=numbers,
             offset=offset,
             members=members,
+            placed=placed_rows(prepared.table, rows, parts) if GP_POSITIONS in members[0] else None,
         )
 
     def fit_of(self, number: int, interval: IntervalName) -> ReadingFit:
         """Weights of the members and margin of the interval, for reading number `number`.
 
-        For the margin, each row is forecast by weights that were fitted without its part.
+        For the margin, each row is forecast by weights that were fitted without its part. If a member reads positions,
+        weights and margin come from the placed rows, and `unplaced` from all rows without this member. If the placed
+        rows are too few for a margin, the member gets no weight.
         """
         members, table = self.members[number], self.prepared.table
         target = table.target[self.rows]
@@ -98,34 +114,31 @@ class CrossFit:
         reading = self.readings[number]
 
         def fitted(names: Sequence[str], rows: NDArray[np.bool_]) -> ReadingFit:
-            """The weights of the members of `names`, and the margin over the rows of the mask."""
-            chosen = points[:, [name in names for name in members]]
-            anomaly, prior = target - self.offset, prior_weights(names)
-            shares = ensemble_weights(anomaly, chosen, self.group, prior)
-            own = weights_without_own_part(anomaly, chosen, self.group, self.part, prior)
+            """The weights of the members of `names`, and the margin, both over the rows of the mask."""
+            chosen = points[:, [name in names for name in members]][rows]
+            anomaly, prior = (target - self.offset)[rows], prior_weights(names)
+            shares = ensemble_weights(anomaly, chosen, self.group[rows], prior)
+            own = weights_without_own_part(anomaly, chosen, self.group[rows], self.part[rows], prior)
 
             def named(columns: Iterable[Any]) -> dict[str, Any]:
                 return dict.fromkeys(members, 0.0) | dict(zip(names, columns, strict=True))
 
-            shortfall = combined(self.offset, members, named(own.T), 0.0).shortfall(target)[rows]
+            picked = {name: one.rows(rows) for name, one in members.items()}
+            shortfall = combined(self.offset[rows], picked, named(own.T), 0.0).shortfall(target[rows])
             years, groups = table.year[self.rows][rows], table.group[self.rows][rows]
             margin = margin_over_years(shortfall, years) if interval == "year" else conformal_margin(shortfall, groups)
             return ReadingFit(
                 step=reading.step, completed=reading.completed, margin=margin, weights=named(shares.tolist())
             )
 
-        if self.placed is None or GP_POSITIONS not in members:
-            return fitted(list(members), np.ones(len(self.rows), bool))
-        without = [name for name in members if name != GP_POSITIONS]
-        return replace(fitted(list(members), self.placed), unplaced=fitted(without, np.ones(len(self.rows), bool)))
-
-    @property
-    def placed(self) -> NDArray[np.bool_] | None:
-        """[n]: whether the position of a row is known; None if positions are not read."""
-        position = self.prepared.table.position
-        if position is None:
-            return None
-        return np.asarray(~np.isnan(position[self.rows]).any(1))
+        every = np.ones(len(self.rows), bool)
+        if self.placed is None:
+            return fitted(list(members), every)
+        without = fitted([name for name in members if name != GP_POSITIONS], every)
+        at = self.rows[self.placed]
+        if not margin_exists(table.group[at], table.year[at], interval):
+            return without
+        return replace(fitted(list(members), self.placed), unplaced=without)
 
     def yields(self, number: int, fit: ReadingFit, some: NDArray[np.bool_] | None = None) -> Yields:
         """Forecasts of the rows picked by `some` [n] (default: all), each by learners that were not fitted on it."""

@@ -59,6 +59,10 @@ class Anomalies:
             return Anomalies(point, point, point)
         return Anomalies(point, columns[:, 1:].min(1), columns[:, 1:].max(1))
 
+    def rows(self, some: NDArray[np.bool_]) -> Anomalies:
+        """Those of the rows of a mask [n]."""
+        return Anomalies(self.point[some], self.low[some], self.high[some])
+
 
 def combined(
     offset: Tonnes, members: Mapping[str, Anomalies], weights: Mapping[str, float | Tonnes], margin: float
@@ -216,8 +220,8 @@ class Forecaster:
         return self.reading.combine(base, members, self.placed(table))
 
     def placed(self, table: SeasonTable) -> NDArray[np.bool_] | None:
-        """[N]: whether a sample lies near enough to training places; None if no learner reads positions."""
-        if not self.tabular or self.tabular[self.at].apart is None:
+        """[N]: whether a sample lies near enough to training places; None if no learner in use reads positions."""
+        if not self.tabular or self.tabular[self.at].apart is None or self.reading.unplaced is None:
             return None
         if table.position is None:
             return np.zeros(len(table), bool)
