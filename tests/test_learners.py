@@ -250,6 +250,28 @@ def test_features_of_training_rows_are_standardised_and_nothing_else_moves_them(
         torch.testing.assert_close(block, fitted.apply(other, tokens).blocks[name], rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_step_that_no_training_row_observes_is_missing_in_new_seasons_too(whole):
+    """Read as a deviation of zero, it would pull the gaps beside it towards the mean."""
+    names, season = ("numbers", "convolutions"), made_season(whole=whole)
+    for window in season.windows:
+        window.observed[:20, 0, -2:] = False  # the last two steps of the first variate
+    hidden = season.rows(torch.arange(30))
+    for window in hidden.windows:
+        window.observed[:, 0, -2:] = False
+    fitted = FeatureMap.fit(season, np.arange(20), names)
+    kept = FeatureMap.from_state(fitted.record(), load(save(fitted.state())))
+    found, blind = kept.apply(season), kept.apply(hidden)
+    for name in names:
+        torch.testing.assert_close(found.blocks[name], blind.blocks[name], rtol=0, atol=0)
+    np.testing.assert_array_equal(found.columns, blind.columns)
+    older = {name: tensor for name, tensor in fitted.state().items() if not name.endswith("seen")}
+    before = FeatureMap.from_state(fitted.record(), load(save(older))).apply(season)  # a run of an earlier version
+    assert not torch.equal(before.blocks["convolutions"], found.blocks["convolutions"])
+    for name in names:
+        torch.testing.assert_close(before.blocks[name][:20], found.blocks[name][:20], rtol=0, atol=0)
+
+
 def test_a_block_that_the_season_lacks_is_left_out():
     season = made_season()
     blind = SeasonTensors(season.first.without_pictures(), season.second.without_pictures(), None, None)

@@ -31,6 +31,8 @@ class Convolutions:
     shape      [K,3] int64: length, dilation, whether the series is padded
     threshold  [K] for the PPV
     mean, scale [V,T] per step
+    seen        [V,T] bool: observed in any training row; other steps are missing in all rows. Kernels of earlier
+                versions have none.
     """
 
     weight: Tensor
@@ -38,6 +40,7 @@ class Convolutions:
     threshold: Tensor
     mean: Tensor
     scale: Tensor
+    seen: Tensor | None = None
 
     @staticmethod
     def fit(series: Series, rows: Tensor, seed: int = 0, kernels: int = KERNELS) -> Convolutions:
@@ -50,7 +53,7 @@ class Convolutions:
         drawn = torch.Generator().manual_seed(seed)
         weight, shape = _draw(drawn, kernels, *mean.shape)
         threshold = torch.zeros(kernels, dtype=torch.float64)
-        fitted = Convolutions(weight, shape, threshold, mean, scale)
+        fitted = Convolutions(weight, shape, threshold, mean, scale, observed.any(0))
         donors = torch.randint(len(rows), (kernels,), generator=drawn)
         levels = torch.rand(kernels, generator=drawn, dtype=torch.float64)
         z = fitted._standardised((values, observed))
@@ -66,7 +69,8 @@ class Convolutions:
 
     def state(self) -> dict[str, Tensor]:
         """For safetensors."""
-        return {name: getattr(self, name) for name in ("weight", "shape", "threshold", "mean", "scale")}
+        names = ("weight", "shape", "threshold", "mean", "scale", "seen")
+        return {name: tensor for name in names if (tensor := getattr(self, name)) is not None}
 
     @staticmethod
     def from_state(state: Mapping[str, Tensor]) -> Convolutions:
@@ -75,6 +79,7 @@ class Convolutions:
 
     def _standardised(self, series: Series) -> Tensor:
         values, observed = series
+        observed = observed if self.seen is None else observed & self.seen
         return fill_gaps(((values - self.mean) / self.scale).clamp(-5, 5), observed)
 
     def _features(self, z: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Features of a season for learners that need no gradient: numbers, pictures, stage-1 tokens, random convolutions.
 
 Means, standard deviations, picture components and convolution thresholds come from training rows only. A missing step
-is filled with its mean plus the deviations of the steps beside it.
+is filled with its mean plus the deviations of the steps beside it. A step that no training row observes is missing in
+all rows.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Features:
     """Features of n samples, the input of the learners.
 
     blocks   by name [n,d] float32, scaled so that the mean squared length of training rows is about 1
-    columns  [n,C] float64 for trees: numbers, drivers, static numbers (NaN if not known), picture components
+    columns  [n,C] float64 for trees: numbers, drivers, static numbers, picture components; none is NaN
     """
 
     blocks: Mapping[str, Tensor]
@@ -80,8 +81,11 @@ class FeatureMap:
                 some = at[torch.randperm(len(at), generator=drawn)[:MOST_SAMPLES].sort().values]
                 tensors |= _fit_pictures(_pictures(season, some))
             else:
-                mean, scale = _spread(_plain(name, season, tokens, convolutions)[at])
+                plain = _plain(name, season, tokens, convolutions)[at]
+                mean, scale = _spread(plain)
                 tensors |= {f"{name}.mean": mean, f"{name}.scale": scale}
+                if name in NUMBERS:
+                    tensors[f"{name}.seen"] = ~plain.isnan().all(0)
         return FeatureMap(present, tensors, convolutions)
 
     def apply(self, season: SeasonTensors, tokens: Tensor | None = None) -> Features:
@@ -95,6 +99,8 @@ class FeatureMap:
                 columns.append((blocks[name] @ self.tensors["pictures.trees"]).double().numpy())
                 continue
             plain = _plain(name, season, tokens, self.convolutions)
+            if (seen := self.tensors.get(f"{name}.seen")) is not None:  # maps of earlier versions have none
+                plain = torch.where(seen, plain, torch.nan)
             mean, scale = self.tensors[f"{name}.mean"], self.tensors[f"{name}.scale"]
             z = ((plain - mean) / torch.where(scale > 0, scale, torch.inf)).clamp(-CLIP, CLIP)
             if name in NUMBERS:
@@ -102,7 +108,7 @@ class FeatureMap:
             if name == "numbers":
                 columns.append(torch.where(plain.isnan(), mean + scale * z, plain).numpy())
             varying = z[:, scale > 0]
-            blocks[name] = (varying.nan_to_num(0.0) / math.sqrt(max(1, varying.shape[1]))).float()
+            blocks[name] = (varying / math.sqrt(max(1, varying.shape[1]))).float()
         return Features(blocks, np.concatenate(columns, 1))
 
     def state(self) -> dict[str, Tensor]:
@@ -159,7 +165,7 @@ def _series(season: SeasonTensors) -> tuple[Tensor, Tensor]:
 
 
 def _numbers(season: SeasonTensors) -> Tensor:
-    """[N, V*T + R*T + S] float64 of series, drivers and static numbers; NaN if not observed."""
+    """[N, V*T + R*T + S] float64 of series, drivers and static numbers; NaN at steps that are not observed."""
     values, observed = _series(season)
     parts = [torch.where(observed, values, torch.nan).flatten(1)]
     if season.second.drivers is not None:
