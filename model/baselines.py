@@ -151,5 +151,10 @@ def _ridge(x: Numbers, y: Numbers, year: NDArray[np.int64], new: Numbers, scales
 def boosting(seed: int) -> HistGradientBoostingRegressor:
     """Gradient boosting with the settings that all baselines of this project use."""
     return HistGradientBoostingRegressor(
-        learning_rate=0.05, max_iter=ROUNDS, max_leaf_nodes=15, max_features=0.3, random_state=seed
+        learning_rate=0.05,
+        max_iter=ROUNDS,
+        max_leaf_nodes=15,
+        max_features=0.3,
+        early_stopping=False,  # by default it holds out random rows if there are more than 10,000
+        random_state=seed,
     )

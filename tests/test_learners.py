@@ -11,6 +11,7 @@ from safetensors.torch import load, save
 from scipy.stats import multivariate_normal
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 
+from model.baselines import boosting
 from model.gap_filling import fill_gaps
 from model.grouped_ridge import ridge_by_year
 from model.learners import gaussian_process
@@ -155,13 +156,11 @@ def test_a_shock_that_all_places_of_a_year_share_is_taken_by_the_year_effect():
 
 @pytest.mark.usefixtures("full_forests")
 @pytest.mark.parametrize("name", ["extra-trees", "boosting"])
-def test_a_forest_forecasts_as_scikit_learn_does_with_missing_numbers(name):
+def test_a_forest_forecasts_as_scikit_learn_does(name):
     rng = np.random.default_rng(1)
     x = rng.normal(size=(300, 12))
     y = x[:, 0] * 2 + np.where(x[:, 1] > 0, 1, 0) + rng.normal(0, 0.1, 300)
-    x[rng.random(x.shape) < 0.15] = np.nan
     new = rng.normal(size=(100, 12))
-    new[rng.random(new.shape) < 0.3] = np.nan
     forest = Forest.fit(name, x, y, seed=3)
     if name == "boosting":
         theirs = HistGradientBoostingRegressor(
@@ -172,6 +171,18 @@ def test_a_forest_forecasts_as_scikit_learn_does_with_missing_numbers(name):
     np.testing.assert_allclose(forest.predict(new), theirs.predict(new), rtol=1e-9, atol=1e-9)
     again = Forest.from_state(load(save(forest.state())))
     np.testing.assert_array_equal(again.predict(new), forest.predict(new))
+    older = forest.state() | {"missing_left": torch.zeros(len(forest.feature), dtype=torch.bool)}
+    np.testing.assert_array_equal(Forest.from_state(load(save(older))).predict(new), forest.predict(new))
+
+
+def test_boosting_reads_every_row_of_a_large_table():
+    """scikit-learn's default holds out random rows above 10,000 and may stop early."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(10_500, 2))
+    y = x[:, 0] + rng.normal(0, 1, len(x))
+    forest = Forest.fit("boosting", x, y, seed=0)
+    assert forest.base == pytest.approx(y.mean(), abs=1e-9)
+    assert boosting(0).fit(x, y)._baseline_prediction.item() == pytest.approx(y.mean(), abs=1e-9)
 
 
 def made_season(n=30, variates=3, steps=10, dim=6, seed=0, whole=False):

@@ -1,7 +1,7 @@
 """Trees on a yield anomaly: extremely randomized and boosted trees by scikit-learn, saved as plain arrays.
 
-A missing number takes its own branch (`missing_left` is learnt); only static numbers reach a forest with gaps. A fitted
-forest is a few arrays. It needs no pickle, and its forecasts are the same before and after saving.
+A fitted forest is a few arrays. It needs no pickle, and its forecasts are the same before and after saving. No number
+is missing: gaps are filled before (`features.py`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ TREES, FEATURE_SHARE, LEAST_LEAF = 300, 0.33, 3
 MOST_LEAVES = 1000  # per tree, approximately: a leaf holds at least n / MOST_LEAVES rows
 ROUNDS, RATE, LEAVES = 200, 0.05, 15  # of boosting
 BLOCK_ROWS = 2048
+ARRAYS = ("feature", "threshold", "left", "right", "value", "root")
 
 Numbers = NDArray[np.float64]
 
@@ -29,13 +30,12 @@ Numbers = NDArray[np.float64]
 class Forest:
     """Trees whose mean or sum is the forecast. K is the number of nodes of all trees together.
 
-    feature [K] (-1: a leaf), threshold [K], missing_left [K], left, right [K] node numbers, value [K]; root [R].
+    feature [K] (-1: a leaf), threshold [K], left, right [K] node numbers, value [K]; root [R].
     The forecast is base + scale * the sum over trees.
     """
 
     feature: NDArray[np.int32]
     threshold: Numbers
-    missing_left: NDArray[np.bool_]
     left: NDArray[np.int32]
     right: NDArray[np.int32]
     value: Numbers
@@ -45,18 +45,21 @@ class Forest:
 
     @staticmethod
     def fit(name: ForestName, columns: Numbers, anomaly: Numbers, seed: int) -> Forest:
-        """columns [n,C], NaN if not observed; anomaly [n] in any unit. Forecasts have the anomaly's unit."""
-        columns = np.where(np.isnan(columns).all(0), 0.0, columns)  # a column without observations makes no split
+        """columns [n,C], anomaly [n] in any unit. Forecasts have the anomaly's unit."""
         if name == "boosting":
             boosted = HistGradientBoostingRegressor(
-                learning_rate=RATE, max_iter=ROUNDS, max_leaf_nodes=LEAVES, max_features=0.3, random_state=seed
+                learning_rate=RATE,
+                max_iter=ROUNDS,
+                max_leaf_nodes=LEAVES,
+                max_features=0.3,
+                early_stopping=False,  # by default it holds out random rows if there are more than 10,000
+                random_state=seed,
             ).fit(columns, anomaly)
             nodes = [one.nodes for (one,) in boosted._predictors]
             parts = [
                 (
                     np.where(tree["is_leaf"], -1, tree["feature_idx"]),
                     tree["num_threshold"],
-                    tree["missing_go_to_left"].astype(bool),
                     tree["left"],
                     tree["right"],
                     tree["value"],
@@ -73,7 +76,6 @@ class Forest:
             (
                 np.where(tree.children_left < 0, -1, tree.feature),
                 tree.threshold,
-                tree.missing_go_to_left.astype(bool),
                 tree.children_left,
                 tree.children_right,
                 tree.value[:, 0, 0],
@@ -87,14 +89,11 @@ class Forest:
         sizes = [len(part[0]) for part in parts]
         start = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int32)
         shift = np.repeat(start, sizes)
-        feature, threshold, missing, left, right, value = (
-            np.concatenate(column) for column in zip(*parts, strict=True)
-        )
+        feature, threshold, left, right, value = (np.concatenate(column) for column in zip(*parts, strict=True))
         leaf = feature < 0
         return Forest(
             feature=feature.astype(np.int32),
             threshold=np.where(leaf, 0.0, threshold).astype(np.float64),
-            missing_left=missing & ~leaf,
             left=np.where(leaf, 0, left + shift).astype(np.int32),
             right=np.where(leaf, 0, right + shift).astype(np.int32),
             value=value.astype(np.float64),
@@ -119,21 +118,19 @@ class Forest:
         while len(active):
             here = node[active]
             value = x[row[active], self.feature[here]]
-            goes_left = np.where(np.isnan(value), self.missing_left[here], value <= self.threshold[here])
-            node[active] = np.where(goes_left, self.left[here], self.right[here])
+            node[active] = np.where(value <= self.threshold[here], self.left[here], self.right[here])
             active = active[self.feature[node[active]] >= 0]
         total: Numbers = self.value[node].reshape(len(self.root), len(x)).sum(0)
         return total
 
     def state(self) -> dict[str, Tensor]:
         """For safetensors."""
-        names = ("feature", "threshold", "missing_left", "left", "right", "value", "root")
-        state = {name: torch.from_numpy(getattr(self, name)) for name in names}
+        state = {name: torch.from_numpy(getattr(self, name)) for name in ARRAYS}
         return state | {"terms": torch.tensor([self.scale, self.base], dtype=torch.float64)}
 
     @staticmethod
     def from_state(state: Mapping[str, Tensor]) -> Forest:
-        """Inverse of `state`."""
-        arrays = {name: tensor.numpy() for name, tensor in state.items() if name != "terms"}
+        """Inverse of `state`. Forests of earlier versions have more arrays, which no forecast needs."""
+        arrays = {name: state[name].numpy() for name in ARRAYS}
         scale, base = state["terms"].tolist()
         return Forest(**arrays, scale=scale, base=base)
