@@ -114,7 +114,9 @@ def test_a_learner_with_positions_forecasts_the_same_after_it_was_saved(monkeypa
 def run(tmp_path_factory):
     """A table with positions whose yields fall from west to east, and a stage-2 run with whole places held out."""
     folder = tmp_path_factory.mktemp("positions")
-    frame = small_seasons()
+    more = small_seasons(1)  # positions need 12 training places beside the held-out ones
+    number = more["place"].str.extract(r"(\d+)")[0].astype(int)
+    frame = pd.concat([small_seasons(), more.assign(place="field" + (number + 12).astype(str))], ignore_index=True)
     number = frame["place"].str.extract(r"(\d+)")[0].astype(int)
     frame["lat"], frame["lon"] = 40.0, -90 + number / 10
     frame["yield_t_ha"] += 4 * (np.sin(number / 2) - frame.groupby("place")["yield_t_ha"].transform("mean") / 4)
@@ -161,10 +163,10 @@ def test_new_seasons_without_positions_get_wider_intervals_and_it_is_said(run, t
     assert "no known position" not in said + page
     bare, said, page = ask("bare.toml", "b.csv")
     for text in (said, page):
-        assert "84 samples, such as" in text
+        assert "168 samples, such as" in text
         assert "have no known position" in text
     far, said, _ = ask("far.toml", "c.csv")
-    assert "84 samples" in said
+    assert "168 samples" in said
     assert "lie far from every training place" in said
     pd.testing.assert_frame_equal(far, bare)
     width, wider = ((one["y_hi"] - one["y_lo"]).mean() for one in (placed, bare))
