@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SPREAD_FLOOR = 1e-6
+SPREAD_FLOOR = 1e-6  # of the largest magnitude; values that vary less are constant. Units may be small, as kg m-2 s-1
 LEAST_ROWS = 5  # with values of a variate; its range in fewer rows is no guide to others
 ROWS = 256  # samples that are converted to float64 at a time
 
@@ -36,7 +36,7 @@ class Scaler:
             if len(seen):
                 spread = float(seen.std())
                 mean[v] = seen.mean()
-                varies = spread > SPREAD_FLOOR * max(1.0, abs(mean[v]))
+                varies = spread > SPREAD_FLOOR * float(np.abs(seen).max())
                 std[v] = spread if varies else 1.0
                 rows = int(observed[train, v].any(-1).sum())
                 known[v] = varies and rows >= min(LEAST_ROWS, len(train))
@@ -86,12 +86,12 @@ def y_ranges(
 
 def snapped(low: float, high: float) -> tuple[float, float]:
     """The range widened to multiples of the largest 1-2-5 step that is at most a quarter of it."""
-    if not high - low > SPREAD_FLOOR * max(1.0, abs(low), abs(high)):
+    if not high - low > SPREAD_FLOOR * max(abs(low), abs(high)):
         return low - 0.5, low + 0.5
     exponent = math.floor(math.log10((high - low) / 4))
     step = max(s * 10.0**exponent for s in (1, 2, 5) if s * 10.0**exponent <= (high - low) / 4)
-    # Rounded, so that 0.30000000000000004 and 0.3 are the same end of a range.
-    return round(math.floor(low / step) * step, 12), round(math.ceil(high / step) * step, 12)
+    digits = max(12, 3 - exponent)  # rounded, so that 0.30000000000000004 and 0.3 are the same end of a range
+    return round(math.floor(low / step) * step, digits), round(math.ceil(high / step) * step, digits)
 
 
 def to_unit(values: NDArray[np.float32], ranges: NDArray[np.float64]) -> NDArray[np.float32]:

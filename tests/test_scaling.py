@@ -1,6 +1,7 @@
 """What is learnt about the size of numbers comes from training rows alone."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -57,6 +58,31 @@ def test_a_constant_variate_gets_a_range_and_a_scale():
     seen = np.ones(x.shape, bool)
     assert y_ranges(x, seen, np.arange(4), [None], [None]).tolist() == [[6.5, 7.5]]
     assert Scaler.fit(x, seen, np.arange(4)).std.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("unit", [1e-13, 3e-8, 1.0, 1e4])
+def test_a_variate_is_scaled_alike_in_every_unit(unit):
+    """Gross primary production in kg m-2 s-1 reaches 3e-8; an absolute floor took it for a constant."""
+    x = np.random.default_rng(0).uniform(0, 1, (20, 1, 6)).astype(np.float64)
+    seen, rows = np.ones(x.shape, bool), np.arange(20)
+    plain, scaled = (Scaler.fit(values.astype(np.float32), seen, rows) for values in (x, x * unit))
+    assert scaled.known.all()
+    np.testing.assert_allclose(scaled.std, plain.std * unit, rtol=1e-5)
+    (low, high), values = y_ranges((x * unit).astype(np.float32), seen, rows, [None], [None])[0], x * unit
+    assert low <= np.percentile(values, 1)
+    assert np.percentile(values, 99) <= high
+    assert high - low < 1.5 * unit
+
+
+@pytest.mark.parametrize("level", [0.0, 3e-8, 1e-3, 290.15, -7e5])
+def test_a_constant_is_known_as_one_in_every_unit(level):
+    x = np.full((50, 1, 7), level, np.float32)
+    seen = np.ones(x.shape, bool)
+    fitted = Scaler.fit(x, seen, np.arange(50))
+    assert not fitted.known.any()
+    assert fitted.std.tolist() == [1.0]
+    low, high = y_ranges(x, seen, np.arange(50), [None], [None])[0]
+    assert high - low == pytest.approx(1)
 
 
 def test_unit_values_keep_what_is_outside_and_what_is_missing():
