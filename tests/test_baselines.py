@@ -10,9 +10,21 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from model.baselines import ROUNDS, TREES, _ridge, climatology, filled, persistence, yield_baselines
+from model.baselines import (
+    ROUNDS,
+    TREES,
+    _ridge,
+    _season,
+    climatology,
+    filled,
+    numbers_read,
+    persistence,
+    static_filled,
+    yield_baselines,
+)
 from model.gap_filling import FADE
 from model.grouped_ridge import ALPHAS, grouped_ridge
+from model.learners.features import FeatureMap
 from model.metrics import yield_metrics
 from model.offset import KnownYields, Offset
 from pipeline.sources import read
@@ -200,6 +212,61 @@ def test_a_step_that_no_training_row_observes_is_missing_in_all_rows():
     train = np.array([0, 1])
     np.testing.assert_array_equal(filled(values, observed, train), filled(values, hidden, train))
     assert np.abs(filled(values, observed, train)).max() < 5
+
+
+def made_weather(yields_follow):
+    """Samples of 8 places and 8 years with noise as series, rain, and soil. The yield follows `rain` or `soil`."""
+    rng = np.random.default_rng(1)
+    n = 64
+    place, year = np.tile([f"p{number}" for number in range(8)], 8), np.repeat(np.arange(2010, 2018), 8)
+    values = rng.normal(size=(n, 1, 4)).astype(np.float32)
+    rain = rng.normal(size=(n, 1, 4)).astype(np.float32)
+    seen = rng.random(rain.shape) < 0.9
+    soil = rng.normal(size=(n, 2)).astype(np.float32)
+    target = 5 + (rain[:, 0].mean(1) * 2 if yields_follow == "rain" else soil[:, 0]) + rng.normal(0, 0.1, n)
+    soil[:5, 0] = soil[:, 1] = np.nan
+    return values, (np.where(seen, rain, np.nan), seen), soil, target, place, year
+
+
+@pytest.mark.parametrize("yields_follow", ["rain", "soil"])
+def test_baselines_read_drivers_and_static_columns_as_the_learners_do(yields_follow):
+    """Else the lead over the best baseline would be that of the weather."""
+    values, rain, soil, target, place, year = made_weather(yields_follow)
+    train, test = np.flatnonzero(year < 2016), np.flatnonzero(year >= 2016)
+    known = KnownYields(place[train], year[train], target[train], np.ones(len(train), bool))
+
+    def forecast(**more):
+        return yield_baselines(
+            values, np.ones(values.shape, bool), target, place=place, year=year, train=train, test=test, known=known,
+            offset=Offset("place", None), anomaly=target[train] - without_own_year(known), seed=0, **more,
+        )  # fmt: skip
+
+    blind, seeing = forecast(), forecast(drivers=rain, static=soil)
+    for name in ("ridge", "random forest", "extra trees", "gradient boosting", "ridge on residual",
+                 "random forest on residual", "gradient boosting on residual", "ridge on the anomaly",
+                 "GP on convolutions"):  # fmt: skip
+        before, after = (np.mean((one[name] - target[test]) ** 2) for one in (blind, seeing))
+        assert after < 0.9 * before, name
+    for name in ("global mean", "place mean", "place mean + trend", "offset alone", "ridge on convolutions"):
+        np.testing.assert_array_equal(blind[name], seeing[name])
+    empty = forecast(drivers=(rain[0][:, :0], rain[1][:, :0]), static=soil[:, :0])  # a table without either
+    for name, one in blind.items():
+        np.testing.assert_array_equal(one, empty[name])
+
+
+def test_numbers_are_those_of_the_feature_map():
+    values, rain, soil, *_ = made_weather("rain")
+    observed = np.random.default_rng(0).random(values.shape) < 0.8
+    train = np.arange(40)
+    season = _season((values, observed), rain, static_filled(soil, train))
+    block = FeatureMap.fit(season, train, ("numbers",)).apply(season)
+    x = numbers_read((values, observed), train, rain, soil)
+    assert x.shape == block.columns.shape == (64, 10)
+    gaps = np.concatenate([~observed.reshape(64, -1), ~rain[1].reshape(64, -1)], 1)
+    np.testing.assert_allclose(x[:, :8][~gaps], block.columns[:, :8][~gaps], rtol=1e-6)
+    np.testing.assert_allclose(x[:, 8:], block.columns[:, 8:])
+    assert np.isfinite(x).all()
+    assert (x[:, 9] == 0).all()
 
 
 def test_persistence_and_climatology_agree_with_loops():

@@ -77,9 +77,7 @@ def test_left_out_rows_are_placed_as_the_forecaster_places_new_rows():
     for one in parts:
         fitted, left_out = table.position[one.fit.rows], one.left_out.rows
         features = Features({"numbers": torch.zeros(len(fitted), 1)}, np.zeros((len(fitted), 1)))
-        rows = TabularRows(
-            features, table.place[one.fit.rows], table.year[one.fit.rows], np.zeros(len(fitted)), fitted
-        )
+        rows = TabularRows(features, table.place[one.fit.rows], table.year[one.fit.rows], np.zeros(len(fitted)), fitted)
         learner = Tabular.fit(NoMap, rows, table.target[one.fit.rows], (GP_POSITIONS,), blocks=())
         np.testing.assert_array_equal(learner.within_reach(table.position[left_out]), cross.placed[left_out])
     fit = cross.fit_of(0, "pooled")

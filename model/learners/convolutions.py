@@ -49,7 +49,8 @@ class Convolutions:
         count = observed.sum(0).clamp(min=1)
         mean = torch.where(observed, values, 0).sum(0) / count
         spread = (torch.where(observed, values - mean, 0).square().sum(0) / count).sqrt()
-        scale = torch.where(spread > 1e-9, spread, torch.inf)  # a constant step becomes 0
+        largest = torch.where(observed, values, 0).abs().amax(0)
+        scale = torch.where(spread > 1e-9 * largest.clamp(max=1), spread, torch.inf)  # a constant step becomes 0
         drawn = torch.Generator().manual_seed(seed)
         weight, shape = _draw(drawn, kernels, *mean.shape)
         threshold = torch.zeros(kernels, dtype=torch.float64)

@@ -212,7 +212,7 @@ def _spread(values: Tensor) -> tuple[Tensor, Tensor]:
     mean = values.nan_to_num(0.0).sum(0) / count
     away = torch.where(known, values - mean, 0)
     scale = (away.square().sum(0) / count).sqrt()
-    return mean, torch.where(scale > 1e-9, scale, 0)
+    return mean, torch.where(scale > 1e-9 * values.nan_to_num(0.0).abs().amax(0).clamp(max=1), scale, 0)
 
 
 def _spread_of_vectors(vectors: Tensor) -> tuple[Tensor, Tensor]:

@@ -145,14 +145,17 @@ def test_metrics(table: pd.DataFrame) -> dict[str, float]:
 
 
 def baselines(outcome: YieldOutcome, seed: int) -> dict[str, NDArray[np.float64]]:
-    """Forecasts of the test rows [n] by simpler models, fitted on the same rows, by name."""
+    """Forecasts of the test rows [n] by simpler models, by name: fitted on the same rows, reading the same numbers.
+
+    What the training rows do not show (`Scaler.known`) is missing, as in `stages/inputs/fold_data.py`.
+    """
     table, fold, forecaster = outcome.prepared.table, outcome.prepared.fold, outcome.forecaster
-    fitted = outcome.fitted_rows
+    fitted, scales = outcome.fitted_rows, outcome.prepared.scales
     position = table.position if positions_help(table, fold) else None
     with threads_for(len(table)):
         return yield_baselines(
             values=table.values,
-            observed=table.observed,
+            observed=table.observed & scales.scaler.known[:, None],
             target=table.target,
             place=table.place,
             year=table.year,
@@ -162,5 +165,7 @@ def baselines(outcome: YieldOutcome, seed: int) -> dict[str, NDArray[np.float64]
             offset=forecaster.offset,
             anomaly=table.target[fitted] - offset_without_own(table, fold, forecaster.offset, fitted),
             seed=seed,
+            drivers=(table.drivers, table.drivers_observed & scales.drivers.known[:, None]),
+            static=np.where(scales.static.known, table.static, np.nan),
             position=position,
         )
