@@ -191,6 +191,25 @@ def refuse_short_seasons(table: SeasonTable, preset: Preset) -> None:
         )
 
 
+def refuse_unobserved_rest(prepared: Sequence[FoldData]) -> None:
+    """Raise InputError if no validation row of a fold, or no test row of any, is observed from the cut on.
+
+    Validation rows select the epoch by the error there, and test rows are scored by it.
+    """
+    sides = [(f"validation row of fold {one.fold.name}", [(one, one.fold.valid)]) for one in prepared]
+    for which, rows in [*sides, ("test row", [(one, one.fold.test) for one in prepared])]:
+        if any(
+            (one.table.observed[at] & one.scales.scaler.known[:, None])[..., one.table.cut :].any() for one, at in rows
+        ):
+            continue
+        table = prepared[0].table
+        raise InputError(
+            f"{table.name}: no {which} is observed from step {table.cut + 1} to {table.steps}, which stage 1 completes "
+            f"from steps 1 to {table.cut}. Rows of other years or places may be observed there: choose another --split "
+            "or --folds. If seasons of this table end earlier, name an earlier `cut` in the dataset card."
+        )
+
+
 def model_config(prepared: FoldData, preset: Preset) -> TimesCLIPConfig:
     """The architecture of the preset, with the sizes of the table and of the cached embeddings."""
     table, (season, *_) = prepared.table, prepared.seasons

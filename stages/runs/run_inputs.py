@@ -112,6 +112,8 @@ def prepare_inputs(args: Arguments) -> RunInputs:
     source = base_run(args, table, folds, pictures)
     views, steps = view_tables(table, args.experimental.to_views()), args.input.steps
     prepared = [prepare(table, fold, preset.framing, pictures=pictures, views=views, steps=steps) for fold in folds]
+    if args.stage == 1:
+        completion_stage.refuse_unobserved_rest(prepared)
     if unknown := unknown_findings(table, prepared):
         say(describe_findings(unknown))
         table = replace(table, findings=(*table.findings, *unknown))
