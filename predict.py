@@ -167,7 +167,7 @@ def write_forecast_page(args: Arguments, path: Path, found: NewForecasts) -> Non
         moment="of whole seasons"
         if found.as_of is None
         else f"after {found.as_of} of {result['seasons']['steps']} steps",
-        about=reliability(result, found.as_of),
+        about=reliability(result, fitted, found.as_of),
         warnings=[*found.warnings, *([f"There is no map: {why}"] if why else [])],
         command=shlex.join(["python", "predict.py", *sys.argv[1:]]),
     )
@@ -176,14 +176,19 @@ def write_forecast_page(args: Arguments, path: Path, found: NewForecasts) -> Non
     say(f"page: {path}")
 
 
-def reliability(result: Mapping[str, Any], as_of: int | None) -> str:
-    """How well the run forecast its test rows: the whole season, or the latest trained step up to `as_of`."""
+def reliability(result: Mapping[str, Any], fitted: Mapping[str, Any], as_of: int | None) -> str:
+    """How well the run forecast its test rows: the whole season, or the latest trained step up to `as_of`.
+
+    Mid-season the row is that of the forecasters: with completed seasons or without. If folds differ, it is the row
+    with the larger error.
+    """
     scores, when = result["metrics"], "whole seasons"
     if as_of is not None:
-        known = [row for row in result["early"]["steps"] if row["step"] <= as_of and not row["completed"]]
-        scores = max(known, key=lambda row: int(row["step"]))
-        when = f"seasons known up to step {scores['step']}, {scores['lead_days']:.0f} days before "
-        when += str(result["early"]["until"])
+        used = {yield_stage.reading_at(record["forecaster"], as_of) for record in fitted.values()}
+        known = [row for row in result["early"]["steps"] if (row["step"], row["completed"]) in used]
+        scores = max(known, key=lambda row: float(row["rmse"]))
+        when = f"seasons known up to step {scores['step']}{' and completed by stage 1' * bool(scores['completed'])}, "
+        when += f"{scores['lead_days']:.0f} days before {result['early']['until']}"
     return (
         f"On {result['n_test']:,} held-out samples ({held_out(result)}) the run forecast {when} with an RMSE of "
         f"{scores['rmse']:.2f} t/ha and an R2 of {scores['r2']:.2f}; {scores['coverage_90']:.0%} of the yields were "

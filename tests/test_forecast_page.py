@@ -80,7 +80,26 @@ def test_how_well_the_run_did_is_told_for_the_time_of_the_forecast():
              for s, r in ((12, 1.2), (18, 0.9))]  # fmt: skip
     result = {"metrics": whole, "n_test": 48, "folds": ["2000"], "split": "year",
               "early": {"until": "harvest", "steps": steps}}  # fmt: skip
-    assert "whole seasons with an RMSE of 0.50 t/ha" in predict.reliability(result, None)
-    middle = predict.reliability(result, 15)
+    fitted = {"2000": in_use([12, 18])}
+    assert "whole seasons with an RMSE of 0.50 t/ha" in predict.reliability(result, fitted, None)
+    middle = predict.reliability(result, fitted, 15)
     assert "known up to step 12, 100 days before harvest with an RMSE of 1.20 t/ha" in middle
     assert "80% of the yields" in middle
+
+
+def in_use(steps, completed=False):
+    """A fold of fitted.json whose forecaster reads seasons so far, completed or not."""
+    readings = [{"step": None, "completed": False}, *({"step": s, "completed": completed} for s in steps)]
+    return {"forecaster": {"readings": readings}}
+
+
+def test_the_reliability_is_that_of_the_reading_in_use():
+    steps = [{"step": 12, "completed": way, "lead_days": 100, "rmse": r, "r2": 0.1, "coverage_90": 0.8}
+             for way, r in ((False, 1.2), (True, 0.7))]  # fmt: skip
+    result = {"metrics": {}, "n_test": 48, "folds": ["2000"], "split": "year",
+              "early": {"until": "harvest", "steps": steps}}  # fmt: skip
+    completed, open_ = in_use([12], completed=True), in_use([12])
+    text = predict.reliability(result, {"2000": completed}, 14)
+    assert "step 12 and completed by stage 1, 100 days before harvest with an RMSE of 0.70 t/ha" in text
+    assert "RMSE of 1.20 t/ha" in predict.reliability(result, {"2000": open_}, 14)
+    assert "RMSE of 1.20 t/ha" in predict.reliability(result, {"2000": open_, "2001": completed}, 14)

@@ -186,6 +186,7 @@ class Forecaster:
     tabular   learners on features of the season, one per entry of `readings`; empty if none is a member
     readings  the whole season first, then as known after each step
     at        index of the reading in use
+    measured  the number of known steps, if there may be more than the reading in use has; None: as many
     """
 
     offset: ChosenOffset
@@ -194,6 +195,7 @@ class Forecaster:
     tabular: tuple[Tabular, ...] = ()
     readings: tuple[ReadingFit, ...] = ()
     at: int = 0
+    measured: int | None = None
 
     @property
     def reading(self) -> ReadingFit:
@@ -201,11 +203,11 @@ class Forecaster:
         return self.readings[self.at]
 
     def as_of(self, step: int) -> Forecaster:
-        """The same forecaster for the latest step of its readings that is not after `step`."""
+        """The same forecaster after `step` known steps: the latest of its readings that is not after them."""
         at = max(
             (one.step, number) for number, one in enumerate(self.readings) if one.step is not None and one.step <= step
         )
-        return replace(self, at=at[1])
+        return replace(self, at=at[1], measured=step)
 
     def forecast(self, table: SeasonTable, season: SeasonTensors, index: Rows | None = None) -> Yields:
         """Forecasts of the samples of `index` [n] (default: all). Their labels are not read, other samples not encoded.
@@ -242,7 +244,8 @@ class Forecaster:
         if self.neural is not None:
             reading, read_season = self.readings[self.at] if self.readings else None, season
             if reading is not None and reading.completed and reading.step is not None:
-                read_season = continued(self.neural.encoder, season, reading.step, FEATURE_BATCH)
+                known = reading.step if self.measured is None else self.measured  # what is measured is not completed
+                read_season = continued(self.neural.encoder, season, known, FEATURE_BATCH)
             members[NEURAL] = self.neural.forecast(read_season)
         if self.tabular:
             tabular = self.tabular[self.at]

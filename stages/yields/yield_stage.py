@@ -255,6 +255,12 @@ def step_read(record: Mapping[str, Any], as_of: int) -> int:
     return max(step for step in steps_of(record) if step <= as_of) if record.get("tabular") else as_of
 
 
+def reading_at(record: Mapping[str, Any], as_of: int) -> tuple[int, bool]:
+    """Step of the reading that a forecaster in fitted.json uses after `as_of` steps, and whether it is completed."""
+    readings = record.get("readings") or readings_before(record)
+    return max((one["step"], one["completed"]) for one in readings if one["step"] is not None and one["step"] <= as_of)
+
+
 def reads_positions(record: Mapping[str, Any]) -> bool:
     """Whether a forecaster in fitted.json reads the positions of the samples."""
     return any(one.get("apart") is not None for one in record.get("tabular", ()))
