@@ -11,8 +11,9 @@ from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegresso
 from torch import Tensor
 
 from model.gap_filling import fill_gaps
-from model.grouped_ridge import Scales, ridge_by_year
+from model.grouped_ridge import ridge_by_year
 from model.learners.features import FeatureMap
+from model.learners.linear import LinearMap
 from model.learners.tabular import GP, GP_POSITIONS, Tabular, TabularRows
 from model.learners.trees import Forest
 from model.offset import KnownYields, Offset
@@ -74,7 +75,7 @@ def yield_baselines(
     season = _season((values, observed), drivers, None if static is None else static_filled(static, train))
     convolutions = FeatureMap.fit(season, train, ("numbers", "convolutions"), seed=seed)
     rows = TabularRows(convolutions.apply(season), place, year, np.zeros(len(year)), position)
-    convolved = rows.features.blocks["convolutions"].double().numpy()
+    convolved = rows.convolved()
     process = Tabular.fit(convolutions, rows.rows(train), anomaly, (GP,), seed=seed)
     return {
         "global mean": Offset("mean", None).predict(labels, *at),
@@ -89,7 +90,7 @@ def yield_baselines(
         "gradient boosting on residual": level + boosting(seed).fit(x[train], residual).predict(x[test]),
         "offset alone": base,
         "ridge on the anomaly": base + _ridge(x[train], anomaly, groups, x[test]),
-        "ridge on convolutions": base + _ridge(convolved[train], anomaly, groups, convolved[test], "once"),
+        "ridge on convolutions": base + LinearMap.fit(convolved[train], anomaly, groups).predict(convolved[test]),
         "GP on convolutions": base + process.forecast(rows.rows(test))[GP][:, 0],
         **(
             {}
@@ -170,9 +171,9 @@ def climatology(values: Numbers, observed: NDArray[np.bool_], cut: int) -> Numbe
     return total
 
 
-def _ridge(x: Numbers, y: Numbers, year: NDArray[np.int64], new: Numbers, scales: Scales = "fold") -> Numbers:
+def _ridge(x: Numbers, y: Numbers, year: NDArray[np.int64], new: Numbers) -> Numbers:
     """Forecasts [m] for `new` [m,p] by ridge on standardised columns."""
-    return ridge_by_year(x, y, year, scales).predict(new)
+    return ridge_by_year(x, y, year).predict(new)
 
 
 def boosting(seed: int) -> HistGradientBoostingRegressor:

@@ -50,14 +50,22 @@ class RidgeFit:
 
 
 def grouped_ridge(
-    x: Numbers, y: Numbers, groups: NDArray[Any], alphas: Sequence[float] | Numbers, scales: Scales = "fold"
+    x: Numbers,
+    y: Numbers,
+    groups: NDArray[Any],
+    alphas: Sequence[float] | Numbers,
+    scales: Scales = "fold",
+    *,
+    overwrite: bool = False,
 ) -> RidgeFit:
     """x [n,p], y [n] -> the fit with the penalty among `alphas` that has the lowest error; the first one of a tie.
 
     Rows with equal `groups` [n] are left out together. There must be at least two groups.
+    overwrite: standardise x in place, which saves the memory of a copy.
     """
-    scaler = StandardScaler()
+    scaler = StandardScaler(copy=not overwrite)
     z: Numbers = scaler.fit_transform(x)
+    scaler.copy = True  # new rows are never overwritten
     mean, penalties = float(y.mean()), np.asarray(alphas, np.float64)
     centred = y - mean
     members = [np.flatnonzero(groups == one) for one in np.unique(groups)]
@@ -71,14 +79,19 @@ def grouped_ridge(
     return RidgeFit(alpha, errors, scaler, basis.loadings @ weights, mean)
 
 
-def ridge_by_year(x: Numbers, y: Numbers, year: NDArray[np.int64], scales: Scales = "fold") -> RidgeFit:
-    """Fit with a penalty among ALPHAS, chosen by leaving out one year at a time; with one year, by five folds."""
+def ridge_by_year(
+    x: Numbers, y: Numbers, year: NDArray[np.int64], scales: Scales = "fold", *, overwrite: bool = False
+) -> RidgeFit:
+    """Fit with a penalty among ALPHAS, chosen by leaving out one year at a time; with one year, by five folds.
+
+    overwrite: as for `grouped_ridge`.
+    """
     groups = year
     if len(np.unique(year)) == 1:
         groups = np.empty(len(y), np.int64)
         for number, (_, held) in enumerate(KFold(min(5, len(y)), shuffle=True, random_state=0).split(y)):
             groups[held] = number
-    return grouped_ridge(x, y, groups, ALPHAS, scales)
+    return grouped_ridge(x, y, groups, ALPHAS, scales, overwrite=overwrite)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,12 +158,12 @@ def _scales_without(z: Numbers, members: Sequence[Rows]) -> Iterator[tuple[Numbe
 
 def _by_hat_blocks(basis: RidgeBasis, y: Numbers, members: Sequence[Rows], alphas: Numbers) -> Numbers:
     """Errors [A] from blocks of the hat matrix of all rows."""
-    intercept = np.full((len(y), 1), len(y) ** -0.5)  # no penalty shrinks this column
-    columns = np.concatenate([intercept, basis.rotated], axis=1)
-    projected, errors = columns.T @ y, np.zeros(len(alphas))
+    one = len(y) ** -0.5  # of the intercept's column, which no penalty shrinks
+    projected = np.concatenate([[one * y.sum()], basis.rotated.T @ y])
+    errors = np.zeros(len(alphas))
     for rows in members:
-        part = columns[rows]
-        few = len(rows) <= columns.shape[1]
+        part = np.insert(basis.rotated[rows], 0, one, axis=1)
+        few = len(rows) <= part.shape[1]
         inner = np.empty(0) if few else part.T @ part
         for at, alpha in enumerate(alphas):
             penalised = np.concatenate([[1.0], basis.eigenvalues + alpha])

@@ -300,7 +300,8 @@ def test_fitted_learners_forecast_the_same_after_they_were_saved(quantiles):
     fitted = Tabular.fit(features, known, anomaly, NAMES, blocks=("numbers", "pictures"), quantiles=quantiles)
     assert set(fitted.shares[GP]) == {"numbers", "pictures", "year", "noise"}
     assert set(fitted.shares[GP_CONVOLUTIONS]) == {"numbers", "convolutions", "year", "noise"}
-    theirs = ridge_by_year(known.convolved(), anomaly, known.year, "once").predict(rows.convolved())
+    columns, new = known.convolved().astype(np.float64), rows.convolved().astype(np.float64)
+    theirs = ridge_by_year(columns, anomaly, known.year, "once").predict(new)
     np.testing.assert_allclose(fitted.forecast(rows)[RIDGE][:, 0], theirs, atol=1e-9)
     again = Tabular.from_state(fitted.record(), load(save(fitted.state())))
     forecasts, kept = fitted.forecast(rows), again.forecast(rows)

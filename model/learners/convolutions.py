@@ -65,8 +65,10 @@ class Convolutions:
 
     def apply(self, series: Series) -> Tensor:
         """values, observed [N,V,T] -> [N,2K]: the PPV of every kernel, then its maximum."""
-        z = self._standardised(series)
-        return torch.cat([self._features(part) for part in torch.split(z, BATCH)])
+        features = torch.empty(len(series[0]), 2 * len(self.weight), dtype=torch.float64)
+        for at in torch.split(torch.arange(len(features)), BATCH):
+            features[at[0] : at[-1] + 1] = self._features(self._standardised((series[0][at], series[1][at])))
+        return features
 
     def state(self) -> dict[str, Tensor]:
         """For safetensors."""

@@ -27,6 +27,7 @@ CLIP = 5.0  # standardised values are clipped to this range
 PICTURE_COMPONENTS = 64  # per picture
 TREE_COMPONENTS = 8  # per season, over all its pictures, for trees
 MOST_SAMPLES = 2000  # training samples whose pictures determine means, spreads and components
+CHUNK_ROWS = 4096  # rows whose standardised columns are in memory at a time
 BLOCK_SAMPLES = 512  # samples whose pictures are in memory at a time
 FLOOR = 0.1  # of the median spread, so that channels that hardly vary are not amplified (docs/log.md)
 
@@ -81,11 +82,11 @@ class FeatureMap:
                 some = at[torch.randperm(len(at), generator=drawn)[:MOST_SAMPLES].sort().values]
                 tensors |= _fit_pictures(_pictures(season, some))
             else:
-                plain = _plain(name, season, tokens, convolutions)[at]
-                mean, scale = _spread(plain)
+                plain = _plain(name, season, tokens, convolutions)
+                mean, scale = _spread(plain, at)
                 tensors |= {f"{name}.mean": mean, f"{name}.scale": scale}
                 if name in NUMBERS:
-                    tensors[f"{name}.seen"] = ~plain.isnan().all(0)
+                    tensors[f"{name}.seen"] = ~plain[at].isnan().all(0)
         return FeatureMap(present, tensors, convolutions)
 
     def apply(self, season: SeasonTensors, tokens: Tensor | None = None) -> Features:
@@ -102,13 +103,13 @@ class FeatureMap:
             if (seen := self.tensors.get(f"{name}.seen")) is not None:  # maps of earlier versions have none
                 plain = torch.where(seen, plain, torch.nan)
             mean, scale = self.tensors[f"{name}.mean"], self.tensors[f"{name}.scale"]
-            z = ((plain - mean) / torch.where(scale > 0, scale, torch.inf)).clamp(-CLIP, CLIP)
-            if name in NUMBERS:
-                z = _without_gaps(z, season)
+            if name not in NUMBERS:
+                blocks[name] = _standardised(plain, mean, scale)
+                continue
+            z = _without_gaps(_clipped(plain, mean, scale), season)
             if name == "numbers":
                 columns.append(torch.where(plain.isnan(), mean + scale * z, plain).numpy())
-            varying = z[:, scale > 0]
-            blocks[name] = (varying / math.sqrt(max(1, varying.shape[1]))).float()
+            blocks[name] = _of_length_one(z, scale)
         return Features(blocks, np.concatenate(columns, 1))
 
     def state(self) -> dict[str, Tensor]:
@@ -205,14 +206,40 @@ def _scores(vectors: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
     return scores
 
 
-def _spread(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each column [n,C] -> [C], [C]; a constant column has scale 0."""
-    known = ~values.isnan()
-    count = known.sum(0).clamp(min=1)
-    mean = values.nan_to_num(0.0).sum(0) / count
-    away = torch.where(known, values - mean, 0)
-    scale = (away.square().sum(0) / count).sqrt()
-    return mean, torch.where(scale > 1e-9 * values.nan_to_num(0.0).abs().amax(0).clamp(max=1), scale, 0)
+def _clipped(plain: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    """Standardised columns [n,C]; constant ones are 0."""
+    return ((plain - mean) / torch.where(scale > 0, scale, torch.inf)).clamp(-CLIP, CLIP)
+
+
+def _of_length_one(z: Tensor, scale: Tensor) -> Tensor:
+    """The columns of z [n,C] that vary, so that the mean squared length of training rows is about 1: float32."""
+    varying = z[:, scale > 0]
+    return (varying / math.sqrt(max(1, varying.shape[1]))).float()
+
+
+def _standardised(plain: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    """A block without gaps [n,C], some rows at a time: thousands of columns in float64 take most of the memory."""
+    block = torch.empty(len(plain), int((scale > 0).sum()))
+    for start in range(0, len(plain), CHUNK_ROWS):
+        rows = slice(start, start + CHUNK_ROWS)
+        block[rows] = _of_length_one(_clipped(plain[rows], mean, scale), scale)
+    return block
+
+
+def _spread(values: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [C], [C] of each column of values [N,C] over `rows`; a constant one has scale 0."""
+    count, total, largest, squares = torch.zeros(4, values.shape[1], dtype=torch.float64)
+    parts = torch.split(rows, CHUNK_ROWS)
+    for part in parts:
+        chunk = values[part]
+        count += (~chunk.isnan()).sum(0)
+        total += chunk.nan_to_num_(0.0).sum(0)
+        largest = torch.maximum(largest, chunk.abs_().amax(0))
+    mean = total / count.clamp(min=1)
+    for part in parts:
+        squares += (values[part] - mean).nan_to_num_(0.0).square_().sum(0)
+    scale = (squares / count.clamp(min=1)).sqrt()
+    return mean, torch.where(scale > 1e-9 * largest.clamp(max=1), scale, 0)
 
 
 def _spread_of_vectors(vectors: Tensor) -> tuple[Tensor, Tensor]:

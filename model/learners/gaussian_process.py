@@ -115,13 +115,13 @@ class Kernel:
         total = torch.full((len(rows),), sum(math.exp(log) for log in self.effects.values()), dtype=torch.float64)
         total = total.to(rows.year.device)
         for name, log in self.linear.items():
-            total += math.exp(log) * rows.blocks[name].double().square().sum(1) + math.exp(self.smooth[name])
+            total += math.exp(log) * _squared_lengths(rows.blocks[name]) + math.exp(self.smooth[name])
         return total
 
     def shares(self, rows: GPRows) -> dict[str, float]:
         """Share of the variance of an anomaly per block and effect, and of the noise, averaged over `rows`."""
         parts = {
-            name: math.exp(log) * float(rows.blocks[name].double().square().sum(1).mean()) + math.exp(self.smooth[name])
+            name: math.exp(log) * float(_squared_lengths(rows.blocks[name]).mean()) + math.exp(self.smooth[name])
             for name, log in self.linear.items()
         }
         parts |= {name: math.exp(log) for name, log in self.effects.items()} | {"noise": math.exp(self.noise)}
@@ -321,6 +321,11 @@ def _effect(name: str, a: GPRows, b: GPRows) -> Tensor:
         raise ValueError(f"the effect {name!r} needs positions")
     _, apart = _products(a.position, b.position)
     return torch.exp(-0.5 * apart / NEARNESS[name] ** 2).nan_to_num(0.0)
+
+
+def _squared_lengths(block: Tensor) -> Tensor:
+    """Squared lengths of rows [n,d]: [n] float64."""
+    return torch.cat([part.double().square_().sum(1) for part in torch.split(block, BLOCK_ROWS)])
 
 
 def _products(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

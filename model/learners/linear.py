@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.grouped_ridge import ridge_by_year
+
+BLOCK_ROWS = 4096
 
 Numbers = NDArray[np.float64]
 
@@ -27,15 +30,18 @@ class LinearMap:
     intercept: float
 
     @staticmethod
-    def fit(columns: Numbers, anomaly: Numbers, year: NDArray[np.int64]) -> LinearMap:
+    def fit(columns: NDArray[np.floating[Any]], anomaly: Numbers, year: NDArray[np.int64]) -> LinearMap:
         """columns [n,p], anomaly [n] in any unit, year [n]. Forecasts have the anomaly's unit."""
-        fit = ridge_by_year(columns, anomaly, year, "once")
+        fit = ridge_by_year(columns.astype(np.float64), anomaly, year, "once", overwrite=True)
         weights = fit.coefficients / fit.scaler.scale_
         return LinearMap(weights, fit.intercept - float(fit.scaler.mean_ @ weights))
 
-    def predict(self, columns: Numbers) -> Numbers:
+    def predict(self, columns: NDArray[np.floating[Any]]) -> Numbers:
         """[m,p] -> [m]."""
-        forecast: Numbers = self.intercept + columns @ self.weights
+        forecast = np.empty(len(columns))
+        for start in range(0, len(columns), BLOCK_ROWS):  # some rows at a time in float64
+            rows = slice(start, start + BLOCK_ROWS)
+            forecast[rows] = self.intercept + columns[rows].astype(np.float64) @ self.weights
         return forecast
 
     def state(self) -> dict[str, Tensor]:

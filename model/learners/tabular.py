@@ -61,9 +61,9 @@ class TabularRows:
         """[n,C+1] for trees and TabICL: the features' columns and the offset."""
         return np.column_stack([self.features.columns, self.offset])
 
-    def convolved(self) -> Numbers:
+    def convolved(self) -> NDArray[np.float32]:
         """[n,p] for ridge: random convolutions of the series."""
-        columns: Numbers = self.features.blocks[CONVOLUTIONS].double().numpy()
+        columns: NDArray[np.float32] = self.features.blocks[CONVOLUTIONS].numpy()
         return columns
 
     def processes(self, blocks: Sequence[str], places: Mapping[str, int], apart: float | None) -> GPRows:
