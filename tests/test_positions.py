@@ -21,6 +21,7 @@ from model.learners.features import Features
 from model.learners.gaussian_process import NEARNESS, GPRows, Kernel
 from model.learners.tabular import GP_NO_YEAR, GP_POSITIONS, Tabular, TabularRows, distance_of_neighbours, on_globe
 from pipeline.sources import read
+from pipeline.splits import Fold
 from stages.inputs.positions import with_reported_positions
 from stages.runs.command_line import parse
 from stages.runs.run_inputs import prepare_inputs
@@ -232,6 +233,26 @@ def test_odd_positions_are_reported(tmp_path, change, sentence):
     said = small_table(tmp_path, change)
     assert sentence in said
     assert bool(said) == bool(sentence)
+
+
+def test_positions_are_not_used_if_a_fold_has_too_few_training_places_with_one(tmp_path):
+    """Twelve places have one, but no fold trains on all of them. All folds have the same learners."""
+    small_table(tmp_path, lambda frame: None)
+    card = str(tmp_path / "card.toml")
+    table = read(card)
+    every = np.arange(len(table))
+    test = np.flatnonzero(np.isin(table.place, ["field0", "field1"]))
+    rest = np.setdiff1d(every, test)
+    folds = [
+        Fold("places-1", every[:80], every[80:], every[:0], by_place=True),
+        Fold("places-2", rest[:50], rest[50:], test, by_place=True),
+    ]
+    placed, findings = with_reported_positions(table, card, None, folds)
+    assert placed.position is None
+    assert "10 training places of fold places-2 have one, and at least 12 must" in findings[-1].sentence
+    placed, findings = with_reported_positions(table, card, None, folds[:1])
+    assert placed.position is not None
+    assert not findings
 
 
 def test_positions_that_cannot_be_read_are_reported_before_drawing(tmp_path, capsys, monkeypatch):

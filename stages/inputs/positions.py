@@ -24,14 +24,17 @@ MOST_COMPARED = 500  # places that each place is compared with
 def positions_help(table: SeasonTable, fold: Fold) -> bool:
     """Whether a learner reads positions: whole places are held out, and enough training places have a position.
 
-    Places of training and validation rows count; those of test rows do not. If years are held out instead, the offset
-    knows the level of a place from its other years.
+    If years are held out instead, the offset knows the level of a place from its other years.
     """
-    if not fold.by_place or table.position is None:
-        return False
+    return fold.by_place and table.position is not None and placed_in_training(table, fold) >= LEAST_PLACED
+
+
+def placed_in_training(table: SeasonTable, fold: Fold) -> int:
+    """The number of places with a position among the training and validation rows of a fold."""
+    assert table.position is not None
     fitted = np.concatenate([fold.train, fold.valid])
     placed = ~np.isnan(table.position[fitted]).any(1)
-    return len(np.unique(table.place[fitted][placed])) >= LEAST_PLACED
+    return len(np.unique(table.place[fitted][placed]))
 
 
 def placed_places(table: SeasonTable) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
@@ -43,14 +46,24 @@ def placed_places(table: SeasonTable) -> tuple[NDArray[np.str_], NDArray[np.floa
 
 
 def with_reported_positions(
-    table: SeasonTable, data: str | Path, memory_gb: float | None
+    table: SeasonTable, data: str | Path, memory_gb: float | None, folds: Sequence[Fold] = ()
 ) -> tuple[SeasonTable, tuple[Finding, ...]]:
-    """The table with the positions that its card names, if any, and what is odd about them."""
+    """The table with the positions that its card names, if any, and what is odd about them.
+
+    It has no positions if a fold has too few training places with one, so that all folds have the same learners.
+    """
     shapes, why = known_shapes(data, memory_gb)
     if shapes is None:
         return table, (Finding("warning", f"The forecast does not use positions: {why}"),) if why else ()
-    table = replace(table, position=positions_of(shapes, table))
-    return table, tuple(position_findings(table, unmatched=shapes.unmatched(table)))
+    placed = replace(table, position=positions_of(shapes, table))
+    findings = tuple(position_findings(placed, unmatched=shapes.unmatched(table)))
+    counts = [placed_in_training(placed, fold) for fold in folds]
+    if len(placed_places(placed)[0]) < LEAST_PLACED or min(counts, default=LEAST_PLACED) >= LEAST_PLACED:
+        return placed, findings
+    fewest = int(np.argmin(counts))
+    few = Finding("warning", f"The forecast does not use positions: {plural(counts[fewest], 'training place')} of fold "
+                             f"{folds[fewest].name} have one, and at least {LEAST_PLACED} must.")  # fmt: skip
+    return table, (*findings, few)
 
 
 def position_findings(table: SeasonTable, unmatched: Sequence[str]) -> Iterator[Finding]:

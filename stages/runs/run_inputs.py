@@ -105,7 +105,7 @@ def prepare_inputs(args: Arguments) -> RunInputs:
     if pictures is not None:
         check_tuned_rows(pictures, table, folds, args.input.split, args.run.seed)
     if args.stage == 2 and folds[0].by_place:
-        table, about_positions = with_reported_positions(table, args.input.data, args.input.memory_gb)
+        table, about_positions = with_reported_positions(table, args.input.data, args.input.memory_gb, folds)
         if about_positions:
             say(describe_findings(about_positions))
             table = replace(table, findings=(*table.findings, *about_positions))
