@@ -55,7 +55,7 @@ def yield_baselines(
     * Ridge, random forest, extremely randomized trees and gradient boosting on the numbers of the season.
     * The same without extremely randomized trees on the residual from the place mean. A training row counts in the mean
       of its place, so the only row of a place has the residual 0. Means without the row's own year were worse: R2 0.18
-      instead of 0.44 for ridge on the demo, split forward.
+      instead of 0.44 for ridge on Illinois, split forward.
     * The model's own `offset` alone; on the anomaly from it, ridge on the numbers, ridge on random convolutions of the
       series, and a Gaussian process on both.
     * With positions, kriging of the anomaly with a year effect; it reads nothing of the season (Cressie 1990, Math.
