@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.errors import InputError
@@ -149,3 +150,61 @@ def test_a_form_that_needs_a_conversion_is_named(tmp_path: Path, text: str, hint
 @pytest.mark.parametrize("text", ["2019_13_45", "2019366", "99999", "spring", "2019-13"])
 def test_what_is_no_form_of_a_date_gets_no_hint(tmp_path: Path, text: str) -> None:
     assert "looks like" not in refusal(tmp_path, [text])
+
+
+def days_apart(step: int, seasons: range = range(2018, 2022)) -> list[date]:
+    """Dates every `step` days from April to September of each year."""
+    starts = [date(year, 4, 1) for year in seasons]
+    return [start + timedelta(days) for start in starts for days in range(0, 182, step)]
+
+
+def firsts_of_dekads() -> list[date]:
+    return [date(year, month, day) for year in YEARS for month in range(1, 13) for day in (1, 11, 21)]
+
+
+def by_pandas(day: date) -> str:
+    """What `pandas.to_datetime` makes of a date written as day/month/year, if it reads the month first."""
+    return date(day.year, day.day, day.month).isoformat() if day.day <= 12 else day.isoformat()
+
+
+@pytest.mark.parametrize("days", [*map(days_apart, (1, 5, 7, 8, 10, 16)), firsts_of_dekads()])
+def test_day_and_month_swapped_up_to_the_12th_are_refused_in_iso_form(tmp_path: Path, days: list[date]) -> None:
+    swapped = [by_pandas(day) for day in days]
+    first = next(day for day in days if day.isoformat() != by_pandas(day))
+    message = refusal(tmp_path, swapped)
+    assert f"series.csv, line {days.index(first) + 2}, column d: " in message
+    assert f"those up to the 12th of a month such as {by_pandas(first)}, are off the regular grid" in message
+    assert f"with day and month exchanged ({first})" in message
+    assert read_dates(tmp_path, map(iso, days))
+
+
+def test_a_swap_is_found_if_each_place_has_dates_of_its_own_or_if_dates_are_missing(tmp_path: Path) -> None:
+    own = {"p": 0, "q": 3, "r": 6}
+    rows = [f"{p},{by_pandas(day + timedelta(own[p]))},0.5" for p in PLACES for day in days_apart(8)]
+    read_dates(tmp_path, [iso(day) for day in days_apart(8)])
+    (tmp_path / "series.csv").write_text("\n".join(["place,d,a", *rows]) + "\n")
+    with pytest.raises(InputError, match="probably swapped"):
+        read(tmp_path / "card.toml")
+    rows = [f"{p},{by_pandas(day)},0.5" for n, p in enumerate(PLACES) for day in days_apart(8)[n:] if day.day % 7 != n]
+    (tmp_path / "series.csv").write_text("\n".join(["place,d,a", *rows]) + "\n")
+    with pytest.raises(InputError, match="probably swapped"):
+        read(tmp_path / "card.toml")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_dates_that_nobody_swapped_are_read(tmp_path: Path, seed: int) -> None:
+    """Regular dates with gaps, dates of a satellite under clouds, days of the month, and days at random."""
+    rng = np.random.default_rng(seed)
+    step, kind = int(rng.choice([1, 5, 8, 10, 16])), seed % 4
+    days = days_apart(step)
+    if kind == 0:
+        days = [day for day in days if rng.random() < 0.7]
+    elif kind == 1:
+        days = sorted({*days_apart(16), *(day + timedelta(8 + 5 * (day.month % 2)) for day in days)})
+        days = [day for day in days if rng.random() < 0.5]
+    elif kind == 2:
+        chosen = (1 + rng.choice(28, 3, replace=False)).tolist()
+        days = [date(year, month, day) for year in YEARS for month in range(1, 13) for day in chosen]
+    else:
+        days = [date(year, 1, 1) + timedelta(int(day)) for year in YEARS for day in rng.choice(365, 40, replace=False)]
+    assert read_dates(tmp_path, map(iso, days))

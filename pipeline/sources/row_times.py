@@ -14,6 +14,7 @@ from pipeline.sources.long_table import LongTable
 from pipeline.sources.times.calendar import Calendar, Dates
 from pipeline.sources.times.dates import NAMES, DateError, order_of, parse_days
 from pipeline.sources.times.misread_dates import refuse_misread_dates
+from pipeline.sources.times.swapped_days import refuse_swapped_days
 from pipeline.table import Count
 
 
@@ -73,6 +74,13 @@ def dates_of(card: DatasetCard, columns: Columns) -> Dates:
     years_of(years.astype(np.float64), card.date, where)
     step_days = Calendar.of(card).days
     refuse_misread_dates(written, days[used], step_days, lambda at: f"{where(at)}, column {card.date}")
+    refuse_swapped_days(
+        text.names[used],
+        days[used],
+        columns.text[card.place_key].codes,
+        np.searchsorted(used, text.codes),
+        lambda at: f"{where(at)}, column {card.date}",
+    )
     return days[text.codes]
 
 
