@@ -208,3 +208,15 @@ def test_dates_that_nobody_swapped_are_read(tmp_path: Path, seed: int) -> None:
     else:
         days = [date(year, 1, 1) + timedelta(int(day)) for year in YEARS for day in rng.choice(365, 40, replace=False)]
     assert read_dates(tmp_path, map(iso, days))
+
+
+@pytest.mark.parametrize("digits", [2, 5])
+def test_milliseconds_as_excel_shows_them_are_refused(tmp_path: Path, digits: int) -> None:
+    times = [float((np.datetime64(day, "ms") - np.datetime64(0, "ms")).astype(int)) for day in days_apart(10)]
+    texts = [f"{time:.{digits}E}" for time in times]
+    message = refusal(tmp_path, texts)
+    assert f"series.csv, line 2, column d: '{texts[0]}' is how Excel shows milliseconds since 1970" in message
+    assert "write all dates as YYYY-MM-DD" in message
+    # Earth Engine writes all digits; 1.45152E12 is a whole day.
+    exact = [f"{time / 1e12:.12f}".rstrip("0") + "E12" for time in times]
+    assert read_dates(tmp_path, exact).observed.any()

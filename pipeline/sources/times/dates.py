@@ -20,6 +20,9 @@ _PARTS = re.compile(r"\s*(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:[ T].*)?\s*")
 _YEAR_FIRST = re.compile(r"\s*(\d{4})([./])(\d{1,2})\2(\d{1,2})(?:[ T].*)?\s*")
 # Dates since 2001. No other form of a date has so many digits. Earth Engine also writes 1.5540768E12.
 _MILLISECONDS = re.compile(r"\s*(\d{13}|\d\.\d{1,12}E\+?12)(?:\.0)?\s*")
+_SCIENTIFIC = re.compile(r"\s*(\d\.(\d{1,12})E\+?12)\s*")
+_SHOWN_DECIMALS = 5  # of numbers that Excel shows; exact days of Earth Engine have more, but for one in 25
+_DAY = 86_400_000  # milliseconds
 
 
 class DateError(ValueError):
@@ -78,7 +81,31 @@ def refuse_orders_by_file(files: Sequence[Path], texts: Sequence[Sequence[str]],
 def parse_days(texts: Sequence[str], order: DateOrder | None = None) -> list[date]:
     """The day of each text. Raises `DateError` for the first text that is not a date."""
     order = order_of(texts, order)
+    _refuse_rounded_milliseconds(texts)
     return [_day(text, order) for text in texts]
+
+
+def time_of(text: str) -> datetime | None:
+    """The time of a text in ISO form or in milliseconds since 1970, the latter in UTC; None for any other text."""
+    try:
+        if match := _MILLISECONDS.fullmatch(text):
+            return datetime.fromtimestamp(float(match[1]) / 1000, UTC)
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _refuse_rounded_milliseconds(texts: Sequence[str]) -> None:
+    """Raise `DateError` if most numbers such as 1.45947E+12 have few digits, and one of them is no whole day."""
+    found = [match for text in texts if (match := _SCIENTIFIC.fullmatch(text))]
+    short = [match for match in found if len(match[2]) <= _SHOWN_DECIMALS]
+    rounded = next((match for match in short if round(float(match[1])) % _DAY), None)
+    if rounded is not None and 2 * len(short) > len(found):
+        raise DateError(
+            rounded[0],
+            "is how Excel shows milliseconds since 1970; its last digits are lost, so the day may be another one. "
+            "Export the column as text, or write all dates as YYYY-MM-DD",
+        )
 
 
 def _day(text: str, order: DateOrder | None) -> date:
@@ -88,11 +115,10 @@ def _day(text: str, order: DateOrder | None) -> date:
             return date(int(match[4]), other, one) if order == "dmy" else date(int(match[4]), one, other)
         if match := _YEAR_FIRST.fullmatch(text):
             return date(int(match[1]), int(match[3]), int(match[4]))
-        if match := _MILLISECONDS.fullmatch(text):
-            return datetime.fromtimestamp(float(match[1]) / 1000, UTC).date()
-        return datetime.fromisoformat(text).date()
     except ValueError:
         pass
+    if when := time_of(text):
+        return when.date()
     if order is not None and _PARTS.fullmatch(text):
         how = f"is not a date in the order {NAMES[order]}, which `date_order` or another date of the column gives"
         raise DateError(text, f"{how}; write all dates as YYYY-MM-DD")
