@@ -151,21 +151,6 @@ def test_whole_calendar_years_are_read_as_such_and_it_is_said(tmp_path: Path) ->
     assert 'step_year = "calendar"' in table.describe_findings()
 
 
-def test_times_that_are_midnight_elsewhere_are_reported(tmp_path: Path) -> None:
-    def table(hour: str) -> SeasonTable:
-        rows = [f"p,2020,2020-0{m}-01T{hour},{0.1 * m},3" for m in range(4, 8)]
-        (tmp_path / "t.csv").write_text("\n".join(["place,y,d,a,t", *rows]) + "\n")
-        keys = 'date = "d"\nstep_days = "month"\nseason_start = "03-01"\nseason_steps = 6'
-        (tmp_path / "card.toml").write_text(CARD.format(form="long", keys=keys) + TARGET)
-        return read(tmp_path / "card.toml")
-
-    for hour in ("22:00:00+00:00", "22:00:05Z", "21:59:58Z"):
-        assert "All times of d stand at 22:00 (such as" in table(hour).describe_findings()
-        assert "midnight of another time zone" in table(hour).describe_findings()
-    for hour in ("00:00:00", "00:00:05", "23:59:59", "12:00:00", "10:37:12"):
-        assert "time zone" not in table(hour).describe_findings()
-
-
 @pytest.mark.parametrize(
     ("numbers", "keys", "advice"),
     [
