@@ -27,10 +27,11 @@ from pipeline.sources.labels import refuse_bad_names
 from pipeline.sources.long_table import LongTable
 from pipeline.sources.names.place_names import restore_zeros
 from pipeline.sources.place_years import place_years
-from pipeline.sources.row_times import date_counts, dates_of, needed_years, row_years, steps_of_rows
+from pipeline.sources.row_times import date_counts, dates_of, needed_years, row_years
 from pipeline.sources.sample_columns import files_of_samples, groups_of_samples, sides_of_samples, values_of_samples
 from pipeline.sources.season_rows import in_season_order, refuse_days_of_the_year
 from pipeline.sources.step_means import means_of_amounts
+from pipeline.sources.step_numbers import refuse_two_first_steps, steps_of_rows
 from pipeline.sources.stored_rows import Length, StoredRows, seasons
 from pipeline.sources.times.calendar import Calendar, Dates
 from pipeline.sources.times.outside_season import mostly_outside
@@ -118,8 +119,9 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
 def _by_year_and_step(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int | None) -> TableDraft:
     """A place and a year make a stored row; from there on it is a wide table."""
     seen, labels = table.observations, table.labels
-    step = steps_of_rows(card, seen)
-    keys = place_years(card, table, needed_years(card, table, seen), needed_years(card, table, labels))
+    step, year = steps_of_rows(card, seen), needed_years(card, table, seen)
+    refuse_two_first_steps(card, seen, year)
+    keys = place_years(card, table, year, needed_years(card, table, labels))
     assert card.step is not None
     aggregate.refuse_repeated_steps(seen, card.step, keys.sample, step, keys.names)
     calendar, step, counted = in_season_order(card, calendar, step, keys.sample, steps)
@@ -160,6 +162,7 @@ def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: i
         year, step = _sample_dates(calendar, dates, said, steps)
     else:
         year, step = needed_years(card, table, seen), steps_of_rows(card, seen)
+        refuse_two_first_steps(card, seen, year)
         refuse_days_of_the_year(card, calendar, step)
         step = step - calendar.offset
         if card.step_year == "season":

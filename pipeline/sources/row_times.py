@@ -38,21 +38,6 @@ def row_years(card: DatasetCard, table: LongTable, columns: Columns) -> Index | 
     return None
 
 
-def steps_of_rows(card: DatasetCard, columns: Columns) -> Index:
-    """Step numbers from 0 [R]."""
-    assert card.step is not None
-    numbers = columns.exact[card.step]
-    first = card.first_step if card.first_step is not None else int(np.nanmin(numbers, initial=1.0) > 0)
-    bad = ~((numbers >= first) & (numbers < 10_000) & (numbers == np.floor(numbers)))
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise InputError(
-            f"{columns.where(row)}, column {card.step}: the step is {numbers[row]:g}; steps are whole numbers from "
-            f"{first}. Correct it, or set `first_step` in the dataset card."
-        )
-    return numbers.astype(np.int64) - first
-
-
 def dates_of(card: DatasetCard, columns: Columns) -> Dates:
     """The day of each row [R], datetime64[D]; every distinct text is parsed once."""
     assert card.date is not None

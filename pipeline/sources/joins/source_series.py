@@ -24,8 +24,9 @@ from pipeline.sources.files.wanted_columns import csv_keys
 from pipeline.sources.joins.source_rows import Observations
 from pipeline.sources.labels import refuse_bad_names
 from pipeline.sources.long_table import load_long
-from pipeline.sources.row_times import date_counts, dates_of, needed_years, steps_of_rows
+from pipeline.sources.row_times import date_counts, dates_of, needed_years
 from pipeline.sources.season_rows import refuse_days_of_the_year
+from pipeline.sources.step_numbers import refuse_two_first_steps, steps_of_rows
 from pipeline.sources.times.calendar import Calendar
 from pipeline.sources.wide import load_rows, plan_by_card
 
@@ -49,7 +50,9 @@ def read_series(card: DatasetCard, source: SourceCard, budget: Budget, for_predi
     else:
         calendar, step = Calendar.of(one), steps_of_rows(one, columns)
         refuse_days_of_the_year(one, calendar, step)
-        dates = calendar.last_days(needed_years(one, table, columns), step)
+        year = needed_years(one, table, columns)
+        refuse_two_first_steps(one, columns, year)
+        dates = calendar.last_days(year, step)
     counts = date_counts(one, columns)
     measured = shifted(columns.measured, offsets)
     return Observations(
