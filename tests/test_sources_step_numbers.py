@@ -89,3 +89,48 @@ def test_first_step_says_that_a_late_year_begins_with_step_1(tmp_path: Path) -> 
     with pytest.raises(InputError, match="set `first_step = 0`"):
         read_as(tmp_path, ONE_FILE)
     assert read_as(tmp_path, "first_step = 0\n" + ONE_FILE).year.tolist() == [2018, 2019] * 2
+
+
+@pytest.mark.parametrize(
+    ("card", "reason"),
+    [
+        (ONE_FILE, "observation row dropped, because it is outside the 52 steps of its season"),
+        (JOIN, "observation row outside of the seasons left out"),
+    ],
+)
+def test_week_53_is_counted_and_in_no_other_year(tmp_path: Path, card: str, reason: str) -> None:
+    years = (2018, 2019)
+    write(tmp_path, "t.csv", [*weeks(years), (2019, 52), *weeks([2020])], lambda year: 1)
+    table = read_as(tmp_path, card)
+    assert_all_weeks(table)
+    assert [(count.reason, count.rows) for count in table.counts] == [(reason, 2)]
+
+
+@pytest.mark.parametrize("card", [ONE_FILE, JOIN])
+def test_rows_outside_of_a_short_season_are_counted(tmp_path: Path, card: str) -> None:
+    write(tmp_path, "t.csv", weeks(), lambda year: 1)
+    table = read_as(tmp_path, card.replace("season_steps = 52", "season_steps = 20").replace("01-01", "03-05"))
+    assert table.values.shape[2] == 20
+    (count,) = table.counts
+    assert count.rows == 2 * 3 * 32
+
+
+@pytest.mark.parametrize("year", ["calendar", "season"])
+def test_week_53_of_a_season_across_new_year_is_dropped(tmp_path: Path, year: str) -> None:
+    write(tmp_path, "t.csv", [*weeks(), (2019, 52)], lambda year: 1)
+    card = ONE_FILE.replace("01-01", "10-01").replace("= 52", "= 26") + f'step_year = "{year}"\n'
+    table = read_as(tmp_path, "season_year = 'end'\n" + card)
+    offset = 39
+    for own, values in zip(table.year.tolist(), table.values[:, 0], strict=True):
+        steps = [(own - (year == "calendar"), step) for step in range(offset, 52)] + [(own, step) for step in range(13)]
+        np.testing.assert_allclose(values, [value(*step) for step in steps], atol=1e-6)
+    outside = next(count.rows for count in table.counts if "outside" in count.reason)
+    assert outside == 2 * (3 * 26 + 1)
+
+
+def test_the_last_composite_of_a_year_stands_in_that_year(tmp_path: Path) -> None:
+    write(tmp_path, "t.csv", [(year, step) for year in YEARS for step in range(23)], lambda year: 1)
+    table = read_as(tmp_path, JOIN.replace("step_days = 7", "step_days = 16").replace("= 52", "= 23"))
+    assert table.observed.all()
+    np.testing.assert_allclose(table.values[0, 0], [value(2018, step) for step in range(23)], atol=1e-6)
+    assert table.counts == ()

@@ -29,7 +29,7 @@ from pipeline.sources.names.place_names import restore_zeros
 from pipeline.sources.place_years import place_years
 from pipeline.sources.row_times import date_counts, dates_of, needed_years, row_years
 from pipeline.sources.sample_columns import files_of_samples, groups_of_samples, sides_of_samples, values_of_samples
-from pipeline.sources.season_rows import in_season_order, refuse_days_of_the_year
+from pipeline.sources.season_rows import in_season_order, in_seasons, refuse_days_of_the_year
 from pipeline.sources.step_means import means_of_amounts
 from pipeline.sources.step_numbers import refuse_two_first_steps, steps_of_rows
 from pipeline.sources.stored_rows import Length, StoredRows, seasons
@@ -124,10 +124,11 @@ def _by_year_and_step(card: DatasetCard, calendar: Calendar, table: LongTable, s
     keys = place_years(card, table, year, needed_years(card, table, labels))
     assert card.step is not None
     aggregate.refuse_repeated_steps(seen, card.step, keys.sample, step, keys.names)
-    calendar, step, counted = in_season_order(card, calendar, step, keys.sample, steps)
-    stored = stored_steps(calendar, int(step.max()) + 1, steps)
+    calendar, step, noted = in_season_order(card, calendar, step, keys.sample, steps)
+    inside = in_seasons(calendar, step, steps)
+    stored = stored_steps(calendar, int(step[inside].max(initial=0)) + 1, steps)
     values, levelled = values_of_samples(
-        card, seen, slice(None), sample=keys.sample, step=step, n=len(keys.names), steps=stored
+        card, seen, inside, sample=keys.sample, step=step, n=len(keys.names), steps=stored
     )
     rows = StoredRows(
         values=values,
@@ -137,10 +138,10 @@ def _by_year_and_step(card: DatasetCard, calendar: Calendar, table: LongTable, s
         sample_id=keys.names,
         static=aggregate.static_of(seen, card.static, keys.sample, keys.names),
         where=aggregate.sample_where(seen, keys.sample, labels, keys.labelled),
-        counts=levelled,
+        counts=(*_outside(~inside, steps or stored), *levelled),
         assigned=sides_of_samples(card, table, keys.sample, keys.labelled, keys.names),
         group=groups_of_samples(card, table, keys.sample, keys.labelled, keys.names),
-        findings=(*table.findings, *keys.findings, *counted),
+        findings=(*table.findings, *keys.findings, *noted),
         files=table.files,
         file=files_of_samples(table, keys.sample, len(keys.names)),
     )

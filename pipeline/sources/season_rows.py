@@ -32,21 +32,46 @@ def in_season_order(
     refuse_days_of_the_year(card, calendar, step)
     a_year = calendar.steps_a_year
     wanted = steps or int(step.max()) + 1
-    if calendar.offset == 0 or calendar.offset + wanted <= max(a_year, int(step.max()) + 1):
+    if not _crosses_new_year(calendar, step, wanted):
         return calendar, step, ()
     if card.step_year == "season":
-        return replace(calendar, row_start=calendar.season_start), (step - calendar.offset) % a_year, ()
+        moved = np.where(step < a_year, (step - calendar.offset) % a_year, step)
+        return replace(calendar, row_start=calendar.season_start), moved, ()
     if card.step_year == "calendar":
         return calendar, step, ()
-    wraps = _wraps(calendar, step, sample)
-    if wraps or len(np.unique(step)) < a_year - 1:
-        raise InputError(_question(card, calendar, step, wraps))
+    _refuse_two_meanings(card, calendar, step, sample)
     halves = "the year before" if card.season_year == "end" else "their own year"
     sentence = (
         "The season crosses New Year, and the year of a row is read as the calendar year of its step: the steps before "
         f"New Year are taken from rows of {halves}."
     )
     return calendar, step, (Finding("warning", sentence, 'step_year = "calendar"'),)
+
+
+def in_seasons(calendar: Calendar, step: Index, steps: int | None) -> NDArray[np.bool_]:
+    """Whether each step [R] of a stored row lies in a season of `steps` steps, or of all steps.
+
+    Week 53 of a stored row lies in no season that continues in the next row.
+    """
+    offset, a_year = calendar.offset, calendar.steps_a_year
+    steps = int(step.max()) + 1 if steps is None else steps
+    if not _crosses_new_year(calendar, step, steps):
+        inside: NDArray[np.bool_] = (step >= offset) & (step < offset + steps)
+        return inside
+    within: NDArray[np.bool_] = (step < a_year) & ((step >= offset) | (step < offset + steps - a_year))
+    return within
+
+
+def _crosses_new_year(calendar: Calendar, step: Index, steps: int) -> bool:
+    """Whether a season of `steps` steps takes its steps from two stored rows."""
+    return calendar.offset > 0 and calendar.offset + steps > max(calendar.steps_a_year, int(step.max()) + 1)
+
+
+def _refuse_two_meanings(card: DatasetCard, calendar: Calendar, step: Index, sample: Index) -> None:
+    """Raise `InputError` unless the rows are whole calendar years."""
+    wraps = _wraps(calendar, step, sample)
+    if wraps or len(np.unique(step)) < calendar.steps_a_year - 1:
+        raise InputError(_question(card, calendar, step, wraps))
 
 
 def wide_row_findings(calendar: Calendar, stored: int, steps: int) -> tuple[Finding, ...]:

@@ -52,7 +52,7 @@ def read_series(card: DatasetCard, source: SourceCard, budget: Budget, for_predi
         refuse_days_of_the_year(one, calendar, step)
         year = needed_years(one, table, columns)
         refuse_two_first_steps(one, columns, year)
-        dates = calendar.last_days(year, step)
+        dates = calendar.last_known_days(year, step)
     counts = date_counts(one, columns)
     measured = shifted(columns.measured, offsets)
     return Observations(
@@ -88,7 +88,7 @@ def _wide_observations(
     return Observations(
         source=source,
         place=Text(names, np.repeat(codes, stored).astype(np.int64)),
-        dates=Calendar.of(one).last_days(year, step),
+        dates=Calendar.of(one).last_known_days(year, step),
         measured=rows.values.transpose(0, 2, 1).reshape(-1, variates),
         where=lambda row: rows.where(row // stored),
         findings=rows.findings,

@@ -116,6 +116,13 @@ class Calendar:
         (last,) = replace(self, row_start=self.season_start).last_days(opens, np.array([steps - 1]))
         return first, min(last, following - 1)
 
+    def last_known_days(self, year: NDArray[np.int64], step: NDArray[np.int64]) -> Dates:
+        """The last day of each step [R] of a stored row. The last step of a row ends with it, as 23 x 16 days do."""
+        last, end = self.last_days(year, step), _days(year + 1, self.row_start) - 1
+        begins_within = self.last_days(year, step - 1) < end
+        days: Dates = np.where(begins_within, np.minimum(last, end), last)
+        return days
+
     def last_days(self, year: NDArray[np.int64], step: NDArray[np.int64]) -> Dates:
         """The last day of each step [R], from 0, of a stored row that begins in `year` [R]."""
         start = _days(year, self.row_start)
