@@ -134,5 +134,5 @@ def test_days_of_the_year_are_no_steps_of_a_source_either(folder, frames):
     source = dated("ndvi").replace('date = "date"', 'year = "year"\nstep = "step"')
     with pytest.raises(InputError, match="column step counts to step"):
         read_card(folder, HEAD + source + TARGET)
-    with pytest.raises(InputError, match=r"`step_year` stands beside .*leave it out"):
+    with pytest.raises(InputError, match=r"`step_year` stands beside .*write it in the source"):
         read_card(folder, 'step_year = "season"\n' + HEAD + source + TARGET)

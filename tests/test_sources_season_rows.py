@@ -97,7 +97,7 @@ def by_season(value: float = 0.001) -> list[tuple[str, int, int, float]]:
 
 
 def test_months_under_one_harvest_year_are_a_question_and_the_card_answers_it(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r'column y can mean two things.*step_year = "season".*speaks for the first'):
+    with pytest.raises(InputError, match=r'column y of t.csv .*step_year = "season".*speaks for the first'):
         read(long(tmp_path, by_season(), AUTUMN))
     table = read(long(tmp_path, by_season(), AUTUMN + 'step_year = "season"'))
     assert table.sample_id.tolist() == ["p|2018", "p|2019", "p|2020"]

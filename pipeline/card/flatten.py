@@ -30,11 +30,7 @@ def flattened(keys: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """
     stray = next((key for key in _OF_ONE_FILE if key in keys), None)
     if stray is not None:
-        where = (
-            "leave it out"
-            if stray in ("format", "sample_id", "split", "radiometry", "step_year")
-            else "write it in the source"
-        )
+        where = "leave it out" if stray in ("format", "sample_id", "split", "radiometry") else "write it in the source"
         raise InputError(
             f"{path}: the dataset card cannot be used. The key `{stray}` stands beside [[sources]], which are joined "
             f"by place and season; {where}."
@@ -69,6 +65,11 @@ def flattened(keys: Mapping[str, Any], path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: the dataset card cannot be used. Both `{stray}` and the `calendar` of a source define the "
             "season; leave out one of them."
+        )
+    if any(one.calendar for one in sources) and any(one.step_year == "season" for one in sources):
+        raise InputError(
+            f'{path}: the dataset card cannot be used. `step_year` is "season", but with the `calendar` of a source '
+            "each place has a season of its own. Write the calendar year of each step into the rows."
         )
     return {**keys, **flat, "sources": sources}
 

@@ -190,6 +190,8 @@ class SourceCard(Section):
     """Days per step of this source; the card's by default."""
     calendar_start: MonthDay | None = None
     """Day on which step 1 of a row begins; the card's by default."""
+    step_year: Literal["calendar", "season"] | None = None
+    """Whether rows with numbered steps have the calendar year or the year of the season."""
     variates: list[VariateCard] = Field(default_factory=list)
     """Series to read, with the keys of `[[variates]]`."""
     drivers: list[DriverCard] = Field(default_factory=list)

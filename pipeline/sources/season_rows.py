@@ -48,6 +48,34 @@ def in_season_order(
     return calendar, step, (Finding("warning", sentence, 'step_year = "calendar"'),)
 
 
+def calendar_years(
+    card: DatasetCard, calendar: Calendar, step: Index, *, year: Index, sample: Index, steps: int
+) -> Index:
+    """The calendar year of each row [R] of a source: `year`, or one beside it if rows have the year of their season.
+
+    card    the source as a card of its own
+    steps   number of steps of this source in a season
+    Raises `InputError` if the card does not define the year and the rows are not whole calendar years.
+    """
+    if not _crosses_new_year(calendar, step, steps) or card.step_year == "calendar":
+        return year
+    if card.step_year == "season":
+        return year - (step >= calendar.offset) if calendar.season_year == "end" else year + (step < calendar.offset)
+    if not _begins_and_ends_in_a_season(calendar, step, year):
+        _refuse_two_meanings(card, calendar, step, sample)
+    return year
+
+
+def _begins_and_ends_in_a_season(calendar: Calendar, step: Index, year: Index) -> bool:
+    """Whether the first year [R] has only steps before New Year, and the last one only steps after it.
+
+    If rows had the year of their season, the first season would lack its end, and the last one its start.
+    """
+    before = step >= calendar.offset
+    first, last = year == year.min(), year == year.max()
+    return bool(before[first].all() and not before[last].any())
+
+
 def in_seasons(calendar: Calendar, step: Index, steps: int | None) -> NDArray[np.bool_]:
     """Whether each step [R] of a stored row lies in a season of `steps` steps, or of all steps.
 
@@ -93,17 +121,18 @@ def _question(card: DatasetCard, calendar: Calendar, step: Index, wraps: bool) -
         else "The rows of a year hold some steps only, which fits both"
     )
     first, last = int(step.min()), int(step.max())
+    # The steps of a source, whose card has no `season_start`, may have another length than those of the season.
     within = (
         f" No row lies before the season's first step: if the season ends before New Year, set season_steps = "
         f"{last - calendar.offset + 1}, up to the last step in the rows."
-        if first >= calendar.offset
+        if first >= calendar.offset and card.season_start is not None
         else ""
     )
     return (
-        f"{card.path}: the season starts on {calendar.season_start} and crosses New Year, and column {card.year} can "
-        "mean two things. Either all rows of a season carry one year, the year of the season: set step_year = "
-        '"season". Or each row carries the calendar year in which its step lies: set step_year = "calendar". '
-        f"{likely}.{within} "
+        f"{card.path}: the season starts on {calendar.season_start} and crosses New Year, and column {card.year} of "
+        f"{card.files[0]} can mean two things. Either all rows of a season carry one year, the year of the season: set "
+        'step_year = "season". Or each row carries the calendar year in which its step lies: set step_year = '
+        f'"calendar". {likely}.{within} '
         "If step 1 is the first step of the season and not of the calendar year, set `calendar_start` to its day."
     )
 

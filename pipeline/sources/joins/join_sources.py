@@ -76,7 +76,7 @@ def join_sources(card: DatasetCard, steps: int | None, for_prediction: bool, bud
     Raises `InputError` for what cannot be read, and where no yield meets a season of the series.
     """
     grid = Calendar.of(card)
-    series, labels, static, calendar = _read_sources(card, for_prediction, budget)
+    series, labels, static, calendar = _read_sources(card, steps, for_prediction, budget)
     names, (series_at, labels_at, static_at), repaired = _shared_names(series, labels, static)
     if calendar is not None:
         calendar = replace(calendar, place=restore_zeros_like(calendar.place, names, "the calendar")[0])
@@ -160,10 +160,12 @@ def _example_of_a_season(
 
 
 def _read_sources(
-    card: DatasetCard, for_prediction: bool, budget: Budget
+    card: DatasetCard, steps: int | None, for_prediction: bool, budget: Budget
 ) -> tuple[list[Observations], list[Numbers], list[Numbers], CropCalendar | None]:
     """(series, yields, static numbers, crop calendar), each by the reader of its own format."""
-    series = [read_series(card, one, budget, for_prediction) for one in card.sources if one.series]
+    series = [
+        read_series(card, one, budget, steps=steps, for_prediction=for_prediction) for one in card.sources if one.series
+    ]
     yields = [one for one in card.sources if one.target and (not for_prediction or has_yields(card, one))]
     if not yields and not for_prediction:
         raise InputError(

@@ -6,13 +6,14 @@ A numbered step is placed at its last day, when all of it is known.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.card import DatasetCard, SourceCard
 from pipeline.errors import InputError
+from pipeline.sources import aggregate
 from pipeline.sources.checks.byte_codes import byte_codes
 from pipeline.sources.cube import load_cube
 from pipeline.sources.files.columns import Text
@@ -21,18 +22,21 @@ from pipeline.sources.files.memory_budget import Budget
 from pipeline.sources.files.missing_values import before_offset, refuse_marks
 from pipeline.sources.files.stored_numbers import shifted
 from pipeline.sources.files.wanted_columns import csv_keys
+from pipeline.sources.joins.season_keys import YEARS
 from pipeline.sources.joins.source_rows import Observations
 from pipeline.sources.labels import refuse_bad_names
-from pipeline.sources.long_table import load_long
+from pipeline.sources.long_table import LongTable, load_long
 from pipeline.sources.row_times import date_counts, dates_of, needed_years
-from pipeline.sources.season_rows import refuse_days_of_the_year
+from pipeline.sources.season_rows import calendar_years, refuse_days_of_the_year
 from pipeline.sources.step_numbers import refuse_two_first_steps, steps_of_rows
-from pipeline.sources.times.calendar import Calendar
+from pipeline.sources.times.calendar import Calendar, Dates
 from pipeline.sources.wide import load_rows, plan_by_card
 
 
-def read_series(card: DatasetCard, source: SourceCard, budget: Budget, for_prediction: bool) -> Observations:
-    """The observations of one source: what was measured at a place on a day."""
+def read_series(
+    card: DatasetCard, source: SourceCard, budget: Budget, *, steps: int | None, for_prediction: bool
+) -> Observations:
+    """The observations of one source: what was measured at a place on a day. `steps` is T, if it is known."""
     one, files = _card_of(card, source), files_of(card, source.files)
     offsets = [variate.offset for variate in one.series]
     if source.format == "wide":
@@ -45,14 +49,7 @@ def read_series(card: DatasetCard, source: SourceCard, budget: Budget, for_predi
     stored = [before_offset(variate) for variate in one.series]
     refuse_marks([columns], [series], stored, missing=one.missing_numbers, for_prediction=for_prediction)
     codes = byte_codes([columns], one.series, [1] * len(one.series), one.missing_numbers)
-    if one.date is not None:
-        dates = dates_of(one, columns)
-    else:
-        calendar, step = Calendar.of(one), steps_of_rows(one, columns)
-        refuse_days_of_the_year(one, calendar, step)
-        year = needed_years(one, table, columns)
-        refuse_two_first_steps(one, columns, year)
-        dates = calendar.last_known_days(year, step)
+    dates = _days_of_steps(card, one, source, table, steps) if one.date is None else dates_of(one, columns)
     counts = date_counts(one, columns)
     measured = shifted(columns.measured, offsets)
     return Observations(
@@ -66,6 +63,30 @@ def read_series(card: DatasetCard, source: SourceCard, budget: Budget, for_predi
         findings=(*table.findings, *codes),
         marks=columns.marks,
     )
+
+
+def _days_of_steps(
+    card: DatasetCard, one: DatasetCard, source: SourceCard, table: LongTable, steps: int | None
+) -> Dates:
+    """The last day of the numbered step of each row [R]."""
+    columns = table.observations
+    calendar, step = Calendar.of(one), steps_of_rows(one, columns)
+    refuse_days_of_the_year(one, calendar, step)
+    year = needed_years(one, table, columns)
+    refuse_two_first_steps(one, columns, year)
+    # Crop calendars have no one season, and `calendar_start` of a source says in which year each of its rows begins.
+    if card.season_start is not None and source.calendar_start is None:
+        grid = Calendar.of(card)
+        days = grid.days * (steps or grid.steps_a_year)
+        year = calendar_years(
+            one,
+            replace(calendar, season_start=grid.season_start, season_year=grid.season_year),
+            step,
+            year=year,
+            sample=aggregate.distinct_pairs(columns.text[one.place_key].codes, year, YEARS)[1],
+            steps=round(days / calendar.days),
+        )
+    return calendar.last_known_days(year, step)
 
 
 def _wide_observations(
@@ -98,7 +119,7 @@ def _wide_observations(
 
 def _card_of(card: DatasetCard, source: SourceCard) -> DatasetCard:
     """The source as a card of its own. Keys that it leaves out are taken from the card."""
-    keys = {key: getattr(source, key) for key in ("format", "files", "year", "date", "step", "first_step")}
+    keys = {key: getattr(source, key) for key in ("format", "files", "year", "date", "step", "first_step", "step_year")}
     if source.format != "wide" and (source.date is None) == (source.step is None):
         raise InputError(
             f"{card.path}: the source {source.label} has variates and needs one of `date` and `step`, the column of "
