@@ -114,6 +114,30 @@ def test_a_month_stands_at_the_step_in_which_it_ends(folder, frames):
     assert known == {2: 4.0, 6: 5.0, 9: 6.0, 12: 7.0, 15: 8.0, 18: 9.0}
 
 
+def test_a_date_with_its_own_step_days_stands_at_the_end_of_its_step(folder, frames):
+    cut(folder, frames, "ndvi")
+    months = [{"place": p, "date": f"{y}-{m:02d}-01", "rain": m} for p in PLACES for y in YEARS for m in range(1, 13)]
+    pd.DataFrame(months).to_csv(folder / "rain.csv", index=False)
+
+    def known(keys):
+        table = read_card(folder, HEAD + dated("ndvi") + TARGET + dated("rain", "drivers", keys))
+        steps = np.flatnonzero(table.drivers_observed[0, 0])
+        asked = [one for one in table.findings if "All dates of rain.csv are the first of a month" in one.sentence]
+        return {int(step): float(table.drivers[0, 0, step]) for step in steps}, len(asked)
+
+    on_their_day = {0: 4.0, 3: 5.0, 6: 6.0, 9: 7.0, 12: 8.0, 15: 9.0, 18: 10.0}
+    assert known("") == (on_their_day, 1)
+    assert known("step_days = 1") == (on_their_day, 0)
+    pd.DataFrame(months).query("date.str.contains('-01-01')").to_csv(folder / "rain.csv", index=False)
+    assert known("")[1] == 0  # one number a year
+    pd.DataFrame(months).to_csv(folder / "rain.csv", index=False)
+    # As numbered months do: 30 April is day 29 from 1 April on, 31 May day 60, and so on.
+    assert known('step_days = "month"') == ({2: 4.0, 6: 5.0, 9: 6.0, 12: 7.0, 15: 8.0, 18: 9.0}, 0)
+    # The first dekad of a month ends on its 10th, and 16 days from its first on its 16th.
+    assert known('step_days = "dekad"') == ({0: 4.0, 3: 5.0, 7: 6.0, 10: 7.0, 13: 8.0, 16: 9.0, 19: 10.0}, 0)
+    assert known("step_days = 16") == ({1: 4.0, 4: 5.0, 7: 6.0, 10: 7.0, 13: 8.0, 16: 9.0, 19: 10.0}, 0)
+
+
 def test_what_does_not_meet_is_reported_with_three_names_of_each_kind(folder, frames):
     _, yields, _ = frames
     cut(folder, frames, "ndvi")

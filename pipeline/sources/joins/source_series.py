@@ -1,6 +1,6 @@
 """The series of one source of a card, read by the reader of its own format.
 
-A numbered step is placed at its last day, when all of it is known.
+A numbered step is placed at its last day, when all of it is known. So is a date, if the source has its own `step_days`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.card import DatasetCard, SourceCard
 from pipeline.errors import InputError
+from pipeline.findings import Finding
 from pipeline.sources import aggregate
 from pipeline.sources.checks.byte_codes import byte_codes
 from pipeline.sources.cube import load_cube
@@ -30,6 +31,7 @@ from pipeline.sources.row_times import date_counts, dates_of, needed_years
 from pipeline.sources.season_rows import calendar_years, refuse_days_of_the_year
 from pipeline.sources.step_numbers import refuse_two_first_steps, steps_of_rows
 from pipeline.sources.times.calendar import Calendar, Dates
+from pipeline.sources.times.first_of_month import first_of_month
 from pipeline.sources.wide import load_rows, plan_by_card
 
 
@@ -49,7 +51,14 @@ def read_series(
     stored = [before_offset(variate) for variate in one.series]
     refuse_marks([columns], [series], stored, missing=one.missing_numbers, for_prediction=for_prediction)
     codes = byte_codes([columns], one.series, [1] * len(one.series), one.missing_numbers)
-    dates = _days_of_steps(card, one, source, table, steps) if one.date is None else dates_of(one, columns)
+    asked: tuple[Finding, ...] = ()
+    if one.date is None:
+        dates = _days_of_steps(card, one, source, table, steps)
+    elif source.step_days is not None:
+        dates = Calendar.of(one).last_days_from(dates_of(one, columns))
+    else:
+        dates = dates_of(one, columns)
+        asked = first_of_month(source.label, dates, Calendar.of(card).days)
     counts = date_counts(one, columns)
     measured = shifted(columns.measured, offsets)
     return Observations(
@@ -60,7 +69,7 @@ def read_series(
         where=columns.where,
         unread=columns.unread,
         counts=counts,
-        findings=(*table.findings, *codes),
+        findings=(*table.findings, *codes, *asked),
         marks=columns.marks,
     )
 

@@ -123,17 +123,22 @@ class Calendar:
         days: Dates = np.where(begins_within, np.minimum(last, end), last)
         return days
 
+    def last_days_from(self, dates: Dates) -> Dates:
+        """The last day of the step that begins on each date [R], or of the month or dekad in which it lies."""
+        if self.step_days == "month":
+            return _end_of_month(_month(dates))
+        if self.step_days == "dekad":
+            return _end_of_dekad(_dekad(dates))
+        days: Dates = dates + (int(np.ceil(self.days)) - 1)
+        return days
+
     def last_days(self, year: NDArray[np.int64], step: NDArray[np.int64]) -> Dates:
         """The last day of each step [R], from 0, of a stored row that begins in `year` [R]."""
         start = _days(year, self.row_start)
         if self.step_days == "month":
-            following: Dates = (start.astype("datetime64[M]") + (step + 1)).astype("datetime64[D]")
-            return following - 1
+            return _end_of_month(_month(start) + step)
         if self.step_days == "dekad":
-            third = _dekad(start) + step + 1
-            month: Dates = (third // 3).astype("datetime64[M]").astype("datetime64[D]")
-            last: Dates = month + third % 3 * 10 - 1
-            return last
+            return _end_of_dekad(_dekad(start) + step)
         day: Dates = start + (np.ceil((step + 1) * self.days).astype(np.int64) - 1)
         return day
 
@@ -181,3 +186,17 @@ def _dekad(dates: Dates) -> NDArray[np.int64]:
     day = (dates - dates.astype("datetime64[M]").astype("datetime64[D]")).astype(np.int64)
     thirds: NDArray[np.int64] = _month(dates) * 3 + np.minimum(day // 10, 2)
     return thirds
+
+
+def _end_of_month(month: NDArray[np.int64]) -> Dates:
+    """The last day of each month, counted from January 1970."""
+    last: Dates = (month + 1).astype("datetime64[M]").astype("datetime64[D]") - 1
+    return last
+
+
+def _end_of_dekad(third: NDArray[np.int64]) -> Dates:
+    """The last day of each dekad, counted from January 1970."""
+    following = third + 1
+    month: Dates = (following // 3).astype("datetime64[M]").astype("datetime64[D]")
+    last: Dates = month + following % 3 * 10 - 1
+    return last
