@@ -124,3 +124,29 @@ def test_random_gaps_in_both_files_raise_no_alarm(seed):
     seasons = keys(pair for pair in drawn if pair[1] >= 2012 and rng.random() < rng.uniform(0.5, 1))
     assert better_shift(seasons, yields, 0) is None
     assert better_shift(seasons, yields, 1) is None
+
+
+CUT = 'season_start = "10-01"\nseason_steps = 3\n'
+
+
+@pytest.mark.parametrize(
+    ("keys", "asked"),
+    [
+        (CUT, True),
+        (CUT + 'season_year = "end"\n', False),
+        (CUT + 'harvest = "12-28"\n', False),
+        (ACROSS, False),
+        (WITHIN, False),
+        ('season_start = "04-01"\nseason_steps = 9\n', False),  # a summer crop that is harvested in December
+        ('season_start = "08-15"\nseason_steps = 3\n', False),  # a short season that ends in November
+    ],
+)
+def test_a_season_that_is_cut_in_december_asks_for_its_harvest(tmp_path, keys, asked):
+    write(tmp_path, range(2014, 2020), range(2014, 2021), keys[len('season_start = "') :][:5])
+    table = read_card(tmp_path, CARD.format(keys=keys))
+    found = [one for one in table.findings if "is called 2019, after the year of its last step" in one.sentence]
+    assert [one.card_line for one in found] == ['harvest = "MM-DD"'] * asked
+    if asked:
+        assert "The season from 2019-10-01 to 2019-12-29" in found[0].sentence
+        with pytest.raises(InputError, match=r"season_steps = 5 or more"):
+            read_card(tmp_path, CARD.format(keys=keys + 'harvest = "06-30"\n'))

@@ -57,7 +57,11 @@ from pipeline.sources.names.place_names import restore_zeros_like
 from pipeline.sources.step_means import means_of_amounts
 from pipeline.sources.times.calendar import Calendar
 from pipeline.sources.times.outside_season import mostly_outside
-from pipeline.sources.times.season_dates import describe_season, refuse_harvest_of_another_year
+from pipeline.sources.times.season_dates import (
+    describe_season,
+    refuse_harvest_of_another_year,
+    season_cut_before_new_year,
+)
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,9 @@ def join_sources(card: DatasetCard, steps: int | None, for_prediction: bool, bud
             found += report_shift(
                 card, one.source, np.concatenate(of_variates), yields=known, renamed=renamed, names=names
             )
+        if seasons is None:
+            year_met = _last_sample(seen, label_keys)[1]
+            found += season_cut_before_new_year(card, year_met, *grid.season_days(year_met, steps))
     draft = replace(draft, findings=(*draft.findings, *found))
     season = _example_of_a_season(
         card, grid, seasons, names=names, sample=_last_sample(seen, label_keys), steps=steps, yields=bool(labels)

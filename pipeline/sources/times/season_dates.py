@@ -6,7 +6,10 @@ import numpy as np
 
 from pipeline.card import DatasetCard, SourceCard
 from pipeline.errors import InputError
+from pipeline.findings import Finding
 from pipeline.sources.times.calendar import Calendar
+
+AUTUMN = "08-01"  # a season that starts earlier may end in December with its harvest
 
 
 def describe_season(
@@ -58,6 +61,25 @@ def refuse_harvest_of_another_year(card: DatasetCard, calendar: Calendar, year: 
         f"`harvest`, {harvested}-{card.harvest}, is in {harvested}. A yield that carries the year of its harvest would "
         f"meet the season of another year. If the yields do so, set {advice}"
     )
+
+
+def season_cut_before_new_year(
+    card: DatasetCard, year: int, first: np.datetime64, last: np.datetime64
+) -> tuple[Finding, ...]:
+    """A finding if a season of a few months ends in December, so that its harvest may be in the next year.
+
+    A card that gives `harvest` or `season_year` has answered the question.
+    """
+    if {"harvest", "season_year"} & card.model_fields_set or _year(first) != year:
+        return ()
+    if str(first)[5:] < AUTUMN or last < np.datetime64(f"{year}-12-01"):
+        return ()
+    sentence = (
+        f"The season from {first} to {last} is called {year}, after the year of its last step, and meets the yield of "
+        f"{year}. If the crop is harvested in {year + 1} and its yield carries that year, yields meet the season of "
+        "another year. Give the day of the harvest in the dataset card, and the year is checked."
+    )
+    return (Finding("warning", sentence, 'harvest = "MM-DD"'),)
 
 
 def _row_year(card: DatasetCard, source: SourceCard, first: np.datetime64) -> int:
