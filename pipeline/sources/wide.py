@@ -17,6 +17,7 @@ from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.plural import plural
 from pipeline.sources.checks.byte_codes import byte_codes
+from pipeline.sources.checks.missing_values_report import masked_cells, unmatched_of_variates
 from pipeline.sources.counts import counted
 from pipeline.sources.files.columns import (
     Columns,
@@ -85,16 +86,18 @@ class WideFile:
     said: str | None = None
     keep: Keep = field(default_factory=dict)
 
-    def wanted(self, scale: Sequence[float], missing: Sequence[float], texts: Sequence[str] = ()) -> Wanted:
-        """The columns to read. `scale` has one factor per variate; `missing` and `texts` are the card's marks."""
+    def wanted(self, series: Sequence[VariateCard], missing: Sequence[float], texts: Sequence[str] = ()) -> Wanted:
+        """The columns to read. `series`: the variates of `steps`; `missing` and `texts` are the card's marks."""
+        of_column = [variate for variate, columns in zip(series, self.steps, strict=True) for _ in columns]
         names = (*self.place, *([self.sample_id] if self.sample_id else []))
         numbers = (self.year, self.said, self.target, *self.static, *self.earlier.values())
         return Wanted(
             text=tuple(dict.fromkeys([*names, *(one for one in (self.split, self.group, self.labels) if one)])),
             exact=tuple(dict.fromkeys(name for name in numbers if isinstance(name, str))),
             measured=tuple(name for columns in self.steps for name in columns),
-            scale=tuple(factor for factor, columns in zip(scale, self.steps, strict=True) for _ in columns),
+            scale=tuple(variate.scale for variate in of_column),
             missing=tuple(missing),
+            own_missing=tuple(tuple(variate.missing) for variate in of_column),
             static=self.static,
             keys=self.keys,
             places=names,
@@ -267,11 +270,13 @@ def load_rows(
 
     missing and texts: the numbers and the texts that stand for missing data
     """
-    scale = [variate.scale for variate in series]
-    parts = load_columns([(file.path, file.wanted(scale, missing, texts)) for file in files], budget)
+    parts = load_columns([(file.path, file.wanted(series, missing, texts)) for file in files], budget)
     stored = [before_offset(variate) for variate in series]
     refuse_marks(parts, [file.steps for file in files], stored, missing=missing, for_prediction=for_prediction)
-    codes = byte_codes(parts, series, [len(columns) for columns in files[0].steps], missing)
+    codes = byte_codes(parts, series, [len(columns) for columns in files[0].steps])
+    marks = marks_of(parts)
+    # A column of one variate in one file never holds another variate in the next.
+    of_variates = [(variate, [name for file in files for name in file.steps[v]]) for v, variate in enumerate(series)]
     several = len(files) > 1
     places = [_places(file, part, several) for file, part in zip(files, parts, strict=True)]
     years = [_years(file, part) for file, part in zip(files, parts, strict=True)]
@@ -290,7 +295,7 @@ def load_rows(
     if not for_prediction:
         numbered = np.unique(place, return_inverse=True)[1]
         mixed = mixed_yields(
-            [file.path for file in files], files[0].wanted(scale, missing, texts), numbered, target, budget
+            [file.path for file in files], files[0].wanted(series, missing, texts), numbered, target, budget
         )
     rows = StoredRows(
         values=values,
@@ -301,11 +306,11 @@ def load_rows(
         static=np.concatenate([_static(part, file.static) for file, part in zip(files, parts, strict=True)]),
         where=joined_where(parts),
         unread=joined_unread(parts),
-        counts=(*_nameless(files, parts), *levelled),
+        counts=(*masked_cells(marks, of_variates), *_nameless(files, parts), *levelled),
         assigned=_assigned(files, parts),
         group=_label_groups(files, parts),
-        findings=(*repaired, *codes, *mixed),
-        marks=marks_of(parts),
+        findings=(*repaired, *codes, *unmatched_of_variates(marks, of_variates), *mixed),
+        marks=marks,
         advice=advice_on_one_name(column_names(files[0].path, files[0].keys), files[0].place),
         files=tuple(file.path.name for file in files),
         file=np.repeat(np.arange(len(files)), [len(part) for part in parts]),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.findings import Finding
+from pipeline.findings import Finding, missing_line
 from pipeline.sources.checks.isolated_values import isolated_values
 from pipeline.sources.checks.medians import Floats, column_medians, row_medians
 from pipeline.sources.checks.scaled_places import scaled_places
@@ -315,7 +315,7 @@ def _zeros(variate: Variate, values: Floats) -> list[Finding]:
         f"{variate.name} is exactly 0 in {zeros} of {len(seen)} cells, and no other value is nearer to zero than "
         f"{others.min():.3g}. Zeros that stand for missing data are read as measured."
     )
-    return [Finding("warning", sentence, "missing = [0]")]
+    return [Finding("warning", sentence, missing_line([0], variate.name))]
 
 
 def _shifts(groups: Sequence[Grouping], variate: Variate, values: Floats) -> list[Finding]:

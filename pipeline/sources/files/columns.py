@@ -22,7 +22,7 @@ from pipeline.sources.files.csv_batches import csv_batches
 from pipeline.sources.files.csv_format import USUAL, CsvKeys
 from pipeline.sources.files.memory_budget import Budget
 from pipeline.sources.files.parquet_batches import BATCH_ROWS, open_parquet, parquet_batches
-from pipeline.sources.files.stored_numbers import as_measured, count_marks, without_marks
+from pipeline.sources.files.stored_numbers import Marks, as_measured, count_marks, without_marks
 from pipeline.sources.files.unnamed_columns import refuse_unnamed_columns
 from pipeline.sources.files.wanted_columns import Keep, Wanted
 from pipeline.sources.files.years_in_header import refuse_years_in_header
@@ -54,7 +54,7 @@ class Text:
 class Columns:
     """R rows of one or several files. measured [R,M] float32; `where(row)` returns file and line, for messages.
 
-    marks   number of cells with each number of the card's `missing`
+    marks   number of cells of each column with each number of `missing`
     file    [R] which of several files each row is in; None for rows of one file
     unread  returns the texts of a row in the columns that no number or name is taken from, for messages
     """
@@ -63,7 +63,7 @@ class Columns:
     exact: Mapping[str, NDArray[np.float64]]
     measured: NDArray[np.float32]
     where: Callable[[int], str]
-    marks: Mapping[float, int] = field(default_factory=dict)
+    marks: Marks = field(default_factory=dict)
     file: NDArray[np.int32] | None = None
     unread: Unread = no_texts
 
@@ -141,9 +141,9 @@ def joined(parts: Sequence[Columns]) -> Columns:
     )
 
 
-def marks_of(parts: Sequence[Columns]) -> dict[float, int]:
-    """The number of cells with each number of `missing` in all parts."""
-    return dict(sum((Counter(part.marks) for part in parts), Counter[float]()))
+def marks_of(parts: Sequence[Columns]) -> Marks:
+    """The number of cells of each column with each number of `missing` in all parts."""
+    return dict(sum((Counter(part.marks) for part in parts), Counter[tuple[str, float]]()))
 
 
 def joined_where(parts: Sequence[Columns]) -> Callable[[int], str]:
@@ -199,7 +199,7 @@ def _load(path: Path, wanted: Wanted) -> Columns:
     texts: dict[str, list[Any]] = {name: [] for name in wanted.texts}
     exacts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in wanted.exact}
     blocks: list[NDArray[np.float32]] = []
-    marks: Counter[float] = Counter()
+    marks: Counter[tuple[str, float]] = Counter()
     rows = 0
     for batch in _read_ahead(csv_batches(path, wanted) if csv_text.is_csv(path) else parquet_batches(path, wanted)):
         for name in wanted.texts:
@@ -207,10 +207,10 @@ def _load(path: Path, wanted: Wanted) -> Columns:
         for name in wanted.exact:
             numbers = _finite(path, batch, name, rows, wanted)
             if name in wanted.yields:
-                marks.update(count_marks(numbers, wanted.missing))
+                marks.update(count_marks(name, numbers, wanted.missing))
                 numbers = without_marks(numbers, wanted.missing)
             elif name in wanted.static:
-                marks.update(count_marks(numbers, wanted.missing))
+                marks.update(count_marks(name, numbers, wanted.missing))
             exacts[name].append(numbers)
         blocks.append(_measured_block(path, batch, wanted, rows, marks))
         rows += len(batch)
@@ -287,13 +287,13 @@ def _row_name(path: Path, row: int, wanted: Wanted) -> str:
 
 
 def _measured_block(
-    path: Path, batch: Any, wanted: Wanted, first_row: int, marks: Counter[float]
+    path: Path, batch: Any, wanted: Wanted, first_row: int, marks: Counter[tuple[str, float]]
 ) -> NDArray[np.float32]:
     block = np.empty((len(batch), len(wanted.measured)), np.float32)
     for m, (name, scale) in enumerate(zip(wanted.measured, wanted.scale, strict=True)):
         numbers = _finite(path, batch, name, first_row, wanted)
-        marks.update(count_marks(numbers, wanted.missing))
-        block[:, m] = as_measured(numbers, wanted.missing, scale)
+        marks.update(count_marks(name, numbers, wanted.marks_of(m)))
+        block[:, m] = as_measured(numbers, wanted.marks_of(m), scale)
         if np.isinf(block[:, m]).any():
             row = first_row + int(np.argmax(np.isinf(block[:, m])))
             raise _infinite(path, row, name, wanted)

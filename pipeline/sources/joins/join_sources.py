@@ -205,7 +205,7 @@ def _findings(
         found += averaged(repeated_rows_of(one, at), int(at.inside.sum()), advice)
         found += means_of_amounts(one.source.series, one.measured, at.inside, at.key, at.step)
     marks = [*(one.marks for one in series), *(one.marks for one in numbers)]
-    held = sum(map(Counter, marks), Counter[float]())
+    held = sum(map(Counter, marks), Counter[tuple[str, float]]())
     wanted = dict.fromkeys(mark for one in card.sources for mark in missing_of(card, one)[0])
     return (*dict.fromkeys(found), *unmatched_marks(held, tuple(wanted)))
 

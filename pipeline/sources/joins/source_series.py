@@ -13,7 +13,6 @@ import numpy as np
 
 from pipeline.card import DatasetCard, SourceCard
 from pipeline.errors import InputError
-from pipeline.sources.checks.byte_codes import byte_codes
 from pipeline.sources.cube import load_cube
 from pipeline.sources.files.columns import Text
 from pipeline.sources.files.locate_files import files_of
@@ -43,14 +42,12 @@ def read_series(card: DatasetCard, source: SourceCard, budget: Budget, for_predi
     series = [(variate.column or variate.name,) for variate in one.series]
     stored = [before_offset(variate) for variate in one.series]
     refuse_marks([columns], [series], stored, missing=one.missing_numbers, for_prediction=for_prediction)
-    codes = byte_codes([columns], one.series, [1] * len(one.series), one.missing_numbers)
     if one.date is not None:
         dates = dates_of(one, columns)
     else:
         calendar, step = Calendar.of(one), steps_of_rows(one, columns)
         refuse_days_of_the_year(one, calendar, step)
         dates = calendar.last_days(needed_years(one, table, columns), step)
-    counts = date_counts(one, columns)
     measured = shifted(columns.measured, offsets)
     return Observations(
         source=source,
@@ -59,8 +56,8 @@ def read_series(card: DatasetCard, source: SourceCard, budget: Budget, for_predi
         measured=measured,
         where=columns.where,
         unread=columns.unread,
-        counts=counts,
-        findings=(*table.findings, *codes),
+        counts=(*table.counts, *date_counts(one, columns)),
+        findings=table.findings,
         marks=columns.marks,
     )
 
@@ -88,6 +85,7 @@ def _wide_observations(
         dates=Calendar.of(one).last_days(year, step),
         measured=rows.values.transpose(0, 2, 1).reshape(-1, variates),
         where=lambda row: rows.where(row // stored),
+        counts=rows.counts,
         findings=rows.findings,
         marks=rows.marks,
     )
