@@ -30,9 +30,7 @@ def saved(folder: Path, layout: str, *, ndvi: str = "", rain: str = "", card: st
     """The same numbers in one of three layouts, with keys of NDVI, of rain (a driver) and of the whole card."""
     n, r = series()
     if layout == "long":
-        rows = [
-            (f"p{p}", f"2020-{s + 1:02}-05", n[p, s], r[p, s], 3 + p) for p in range(PLACES) for s in range(STEPS)
-        ]
+        rows = [(f"p{p}", f"2020-{s + 1:02}-05", n[p, s], r[p, s], 3 + p) for p in range(PLACES) for s in range(STEPS)]
         pd.DataFrame(rows, columns=["place", "date", "ndvi", "rain", "t"]).to_csv(folder / "f.csv", index=False)
     elif layout == "wide":
         rows = [(f"p{p}", 2020, *n[p], *r[p], 3 + p) for p in range(PLACES)]
