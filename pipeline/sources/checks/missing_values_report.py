@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from pipeline.card import VariateCard
 from pipeline.findings import Finding, missing_line
-from pipeline.sources.counts import counted
 from pipeline.sources.files.missing_values import Stored, marks_in
 from pipeline.sources.files.stored_numbers import Marks
 from pipeline.table import Count
@@ -22,7 +21,9 @@ def masked_cells(found: Marks, series: Sequence[tuple[VariateCard, Sequence[str]
     for variate, columns in series:
         held = _by_number(found, columns)
         numbers = ", ".join(f"{number:g}" for number, cells in held.items() if cells)
-        counts += counted(f"cell of {variate.name} left out, because `missing` names {numbers}", sum(held.values()))
+        if numbers:
+            reason = f"cell of {variate.name} left out, because `missing` names {numbers}"
+            counts.append(Count(reason, sum(held.values())))
     return tuple(counts)
 
 
