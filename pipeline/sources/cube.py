@@ -14,13 +14,14 @@ from pipeline.card import DatasetCard
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.sources.checks.byte_codes import byte_codes
+from pipeline.sources.checks.cube_attributes import compare_attributes
 from pipeline.sources.checks.missing_values_report import masked_cells, unmatched_of_variates
 from pipeline.sources.cube_times import refuse_odd_time_units, refuse_timeless
 from pipeline.sources.files.columns import Columns, Text, joined, require, with_joined_place
 from pipeline.sources.files.csv_text import CATEGORY, MISSING, MISSING_NAMES
 from pipeline.sources.files.memory_budget import Budget
 from pipeline.sources.files.missing_values import before_offset, refuse_marks
-from pipeline.sources.files.packing import fill_values, unpack, without_fill_values
+from pipeline.sources.files.packing import Unpacked, fill_values, unpack, without_fill_values
 from pipeline.sources.files.stored_numbers import Marks, as_measured
 from pipeline.sources.labels import target_column, year_in_name
 from pipeline.sources.long_table import LongTable
@@ -87,15 +88,8 @@ def _loaded(card: DatasetCard, path: Path, budget: Budget, for_prediction: bool)
         marks = {name: (*card.missing_numbers, *one.missing) for name, one in zip(series, card.series, strict=True)}
         unpacked = unpack(cube, packed.reset_coords(), {**marks, **({target: card.missing_numbers} if target else {})})
         cube = unpacked.cube
-        chosen = [(name, one) for name, one in zip(series, card.series, strict=True) if name in unpacked.numbers]
-        codes: tuple[Finding, ...] = ()
-        if chosen:
-            stored = _stored(path, [unpacked.numbers[name].transpose(*dims) for name, _ in chosen])
-            forms = [unpacked.form(name, before_offset(one)) for name, one in chosen]
-            names = [[(name,) for name, _ in chosen]]
-            refuse_marks([stored], names, forms, missing=card.missing_numbers, for_prediction=for_prediction)
-            codes = byte_codes([stored], [one for _, one in chosen], [1] * len(chosen), stored=True)
-        findings = (*unpacked.findings, *fill_values(path, series, unpacked.numbers), *_zones(card, cube), *codes)
+        found = _check_stored(card, path, unpacked, dims=dims, for_prediction=for_prediction)
+        findings = (*unpacked.findings, *fill_values(path, series, unpacked.numbers), *_zones(card, cube), *found)
         beside = target is not None and not {*cube[target].dims} <= {*dims}
         _refuse_stray(path, cube, split, "`split`", dims, cube[target].dims if target else dims)
         _refuse_stray(path, cube, group, "`group` of [radiometry]", dims)
@@ -181,6 +175,23 @@ def _is_consolidated(path: Path) -> bool:
         return True
     root = path / "zarr.json"
     return root.is_file() and '"consolidated_metadata"' in root.read_text(encoding="utf-8")
+
+
+def _check_stored(
+    card: DatasetCard, path: Path, unpacked: Unpacked, *, dims: Sequence[str], for_prediction: bool
+) -> tuple[Finding, ...]:
+    """Findings about stored numbers and their attributes. Raises `InputError` for marks of missing data among them."""
+    of_card = [(variate.column or variate.name, variate) for variate in card.series]
+    chosen = [(name, variate) for name, variate in of_card if name in unpacked.numbers]
+    if not chosen:
+        return ()
+    stored = _stored(path, [unpacked.numbers[name].transpose(*dims) for name, _ in chosen])
+    forms = [unpacked.form(name, before_offset(variate)) for name, variate in chosen]
+    names = [[(name,) for name, _ in chosen]]
+    refuse_marks([stored], names, forms, missing=card.missing_numbers, for_prediction=for_prediction)
+    codes = byte_codes([stored], [variate for _, variate in chosen], [1] * len(chosen), stored=True)
+    attributes = [(variate, unpacked.numbers[name].attrs) for name, variate in chosen]
+    return (*codes, *(found for variate, said in attributes for found in compare_attributes(path, variate, said)))
 
 
 def _stored(path: Path, numbers: Sequence[xr.DataArray]) -> Columns:
