@@ -13,6 +13,7 @@ from pipeline.findings import Finding
 from pipeline.sources.checks.byte_codes import byte_codes
 from pipeline.sources.checks.missing_values_report import masked_cells, unmatched_of_variates
 from pipeline.sources.files.columns import Columns, column_names, joined, load_columns
+from pipeline.sources.files.left_out_rows import left_out_by_keep
 from pipeline.sources.files.memory_budget import Budget
 from pipeline.sources.files.wanted_columns import Wanted, csv_keys
 from pipeline.sources.labels import target_column, year_in_name
@@ -89,14 +90,15 @@ def load_long(
     of_variates = [(variate, (variate.column or variate.name,)) for variate in card.series]
     unmatched = unmatched_of_variates(columns.marks, of_variates)
     codes = byte_codes([columns], card.series, [1] * len(card.series))
+    left_out, nearly = left_out_by_keep(columns.left_out, card.keep, files)
     zones = zones_of_texts(columns.text[card.date].names.tolist(), card.date) if card.date else ()
     return LongTable(
         observations=columns,
         labels=columns,
         target=target,
         year=named_year,
-        findings=(*zones, *alike, *mixed, *codes, *unmatched),
-        counts=masked_cells(columns.marks, of_variates),
+        findings=(*zones, *alike, *mixed, *codes, *unmatched, *nearly),
+        counts=(*left_out, *masked_cells(columns.marks, of_variates)),
         files=tuple(path.name for path in files),
     )
 

@@ -102,7 +102,7 @@ def join_sources(card: DatasetCard, steps: int | None, for_prediction: bool, bud
         incomplete=np.zeros(len(samples), bool),
         where=where_of_samples(samples, [*rows_of, *label_rows]),
         where_label=where_of_samples(samples, [*label_rows, *rows_of]),
-        counts=counts_of_rows(series, placed),
+        counts=(*(count for one in (*labels, *static) for count in one.counts), *counts_of_rows(series, placed)),
         group=group_a_sample(labels[0], labels_at[0], samples, names) if labels else None,
         findings=(*repaired, *_findings(card, series, placed, [*labels, *static]), *_outside(series, placed, seasons)),
         days_to_harvest=None if seasons is None else seasons.days_to_harvest(samples // YEARS, year),

@@ -61,6 +61,7 @@ class Numbers:
     unread: Unread = no_texts
     group: NDArray[np.str_] | None = None
     marks: Marks = field(default_factory=dict)
+    counts: tuple[Count, ...] = ()
     findings: tuple[Finding, ...] = ()
 
     @property
