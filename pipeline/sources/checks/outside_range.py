@@ -10,7 +10,7 @@ from pipeline.sources.checks.medians import Floats
 from pipeline.table import Variate
 
 MOST_OUTSIDE = 0.5  # share of the values of a sample that may lie outside the range
-FEW = 0.005  # share of values far outside that are noted; more are a warning
+FEW, LEAST_CELLS = 0.005, 3  # share of values far outside that are noted; more are a warning, if so many cells
 SCALES = (10, 100, 1000, 10_000)
 FEW_NUMBERS = 2  # with so many different numbers far outside, they are marks and no measurements
 EXPLAINED = 0.9  # share of the values far outside that a scale must bring into the range
@@ -36,15 +36,17 @@ def far_outside(variate: Variate, values: Floats, sample_id: NDArray[np.str_]) -
         f"{n} sample{'s have' if n > 1 else ' has'} {what} of the declared range {variate.low:g} to "
         f"{variate.high:g}, such as {values[row, step]:.4g} at step {step} of {sample_id[row]}."
     )
-    many = far.sum() > FEW * seen.sum()
+    many = far.sum() >= LEAST_CELLS and far.sum() > FEW * seen.sum()
     if many:
         sentence += f" {int(far.sum()):,} of {int(seen.sum()):,} values ({far.mean(where=~np.isnan(values)):.1%}) are "
-        sentence += f"further from it than its width. {_cause(variate, values[far], values[~outside])}"
+        sentence += (
+            f"further from it than its width. {_cause(values[far], values[~outside], variate.low, variate.high)}"
+        )
     line = f'[[exclude]]\nsample_id = "{sample_id[row]}"\nreason = "outside of the range"'
     return [Finding("warning" if odd.any() or many else "note", sentence, line)]
 
 
-def _cause(variate: Variate, far: Floats, others: Floats) -> str:
+def _cause(far: Floats, others: Floats, low: float, high: float) -> str:
     """What explains the values far outside the range. others: all values within it, and NaN."""
     correct = (
         "Correct them, or `low` and `high` of this variate; if they stand for missing data, name them in `missing`."
@@ -54,7 +56,7 @@ def _cause(variate: Variate, far: Floats, others: Floats) -> str:
     level = float(np.nanmedian(np.abs(others)))
     size = float(np.median(np.abs(far)))
     times = min(SCALES, key=lambda scale: abs(np.log(size / scale / max(level, 1e-9))))
-    explained = ((far / times >= variate.low) & (far / times <= variate.high)).mean()
+    explained = ((far / times >= low) & (far / times <= high)).mean()
     if explained < EXPLAINED:
         return correct
     return (
