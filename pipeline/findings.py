@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -19,6 +19,12 @@ class Finding:
     severity: Severity
     sentence: str
     card_line: str = ""
+
+
+def missing_line(numbers: Sequence[float], variate: str = "") -> str:
+    """The line of a card that names numbers as missing data, in the whole table or for one variate."""
+    line = f"missing = [{', '.join(f'{number:.10g}' for number in numbers)}]"
+    return f"{line} # among the keys of {variate}" if variate else line
 
 
 def by_severity(findings: Iterable[Finding]) -> list[Finding]:

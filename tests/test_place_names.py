@@ -89,8 +89,19 @@ def test_two_spellings_in_one_year_are_a_question() -> None:
 
 
 @pytest.mark.parametrize("names", [["01", "1", "001"], ["01", "1", "12345"], ["a01", "a1"], ["1", "2"], []])
-def test_names_that_are_no_codes_of_one_width_are_left_alone(names: list[str]) -> None:
+def test_names_that_are_no_codes_of_a_register_are_left_alone(names: list[str]) -> None:
     assert lost_zeros(names) == {}
+
+
+def test_lost_zeros_of_codes_of_two_levels_come_back() -> None:
+    full = ["01", "01001", "09", "09161", "11", "11000"]
+    assert lost_zeros([*full, "1", "1001", "9161"]) == {"1": "01", "1001": "01001", "9161": "09161"}
+    place = np.array([*full, *map(without_zeros, full)])
+    restored, (found,) = restore_zeros(place, np.repeat([2020, 2021], len(full)), "t.csv")
+    assert restored.tolist() == full * 2
+    assert "names of 4 places of 4 rows" in found.sentence
+    with pytest.raises(InputError, match="places '1001' and '01001' both occur in 2020"):
+        restore_zeros(np.array(["01", "01001", "1001"]), np.full(3, 2020), "t.csv")
 
 
 def test_a_history_takes_the_spelling_of_the_table_unless_it_knows_both() -> None:

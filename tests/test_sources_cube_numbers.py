@@ -143,3 +143,29 @@ def test_a_group_of_labels_may_lie_in_a_cube(tmp_path: Path) -> None:
     path = saved(tmp_path, data)
     path.write_text(path.read_text().replace('unit = "t/ha"', 'unit = "t/ha", group = "district"'))
     assert read(path).group.tolist() == [0, 0, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "keys", "told"),
+    [
+        ({"scale_factor": 1e-4}, "scale = 0.0001", "warning: c.nc: the file scales ndvi by 0.0001"),
+        ({"scale_factor": 1e-4}, "scale = 100.0", "note: c.nc: the file scales ndvi by 0.0001"),
+        ({"scale_factor": 1e-4}, "", ""),
+        ({}, "scale = 0.0001", ""),
+        ({"units": "K"}, 'unit = "C"', "warning: c.nc: the file gives ndvi in K (its `units`), the dataset card in C"),
+        ({"units": "kelvin"}, 'unit = "degC"', "In the dataset card: offset = -273.15"),
+        ({"units": "m"}, 'unit = "mm"', 'In the dataset card: unit = "m"'),
+        ({"units": "K"}, 'unit = "C", offset = -273.15', ""),
+        ({"units": "m"}, 'unit = "mm", scale = 1000', ""),
+        ({"units": "degree_Celsius"}, 'unit = "C"', ""),
+        ({"units": "kg m-2"}, 'unit = "mm"', ""),
+        ({"units": "K"}, "", ""),
+    ],
+)
+def test_a_scale_and_a_unit_of_the_file_are_compared_with_the_card(
+    tmp_path: Path, attributes: dict[str, Any], keys: str, told: str
+) -> None:
+    path = saved(tmp_path, cube(**attributes), variate=f'name = "ndvi"{", " * bool(keys)}{keys}')
+    text = read(path).describe_findings()
+    assert told in text
+    assert ("c.nc: the file" in text) == bool(told)

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.sources import read
+from pipeline.sources.checks.unit_switch import unit_switch
 from pipeline.sources.history_checks import check_history
 from pipeline.table import YieldHistory
 
@@ -108,3 +109,42 @@ def test_marks_in_a_history_are_found_and_named_by_the_card(tmp_path: Path, mark
             read(tmp_path / "card.toml")
     else:
         assert len(read(tmp_path / "card.toml").history) == 9
+
+
+def switch(known: dict[tuple[str, int], float]) -> str:
+    keys = sorted(known)
+    history = YieldHistory(
+        np.array([p for p, _ in keys]), np.array([y for _, y in keys]), np.array([known[key] for key in keys])
+    )
+    found = unit_switch(history, "card.toml", "[history]")
+    return " ".join(f"{finding.severity}: {finding.sentence} {finding.card_line}" for finding in found)
+
+
+def test_a_history_that_changes_its_unit_is_reported_with_year_and_factor() -> None:
+    told = switch({(p, y): value * (10 if y < 2014 else 1) for (p, y), value in TRUTH.items()})
+    assert told.startswith("warning: card.toml: from 2014 on, the known yields of [history] are about ")
+    assert "times lower than before" in told
+    assert 8 < float(told.split("are about ")[1].split()[0]) < 13
+    assert "before = 2014" in told
+    told = switch({(p, y): value * (10 if y >= 2017 else 1) for (p, y), value in TRUTH.items()})
+    assert "from 2017 on" in told
+    assert "times higher" in told
+    assert "after = 2016" in told
+
+
+def test_yields_that_grow_over_decades_or_fail_in_one_year_are_no_change_of_unit() -> None:
+    assert switch(TRUTH) == ""
+    assert switch({(p, y): 0.8 * 1.05 ** (y - 1960) for p in PLACES for y in range(1960, 2021)}) == ""
+    assert switch({key: value * (0.1 if key[1] == 2014 else 1) for key, value in TRUTH.items()}) == ""
+
+
+def test_the_finding_about_a_change_of_unit_is_one_of_the_table(tmp_path: Path) -> None:
+    rows = [f"{p},{y},0.{2 + i},0.{3 + i},{TRUTH[p, y]}" for i, p in enumerate(PLACES[:7]) for y in YEARS]
+    (tmp_path / "t.csv").write_text("\n".join(["place,year,a_0,a_1,t", *rows]) + "\n")
+    past = [f"{p},{y},{TRUTH[p, y + 10] * (10 if y < 2006 else 1)}" for p in PLACES[:7] for y in range(2000, 2010)]
+    (tmp_path / "h.csv").write_text("\n".join(["place,year,t", *past]) + "\n")
+    (tmp_path / "card.toml").write_text(
+        'name = "n"\nformat = "wide"\nfiles = "t.csv"\nyear = "year"\nvariates = [{name = "a"}]\n'
+        '[target]\ncolumn = "t"\nunit = "t/ha"\n[history]\nfiles = "h.csv"\ncolumn = "t"\nunit = "t/ha"\n'
+    )
+    assert "from 2006 on, the known yields of [history]" in read(tmp_path / "card.toml").describe_findings()

@@ -141,6 +141,14 @@ def test_a_place_may_be_called_na_and_is_reported(tmp_path: Path) -> None:
     assert sentences(table, "the place NA")
 
 
+@pytest.mark.parametrize("word", ["NULL", "None", "N/A", "#N/A", "<NA>", "NAN", "nil", "Null"])
+def test_a_place_named_like_a_missing_value_is_a_place_and_a_warning(tmp_path: Path, word: str) -> None:
+    table = read(plain(tmp_path, ["place"], {2020: [[word], ["ZM"]]}))
+    (found,) = [one for one in table.findings if f"has the place {word}, which is read as a name." in one.sentence]
+    assert found.severity == "warning"
+    assert f'place = "{word}"' in found.card_line
+
+
 def test_a_place_called_nan_is_refused_with_the_text_that_was_read(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"line 3, column place: the cell is empty or holds 'nan', which is read as a"):
         read(plain(tmp_path, ["place"], {2020: [["NA"], ["nan"]]}))

@@ -151,7 +151,7 @@ def test_exact_zeros_in_a_band_that_has_none_are_reported_and_dry_days_are_not()
     values = table.values.copy()
     values[3, 0, 4] = values[9, 0, 2] = 0
     (one,) = found(Seasons(**(vars(table) | {"values": values})), "exactly 0 in 2 of 480 cells")
-    assert one.card_line == "missing = [0]"
+    assert one.card_line == f"missing = [0] # among the keys of {one.sentence.split()[0]}"
     assert found(seasons(kind="rain"), "exactly 0") == []
 
 

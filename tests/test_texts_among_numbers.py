@@ -22,6 +22,17 @@ def test_a_text_for_missing_data_may_have_blanks_around_it(tmp_path: Path, cell:
         table(tmp_path, frame)
 
 
+@pytest.mark.parametrize("cell", [" ", "   "])
+def test_a_cell_of_blanks_is_named_as_it_is(tmp_path: Path, cell: str) -> None:
+    frame = seasons().astype(object)
+    frame.loc[2, "yield"] = cell
+    with pytest.raises(InputError, match=r"It holds (a blank|blanks only): empty the cell, or name it") as caught:
+        table(tmp_path, frame)
+    named = str(caught.value).split("missing = ")[1].split("]")[0] + "]"
+    assert named == f'["{cell}"]'
+    assert len(table(tmp_path, frame, keys=f"missing = {named}")) == 47
+
+
 def test_all_texts_for_missing_data_are_named_at_once(tmp_path: Path) -> None:
     frame = seasons().astype(object)
     frame.loc[2, "yield"] = "None"

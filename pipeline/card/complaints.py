@@ -43,9 +43,15 @@ def complaints(error: ValidationError, card: type[Section]) -> str:
 
 
 def _spell(location: tuple[int | str, ...]) -> str:
-    """`variates entry 2 scale` for ("variates", 1, "scale"). Entries count from 1."""
+    """`variates entry 2 scale` for ("variates", 1, "scale"). Entries count from 1. Kinds of `missing` are left out."""
+    location = location[:-1] if _is_of_kinds(location) else location
     words = [f"entry {part + 1}" if isinstance(part, int) else str(part) for part in location]
     return " ".join(words)
+
+
+def _is_of_kinds(location: tuple[int | str, ...]) -> bool:
+    """Whether a value may be of two kinds, as an entry of `missing`; pydantic ends the location with one of them."""
+    return len(location) > 2 and location[-3] == "missing" and location[-1] in ("float", "constrained-str")
 
 
 def _sentence(key: str, problem: Mapping[str, Any], card: type[Section]) -> str:
@@ -58,6 +64,8 @@ def _sentence(key: str, problem: Mapping[str, Any], card: type[Section]) -> str:
     if isinstance(problem["input"], Mapping):
         place = f"In `{key}`: " if key else ""
         return f"{place}{allowed[0].upper()}{allowed[1:]}."
+    if _is_of_kinds(location):
+        return f"The key `{key}` is {_shown(problem['input'])}; it must be a number or a text that is not empty."
     if problem["type"] in ("too_short", "string_too_short"):
         wanted = "a list of at least 1 item" if problem["type"] == "too_short" else "a text that is not empty"
         return f"The key `{key}` is {_shown(problem['input'])}; it must be {wanted}."

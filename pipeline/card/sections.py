@@ -47,6 +47,8 @@ class VariateCard(Section):
     """Lower end of the physical range, after `scale` and `offset`, and of the y-axis of the plots."""
     high: Finite | None = None
     """Upper end of that range."""
+    missing: list[Finite] = Field(default_factory=list)
+    """Stored numbers of this variate alone that mean "not measured", beside those of the card."""
 
     @model_validator(mode="after")
     def _hold_together(self) -> VariateCard:

@@ -15,6 +15,7 @@ from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.sources.assemble import Description, TableDraft, finish
 from pipeline.sources.checks.missing_values_report import unmatched_marks
+from pipeline.sources.checks.unit_switch import unit_switch
 from pipeline.sources.crop_calendar import OWN_START
 from pipeline.sources.cube import load_cube
 from pipeline.sources.files.csv_format import USUAL, format_notes
@@ -204,6 +205,7 @@ def _settled(
 ) -> tuple[YieldHistory, tuple[Finding, ...]]:
     """The history with the table's spelling of places, and findings about it and the labels. target [N] in t/ha."""
     history, found = spelled_alike(history, place, source, words)
+    found = (*found, *unit_switch(history, source, words.name))
     # In a table that is read for prediction, yields are not used and need not be checked.
     if for_prediction:
         return history, found

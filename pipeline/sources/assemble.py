@@ -12,6 +12,7 @@ from pipeline.card import ExcludeCard
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.provenance import JoinedSource
+from pipeline.sources.checks.copied_years import copied_years
 from pipeline.sources.checks.median_yield import large_yields, refuse_large_median, tiny_yields
 from pipeline.sources.checks.missing_values_report import marks_among_static
 from pipeline.sources.checks.nested_places import nested_places
@@ -229,11 +230,12 @@ def _checked(
         file=file,
     )
     nested = nested_places(draft.place[rows], draft.year[rows], draft.target[rows])
+    copied = copied_years(draft.place[rows], draft.year[rows], draft.target[rows])
     # A table that is read for prediction may end at the step as of which it is known, so it has no such check.
     empty = unobserved_steps(seasons.values[:, : len(about.variates)])
     names = [variate.name for variate in seasons.variates]
     leaks = yield_among_inputs(names, seasons.values, about.static_names, static[rows], target[rows])
-    return (*leaks, *check_yields(yields, about.missing), *nested, *found, *empty)
+    return (*leaks, *check_yields(yields, about.missing), *copied, *nested, *found, *empty)
 
 
 def excluded(

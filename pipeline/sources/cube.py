@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 from pipeline.card import DatasetCard
 from pipeline.errors import InputError
 from pipeline.findings import Finding
+from pipeline.sources.checks.byte_codes import byte_codes
+from pipeline.sources.checks.cube_attributes import compare_attributes
+from pipeline.sources.checks.missing_values_report import masked_cells, unmatched_of_variates
 from pipeline.sources.cube_times import refuse_odd_time_units, refuse_timeless
 from pipeline.sources.files.columns import Columns, Text, joined, require, with_joined_place
 from pipeline.sources.files.csv_text import CATEGORY, MISSING, MISSING_NAMES
 from pipeline.sources.files.memory_budget import Budget
 from pipeline.sources.files.missing_values import before_offset, refuse_marks
 from pipeline.sources.files.packing import Unpacked, fill_values, unpack, without_fill_values
-from pipeline.sources.files.stored_numbers import as_measured
+from pipeline.sources.files.stored_numbers import Marks, as_measured
 from pipeline.sources.labels import target_column, year_in_name
 from pipeline.sources.long_table import LongTable
 from pipeline.sources.names.place_names import normal_names
@@ -46,12 +49,15 @@ def load_cube(
     target = None if any(part.target is None for part in parts) else parts[0].target
     labels_apart = any(part.labels is not part.observations for part in parts)
     observations = joined([part.observations for part in parts])
+    of_variates = [(variate, (variate.column or variate.name,)) for variate in card.series]
+    findings = [finding for part in parts for finding in part.findings]
     return LongTable(
         observations=observations,
         labels=joined([part.labels for part in parts]) if labels_apart else observations,
         target=target,
         year=year or (year_in_name(files[0]) if len(files) == 1 else None),
-        findings=tuple(dict.fromkeys(finding for part in parts for finding in part.findings)),
+        findings=(*dict.fromkeys(findings), *unmatched_of_variates(observations.marks, of_variates)),
+        counts=masked_cells(observations.marks, of_variates),
         files=tuple(path.name for path in files),
     )
 
@@ -79,10 +85,11 @@ def _loaded(card: DatasetCard, path: Path, budget: Budget, for_prediction: bool)
         keys += [card.year] if card.year else []
         cells = int(np.prod([cube.sizes[dim] for dim in dims]))
         budget.claim(path, cells, _VALUE_BYTES * len(series) + _KEY_BYTES)
-        unpacked = unpack(cube, packed.reset_coords(), [*series, *([target] if target else [])], card.missing_numbers)
+        marks = {name: (*card.missing_numbers, *one.missing) for name, one in zip(series, card.series, strict=True)}
+        unpacked = unpack(cube, packed.reset_coords(), {**marks, **({target: card.missing_numbers} if target else {})})
         cube = unpacked.cube
-        _refuse_stored_marks(card, path, unpacked, series=series, dims=dims, for_prediction=for_prediction)
-        findings = (*unpacked.findings, *fill_values(path, series, unpacked.numbers), *_zones(card, cube))
+        found = _check_stored(card, path, unpacked, dims=dims, for_prediction=for_prediction)
+        findings = (*unpacked.findings, *fill_values(path, series, unpacked.numbers), *_zones(card, cube), *found)
         beside = target is not None and not {*cube[target].dims} <= {*dims}
         _refuse_stray(path, cube, split, "`split`", dims, cube[target].dims if target else dims)
         _refuse_stray(path, cube, group, "`group` of [radiometry]", dims)
@@ -170,35 +177,36 @@ def _is_consolidated(path: Path) -> bool:
     return root.is_file() and '"consolidated_metadata"' in root.read_text(encoding="utf-8")
 
 
-def _refuse_stored_marks(
-    card: DatasetCard,
-    path: Path,
-    unpacked: Unpacked,
-    *,
-    series: Sequence[str],
-    dims: Sequence[str],
-    for_prediction: bool,
-) -> None:
-    """Raise `InputError` for marks of missing data among the stored numbers."""
-    chosen = [(name, variate) for name, variate in zip(series, card.series, strict=True) if name in unpacked.numbers]
-    numbers = [unpacked.numbers[name].transpose(*dims) for name, _ in chosen]
-    block = np.stack([one.to_numpy().astype(np.float32).ravel() for one in numbers], axis=1) if chosen else None
-    if block is None:
-        return
+def _check_stored(
+    card: DatasetCard, path: Path, unpacked: Unpacked, *, dims: Sequence[str], for_prediction: bool
+) -> tuple[Finding, ...]:
+    """Findings about stored numbers and their attributes. Raises `InputError` for marks of missing data among them."""
+    of_card = [(variate.column or variate.name, variate) for variate in card.series]
+    chosen = [(name, variate) for name, variate in of_card if name in unpacked.numbers]
+    if not chosen:
+        return ()
+    stored = _stored(path, [unpacked.numbers[name].transpose(*dims) for name, _ in chosen])
+    forms = [unpacked.form(name, before_offset(variate)) for name, variate in chosen]
+    names = [[(name,) for name, _ in chosen]]
+    refuse_marks([stored], names, forms, missing=card.missing_numbers, for_prediction=for_prediction)
+    codes = byte_codes([stored], [variate for _, variate in chosen], [1] * len(chosen), stored=True)
+    attributes = [(variate, unpacked.numbers[name].attrs) for name, variate in chosen]
+    return (*codes, *(found for variate, said in attributes for found in compare_attributes(path, variate, said)))
+
+
+def _stored(path: Path, numbers: Sequence[xr.DataArray]) -> Columns:
+    """The stored numbers of variables with the same dimensions: one row per cell, one column per variable."""
+    first = numbers[0]
 
     def where(row: int) -> str:
-        places = np.unravel_index(row, numbers[0].shape)
+        places = np.unravel_index(row, first.shape)
         at = [
-            f"{dim} {numbers[0][dim].to_numpy()[i] if dim in numbers[0].coords else i}"
-            for dim, i in zip(dims, places, strict=True)
+            f"{dim} {first[dim].to_numpy()[i] if dim in first.coords else i}"
+            for dim, i in zip(first.dims, places, strict=True)
         ]
         return f"{path}, {', '.join(at)}"
 
-    forms = [unpacked.form(name, before_offset(variate)) for name, variate in chosen]
-    names = [[(name,) for name, _ in chosen]]
-    refuse_marks(
-        [Columns({}, {}, block, where)], names, forms, missing=card.missing_numbers, for_prediction=for_prediction
-    )
+    return Columns({}, {}, np.stack([one.to_numpy().astype(np.float32).ravel() for one in numbers], axis=1), where)
 
 
 def _zones(card: DatasetCard, cube: xr.Dataset) -> tuple[Finding, ...]:
@@ -207,7 +215,7 @@ def _zones(card: DatasetCard, cube: xr.Dataset) -> tuple[Finding, ...]:
     return zones_of_times(cube[card.date].to_numpy().ravel(), card.date)
 
 
-def _columns(card: DatasetCard, path: Path, frame: pd.DataFrame, marks: Mapping[float, int] | None = None) -> Columns:
+def _columns(card: DatasetCard, path: Path, frame: pd.DataFrame, marks: Marks | None = None) -> Columns:
     def where(row: int) -> str:
         keys = [k for k in (card.sample_id, *card.place, card.year, card.date, card.step) if k and k in frame]
         return f"{path}, " + ", ".join(f"{key} {frame[key].iloc[row]}" for key in keys)

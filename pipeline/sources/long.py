@@ -16,7 +16,6 @@ from pipeline.errors import InputError
 from pipeline.sources import aggregate
 from pipeline.sources.aggregate import Index
 from pipeline.sources.assemble import TableDraft
-from pipeline.sources.checks.byte_codes import byte_codes
 from pipeline.sources.checks.missing_values_report import unmatched_marks
 from pipeline.sources.counts import counted
 from pipeline.sources.duplicate_dates import advice_on_averaged, averaged, repeated_dates
@@ -49,13 +48,10 @@ def grid(card: DatasetCard, table: LongTable, steps: int | None, for_prediction:
     stored = [before_offset(variate) for variate in card.series]
     refuse_marks([table.observations], [series], stored, missing=card.missing_numbers, for_prediction=for_prediction)
     unmatched = unmatched_marks(table.observations.marks, card.missing_numbers)
-    codes = byte_codes([table.observations], card.series, [1] * len(card.series), card.missing_numbers)
-    table = replace(_with_offsets(card, table), findings=(*table.findings, *codes, *unmatched))
-    if card.sample_id:
-        return _by_sample(card, calendar, table, steps)
-    if card.date:
-        return _by_date(card, calendar, table, steps)
-    return _by_year_and_step(card, calendar, table, steps)
+    table = replace(_with_offsets(card, table), findings=(*table.findings, *unmatched))
+    by = _by_sample if card.sample_id else _by_date if card.date else _by_year_and_step
+    draft = by(card, calendar, table, steps)
+    return replace(draft, counts=(*table.counts, *draft.counts))
 
 
 def _with_offsets(card: DatasetCard, table: LongTable) -> LongTable:

@@ -10,7 +10,10 @@ import numpy as np
 
 from pipeline.card import DatasetCard
 from pipeline.findings import Finding
+from pipeline.sources.checks.byte_codes import byte_codes
+from pipeline.sources.checks.missing_values_report import masked_cells, unmatched_of_variates
 from pipeline.sources.files.columns import Columns, column_names, joined, load_columns
+from pipeline.sources.files.left_out_rows import left_out_by_keep
 from pipeline.sources.files.memory_budget import Budget
 from pipeline.sources.files.wanted_columns import Wanted, csv_keys
 from pipeline.sources.labels import target_column, year_in_name
@@ -19,6 +22,7 @@ from pipeline.sources.row_kinds import mixed_yields
 from pipeline.sources.times.dates import refuse_orders_by_file
 from pipeline.sources.times.misread_dates import refuse_two_forms
 from pipeline.sources.times.time_zones import zones_of_texts
+from pipeline.table import Count
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class LongTable:
     target: str | None
     year: int | None = None
     findings: tuple[Finding, ...] = ()
+    counts: tuple[Count, ...] = ()
     files: tuple[str, ...] = ()
 
 
@@ -55,6 +60,7 @@ def load_long(
         measured=tuple(variate.column or variate.name for variate in card.series),
         scale=tuple(variate.scale for variate in card.series),
         missing=card.missing_numbers,
+        own_missing=tuple(tuple(variate.missing) for variate in card.series),
         static=tuple(card.static),
         keys=csv_keys(card),
         places=names,
@@ -81,13 +87,18 @@ def load_long(
             files, columns, card.place, when=when, budget=budget, form=csv_keys(card), keep=card.keep
         )
     named_year = year or (year_in_name(files[0]) if len(files) == 1 else None)
+    of_variates = [(variate, (variate.column or variate.name,)) for variate in card.series]
+    unmatched = unmatched_of_variates(columns.marks, of_variates)
+    codes = byte_codes([columns], card.series, [1] * len(card.series))
+    left_out, nearly = left_out_by_keep(columns.left_out, card.keep, files)
     zones = zones_of_texts(columns.text[card.date].names.tolist(), card.date) if card.date else ()
     return LongTable(
         observations=columns,
         labels=columns,
         target=target,
         year=named_year,
-        findings=(*zones, *alike, *mixed),
+        findings=(*zones, *alike, *mixed, *codes, *unmatched, *nearly),
+        counts=(*left_out, *masked_cells(columns.marks, of_variates)),
         files=tuple(path.name for path in files),
     )
 

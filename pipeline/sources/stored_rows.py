@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.sources.assemble import TableDraft
 from pipeline.sources.files.columns import Unread, no_texts
+from pipeline.sources.files.stored_numbers import Marks
 from pipeline.sources.names.place_names import TWO_OF_ONE_NAME
 from pipeline.sources.row_kinds import advice_on_texts
 from pipeline.sources.times.calendar import YEAR_DAYS, Calendar
@@ -23,7 +24,7 @@ class StoredRows:
     """R rows of C steps each, the first step on the calendar's `row_start`. values [R,V,C] f32, NaN where unobserved.
 
     target, static, sample_id, assigned and group (as in `TableDraft`) are those of the row's own `year`.
-    marks: how often each number of the card's `missing` was found. advice: what to do if two places have one name.
+    marks: how often each number of `missing` was found in each column. advice: what to do if two places have one name.
     unread: returns the texts of a row in the columns that were not read.
     """
 
@@ -40,7 +41,7 @@ class StoredRows:
     findings: tuple[Finding, ...] = ()
     files: tuple[str, ...] = ()
     file: NDArray[np.int64] | None = None
-    marks: Mapping[float, int] = field(default_factory=dict)
+    marks: Marks = field(default_factory=dict)
     advice: str = TWO_OF_ONE_NAME
     unread: Unread = no_texts
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +12,8 @@ from numpy.typing import NDArray
 from pipeline.card import DatasetCard, VariateCard, place_key
 from pipeline.errors import InputError
 from pipeline.findings import Finding
-from pipeline.plural import plural
 from pipeline.sources.checks.byte_codes import byte_codes
+from pipeline.sources.checks.missing_values_report import masked_cells, unmatched_of_variates
 from pipeline.sources.counts import counted
 from pipeline.sources.files.columns import (
     Columns,
@@ -24,16 +21,16 @@ from pipeline.sources.files.columns import (
     filled,
     joined_unread,
     joined_where,
+    left_out_of,
     load_columns,
     marks_of,
     merged,
 )
 from pipeline.sources.files.csv_format import USUAL, CsvKeys
-from pipeline.sources.files.csv_text import refuse_lines_above_header
+from pipeline.sources.files.left_out_rows import left_out_by_keep
 from pipeline.sources.files.memory_budget import Budget
 from pipeline.sources.files.missing_values import before_offset, refuse_marks
 from pipeline.sources.files.stored_numbers import shifted
-from pipeline.sources.files.unnamed_columns import refuse_unnamed_columns
 from pipeline.sources.files.wanted_columns import Keep, Wanted, csv_keys
 from pipeline.sources.labels import (
     default_ids,
@@ -51,6 +48,7 @@ from pipeline.sources.row_kinds import mixed_yields
 from pipeline.sources.split_column import named, sides_of
 from pipeline.sources.stored_rows import StoredRows
 from pipeline.sources.times.dates_in_header import refuse_dates_in_header
+from pipeline.sources.wide_steps import equal_steps, grouped, steps_of
 from pipeline.table import Count
 
 
@@ -85,16 +83,18 @@ class WideFile:
     said: str | None = None
     keep: Keep = field(default_factory=dict)
 
-    def wanted(self, scale: Sequence[float], missing: Sequence[float], texts: Sequence[str] = ()) -> Wanted:
-        """The columns to read. `scale` has one factor per variate; `missing` and `texts` are the card's marks."""
+    def wanted(self, series: Sequence[VariateCard], missing: Sequence[float], texts: Sequence[str] = ()) -> Wanted:
+        """The columns to read. `series`: the variates of `steps`; `missing` and `texts` are the card's marks."""
+        of_column = [variate for variate, columns in zip(series, self.steps, strict=True) for _ in columns]
         names = (*self.place, *([self.sample_id] if self.sample_id else []))
         numbers = (self.year, self.said, self.target, *self.static, *self.earlier.values())
         return Wanted(
             text=tuple(dict.fromkeys([*names, *(one for one in (self.split, self.group, self.labels) if one)])),
             exact=tuple(dict.fromkeys(name for name in numbers if isinstance(name, str))),
             measured=tuple(name for columns in self.steps for name in columns),
-            scale=tuple(factor for factor, columns in zip(scale, self.steps, strict=True) for _ in columns),
+            scale=tuple(variate.scale for variate in of_column),
             missing=tuple(missing),
+            own_missing=tuple(tuple(variate.missing) for variate in of_column),
             static=self.static,
             keys=self.keys,
             places=names,
@@ -125,7 +125,7 @@ def _plan_file(card: DatasetCard, path: Path, year: int | None, for_prediction: 
     header = column_names(path, csv_keys(card))
     if all(variate.pattern is None for variate in card.series):
         refuse_dates_in_header(path, header)
-    found = {variate.name: _steps_of(path, header, variate.step_pattern) for variate in card.series}
+    found = {variate.name: steps_of(path, header, variate.step_pattern) for variate in card.series}
     columns = equal_steps(path, found, card)
     target = target_column(card, path, header, for_prediction)
     return WideFile(
@@ -154,98 +154,13 @@ def _year_of_file(card: DatasetCard, path: Path) -> int:
     return year
 
 
-def _steps_of(path: Path, header: Sequence[str], pattern: str) -> dict[int, str]:
-    """Step number -> column, for the columns that fit `pattern`."""
-    before, after = (re.escape(part) for part in pattern.split("{step}"))
-    fits = re.compile(rf"{before}(\d+){after}")
-    found: dict[int, str] = {}
-    for name in header:
-        if match := fits.fullmatch(name):
-            add_step(path, found, int(match[1]), name)
-    if not found:
-        refuse_lines_above_header(path, lambda cells: any(map(fits.fullmatch, cells)))
-        refuse_unnamed_columns(path, header)
-        wanted = pattern.replace("{step}", "<step>")
-        bands = {(one := re.sub(r"\d+", "<step>", name, count=1)).replace("<step>", ""): one for name in header}
-        near = get_close_matches(pattern.replace("{step}", ""), bands, n=1, cutoff=0.5)
-        hint = f"did you mean {bands[near[0]]}?" if near else f"its columns are {', '.join(_grouped(header))}."
-        raise InputError(
-            f"{path}: no column is called {wanted}, as in {pattern.replace('{step}', '00')}; {hint} Correct the names "
-            "in the file, or `column` in the dataset card."
-        )
-    return found
-
-
-def _grouped(header: Sequence[str]) -> list[str]:
-    """Columns with the steps of each band in one text, such as `ndvi_00 ... ndvi_35`."""
-    bands: dict[str, list[str]] = {}
-    for name in header:
-        bands.setdefault(re.sub(r"\d+", "<step>", name, count=1), []).append(name)
-    return [", ".join(names) if len(names) < 3 else f"{names[0]} ... {names[-1]}" for names in bands.values()]
-
-
-def add_step(path: Path, found: dict[int, str], step: int, column: str) -> None:
-    """Record a column of a band. Raises `InputError` for two columns of one step, such as `ndvi_1` and `ndvi_01`."""
-    if step in found:
-        raise InputError(f"{path}: columns {found[step]} and {column} are both step {step}; remove one of them.")
-    found[step] = column
-
-
-def equal_steps(
-    path: Path, bands: Mapping[str, Mapping[int, str]], card: DatasetCard | None = None
-) -> tuple[tuple[str, ...], ...]:
-    """The columns [V][C] in step order. Raises `InputError` for gaps and for bands that differ in their steps."""
-    first_step = card.first_step if card else None
-    for band, steps in bands.items():
-        numbers = sorted(steps)
-        gap = next((b for a, b in pairwise(numbers) if b != a + 1), None)
-        if gap is not None:
-            raise InputError(
-                f"{path}: band {band} has no column for step {gap - 1} (there is {steps[gap]}); every step needs one, "
-                "empty where nothing was observed."
-            )
-        allowed = (0, 1) if first_step is None else (first_step,)
-        if numbers[0] not in allowed:
-            advice = _count_from_one(card, steps) if card else _NAME_THE_BANDS
-            raise InputError(
-                f"{path}: the first step of band {band} is column {steps[numbers[0]]}; steps count from "
-                f"{' or '.join(map(str, allowed))}. {advice}"
-            )
-    first, *others = bands
-    for band in others:
-        if bands[band].keys() != bands[first].keys():
-            raise InputError(
-                f"{path}: band {first} has {_range(bands[first])}, band {band} has {_range(bands[band])}; all bands "
-                "need the same steps. Add the missing columns, empty where nothing was observed, or name the bands "
-                "to read in a dataset card."
-            )
-    return tuple(tuple(steps[number] for number in sorted(steps)) for steps in bands.values())
-
-
-_NAME_THE_BANDS = "Columns that are no band must not look like one; a dataset card names the bands."
-
-
-def _count_from_one(card: DatasetCard, steps: Mapping[int, str]) -> str:
-    """What to do about columns of a card that are numbered from another step on, such as the months 4 to 10."""
-    first = min(steps)
-    if first <= 1:
-        return f"Correct `first_step` in {card.path}."
-    is_month = card.step_days == "month" and max(steps) <= 12
-    day = f'"{first:02d}-01"' if is_month else "the day on which the first one begins"
-    return f"Number them from 1 to {len(steps)}, and let `calendar_start` in {card.path} be {day}."
-
-
-def _range(steps: Mapping[int, str]) -> str:
-    return f"{plural(len(steps), 'step')} ({steps[min(steps)]} to {steps[max(steps)]})"
-
-
 def refuse_other_steps(first: WideFile, other: WideFile) -> None:
     """Raise `InputError` if a file has other bands or steps than the first."""
     if {*map(frozenset, first.steps)} == {*map(frozenset, other.steps)}:
         return
     first_names = {name for columns in first.steps for name in columns}
     other_names = {name for columns in other.steps for name in columns}
-    lacking, extra = _grouped(sorted(first_names - other_names)), _grouped(sorted(other_names - first_names))
+    lacking, extra = grouped(sorted(first_names - other_names)), grouped(sorted(other_names - first_names))
     differences = [f"it lacks {', '.join(lacking)}"] * bool(lacking) + [f"it also has {', '.join(extra)}"] * bool(extra)
     raise InputError(
         f"{other.path}: the bands and steps differ from those of {first.path}: {' and '.join(differences)}. All files "
@@ -267,11 +182,14 @@ def load_rows(
 
     missing and texts: the numbers and the texts that stand for missing data
     """
-    scale = [variate.scale for variate in series]
-    parts = load_columns([(file.path, file.wanted(scale, missing, texts)) for file in files], budget)
+    parts = load_columns([(file.path, file.wanted(series, missing, texts)) for file in files], budget)
     stored = [before_offset(variate) for variate in series]
     refuse_marks(parts, [file.steps for file in files], stored, missing=missing, for_prediction=for_prediction)
-    codes = byte_codes(parts, series, [len(columns) for columns in files[0].steps], missing)
+    codes = byte_codes(parts, series, [len(columns) for columns in files[0].steps])
+    marks = marks_of(parts)
+    left_out, nearly = left_out_by_keep(left_out_of(parts), files[0].keep, [file.path for file in files])
+    # A column of one variate in one file never holds another variate in the next.
+    of_variates = [(variate, [name for file in files for name in file.steps[v]]) for v, variate in enumerate(series)]
     several = len(files) > 1
     places = [_places(file, part, several) for file, part in zip(files, parts, strict=True)]
     years = [_years(file, part) for file, part in zip(files, parts, strict=True)]
@@ -290,7 +208,7 @@ def load_rows(
     if not for_prediction:
         numbered = np.unique(place, return_inverse=True)[1]
         mixed = mixed_yields(
-            [file.path for file in files], files[0].wanted(scale, missing, texts), numbered, target, budget
+            [file.path for file in files], files[0].wanted(series, missing, texts), numbered, target, budget
         )
     rows = StoredRows(
         values=values,
@@ -301,11 +219,11 @@ def load_rows(
         static=np.concatenate([_static(part, file.static) for file, part in zip(files, parts, strict=True)]),
         where=joined_where(parts),
         unread=joined_unread(parts),
-        counts=(*_nameless(files, parts), *levelled),
+        counts=(*left_out, *masked_cells(marks, of_variates), *_nameless(files, parts), *levelled),
         assigned=_assigned(files, parts),
         group=_label_groups(files, parts),
-        findings=(*repaired, *codes, *mixed),
-        marks=marks_of(parts),
+        findings=(*repaired, *codes, *unmatched_of_variates(marks, of_variates), *nearly, *mixed),
+        marks=marks,
         advice=advice_on_one_name(column_names(files[0].path, files[0].keys), files[0].place),
         files=tuple(file.path.name for file in files),
         file=np.repeat(np.arange(len(files)), [len(part) for part in parts]),

@@ -17,7 +17,8 @@ from pipeline.sources.labels import refuse_odd_year, year_in_name
 from pipeline.sources.place_column import place_column
 from pipeline.sources.times.calendar import likely_meaning
 from pipeline.sources.times.dates_in_header import refuse_dates_in_header
-from pipeline.sources.wide import WideFile, add_step, equal_steps, refuse_other_steps
+from pipeline.sources.wide import WideFile, refuse_other_steps
+from pipeline.sources.wide_steps import add_step, equal_steps
 
 STEP_DAYS = 10.0
 _BAND = re.compile(r"(.+)_(\d+)")

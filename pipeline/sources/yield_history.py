@@ -15,6 +15,7 @@ from pipeline.findings import Finding
 from pipeline.sources.assemble import excluded
 from pipeline.sources.checks.yield_checks import Yields, check_yields
 from pipeline.sources.files.columns import Unread, joined, load_columns, no_texts
+from pipeline.sources.files.left_out_rows import left_out_by_keep
 from pipeline.sources.files.locate_files import files_of
 from pipeline.sources.files.memory_budget import Budget
 from pipeline.sources.files.wanted_columns import Wanted, csv_keys
@@ -88,10 +89,11 @@ def history_of(card: DatasetCard, budget: Budget) -> tuple[YieldHistory, tuple[C
     check_yields(stands, card.missing_numbers)
     place = columns.text[place_key(named.place)]
     mixed = mixed_yields(files, wanted, place.codes, target, budget)
-    known = known_yields(
+    left_out, nearly = left_out_by_keep(columns.left_out, named.keep, files)
+    history, counts = known_yields(
         place.strings(), years, target, source=str(card.path), exclude=card.exclude, unread=columns.unread
     )
-    return *known, mixed
+    return history, (*left_out, *counts), (*mixed, *nearly)
 
 
 def history_files(card: DatasetCard) -> tuple[Path, ...]:

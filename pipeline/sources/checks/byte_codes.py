@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.card import VariateCard
-from pipeline.findings import Finding
+from pipeline.findings import Finding, missing_line
 from pipeline.sources.files.columns import Columns
 
 FIRST, LAST = 251, 255
@@ -20,17 +20,19 @@ LEAST_DISTINCT = 40  # whole numbers; with fewer, values such as days of the yea
 
 
 def byte_codes(
-    parts: Sequence[Columns], series: Sequence[VariateCard], widths: Sequence[int], missing: Sequence[float]
+    parts: Sequence[Columns], series: Sequence[VariateCard], widths: Sequence[int], *, stored: bool = False
 ) -> tuple[Finding, ...]:
     """A finding for each variate whose codes 251 to 255 hold more cells than the ten numbers below them.
 
-    parts: values before `offset` is added; widths: the number of columns of each variate; missing: marks of the card
+    parts    values before `offset` is added; with `stored`, numbers as they are stored
+    widths   the number of columns of each variate
     """
     found, first = [], 0
     for variate, width in zip(series, widths, strict=True):
         columns = slice(first, first + width)
         first += width
-        cells = _cells_of_numbers([part.measured[:, columns] for part in parts], variate.scale)
+        scale = 1.0 if stored else variate.scale
+        cells = _cells_of_numbers([part.measured[:, columns] for part in parts], scale)
         codes = [code for code in range(FIRST, LAST + 1) if len(cells) > code and cells[code]]
         held = int(cells[FIRST:].sum())
         below = int(cells[FIRST - BELOW : FIRST].sum())
@@ -42,8 +44,7 @@ def byte_codes(
             f"hold {listed}, more than hold {FIRST - BELOW} to {FIRST - 1} ({below:,}). Many products use {FIRST} to "
             f"{LAST} as flags (cloud, snow, water, no data); here they are read as measured."
         )
-        marks = ", ".join([*(f"{mark:g}" for mark in missing), *map(str, codes)])
-        found.append(Finding("warning", sentence, f"missing = [{marks}]"))
+        found.append(Finding("warning", sentence, missing_line([*variate.missing, *codes], variate.name)))
     return tuple(found)
 
 

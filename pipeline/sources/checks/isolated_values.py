@@ -34,5 +34,6 @@ def isolated_values(variate: Variate, values: Floats) -> list[Finding]:
             f"{variate.name} is exactly {number:g} in {cells} of {len(seen)} cells, and all other values lie between "
             f"{rest.min():.3g} and {rest.max():.3g}. If it stands for missing data, it is read as measured."
         )
-        found.append(Finding("warning", sentence, "missing = [...] # the number as it is stored"))
+        line = f"missing = [...] # among the keys of {variate.name}: the number as it is stored"
+        found.append(Finding("warning", sentence, line))
     return found

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.findings import Finding
 from pipeline.sources.names.near_names import near_names
+from pipeline.sources.names.place_parts import parts_of
 from pipeline.table import YieldHistory
 
 SHOWN = 3
+# Words that programs write for an unknown name, in small letters. A place may be called so, as None in Italy.
+NO_NAMES = frozenset(("na", "n/a", "#n/a", "<na>", "n.a.", "null", "none", "nan", "nil", "missing", "unknown"))
 MOST_ALONE = 0.5  # share of places that may occur in only one year, or be new in the last year, without a warning
 
 
@@ -20,7 +25,7 @@ def report_places(
     names = np.unique(place)
     years = np.unique(year)
     every = np.unique(np.concatenate([names, history.place])).tolist()
-    findings = [*near_names(every, lambda: _years_of(place, year)), *_called_na(names, place)]
+    findings = [*near_names(every, lambda: _years_of(place, year)), *_named_like_missing(names, place)]
     sentence = f"The table has {_counted(len(names), 'place')} in {_counted(len(years), 'year')}."
     alone = new = 0
     if len(years) > 1:
@@ -71,11 +76,21 @@ def _history(names: NDArray[np.str_], history: YieldHistory) -> Finding:
     return Finding("warning" if len(without) else "note", sentence)
 
 
-def _called_na(names: NDArray[np.str_], place: NDArray[np.str_]) -> list[Finding]:
-    if "NA" not in names:
-        return []
-    rows = int((place == "NA").sum())
-    sentence = (
-        f"{rows} row{'s have' if rows != 1 else ' has'} the place NA, which is read as a name (for example Namibia)."
-    )
-    return [Finding("note", sentence, '[[exclude]]\nplace = "NA"\nreason = "the name is missing"')]
+def _named_like_missing(names: NDArray[np.str_], place: NDArray[np.str_]) -> list[Finding]:
+    """Findings about places whose name, or a part of it, is a word that programs write for an unknown name."""
+    found = []
+    for name in names.tolist():
+        parts = parts_of(name)
+        words = [part for part in parts if part.casefold() in NO_NAMES]
+        if not words:
+            continue
+        rows = int((place == name).sum())
+        has = f"{rows} row{'s have' if rows != 1 else ' has'} the place {name}, which is read as a name"
+        spelled = json.dumps(name if len(parts) == 1 else parts, ensure_ascii=False)
+        line = f'[[exclude]]\nplace = {spelled}\nreason = "the name is missing"'
+        if words == ["NA"]:
+            found.append(Finding("note", f"{has} (for example Namibia).", line))
+        else:
+            sentence = f"{has}. Programs write {words[0]} for an unknown name; then these rows are of several places."
+            found.append(Finding("warning", sentence, line))
+    return found

@@ -15,10 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.findings import Finding
+from pipeline.findings import Finding, missing_line
 from pipeline.sources.checks.isolated_values import isolated_values
 from pipeline.sources.checks.medians import Floats, column_medians, row_medians
+from pipeline.sources.checks.negative_mark import negative_mark
+from pipeline.sources.checks.outside_range import MOST_OUTSIDE, far_outside
+from pipeline.sources.checks.repeated_extremes import repeated_extremes
 from pipeline.sources.checks.scaled_places import scaled_places
+from pipeline.sources.checks.scaled_values import scaled_values
 from pipeline.sources.checks.two_ranges import two_ranges
 from pipeline.table import Variate
 
@@ -26,7 +30,6 @@ from pipeline.table import Variate
 Grouping = tuple[str, NDArray[np.int64], Callable[[int], str], NDArray[np.int64]]
 
 SOME = 300  # samples of a year or file from which its quantiles are taken
-MOST_OUTSIDE = 0.5  # share of the values of a year or file that may lie outside the declared range
 SCALED_GROUP = 5.0  # ratio to the level of the other years or files, at nearly every step, that is an error
 SCALED_CELLS = 100.0  # ratio of neighbouring magnitudes that is an error; no quantity has such a gap
 SCALED_ROWS = 30.0  # ratio of neighbouring levels of samples that is an error; ten times that if few are smaller
@@ -89,11 +92,13 @@ def check_series(seasons: Seasons, *, for_prediction: bool = False) -> tuple[Fin
         _refuse_scaled_rows(seasons, variate, values)
         found = _scaled_cells(seasons, variate, values)
         found += _zeros(variate, values)
-        found += isolated_values(variate, values)
+        found += (
+            isolated_values(variate, values) or negative_mark(variate, values) or repeated_extremes(variate, values)
+        )
         found += two_ranges(variate, values)
         if places is not None:
             found += scaled_places(variate, values, *places)
-        found += _far_outside(seasons, variate, values)
+        found += far_outside(variate, values, seasons.sample_id) or scaled_values(variate, values)
         return found if for_prediction else found + _shifts(groups, variate, values)
 
     # The first variate that cannot be right is named, whichever thread ends first.
@@ -270,31 +275,6 @@ def _scaled_cells(seasons: Seasons, variate: Variate, values: Floats) -> list[Fi
     )
 
 
-def _far_outside(seasons: Seasons, variate: Variate, values: Floats) -> list[Finding]:
-    """A finding about samples mostly outside the declared range, or cells further from it than its width."""
-    if variate.low is None or variate.high is None:
-        return []
-    outside = (values < variate.low) | (values > variate.high)
-    width = variate.high - variate.low
-    far = (values < variate.low - width) | (values > variate.high + width)
-    seen = np.count_nonzero(~np.isnan(values), axis=1)
-    odd = (seen > 0) & (outside.sum(axis=1) > MOST_OUTSIDE * seen)
-    if not odd.any() and not far.any():
-        return []
-    rows = odd if odd.any() else far.any(axis=1)
-    row = int(np.argmax(rows))
-    step = int(np.nanargmax(np.where(outside[row], np.abs(values[row]), np.nan)))
-    n = int(rows.sum())
-    what = f"most values of {variate.name} outside" if odd.any() else f"a value of {variate.name} far outside"
-    sentence = (
-        f"{n} sample{'s have' if n > 1 else ' has'} {what} of the declared range {variate.low:g} to "
-        f"{variate.high:g}, such "
-        f"as {values[row, step]:.4g} at step {step} of {seasons.sample_id[row]}."
-    )
-    line = f'[[exclude]]\nsample_id = "{seasons.sample_id[row]}"\nreason = "outside of the range"'
-    return [Finding("warning" if odd.any() else "note", sentence, line)]
-
-
 def _has_gap(size: Floats) -> bool:
     """Whether some powers of two hold no magnitude although smaller and larger ones do; cheaper than a sort."""
     exponents = np.frexp(size[size > 0])[1]
@@ -315,7 +295,7 @@ def _zeros(variate: Variate, values: Floats) -> list[Finding]:
         f"{variate.name} is exactly 0 in {zeros} of {len(seen)} cells, and no other value is nearer to zero than "
         f"{others.min():.3g}. Zeros that stand for missing data are read as measured."
     )
-    return [Finding("warning", sentence, "missing = [0]")]
+    return [Finding("warning", sentence, missing_line([0], variate.name))]
 
 
 def _shifts(groups: Sequence[Grouping], variate: Variate, values: Floats) -> list[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from pipeline.sources.files import csv_text
 from pipeline.sources.files.arrow_numbers import numbers_of
 from pipeline.sources.files.csv_batches import csv_batches
 from pipeline.sources.files.csv_format import USUAL, CsvKeys
+from pipeline.sources.files.left_out_rows import LeftOut
 from pipeline.sources.files.memory_budget import Budget
 from pipeline.sources.files.parquet_batches import BATCH_ROWS, open_parquet, parquet_batches
-from pipeline.sources.files.stored_numbers import as_measured, count_marks, without_marks
+from pipeline.sources.files.stored_numbers import Marks, as_measured, count_marks, without_marks
 from pipeline.sources.files.unnamed_columns import refuse_unnamed_columns
 from pipeline.sources.files.wanted_columns import Keep, Wanted
 from pipeline.sources.files.years_in_header import refuse_years_in_header
@@ -54,18 +55,20 @@ class Text:
 class Columns:
     """R rows of one or several files. measured [R,M] float32; `where(row)` returns file and line, for messages.
 
-    marks   number of cells with each number of the card's `missing`
-    file    [R] which of several files each row is in; None for rows of one file
-    unread  returns the texts of a row in the columns that no number or name is taken from, for messages
+    marks     number of cells of each column with each number of `missing`
+    file      [R] which of several files each row is in; None for rows of one file
+    unread    returns the texts of a row in the columns that no number or name is taken from, for messages
+    left_out  rows that `keep` left out, by column and text
     """
 
     text: Mapping[str, Text]
     exact: Mapping[str, NDArray[np.float64]]
     measured: NDArray[np.float32]
     where: Callable[[int], str]
-    marks: Mapping[float, int] = field(default_factory=dict)
+    marks: Marks = field(default_factory=dict)
     file: NDArray[np.int32] | None = None
     unread: Unread = no_texts
+    left_out: LeftOut = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.measured)
@@ -80,6 +83,7 @@ class Columns:
             marks=self.marks,
             file=None if self.file is None else self.file[chosen],
             unread=lambda row: self.unread(int(chosen[row])),
+            left_out=self.left_out,
         )
 
 
@@ -138,12 +142,18 @@ def joined(parts: Sequence[Columns]) -> Columns:
         unread=joined_unread(parts),
         marks=marks_of(parts),
         file=np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts]),
+        left_out=left_out_of(parts),
     )
 
 
-def marks_of(parts: Sequence[Columns]) -> dict[float, int]:
-    """The number of cells with each number of `missing` in all parts."""
-    return dict(sum((Counter(part.marks) for part in parts), Counter[float]()))
+def marks_of(parts: Sequence[Columns]) -> Marks:
+    """The number of cells of each column with each number of `missing` in all parts."""
+    return dict(sum((Counter(part.marks) for part in parts), Counter[tuple[str, float]]()))
+
+
+def left_out_of(parts: Sequence[Columns]) -> LeftOut:
+    """The rows that `keep` left out of all parts, by column and text."""
+    return dict(sum((Counter(part.left_out) for part in parts), Counter[tuple[str, str]]()))
 
 
 def joined_where(parts: Sequence[Columns]) -> Callable[[int], str]:
@@ -199,7 +209,7 @@ def _load(path: Path, wanted: Wanted) -> Columns:
     texts: dict[str, list[Any]] = {name: [] for name in wanted.texts}
     exacts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in wanted.exact}
     blocks: list[NDArray[np.float32]] = []
-    marks: Counter[float] = Counter()
+    marks: Counter[tuple[str, float]] = Counter()
     rows = 0
     for batch in _read_ahead(csv_batches(path, wanted) if csv_text.is_csv(path) else parquet_batches(path, wanted)):
         for name in wanted.texts:
@@ -207,10 +217,10 @@ def _load(path: Path, wanted: Wanted) -> Columns:
         for name in wanted.exact:
             numbers = _finite(path, batch, name, rows, wanted)
             if name in wanted.yields:
-                marks.update(count_marks(numbers, wanted.missing))
+                marks.update(count_marks(name, numbers, wanted.missing))
                 numbers = without_marks(numbers, wanted.missing)
             elif name in wanted.static:
-                marks.update(count_marks(numbers, wanted.missing))
+                marks.update(count_marks(name, numbers, wanted.missing))
             exacts[name].append(numbers)
         blocks.append(_measured_block(path, batch, wanted, rows, marks))
         rows += len(batch)
@@ -225,16 +235,21 @@ def _load(path: Path, wanted: Wanted) -> Columns:
         unread=lambda row: _unread_texts(path, row, wanted),
         marks=dict(marks),
     )
-    return columns.rows(_kept_rows(path, columns, wanted.keep)) if wanted.keep else columns
+    return _kept(path, columns, wanted.keep) if wanted.keep else columns
 
 
-def _kept_rows(path: Path, columns: Columns, keep: Keep) -> NDArray[np.int64]:
+def _kept(path: Path, columns: Columns, keep: Keep) -> Columns:
     """The rows that hold one of the texts of every column of `keep`. Raises `InputError` if there is none."""
     kept = np.ones(len(columns), bool)
+    left_out: dict[tuple[str, str], int] = {}
     for name, texts in keep.items():
         text = columns.text[name]
         wanted = np.flatnonzero(np.isin(text.names, [normal_name(one) for one in texts]))
-        kept &= np.isin(text.codes, wanted)
+        fits = np.isin(text.codes, wanted)
+        others, rows = np.unique(text.codes[kept & ~fits], return_counts=True)
+        spelled = ["" if code < 0 else str(text.names[code]) for code in others.tolist()]
+        left_out |= {(name, one): n for one, n in zip(spelled, rows.tolist(), strict=True)}
+        kept &= fits
         if not kept.any():
             found = text.names[np.unique(text.codes[text.codes >= 0])].tolist()
             more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
@@ -243,7 +258,7 @@ def _kept_rows(path: Path, columns: Columns, keep: Keep) -> NDArray[np.int64]:
                 f"wanted, and the column holds {', '.join(map(repr, found[:_SHOWN]))}{more}. Correct `keep`, "
                 "or leave the file out of `files`."
             )
-    return np.flatnonzero(kept)
+    return replace(columns.rows(np.flatnonzero(kept)), left_out=left_out)
 
 
 def _unread_texts(path: Path, row: int, wanted: Wanted) -> dict[str, str]:
@@ -287,13 +302,13 @@ def _row_name(path: Path, row: int, wanted: Wanted) -> str:
 
 
 def _measured_block(
-    path: Path, batch: Any, wanted: Wanted, first_row: int, marks: Counter[float]
+    path: Path, batch: Any, wanted: Wanted, first_row: int, marks: Counter[tuple[str, float]]
 ) -> NDArray[np.float32]:
     block = np.empty((len(batch), len(wanted.measured)), np.float32)
     for m, (name, scale) in enumerate(zip(wanted.measured, wanted.scale, strict=True)):
         numbers = _finite(path, batch, name, first_row, wanted)
-        marks.update(count_marks(numbers, wanted.missing))
-        block[:, m] = as_measured(numbers, wanted.missing, scale)
+        marks.update(count_marks(name, numbers, wanted.marks_of(m)))
+        block[:, m] = as_measured(numbers, wanted.marks_of(m), scale)
         if np.isinf(block[:, m]).any():
             row = first_row + int(np.argmax(np.isinf(block[:, m])))
             raise _infinite(path, row, name, wanted)

@@ -28,17 +28,24 @@ HUGE = 1e19
 LEAST_CELLS = 2
 FAR = 2.0  # times the largest magnitude of the other values
 VERY_FAR = 10.0  # from here on one cell is enough
+OF_ONE = 500.0  # smaller marks may be measurements of another variate
 LARGE_NEGATIVE = -1000.0  # a mark like this among positive numbers needs one cell only
 
 
 @dataclass(frozen=True)
 class Stored:
-    """How one variate is stored: value = number * scale + offset, with the declared range of the values."""
+    """How one variate is stored: value = number * scale + offset, with the declared range of the values.
+
+    variate   its name in the card; empty for yields and static columns
+    missing   the numbers that its section of the card names as missing data
+    """
 
     scale: float = 1.0
     offset: float = 0.0
     low: float | None = None
     high: float | None = None
+    variate: str = ""
+    missing: tuple[float, ...] = ()
 
     def value(self, number: NDArray[np.float64]) -> NDArray[np.float32]:
         """Values, in float32 as they are read."""
@@ -61,7 +68,7 @@ class Stored:
 def before_offset(variate: VariateCard) -> Stored:
     """How a variate is stored, if its numbers were scaled already and its `offset` is still to be added."""
     low, high = (None if end is None else end - variate.offset for end in (variate.low, variate.high))
-    return Stored(variate.scale, 0.0, low, high)
+    return Stored(variate.scale, 0.0, low, high, variate.name, tuple(variate.missing))
 
 
 def refuse_marks(
@@ -92,13 +99,16 @@ def refuse_marks(
         part, row, column = _first_cell(blocks, found.marks)
         written = [_written(_as_stored(form.number(mark))) for mark in found.marks.tolist()]
         stand = "stands" if len(written) == 1 else "stand"
-        listed = ", ".join([*map(_written, missing), *written])
+        # What another variate may really reach, such as 255 mm of rain, is named for this variate alone.
+        alone = form.variate != "" and len(stored) > 1 and max(abs(form.number(m)) for m in found.marks) < OF_ONE
+        listed = ", ".join([*map(_written, form.missing if alone else missing), *written])
+        section = f" among the keys of {form.variate}" if alone else ""
         number = f"{found.cells:,} cell{'s' * (found.cells != 1)}"
         raise InputError(
             f"{parts[part].where(row)}, column {names[part][v][column]}: {' and '.join(written)} {stand} in {number} "
             f"of this variate, {found.others(form)}. This looks like missing data and would be taken for a "
-            f"measurement: name it in the dataset card, `missing = [{listed}]`, or leave those cells empty. If it was "
-            "measured, give the variate its `low` and `high`."
+            f"measurement: name it in the dataset card{section}, `missing = [{listed}]`, or leave those cells empty. "
+            "If it was measured, give the variate its `low` and `high`."
         )
 
 

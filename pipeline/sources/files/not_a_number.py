@@ -37,6 +37,9 @@ def hint(text: str, header: Sequence[str] = (), form: CsvFormat | None = None) -
         return unseen
     if _SPREADSHEET.fullmatch(text):
         return f" It is an error of a spreadsheet: correct its formula, or empty the cell.{_leave_out(text)}"
+    if text.isspace():
+        blanks = "a blank" if len(text) == 1 else "blanks only"
+        return f' It holds {blanks}: empty the cell, or name it in the dataset card: missing = ["{text}"].'
     if not any(character.isdigit() for character in text):
         return _of_words(text, header)
     if match := _SEASON.fullmatch(text):

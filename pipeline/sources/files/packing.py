@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.findings import Finding
 from pipeline.sources.files.missing_values import Stored
-from pipeline.sources.files.stored_numbers import count_marks, without_marks
+from pipeline.sources.files.stored_numbers import Marks, count_marks, without_marks
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -32,7 +32,7 @@ class Unpacked:
 
     cube: xr.Dataset
     numbers: Mapping[str, xr.DataArray]
-    marks: Mapping[float, int]
+    marks: Marks
     findings: tuple[Finding, ...] = ()
 
     def form(self, name: str, decoded: Stored) -> Stored:
@@ -45,21 +45,24 @@ class Unpacked:
         shift = decoded.scale * float(attributes.get("add_offset", 0.0))
         ends = [None if end is None else (end - shift) / factor for end in (decoded.low, decoded.high)]
         below, above = ends if factor > 0 else reversed(ends)
-        return Stored(1.0, 0.0, below, above)
+        return Stored(1.0, 0.0, below, above, decoded.variate, decoded.missing)
 
 
-def unpack(cube: xr.Dataset, stored: xr.Dataset, names: Sequence[str], missing: Sequence[float]) -> Unpacked:
-    """Apply marks and valid ranges to the variables `names`. cube: decoded by xarray; stored: the same as stored."""
-    marks: Counter[float] = Counter()
+def unpack(cube: xr.Dataset, stored: xr.Dataset, missing: Mapping[str, Sequence[float]]) -> Unpacked:
+    """Apply marks and valid ranges to variables. cube: decoded by xarray; stored: the same as stored.
+
+    missing: the numbers that stand for missing data in each variable
+    """
+    marks: Counter[tuple[str, float]] = Counter()
     numbers, findings, masked = {}, [], {}
-    for name in names:
+    for name, named in missing.items():
         raw = stored[name]
         if raw.dtype.kind not in "iuf":
             continue
         kept = raw.to_numpy().astype(np.float64)
-        marks.update(count_marks(kept, missing))
+        marks.update(count_marks(name, kept, named))
         decoded = cube[name].to_numpy()
-        absent = np.isnan(without_marks(kept, missing)) | np.isnan(decoded)
+        absent = np.isnan(without_marks(kept, named)) | np.isnan(decoded)
         invalid = _invalid(raw, kept, decoded) & ~absent
         if invalid.any():
             findings.append(_invalid_finding(name, raw, int(invalid.sum())))

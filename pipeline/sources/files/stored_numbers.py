@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+Marks = Mapping[tuple[str, float], int]  # (column, number of `missing`) -> cells that hold it
 
 
 def as_measured(numbers: NDArray[np.float64], missing: Sequence[float], scale: float) -> NDArray[np.float32]:
@@ -27,11 +29,11 @@ def without_marks(numbers: NDArray[np.float64], missing: Sequence[float]) -> NDA
     return np.where(marked, np.nan, numbers)
 
 
-def count_marks(numbers: NDArray[np.float64], missing: Sequence[float]) -> dict[float, int]:
-    """The number of cells with each number of `missing`."""
+def count_marks(column: str, numbers: NDArray[np.float64], missing: Sequence[float]) -> dict[tuple[str, float], int]:
+    """The number of cells of a column with each number of `missing`."""
     with np.errstate(over="ignore"):
         narrow = numbers.astype(np.float32) if missing else numbers
-        return {mark: int(((numbers == mark) | (narrow == np.float32(mark))).sum()) for mark in missing}
+        return {(column, mark): int(((numbers == mark) | (narrow == np.float32(mark))).sum()) for mark in missing}
 
 
 def shifted(measured: NDArray[np.float32], offsets: Sequence[float]) -> NDArray[np.float32]:

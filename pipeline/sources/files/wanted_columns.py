@@ -20,6 +20,7 @@ class Wanted:
     text           names of places, ids, dates
     exact          numbers that stay float64: years, steps, yields, soil
     measured       numbers of the series: NaN for `missing`, times `scale` (one per column), then float32
+    own_missing    numbers that stand for missing data in one column of `measured` alone; none if it is empty
     static         those of `exact` that are static columns; errors about texts in them give advice on categories
     keys           the form of CSV files that the card states
     places         those of `text` that name a place or sample, in which NA is a name (Namibia, North America)
@@ -34,6 +35,7 @@ class Wanted:
     measured: tuple[str, ...] = ()
     scale: tuple[float, ...] = ()
     missing: tuple[float, ...] = ()
+    own_missing: tuple[tuple[float, ...], ...] = ()
     static: tuple[str, ...] = ()
     keys: CsvKeys = USUAL
     places: tuple[str, ...] = ()
@@ -51,6 +53,11 @@ class Wanted:
     def texts(self) -> tuple[str, ...]:
         """Every column that is read as text, once."""
         return tuple(dict.fromkeys((*self.text, *self.keep)))
+
+    def marks_of(self, column: int) -> tuple[float, ...]:
+        """The numbers that stand for missing data in a column of `measured`."""
+        own = self.own_missing[column] if self.own_missing else ()
+        return tuple(dict.fromkeys((*self.missing, *own)))
 
     @property
     def bytes_per_row(self) -> float:

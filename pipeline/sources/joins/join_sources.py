@@ -106,7 +106,7 @@ def join_sources(card: DatasetCard, steps: int | None, for_prediction: bool, bud
         incomplete=np.zeros(len(samples), bool),
         where=where_of_samples(samples, [*rows_of, *label_rows]),
         where_label=where_of_samples(samples, [*label_rows, *rows_of]),
-        counts=counts_of_rows(series, placed),
+        counts=(*(count for one in (*labels, *static) for count in one.counts), *counts_of_rows(series, placed)),
         group=group_a_sample(labels[0], labels_at[0], samples, names) if labels else None,
         findings=(*repaired, *_findings(card, series, placed, [*labels, *static]), *_outside(series, placed, seasons)),
         days_to_harvest=None if seasons is None else seasons.days_to_harvest(samples // YEARS, year),
@@ -214,7 +214,7 @@ def _findings(
         found += averaged(repeated_rows_of(one, at), int(at.inside.sum()), advice)
         found += means_of_amounts(one.source.series, one.measured, at.inside, at.key, at.step)
     marks = [*(one.marks for one in series), *(one.marks for one in numbers)]
-    held = sum(map(Counter, marks), Counter[float]())
+    held = sum(map(Counter, marks), Counter[tuple[str, float]]())
     wanted = dict.fromkeys(mark for one in card.sources for mark in missing_of(card, one)[0])
     return (*dict.fromkeys(found), *unmatched_marks(held, tuple(wanted)))
 

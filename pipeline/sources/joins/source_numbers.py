@@ -8,6 +8,7 @@ from pipeline.card import DatasetCard, SourceCard, is_there, place_key
 from pipeline.findings import Finding
 from pipeline.sources.crop_calendar import CropCalendar
 from pipeline.sources.files.columns import Text, column_names, filled, joined, load_columns
+from pipeline.sources.files.left_out_rows import left_out_by_keep
 from pipeline.sources.files.locate_files import files_of
 from pipeline.sources.files.memory_budget import Budget
 from pipeline.sources.files.wanted_columns import Wanted, csv_keys
@@ -49,6 +50,7 @@ def read_labels(card: DatasetCard, source: SourceCard, budget: Budget, for_predi
         unread=lambda row: found.unread(int(rows[row])),
         group=None if found.group is None else found.group[known],
         marks=found.marks,
+        counts=found.counts,
         findings=found.findings,
     )
 
@@ -73,6 +75,7 @@ def read_numbers(
     )
     files = files_of(card, source.files)
     found = joined(load_columns([(path, wanted) for path in files], budget))
+    left_out, nearly = left_out_by_keep(found.left_out, source.keep, files)
     mixed: tuple[Finding, ...] = ()
     if source.target is not None and source.target.column in columns:
         codes = found.text[place_key(place)].codes
@@ -89,7 +92,8 @@ def read_numbers(
         unread=found.unread,
         group=filled(found.text[group]) if group else None,
         marks=found.marks,
-        findings=(*nameless, *mixed),
+        counts=left_out,
+        findings=(*nameless, *mixed, *nearly),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +12,7 @@ from pipeline.card import SourceCard
 from pipeline.findings import Finding
 from pipeline.sources.aggregate import Index
 from pipeline.sources.files.columns import Text, Unread, no_texts
+from pipeline.sources.files.stored_numbers import Marks
 from pipeline.sources.joins.join_names import PlacesOfSource
 from pipeline.sources.times.calendar import Dates
 from pipeline.table import Count
@@ -21,7 +22,7 @@ from pipeline.table import Count
 class Observations:
     """R rows of one source of series: measurements [R,V] at a place on a day.
 
-    marks   number of cells with each number of `missing`
+    marks   number of cells of each column with each number of `missing`
     unread  returns the texts of a row in the columns that were not read, for messages
     """
 
@@ -33,7 +34,7 @@ class Observations:
     unread: Unread = no_texts
     counts: tuple[Count, ...] = ()
     findings: tuple[Finding, ...] = ()
-    marks: Mapping[float, int] = field(default_factory=dict)
+    marks: Marks = field(default_factory=dict)
 
     @property
     def named(self) -> PlacesOfSource:
@@ -48,7 +49,7 @@ class Numbers:
 
     unread  returns the texts of a row in the columns that were not read, for messages
     group   [R] str, the value of `[target] group`, empty if unknown; None without that key
-    marks   number of cells with each number of `missing`
+    marks   number of cells of each column with each number of `missing`
     """
 
     source: SourceCard
@@ -59,7 +60,8 @@ class Numbers:
     where: Callable[[int], str]
     unread: Unread = no_texts
     group: NDArray[np.str_] | None = None
-    marks: Mapping[float, int] = field(default_factory=dict)
+    marks: Marks = field(default_factory=dict)
+    counts: tuple[Count, ...] = ()
     findings: tuple[Finding, ...] = ()
 
     @property

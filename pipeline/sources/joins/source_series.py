@@ -15,7 +15,6 @@ from pipeline.card import DatasetCard, SourceCard
 from pipeline.errors import InputError
 from pipeline.findings import Finding
 from pipeline.sources import aggregate
-from pipeline.sources.checks.byte_codes import byte_codes
 from pipeline.sources.cube import load_cube
 from pipeline.sources.files.columns import Text
 from pipeline.sources.files.locate_files import files_of
@@ -50,7 +49,6 @@ def read_series(
     series = [(variate.column or variate.name,) for variate in one.series]
     stored = [before_offset(variate) for variate in one.series]
     refuse_marks([columns], [series], stored, missing=one.missing_numbers, for_prediction=for_prediction)
-    codes = byte_codes([columns], one.series, [1] * len(one.series), one.missing_numbers)
     asked: tuple[Finding, ...] = ()
     if one.date is None:
         dates = _days_of_steps(card, one, source, table, steps)
@@ -59,7 +57,6 @@ def read_series(
     else:
         dates = dates_of(one, columns)
         asked = first_of_month(source.label, dates, Calendar.of(card).days)
-    counts = date_counts(one, columns)
     measured = shifted(columns.measured, offsets)
     return Observations(
         source=source,
@@ -68,8 +65,8 @@ def read_series(
         measured=measured,
         where=columns.where,
         unread=columns.unread,
-        counts=counts,
-        findings=(*table.findings, *codes, *asked),
+        counts=(*table.counts, *date_counts(one, columns)),
+        findings=(*table.findings, *asked),
         marks=columns.marks,
     )
 
@@ -121,6 +118,7 @@ def _wide_observations(
         dates=Calendar.of(one).last_known_days(year, step),
         measured=rows.values.transpose(0, 2, 1).reshape(-1, variates),
         where=lambda row: rows.where(row // stored),
+        counts=rows.counts,
         findings=rows.findings,
         marks=rows.marks,
     )

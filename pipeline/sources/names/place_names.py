@@ -73,7 +73,8 @@ def _without_zeros(name: str) -> str:
 def lost_zeros(names: Sequence[str]) -> dict[str, str]:
     """Spelling without -> spelling with its leading zeros, for the names (or parts of names) of which both occur.
 
-    The full spellings must all have one width, as codes of a register have, and no other name of digits may be wider.
+    No name of digits may be wider than the widest full spelling. Full spellings may have several widths, as codes of
+    two levels have (01, a Land, beside 01001, a Kreis), but no two of them may be one number.
     """
     if not any(SEPARATOR in name for name in names):
         return _lost_zeros(names)
@@ -90,10 +91,10 @@ def lost_zeros(names: Sequence[str]) -> dict[str, str]:
 def _lost_zeros(names: Sequence[str]) -> dict[str, str]:
     digits = {name for name in names if _DIGITS.fullmatch(name)}
     padded = {name for name in digits if name.startswith("0") and len(name) > 1}
-    widths = {len(name) for name in padded}
-    if len(widths) != 1 or max(map(len, digits)) != max(widths):
+    by_number = {without_zeros(name): name for name in padded}
+    if len(by_number) < len(padded) or max(map(len, digits), default=0) > max(map(len, padded), default=0):
         return {}
-    return {short: name for name in padded if (short := without_zeros(name)) in digits and short != name}
+    return {short: name for short, name in by_number.items() if short in digits and short != name}
 
 
 def restore_zeros(place: Names, year: NDArray[np.int64], source: str) -> tuple[Names, tuple[Finding, ...]]:
