@@ -27,6 +27,8 @@ from pipeline.sources.long_table import load_long
 from pipeline.sources.row_times import date_counts, dates_of, needed_years, steps_of_rows
 from pipeline.sources.season_rows import refuse_days_of_the_year
 from pipeline.sources.times.calendar import Calendar
+from pipeline.sources.times.dekads import dekad_findings
+from pipeline.sources.times.step_length import step_length_findings
 from pipeline.sources.wide import load_rows, plan_by_card
 
 
@@ -35,7 +37,7 @@ def read_series(card: DatasetCard, source: SourceCard, budget: Budget, for_predi
     one, files = _card_of(card, source), files_of(card, source.files)
     offsets = [variate.offset for variate in one.series]
     if source.format == "wide":
-        return _wide_observations(one, source, files, budget, for_prediction)
+        return _wide_observations(one, files, budget, source=source, card=card, for_prediction=for_prediction)
     load = load_long if source.format == "long" else load_cube
     table = load(one, files, None, budget, True)
     columns = table.observations
@@ -46,9 +48,11 @@ def read_series(card: DatasetCard, source: SourceCard, budget: Budget, for_predi
     codes = byte_codes([columns], one.series, [1] * len(one.series), one.missing_numbers)
     if one.date is not None:
         dates = dates_of(one, columns)
+        length = dekad_findings(card, f"{one.date} of {source.label}", dates)
     else:
         calendar, step = Calendar.of(one), steps_of_rows(one, columns)
         refuse_days_of_the_year(one, calendar, step)
+        length = step_length_findings(card, int(step.max()) + 1, one.step, source)
         dates = calendar.last_days(needed_years(one, table, columns), step)
     counts = date_counts(one, columns)
     measured = shifted(columns.measured, offsets)
@@ -60,15 +64,21 @@ def read_series(card: DatasetCard, source: SourceCard, budget: Budget, for_predi
         where=columns.where,
         unread=columns.unread,
         counts=counts,
-        findings=(*table.findings, *codes),
+        findings=(*table.findings, *codes, *length),
         marks=columns.marks,
     )
 
 
 def _wide_observations(
-    one: DatasetCard, source: SourceCard, files: Sequence[Path], budget: Budget, for_prediction: bool
+    one: DatasetCard,
+    files: Sequence[Path],
+    budget: Budget,
+    *,
+    source: SourceCard,
+    card: DatasetCard,
+    for_prediction: bool,
 ) -> Observations:
-    """The rows of a wide source in long form: one row per step."""
+    """The rows of a wide source in long form, one row per step. `one` is the source as a card of its own."""
     plans = plan_by_card(one, files, None, True)
     rows, _ = load_rows(
         plans,
@@ -80,15 +90,17 @@ def _wide_observations(
         for_prediction=for_prediction,
     )
     variates, stored = rows.values.shape[1:]
+    calendar = Calendar.of(one)
+    calendar.refuse_rows_of_another_length(stored, f"{card.path}: the source {source.label}")
     names, codes = np.unique(rows.place, return_inverse=True)
     year, step = np.repeat(rows.year, stored), np.tile(np.arange(stored), len(rows.year))
     return Observations(
         source=source,
         place=Text(names, np.repeat(codes, stored).astype(np.int64)),
-        dates=Calendar.of(one).last_days(year, step),
+        dates=calendar.last_days(year, step),
         measured=rows.values.transpose(0, 2, 1).reshape(-1, variates),
         where=lambda row: rows.where(row // stored),
-        findings=rows.findings,
+        findings=(*rows.findings, *step_length_findings(card, stored, None, source)),
         marks=rows.marks,
     )
 
