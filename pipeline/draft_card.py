@@ -8,6 +8,7 @@ The card is read once after it is written, so that the last lines of output repo
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import tyro
 
 from pipeline.card import safe_name
 from pipeline.card.questions import ASK
-from pipeline.drafts.draft_steps import grid_lines
+from pipeline.drafts.draft_steps import STEPS_UNKNOWN, grid_lines, grid_of, source_lines
 from pipeline.drafts.draft_variates import missing_line, variate_sections
 from pipeline.drafts.draft_yield import target_lines, target_section
 from pipeline.drafts.inspect_table import TableLook, inspect_table
@@ -90,19 +91,34 @@ def draft(files: Sequence[Path], out: Path) -> int:
     print(f"{out}: a card for {plural(len(looks), 'file')}, "
           f"with {plural(asked, 'question')} in its comments")  # fmt: skip
     if (known := cybench_card(files)) is not None:
-        print(f"These are files of CY-Bench: --data {files[0].parent} reads all of {known.name} without a card.")
-    try:
-        table = read(out)
-    except InputError as error:
-        print(f"It cannot be read yet: {error}")
-    else:
-        for note in table.notes:
-            print(note)
-        sizes = (plural(len(table), "sample"), plural(len(table.variates), "variate"), plural(table.steps, "step"))
-        print(f"It reads {' x '.join(sizes)}. "
-              f"{table.describe_yields()} {table.describe_counts()}")  # fmt: skip
-    print(f"Answer the questions, then: python render_cache.py --data {out} --encoder none --dry-run")
+        print(
+            f"These are files of CY-Bench: --data {shlex.quote(str(files[0].parent))} "
+            f"reads all of {known.name} without a card."
+        )
+    for line in _what_is_read(looks, out):
+        print(line)
+    print(f"Answer the questions, then: {_dry_run(out)}")
     return 0
+
+
+def _what_is_read(looks: Sequence[TableLook], card: Path) -> Iterator[str]:
+    """What the drafted card reads, or why it cannot be read yet. A time that is not understood comes first."""
+    unread = [f"{look.path}, {look.times.problem}." for look in looks if look.times.problem]
+    if unread:
+        yield f"It cannot be read yet: {unread[0]}"
+        return
+    try:
+        table = read(card)
+    except InputError as error:
+        yield f"It cannot be read yet: {error}"
+        return
+    yield from table.notes
+    sizes = (plural(len(table), "sample"), plural(len(table.variates), "variate"), plural(table.steps, "step"))
+    yield f"It reads {' x '.join(sizes)}. {table.describe_yields()} {table.describe_counts()}"
+
+
+def _dry_run(data: Path) -> str:
+    return shlex.join(["python", "render_cache.py", "--data", str(data), "--encoder", "none", "--dry-run"])
 
 
 def _refuse_years_in_headers(looks: Sequence[TableLook]) -> None:
@@ -113,8 +129,7 @@ def _refuse_years_in_headers(looks: Sequence[TableLook]) -> None:
         raise InputError(
             f"{one.path.name} has its yields in {one.year_yields[-1]}, {other.path.name} in {other.year_yields[-1]}, "
             "but a card names one column for all files. If a step is ten days and yields are in t/ha, no card is "
-            f"needed: python render_cache.py --data {one.path.parent} --encoder none --dry-run. Otherwise give the "
-            "column the same name in all files."
+            f"needed: {_dry_run(one.path.parent)}. Otherwise give the column the same name in all files."
         )
 
 
@@ -139,10 +154,11 @@ def _single(series: Sequence[TableLook], beside: Sequence[TableLook], out: Path)
     yield f'format = "{first.layout or "long"}"'
     yield f"files = [{', '.join(quoted(_relative(look.path, out)) for look in series)}]"
     yield from _form(first)
+    yield from _time_problem(series)
     if first.layout is None:
         yield f"# {ASK}where are the series? {first.path.name} has neither ndvi_1, ndvi_2, ... nor a date or step"
         yield "# If they are in another file, name both files when you draft the card"
-        yield f'# {ASK}how many days is a step, and when does a season start? step_days = ..., season_start = "01-01"'
+        yield f"# {ASK}{STEPS_UNKNOWN}"
     yield from _keys(first)
     if "sample_id" in first.roles and first.layout == "long":
         yield f"sample_id = {quoted(first.roles['sample_id'])}"
@@ -171,14 +187,18 @@ def _several(looks: Sequence[TableLook], out: Path) -> Iterator[str]:
     for look in looks:
         groups.setdefault(tuple(sorted(look.columns)), []).append(look)
     calendar = any("start" in look.roles for look in looks)
-    yield from grid_lines([look for look in looks if look.layout], own_start=calendar)
+    series = [look for look in looks if look.layout]
+    grid = grid_of(series, own_start=calendar)
+    yield from grid_lines(series, own_start=calendar)
     for group in groups.values():
         first = group[0]
         yield from ("", "[[sources]]", f"files = [{', '.join(quoted(_relative(look.path, out)) for look in group)}]")
         yield from _form(first)
+        yield from _time_problem(group)
         if first.layout == "wide":
             yield 'format = "wide"'
         yield from _keys(first, source=True)
+        yield from source_lines(first, grid)
         yield from missing_line(group)
         yield from _questions(group)
         if "start" in first.roles:
@@ -215,12 +235,22 @@ def _keys(look: TableLook, source: bool = False) -> Iterator[str]:
     else:
         yield f'# {ASK}which column names the place? place = "..."'
     if "year" in look.roles and not (source and "date" in look.roles and look.target is None):
-        yield f"year = {quoted(look.roles['year'])} # {ASK}is it the year of the harvest?"
+        numbered = source and look.layout is not None and "date" not in look.roles
+        of_row = "in which step 1 lies" if look.layout == "wide" else "of the step, also if the harvest is in the next"
+        meaning = f"the calendar year {of_row}" if numbered else "the year of the harvest"
+        yield f"year = {quoted(look.roles['year'])} # {ASK}is it {meaning}?"
     elif look.layout == "wide" and not look.year_yields:
         yield f'# {ASK}which year is each row of? year = "...", or a year in the file\'s name'
     for key in ("date", "step"):
         if key in look.roles and look.layout == "long":
-            yield f"{key} = {quoted(look.roles[key])}"
+            asked = f" # {ASK}{look.times.question}" if look.times.question else ""
+            yield f"{key} = {quoted(look.roles[key])}{asked}"
+
+
+def _time_problem(looks: Sequence[TableLook]) -> Iterator[str]:
+    """Why the time of the rows cannot be read, and what to write."""
+    for problem in dict.fromkeys(look.times.problem for look in looks if look.times.problem):
+        yield f"# {ASK}{problem}"
 
 
 def _place(look: TableLook) -> str:

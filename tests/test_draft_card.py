@@ -233,7 +233,6 @@ def test_yields_of_other_years_are_asked_about_and_ranges_hold_the_data(tmp_path
     ("change", "asked"),
     [
         (lambda rows: rows[["Landkreis", "Jahr", "Ertrag_dt_ha"]].drop_duplicates(), "where are the series?"),
-        (lambda rows: rows.rename(columns={"Datum": "interval_from"}), 'is that the date? date = "interval_from"'),
         (lambda rows: rows.assign(month="Jan").drop(columns="Datum"), "column month holds 'Jan'; steps are whole"),
         (lambda rows: rows.assign(MO=4, DY=1).drop(columns="Datum"), "MO and DY may say when a row was measured"),
     ],

@@ -29,14 +29,6 @@ def roles_of(columns: Mapping[str, Column], questions: list[str]) -> dict[str, s
         roles.pop("year")
     if "year" not in roles and (found := next((n for n, c in columns.items() if _is_year(c)), None)):
         roles["year"] = found
-    if "step" in roles and not (columns[roles["step"]].whole and columns[roles["step"]].known.min() >= 0):
-        name = roles.pop("step")
-        if columns[name].texts:
-            questions.append(
-                f"column {name} holds {columns[name].texts[0]!r}; steps are whole numbers, such as 1 to 12"
-            )
-    if "date" in roles and "step" in roles:
-        roles.pop("step")
     if ("start" in roles) != ("end" in roles):
         roles.pop("start", None), roles.pop("end", None)
     if "place" not in roles:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from pipeline.drafts.column_roles import roles_of, take_written_year
 from pipeline.drafts.harvest_names import choose_yield, is_called_amount, is_called_yield
 from pipeline.drafts.quality_names import OF_QUALITY, without_quality
 from pipeline.drafts.read_columns import Column, read_columns
-from pipeline.drafts.row_dates import dates_of, several_dates_a_year, times_of
+from pipeline.drafts.row_dates import RowTimes, row_times, several_dates_a_year, times_of
 from pipeline.drafts.season_constants import is_constant_in_seasons, season_groups
 from pipeline.errors import InputError
 from pipeline.sources.files.columns import column_names
@@ -57,8 +57,8 @@ class TableLook:
     series: tuple[str, ...]
     static: tuple[str, ...]
     year_yields: tuple[str, ...]
-    dates: NDArray[np.datetime64] | None
-    questions: tuple[str, ...] = field(default=())
+    times: RowTimes
+    questions: tuple[str, ...] = ()
 
     @property
     def layout(self) -> str | None:
@@ -66,6 +66,11 @@ class TableLook:
         if self.bands:
             return "wide"
         return "long" if self.series and ("date" in self.roles or "step" in self.roles) else None
+
+    @property
+    def dates(self) -> NDArray[np.datetime64] | None:
+        """The day of each row; None without dates that can be read."""
+        return self.times.dates
 
     def numbers(self, names: Iterable[str]) -> NDArray[np.float64]:
         """All known numbers of some columns, one after the other."""
@@ -89,19 +94,23 @@ def inspect_table(path: Path) -> TableLook:
         )
     questions: list[str] = []
     roles = roles_of(columns, questions)
-    dates = dates_of(columns[roles["date"]], questions) if "date" in roles else None
-    if dates is None:
-        roles.pop("date", None)
-        if "year" not in roles:
-            take_written_year(columns, roles, questions)
+    times = row_times(columns, roles)
+    called = [roles.pop(role, None) for role in ("date", "step")]
+    dates = times.dates
+    if dates is None and "year" not in roles:
+        take_written_year(columns, roles, questions)
+    named = {*roles.values(), *called, times.date, *times.parts}
+    numbered = [name for name in header if name not in named and not is_called_yield(name)]
     long = dates is not None and "place" in roles and several_dates_a_year(dates, columns[roles["place"]])
-    numbered = [name for name in header if name not in roles.values() and not is_called_yield(name)]
-    bands = () if long else bands_of(numbered)
-    bands, quality = without_quality(bands, lambda band: band.name)
-    if dates is None and "step" not in roles and not bands:
+    bands, quality = without_quality(() if long else bands_of(numbered), lambda band: band.name)
+    if bands:
+        questions += [times.problem] if times.problem and called[0] else []
+        times = RowTimes(date=times.date if dates is not None else None, step=times.step, dates=dates)
+    elif times.date is None and times.step is None:
         refuse_years_in_header(path, header)
         questions += times_of(columns)
-    taken = {*roles.values(), *(name for band in (*bands, *quality) for name in band.columns)}
+    roles |= {role: name for role, name in (("date", times.date), ("step", times.step)) if name}
+    taken = {*roles.values(), *times.parts, *(name for band in (*bands, *quality) for name in band.columns)}
     year_yields = tuple(name for name in header if _YEAR_YIELD.fullmatch(name))
     free = [name for name in header if name not in taken and name not in year_yields and name.lower() not in _ROW_NAMES]
     targets = [name for name in free if is_called_yield(name) and columns[name].numbers is not None]
@@ -116,6 +125,10 @@ def inspect_table(path: Path) -> TableLook:
     series, static, left_out = _series_and_static(
         {name: columns[name] for name in numeric}, roles, columns, dates, moves
     )
+    if times.problem and not series:
+        questions.append(times.problem)
+        times = RowTimes()
+        roles.pop("date")
     left_out = {band.name: OF_QUALITY for band in quality} | left_out
     questions += [f"{name} of {path.name}: left out. {why}" for name, why in left_out.items()]
     return TableLook(
@@ -129,7 +142,7 @@ def inspect_table(path: Path) -> TableLook:
         series=series,
         static=static,
         year_yields=year_yields,
-        dates=dates,
+        times=times,
         questions=tuple(questions),
     )
 
