@@ -42,7 +42,8 @@ def _range(name: str, numbers: NDArray[np.float64]) -> list[str]:
     if index and low >= -1.5 and high <= 1.5:
         return ["low = -0.2 # the usual range of the index", "high = 1.0"]
     if index and 250 < high <= 11_000:
-        return [f"scale = 1e-4 # {ASK}it reaches {high:g}: is it stored x 10,000?", "low = -0.2", "high = 1.0"]
+        scale, times = ("1e-3", "1,000") if high <= 1_100 else ("1e-4", "10,000")
+        return [f"scale = {scale} # {ASK}it reaches {high:g}: is it stored x {times}?", "low = -0.2", "high = 1.0"]
     bottom, top = snapped(low, high)
     return [
         f'# {ASK}unit = "..."?',
