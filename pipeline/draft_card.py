@@ -22,8 +22,9 @@ from pipeline.card import safe_name
 from pipeline.card.questions import ASK
 from pipeline.drafts.draft_steps import STEPS_UNKNOWN, grid_lines, grid_of, source_lines
 from pipeline.drafts.draft_variates import missing_line, variate_sections
-from pipeline.drafts.draft_yield import target_lines, target_section
+from pipeline.drafts.draft_yield import asked_target, target_lines, target_section
 from pipeline.drafts.inspect_table import TableLook, inspect_table
+from pipeline.drafts.likely_yields import most_like_a_yield
 from pipeline.drafts.written_years import are_seasons
 from pipeline.errors import InputError
 from pipeline.parser import parse_flags
@@ -103,7 +104,12 @@ def draft(files: Sequence[Path], out: Path) -> int:
 
 def _what_is_read(looks: Sequence[TableLook], card: Path) -> Iterator[str]:
     """What the drafted card reads, or why it cannot be read yet. A time that is not understood comes first."""
-    unread = [f"{look.path}, {look.times.problem}." for look in looks if look.times.problem]
+    unread = [f"{look.path}: {look.times.problem}." for look in looks if look.times.problem]
+    unread += [
+        f"{look.path}: no column is called a yield; is it {' or '.join(look.likely_yields)}? Then remove the # before "
+        "the lines of the target in the card, and give the unit."
+        for look in _with_likely_yields(looks)
+    ]
     if unread:
         yield f"It cannot be read yet: {unread[0]}"
         return
@@ -188,6 +194,7 @@ def _several(looks: Sequence[TableLook], out: Path) -> Iterator[str]:
         groups.setdefault(tuple(sorted(look.columns)), []).append(look)
     calendar = any("start" in look.roles for look in looks)
     series = [look for look in looks if look.layout]
+    likely = _with_likely_yields(looks)
     grid = grid_of(series, own_start=calendar)
     yield from grid_lines(series, own_start=calendar)
     for group in groups.values():
@@ -210,11 +217,20 @@ def _several(looks: Sequence[TableLook], out: Path) -> Iterator[str]:
             yield f"static = {quoted_list(first.static)}"
         if first.target is not None:
             yield from ("[sources.target]", *target_lines(group))
+        elif first in likely:
+            yield from asked_target("sources.target", first.likely_yields, "")
         for name, keys in variate_sections(group):
             yield from ("[[sources.variates]]", f"name = {quoted(name)}", *keys)
-    if all(look.target is None for look in looks):
-        yield from ("", f"# {ASK}no column is called a yield; which file and column hold it, and in which unit?")
-        yield from ("# [sources.target]", '# column = "..."', '# unit = "t/ha"')
+    if not likely and all(look.target is None for look in looks):
+        yield ""
+        yield from asked_target("sources.target", (), "which file and column hold it, and in which unit?")
+
+
+def _with_likely_yields(looks: Sequence[TableLook]) -> list[TableLook]:
+    """The files that may hold the yield under another name, if none has a column that is called so."""
+    if any(look.target is not None or look.year_yields for look in looks):
+        return []
+    return [look for look in looks if look.likely_yields]
 
 
 def _form(look: TableLook) -> Iterator[str]:
@@ -266,7 +282,7 @@ def _questions(looks: Sequence[TableLook]) -> Iterator[str]:
     for question in dict.fromkeys(question for look in looks for question in look.questions):
         yield f"# {ASK}{question}"
     first = looks[0]
-    if first.target is None and not first.year_yields:
+    if first.target is None and not first.year_yields and not first.likely_yields:
         return
     for name in kind_columns(list(first.columns)):
         column = first.columns[name]
@@ -277,7 +293,7 @@ def _questions(looks: Sequence[TableLook]) -> Iterator[str]:
         if not 2 <= len(values) <= MOST_VALUES or column.numbers is not None:
             continue
         yield f"# {ASK}column {name} holds {listed(values)}; are their yields of one kind? If not, keep one value:"
-        yield f"# {keep_line(name, column.texts[codes[np.argmax(rows)]])}"
+        yield f"# {keep_line(name, most_like_a_yield(values) or column.texts[codes[np.argmax(rows)]])}"
 
 
 def _is_history(look: TableLook) -> bool:

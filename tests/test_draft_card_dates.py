@@ -66,7 +66,7 @@ def test_a_time_that_is_not_understood_comes_first(
     assert first.startswith("# QUESTION: ")
     assert asked in first
     said = capsys.readouterr().out.splitlines()
-    assert said[1].startswith(f"It cannot be read yet: {tmp_path / 's.csv'}, ")
+    assert said[1].startswith(f"It cannot be read yet: {tmp_path / 's.csv'}: ")
     assert asked in said[1]
     card = DatasetCard.load(tmp_path / "card.toml")
     assert [variate.name for variate in card.variates] == ["ndvi"]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.drafts.bands import Band, bands_of
 from pipeline.drafts.column_roles import roles_of, take_written_year
 from pipeline.drafts.harvest_names import choose_yield, is_called_amount, is_called_yield
+from pipeline.drafts.likely_yields import likely_yields
 from pipeline.drafts.quality_names import OF_QUALITY, without_quality
 from pipeline.drafts.read_columns import Column, read_columns
 from pipeline.drafts.row_dates import RowTimes, row_times, several_dates_a_year, times_of
@@ -36,9 +37,12 @@ ONE_PER_SEASON = (
 )
 _YEAR_YIELD = re.compile(r"[yY](19|20)\d\d")
 _DATE_IN_NAME = re.compile(r"(19|20)\d\d[-_]?(0[1-9]|1[0-2])[-_]?([0-2]\d|3[01])")
-# Codes of places, which are numbers in form only.
+# Codes, which are numbers in form only, and words of those that are of no place.
 _CODE = re.compile(
     r"(?<![a-z])(geoid\d*|(state|county)fp|fips|ansi|gid|ags|nuts|iso|ibge|code|id)(?![a-z])", re.IGNORECASE
+)
+_OF_NO_PLACE = re.compile(
+    r"(?<![a-z])(element|item|year|month|domain|flag|crop|commodity|product|unit|source|class|status)", re.IGNORECASE
 )
 _ROW_NAMES = ("id", "fid", "objectid", "index", "system:index", ".geo", "unnamed: 0", "", "sample_id", "crop_name")
 
@@ -53,6 +57,7 @@ class TableLook:
     columns: Mapping[str, Column]
     roles: Mapping[str, str]
     target: str | None
+    likely_yields: tuple[str, ...]
     bands: tuple[Band, ...]
     series: tuple[str, ...]
     static: tuple[str, ...]
@@ -118,8 +123,10 @@ def inspect_table(path: Path) -> TableLook:
     questions += unsure
     numeric = [name for name in free if name not in targets and columns[name].numbers is not None]
     codes = [name for name in numeric if _CODE.search(name) and columns[name].whole]
-    if codes:
-        questions.append(f"{', '.join(codes)}: codes of places by their names, and left out. Does one name the place?")
+    if of_places := [name for name in codes if not _OF_NO_PLACE.search(name)]:
+        questions.append(
+            f"{', '.join(of_places)}: codes of places by their names, and left out. Does one name the place?"
+        )
     numeric = [name for name in numeric if name not in codes]
     moves = not bands and ("date" in roles or "step" in roles)
     series, static, left_out = _series_and_static(
@@ -131,6 +138,8 @@ def inspect_table(path: Path) -> TableLook:
         roles.pop("date")
     left_out = {band.name: OF_QUALITY for band in quality} | left_out
     questions += [f"{name} of {path.name}: left out. {why}" for name, why in left_out.items()]
+    searched = target is None and not year_yields
+    likely = likely_yields(columns, [name for name in free if name not in series]) if searched else ()
     return TableLook(
         path=path,
         rows=len(next(iter(columns.values())).codes),
@@ -138,9 +147,10 @@ def inspect_table(path: Path) -> TableLook:
         columns=columns,
         roles=roles,
         target=target,
+        likely_yields=likely,
         bands=bands,
         series=series,
-        static=static,
+        static=tuple(name for name in static if name not in likely),
         year_yields=year_yields,
         times=times,
         questions=tuple(questions),
