@@ -225,6 +225,16 @@ def test_the_scale_of_a_stored_index_is_guessed_from_its_highest_number(tmp_path
     assert 0.9 < np.nanmax(read(tmp_path / "card.toml").values) <= 1.1
 
 
+@pytest.mark.parametrize("most", [92, 250])
+def test_an_index_of_bytes_or_hundredths_is_asked_about_without_a_guess(tmp_path, capsys, most):
+    rows = long_rows()
+    rows["NDVI"] = (rows.NDVI / rows.NDVI.max() * most).round()
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    _, text = drafted(capsys, tmp_path / "t.csv", out=tmp_path / "card.toml")
+    assert f"QUESTION: it reaches {most}, and an index at most 1: how is it stored? scale = ..., offset = ..." in text
+    assert "\nscale =" not in text
+
+
 @pytest.mark.skipif(not SHARED.exists(), reason="the real data of ../shared/data are not here")
 @pytest.mark.parametrize(
     ("files", "rows"),

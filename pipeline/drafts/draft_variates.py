@@ -41,12 +41,13 @@ def _range(name: str, numbers: NDArray[np.float64]) -> list[str]:
     index = name.lower().split("_")[0] in _INDICES and not is_called_quality(name)
     if index and low >= -1.5 and high <= 1.5:
         return ["low = -0.2 # the usual range of the index", "high = 1.0"]
-    if index and 250 < high <= 11_000:
+    if index and 500 <= high <= 11_000:  # lower ones are bytes or hundredths, of several scales
         scale, times = ("1e-3", "1,000") if high <= 1_100 else ("1e-4", "10,000")
         return [f"scale = {scale} # {ASK}it reaches {high:g}: is it stored x {times}?", "low = -0.2", "high = 1.0"]
     bottom, top = snapped(low, high)
+    stored = f"it reaches {high:g}, and an index at most 1: how is it stored? scale = ..., offset = ..."
     return [
-        f'# {ASK}unit = "..."?',
+        f"# {ASK}{stored}" if index and high > 1.5 else f'# {ASK}unit = "..."?',
         f"low = {bottom:g} # {ASK}numbers reach from {low:g} to {high:g}; which range is possible?",
         f"high = {top:g}",
     ]
