@@ -8,6 +8,7 @@ The card is read once after it is written, so that the last lines of output repo
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,28 +17,25 @@ from typing import Annotated
 
 import numpy as np
 import tyro
-from numpy.typing import NDArray
 
 from pipeline.card import safe_name
 from pipeline.card.questions import ASK
-from pipeline.drafts.draft_yield import target_lines, target_section
-from pipeline.drafts.inspect_table import TableLook, inspect_table, usual_marks
-from pipeline.drafts.quality_names import is_called_quality
+from pipeline.drafts.draft_steps import STEPS_UNKNOWN, grid_lines, grid_of, source_lines
+from pipeline.drafts.draft_variates import missing_line, variate_sections
+from pipeline.drafts.draft_yield import asked_target, target_lines, target_section
+from pipeline.drafts.inspect_table import TableLook, inspect_table
+from pipeline.drafts.likely_yields import most_like_a_yield
 from pipeline.drafts.written_years import are_seasons
 from pipeline.errors import InputError
 from pipeline.parser import parse_flags
 from pipeline.plural import plural
 from pipeline.program import run_program
-from pipeline.scaling import snapped
 from pipeline.sources import read
 from pipeline.sources.files.cybench import cybench_card
 from pipeline.sources.files.locate_files import TABLES, advice_on_ending, kind_of
 from pipeline.sources.place_column import state_column
 from pipeline.sources.row_kinds import MOST_VALUES, keep_line, kind_columns, listed
-from pipeline.sources.times.calendar import Calendar
 from pipeline.toml_text import quoted, quoted_list
-
-_INDICES = ("ndvi", "evi", "savi", "gndvi", "ndwi", "lswi", "msavi", "ndre")
 
 
 @dataclass(frozen=True)
@@ -94,19 +92,39 @@ def draft(files: Sequence[Path], out: Path) -> int:
     print(f"{out}: a card for {plural(len(looks), 'file')}, "
           f"with {plural(asked, 'question')} in its comments")  # fmt: skip
     if (known := cybench_card(files)) is not None:
-        print(f"These are files of CY-Bench: --data {files[0].parent} reads all of {known.name} without a card.")
-    try:
-        table = read(out)
-    except InputError as error:
-        print(f"It cannot be read yet: {error}")
-    else:
-        for note in table.notes:
-            print(note)
-        sizes = (plural(len(table), "sample"), plural(len(table.variates), "variate"), plural(table.steps, "step"))
-        print(f"It reads {' x '.join(sizes)}. "
-              f"{table.describe_yields()} {table.describe_counts()}")  # fmt: skip
-    print(f"Answer the questions, then: python render_cache.py --data {out} --encoder none --dry-run")
+        print(
+            f"These are files of CY-Bench: --data {shlex.quote(str(files[0].parent))} "
+            f"reads all of {known.name} without a card."
+        )
+    for line in _what_is_read(looks, out):
+        print(line)
+    print(f"Answer the questions, then: {_dry_run(out)}")
     return 0
+
+
+def _what_is_read(looks: Sequence[TableLook], card: Path) -> Iterator[str]:
+    """What the drafted card reads, or why it cannot be read yet. A time that is not understood comes first."""
+    unread = [f"{look.path}: {look.times.problem}." for look in looks if look.times.problem]
+    unread += [
+        f"{look.path}: no column is called a yield; is it {' or '.join(look.likely_yields)}? Then remove the # before "
+        "the lines of the target in the card, and give the unit."
+        for look in _with_likely_yields(looks)
+    ]
+    if unread:
+        yield f"It cannot be read yet: {unread[0]}"
+        return
+    try:
+        table = read(card)
+    except InputError as error:
+        yield f"It cannot be read yet: {error}"
+        return
+    yield from table.notes
+    sizes = (plural(len(table), "sample"), plural(len(table.variates), "variate"), plural(table.steps, "step"))
+    yield f"It reads {' x '.join(sizes)}. {table.describe_yields()} {table.describe_counts()}"
+
+
+def _dry_run(data: Path) -> str:
+    return shlex.join(["python", "render_cache.py", "--data", str(data), "--encoder", "none", "--dry-run"])
 
 
 def _refuse_years_in_headers(looks: Sequence[TableLook]) -> None:
@@ -117,8 +135,7 @@ def _refuse_years_in_headers(looks: Sequence[TableLook]) -> None:
         raise InputError(
             f"{one.path.name} has its yields in {one.year_yields[-1]}, {other.path.name} in {other.year_yields[-1]}, "
             "but a card names one column for all files. If a step is ten days and yields are in t/ha, no card is "
-            f"needed: python render_cache.py --data {one.path.parent} --encoder none --dry-run. Otherwise give the "
-            "column the same name in all files."
+            f"needed: {_dry_run(one.path.parent)}. Otherwise give the column the same name in all files."
         )
 
 
@@ -143,24 +160,25 @@ def _single(series: Sequence[TableLook], beside: Sequence[TableLook], out: Path)
     yield f'format = "{first.layout or "long"}"'
     yield f"files = [{', '.join(quoted(_relative(look.path, out)) for look in series)}]"
     yield from _form(first)
+    yield from _time_problem(series)
     if first.layout is None:
         yield f"# {ASK}where are the series? {first.path.name} has neither ndvi_1, ndvi_2, ... nor a date or step"
         yield "# If they are in another file, name both files when you draft the card"
-        yield f'# {ASK}how many days is a step, and when does a season start? step_days = ..., season_start = "01-01"'
+        yield f"# {ASK}{STEPS_UNKNOWN}"
     yield from _keys(first)
     if "sample_id" in first.roles and first.layout == "long":
         yield f"sample_id = {quoted(first.roles['sample_id'])}"
-    yield from _grid([look for look in series if look.layout])
+    yield from grid_lines([look for look in series if look.layout])
     if first.static:
         yield f"static = {quoted_list(first.static)}"
-    yield from _missing(series)
+    yield from missing_line(series)
     yield from _questions(series)
     for key in ("latitude", "longitude"):
         if {"latitude", "longitude"} <= {*first.roles}:
             yield f"{key} = {quoted(first.roles[key])}"
     yield ""
     yield from target_section(series)
-    for name, keys in _variates(series):
+    for name, keys in variate_sections(series):
         yield from ("", "[[variates]]", f"name = {quoted(name)}", *keys)
     for look in beside:
         yield from ("", "[history]", f"files = [{quoted(_relative(look.path, out))}]")
@@ -175,15 +193,20 @@ def _several(looks: Sequence[TableLook], out: Path) -> Iterator[str]:
     for look in looks:
         groups.setdefault(tuple(sorted(look.columns)), []).append(look)
     calendar = any("start" in look.roles for look in looks)
-    yield from _grid([look for look in looks if look.layout], own_start=calendar)
+    series = [look for look in looks if look.layout]
+    likely = _with_likely_yields(looks)
+    grid = grid_of(series, own_start=calendar)
+    yield from grid_lines(series, own_start=calendar)
     for group in groups.values():
         first = group[0]
         yield from ("", "[[sources]]", f"files = [{', '.join(quoted(_relative(look.path, out)) for look in group)}]")
         yield from _form(first)
+        yield from _time_problem(group)
         if first.layout == "wide":
             yield 'format = "wide"'
         yield from _keys(first, source=True)
-        yield from _missing(group)
+        yield from source_lines(first, grid)
+        yield from missing_line(group)
         yield from _questions(group)
         if "start" in first.roles:
             yield f"calendar = {{ start = {quoted(first.roles['start'])}, end = {quoted(first.roles['end'])} }}"
@@ -194,11 +217,20 @@ def _several(looks: Sequence[TableLook], out: Path) -> Iterator[str]:
             yield f"static = {quoted_list(first.static)}"
         if first.target is not None:
             yield from ("[sources.target]", *target_lines(group))
-        for name, keys in _variates(group):
+        elif first in likely:
+            yield from asked_target("sources.target", first.likely_yields, "")
+        for name, keys in variate_sections(group):
             yield from ("[[sources.variates]]", f"name = {quoted(name)}", *keys)
-    if all(look.target is None for look in looks):
-        yield from ("", f"# {ASK}no column is called a yield; which file and column hold it, and in which unit?")
-        yield from ("# [sources.target]", '# column = "..."', '# unit = "t/ha"')
+    if not likely and all(look.target is None for look in looks):
+        yield ""
+        yield from asked_target("sources.target", (), "which file and column hold it, and in which unit?")
+
+
+def _with_likely_yields(looks: Sequence[TableLook]) -> list[TableLook]:
+    """The files that may hold the yield under another name, if none has a column that is called so."""
+    if any(look.target is not None or look.year_yields for look in looks):
+        return []
+    return [look for look in looks if look.likely_yields]
 
 
 def _form(look: TableLook) -> Iterator[str]:
@@ -219,12 +251,22 @@ def _keys(look: TableLook, source: bool = False) -> Iterator[str]:
     else:
         yield f'# {ASK}which column names the place? place = "..."'
     if "year" in look.roles and not (source and "date" in look.roles and look.target is None):
-        yield f"year = {quoted(look.roles['year'])} # {ASK}is it the year of the harvest?"
+        numbered = source and look.layout is not None and "date" not in look.roles
+        of_row = "in which step 1 lies" if look.layout == "wide" else "of the step, also if the harvest is in the next"
+        meaning = f"the calendar year {of_row}" if numbered else "the year of the harvest"
+        yield f"year = {quoted(look.roles['year'])} # {ASK}is it {meaning}?"
     elif look.layout == "wide" and not look.year_yields:
         yield f'# {ASK}which year is each row of? year = "...", or a year in the file\'s name'
     for key in ("date", "step"):
         if key in look.roles and look.layout == "long":
-            yield f"{key} = {quoted(look.roles[key])}"
+            asked = f" # {ASK}{look.times.question}" if look.times.question else ""
+            yield f"{key} = {quoted(look.roles[key])}{asked}"
+
+
+def _time_problem(looks: Sequence[TableLook]) -> Iterator[str]:
+    """Why the time of the rows cannot be read, and what to write."""
+    for problem in dict.fromkeys(look.times.problem for look in looks if look.times.problem):
+        yield f"# {ASK}{problem}"
 
 
 def _place(look: TableLook) -> str:
@@ -236,105 +278,11 @@ def _place(look: TableLook) -> str:
     return quoted_list((state, place)) if len(np.unique(pairs[:, 0])) < len(pairs) else quoted(place)
 
 
-def _grid(looks: Sequence[TableLook], own_start: bool = False) -> Iterator[str]:
-    if not looks:
-        return
-    dated = [look for look in looks if look.dates is not None]
-    if dated:
-        yield from _dated_grid(dated, own_start)
-        return
-    first = looks[0]
-    steps = len(first.bands[0].steps) if first.bands else int(np.ptp(first.columns[first.roles["step"]].known)) + 1
-    named = {"month": '"month"', "dekad": '"dekad"', "week": "7"}.get(first.roles.get("step", "").lower())
-    likely = {12: '"month"', 36: '"dekad"', 23: "16", 46: "8", 52: "7", 26: "14", 24: "15"}.get(steps, "10")
-    yield f"step_days = {named or likely} # {ASK}{steps} steps were found; how many days is one? (or month, dekad)"
-    yield f'# {ASK}on which day does the season start? season_start = "01-01"; calendar_start: where rows begin'
-    yield f"season_steps = {steps} # {ASK}do steps after the harvest belong to it? fewer steps leave them out"
-
-
-def _dated_grid(looks: Sequence[TableLook], own_start: bool) -> Iterator[str]:
-    gaps = sorted(_gap(look) for look in looks)
-    gap = gaps[-1]
-    days = "10" if gap < 5 else f"{min(gap, 366)}"
-    if not own_start and 28 <= gap <= 31:
-        days = '"month"'
-    yield f"step_days = {days} # dates lie {' and '.join(f'{one} days' for one in dict.fromkeys(gaps))} apart"
-    if own_start:
-        return
-    months = np.concatenate(
-        [look.dates.astype("datetime64[M]").astype(np.int64) % 12 for look in looks if look.dates is not None]
-    )
-    present = np.flatnonzero(np.bincount(months[months >= 0], minlength=12))
-    if len(present) == 12:
-        yield f'season_start = "01-01" # {ASK}all months have data; in which does the season start, and how long is it?'
-        yield f"# {ASK}season_steps = ..., the steps up to the harvest"
-        return
-    start = next(month for month in present if (month - 1) % 12 not in present)
-    yield f'season_start = "{start + 1:02}-01" # the first month with data'
-    grid = Calendar("month" if days == '"month"' else float(days), f"{start + 1:02}-01")
-    dates = np.concatenate([look.dates[~np.isnat(look.dates)] for look in looks if look.dates is not None])
-    _, step = grid.season_of(dates, grid.steps_a_year)
-    yield f"season_steps = {min(max(2, int(step.max()) + 1), grid.steps_a_year)} # up to the last step with data"
-
-
-def _gap(look: TableLook) -> int:
-    """The median number of days from one date to the next at the same place."""
-    assert look.dates is not None
-    place = look.columns[look.roles["place"]].codes if "place" in look.roles else np.zeros(look.rows, np.int64)
-    day = look.dates.astype(np.int64)
-    order = np.lexsort((day, place))
-    gaps = np.diff(day[order])[np.diff(place[order]) == 0]
-    gaps = gaps[gaps > 0]
-    return int(np.median(gaps)) if len(gaps) else 10
-
-
-def _variates(looks: Sequence[TableLook]) -> Iterator[tuple[str, list[str]]]:
-    first = looks[0]
-    for band in first.bands:
-        keys = [] if band.pattern == f"{band.name}_{{step}}" else [f"pattern = {quoted(band.pattern)}"]
-        yield band.name, [*keys, *_range(band.name, np.concatenate([look.numbers(band.columns) for look in looks]))]
-    for name in first.series if not first.bands else ():
-        yield name, _range(name, np.concatenate([look.numbers([name]) for look in looks]))
-
-
-def _range(name: str, numbers: NDArray[np.float64]) -> list[str]:
-    rest = numbers[~np.isin(numbers.astype(np.float32), np.array(usual_marks(numbers), np.float32))]
-    rest = rest[~np.isnan(rest)]
-    if len(rest) == 0:
-        return [f"# {ASK}it holds no number; leave it out?"]
-    low, high = float(rest.min()), float(rest.max())
-    index = name.lower().split("_")[0] in _INDICES and not is_called_quality(name)
-    if index and low >= -1.5 and high <= 1.5:
-        return ["low = -0.2 # the usual range of the index", "high = 1.0"]
-    if index and 250 < high <= 11_000:
-        return [f"scale = 1e-4 # {ASK}it reaches {high:g}: is it stored x 10,000?", "low = -0.2", "high = 1.0"]
-    bottom, top = snapped(low, high)
-    return [
-        f'# {ASK}unit = "..."?',
-        f"low = {bottom:g} # {ASK}numbers reach from {low:g} to {high:g}; which range is possible?",
-        f"high = {top:g}",
-    ]
-
-
-def _missing(looks: Sequence[TableLook]) -> Iterator[str]:
-    groups = [band.columns for band in looks[0].bands] or [(name,) for name in looks[0].series]
-    marks = sorted({mark for look in looks for names in groups for mark in usual_marks(look.numbers(names))})
-    if marks:
-        yield f"missing = [{', '.join(map(_mark_text, marks))}] # {ASK}do these stand for missing data?"
-
-
-def _mark_text(mark: int | float) -> str:
-    """A mark as the shortest number that reads as the same float32: 1e20, not 100000002004087734272."""
-    if abs(mark) < 1e15:
-        return str(mark)
-    return repr(float(str(np.float32(mark)))).replace("e+", "e")
-
-
 def _questions(looks: Sequence[TableLook]) -> Iterator[str]:
     for question in dict.fromkeys(question for look in looks for question in look.questions):
         yield f"# {ASK}{question}"
     first = looks[0]
-    if first.target is None and not first.year_yields:
+    if first.target is None and not first.year_yields and not first.likely_yields:
         return
     for name in kind_columns(list(first.columns)):
         column = first.columns[name]
@@ -345,7 +293,7 @@ def _questions(looks: Sequence[TableLook]) -> Iterator[str]:
         if not 2 <= len(values) <= MOST_VALUES or column.numbers is not None:
             continue
         yield f"# {ASK}column {name} holds {listed(values)}; are their yields of one kind? If not, keep one value:"
-        yield f"# {keep_line(name, column.texts[codes[np.argmax(rows)]])}"
+        yield f"# {keep_line(name, most_like_a_yield(values) or column.texts[codes[np.argmax(rows)]])}"
 
 
 def _is_history(look: TableLook) -> bool:

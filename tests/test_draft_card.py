@@ -1,5 +1,6 @@
 """A drafted card reads the files it was drafted from, asks what they do not say, and never replaces a card."""
 
+import shlex
 import subprocess
 import sys
 from datetime import date, timedelta
@@ -196,6 +197,44 @@ def test_the_command_and_then_the_one_it_names(tmp_path):
     assert follow.returncode == 0, follow.stderr
 
 
+def test_the_next_command_quotes_a_path_with_blanks(tmp_path, capsys):
+    folder = tmp_path / "my data"
+    folder.mkdir()
+    long_rows().to_csv(folder / "t.csv", index=False)
+    said, _ = drafted(capsys, folder / "t.csv", out=folder / "card.toml")
+    command = shlex.split(said.strip().splitlines()[-1].partition("then: ")[2])
+    assert command == [
+        "python",
+        "render_cache.py",
+        "--data",
+        str(folder / "card.toml"),
+        "--encoder",
+        "none",
+        "--dry-run",
+    ]
+
+
+@pytest.mark.parametrize(("most", "scale"), [(950, "1e-3"), (1100, "1e-3"), (9500, "1e-4"), (10_000, "1e-4")])
+def test_the_scale_of_a_stored_index_is_guessed_from_its_highest_number(tmp_path, capsys, most, scale):
+    rows = long_rows().drop(columns="rain")
+    rows["NDVI"] = (rows.NDVI / rows.NDVI.max() * most).round()
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    _, text = drafted(capsys, tmp_path / "t.csv", out=tmp_path / "card.toml")
+    times = {"1e-3": "1,000", "1e-4": "10,000"}[scale]
+    assert f"scale = {scale} # QUESTION: it reaches {most}: is it stored x {times}?" in text
+    assert 0.9 < np.nanmax(read(tmp_path / "card.toml").values) <= 1.1
+
+
+@pytest.mark.parametrize("most", [92, 250])
+def test_an_index_of_bytes_or_hundredths_is_asked_about_without_a_guess(tmp_path, capsys, most):
+    rows = long_rows()
+    rows["NDVI"] = (rows.NDVI / rows.NDVI.max() * most).round()
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    _, text = drafted(capsys, tmp_path / "t.csv", out=tmp_path / "card.toml")
+    assert f"QUESTION: it reaches {most}, and an index at most 1: how is it stored? scale = ..., offset = ..." in text
+    assert "\nscale =" not in text
+
+
 @pytest.mark.skipif(not SHARED.exists(), reason="the real data of ../shared/data are not here")
 @pytest.mark.parametrize(
     ("files", "rows"),
@@ -233,7 +272,6 @@ def test_yields_of_other_years_are_asked_about_and_ranges_hold_the_data(tmp_path
     ("change", "asked"),
     [
         (lambda rows: rows[["Landkreis", "Jahr", "Ertrag_dt_ha"]].drop_duplicates(), "where are the series?"),
-        (lambda rows: rows.rename(columns={"Datum": "interval_from"}), 'is that the date? date = "interval_from"'),
         (lambda rows: rows.assign(month="Jan").drop(columns="Datum"), "column month holds 'Jan'; steps are whole"),
         (lambda rows: rows.assign(MO=4, DY=1).drop(columns="Datum"), "MO and DY may say when a row was measured"),
     ],
@@ -285,7 +323,7 @@ def test_codes_of_places_are_no_static_columns(tmp_path, capsys):
 def test_several_files_without_a_yield_are_asked_about(tmp_path, capsys):
     rows = long_rows()
     rows.drop(columns="Ertrag_dt_ha").to_csv(tmp_path / "s.csv", index=False)
-    years = rows[["Landkreis", "Jahr"]].drop_duplicates().assign(Value=range(9))
+    years = rows[["Landkreis", "Jahr"]].drop_duplicates().assign(number=range(9))
     years.to_csv(tmp_path / "y.csv", index=False)
     _, text = drafted(capsys, tmp_path / "s.csv", tmp_path / "y.csv", out=tmp_path / "card.toml")
     assert "QUESTION: no column is called a yield; which file and column hold it" in text

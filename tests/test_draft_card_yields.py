@@ -206,3 +206,65 @@ def test_a_mark_is_written_as_a_person_would_and_read_as_missing(tmp_path, mark,
     assert f"missing = [{written}] # QUESTION" in text
     table = read(tmp_path / "card.toml")
     assert int(np.isnan(table.values).sum()) == 3
+
+
+STATISTICS = {
+    "Value of NASS": (
+        "County,Year,Period,Commodity,Data Item,Value,State ANSI",
+        '{place},{year},YEAR,CORN,"CORN, GRAIN - YIELD, MEASURED IN BU / ACRE",{number},17',
+        "Value",
+    ),
+    "Value of FAOSTAT": (
+        "Area,Area Code (M49),Element Code,Element,Item Code (CPC),Item,Year Code,Year,Unit,Value",
+        "{place},100,5510,Area harvested,111,Wheat,{year},{year},ha,{area}\n"
+        "{place},100,5419,Yield,111,Wheat,{year},{year},kg/ha,{number}",
+        "Value",
+    ),
+    "OBS_VALUE of Eurostat": ("geo,TIME_PERIOD,crops,OBS_VALUE", "{place},{year},C1100,{number}", "OBS_VALUE"),
+    "a crop and a unit": ("Kreis,Jahr,Winterweizen (dt/ha)", "{place},{year},{number}", "Winterweizen (dt/ha)"),
+}
+
+
+@pytest.mark.parametrize("kind", STATISTICS)
+def test_a_column_that_may_be_the_yield_is_named_and_filled_in(tmp_path, capsys, kind):
+    header, row, column = STATISTICS[kind]
+    keys = [(place, year) for place in PLACES for year in YEARS]
+    lines = [row.format(place=p, year=y, number=60 + 3 * at, area=900 - at) for at, (p, y) in enumerate(keys)]
+    (tmp_path / "y.csv").write_text(header + "\n" + "\n".join(lines) + "\n")
+    long_rows().drop(columns="soil").to_csv(tmp_path / "s.csv", index=False)
+    files = [str(tmp_path / name) for name in ("s.csv", "y.csv")]
+    assert draft_card.main([*files, "--out", str(tmp_path / "card.toml")]) == 0
+    text = (tmp_path / "card.toml").read_text()
+    assert f"# QUESTION: no column is called a yield; is it {column}? In which unit?" in text
+    assert f'# column = "{column}"' in text
+    assert f"It cannot be read yet: {tmp_path / 'y.csv'}: no column is called a yield; is it" in capsys.readouterr().out
+    assert "Element Code" not in text
+    assert "Year Code" not in text
+    assert "YEAR" not in text
+    if "FAOSTAT" in kind:
+        assert "QUESTION: Area Code (M49): codes of places" in text
+        assert '# keep = { Element = "Yield" }' in text
+        text = text.replace("# keep = { Element", "keep = { Element")
+    for line in ("[sources.target]", f'column = "{column}"', "unit ="):
+        text = text.replace(f"# {line}", line)
+    (tmp_path / "card.toml").write_text(text.replace('unit = "..."', 'unit = "dt/ha"'))
+    assert len(read(tmp_path / "card.toml")) == len(keys)
+
+
+def test_a_value_of_each_date_is_a_series_and_a_named_yield_goes_first(tmp_path):
+    rows = long_rows().rename(columns={"ndvi": "Value"})
+    text = drafted(tmp_path, s=rows, y=yield_rows(**{"N (kg/ha)": 120.0, "yield": np.linspace(3, 8, 20)}))
+    assert "no column is called a yield" not in text
+    assert variates_of(tmp_path) == ["Value"]
+
+
+def test_a_likely_yield_is_no_static_number(tmp_path):
+    rows = long_rows().query("year == 2018").reset_index(drop=True)
+    text = drafted(tmp_path, s=rows.assign(**{"Mais (t/ha)": seasonal(rows)}))
+    assert "is it Mais (t/ha)? In which unit?" in text
+    assert 'static = ["soil"]' in text
+
+
+@pytest.mark.parametrize("name", ["Rendimento medio (kg/ha)", "yld", "yld_t_ha"])
+def test_other_words_for_a_yield(tmp_path, name):
+    assert f'column = "{name}"' in drafted(tmp_path, s=long_rows(), y=yield_rows(**{name: np.linspace(3, 8, 20)}))

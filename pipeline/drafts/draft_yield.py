@@ -21,11 +21,18 @@ def target_section(looks: Sequence[TableLook]) -> Iterator[str]:
     """The section [target] for files with the same columns."""
     first = looks[0]
     if first.target is None and not first.year_yields:
-        yield f"# {ASK}no column is called a yield; which holds it, and in which unit?"
-        yield from ("# [target]", '# column = "..."', '# unit = "t/ha"')
+        yield from asked_target("target", first.likely_yields, "which holds it, and in which unit?")
         return
     yield "[target]"
     yield from target_lines(looks)
+
+
+def asked_target(section: str, likely: Sequence[str], otherwise: str) -> Iterator[str]:
+    """The question which column is the yield, and the section to fill in. `otherwise` asks if no column is likely."""
+    question = f"is it {' or '.join(likely)}? In which unit?" if likely else otherwise
+    unit = (unit_in_name(likely[0]) or "...") if likely else "t/ha"
+    yield f"# {ASK}no column is called a yield; {question}"
+    yield from (f"# [{section}]", f"# column = {quoted(likely[0] if likely else '...')}", f'# unit = "{unit}"')
 
 
 def target_lines(looks: Sequence[TableLook]) -> Iterator[str]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_YIELD = re.compile(r"yield|ertrag|rendimiento|rendement|rendita|opbrengst|produtividade", re.IGNORECASE)
+_YIELD = re.compile(
+    r"yield|(?<![a-z])yld(?![a-z])|ertrag|rendimiento|rendimento|rendement|rendita|opbrengst|produtividade",
+    re.IGNORECASE,
+)
 # A produced amount, or a part of the crop that is weighed or counted at harvest.
 _AMOUNT = re.compile(
     r"harvest|tonnage|produktion|produc(?:e|ed|tion|tie|ci[oó]n)(?![a-z])|produzione|produ[cç][aã]o"

@@ -13,7 +13,7 @@ OF_QUALITY = (
 )
 _QUALITY = re.compile(
     r"(?<![a-z])(?:qa\d*|qc|quality|reliability|flags?|mask|scl|msk|clouds?|cloudy|cldprb|shadow|usefulness|detailedqa"
-    r"|summaryqa|counts?|n_?obs|n_?valid|valid|n_?pix(?:els?)?|pixels?|std|std_?dev|stdev|sd|variance|cv)(?![a-z])"
+    r"|summaryqa|counts?|n_?obs|n_?valid|valid|n_?pix(?:els?)?|pixels?|std|std_?dev|st_?dev|sd|variance|cv)(?![a-z])"
 )
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 

@@ -32,6 +32,7 @@ from pipeline.sources.season_rows import wide_row_findings
 from pipeline.sources.stored_rows import Length, seasons
 from pipeline.sources.times.calendar import Calendar
 from pipeline.sources.times.season_dates import describe_season
+from pipeline.sources.times.step_length import step_length_findings
 from pipeline.sources.wide import load_rows, plan_by_card
 from pipeline.sources.wide_without_card import STEP_DAYS, plan_plain
 from pipeline.sources.yield_history import (
@@ -247,7 +248,8 @@ def _draft(
         draft = seasons(rows, calendar, length, str(card.path))
         unmatched = unmatched_marks(rows.marks, card.missing_numbers)
         crossing = wide_row_findings(calendar, rows.values.shape[2], draft.values.shape[2])
-        return replace(draft, findings=(*draft.findings, *unmatched, *crossing))
+        doubts = step_length_findings(card, rows.values.shape[2], None)
+        return replace(draft, findings=(*draft.findings, *unmatched, *doubts, *crossing))
     load = load_long if card.format == "long" else load_cube
     return grid(card, load(card, files, year, budget, for_prediction), length.steps, for_prediction)
 

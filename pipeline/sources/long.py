@@ -33,8 +33,10 @@ from pipeline.sources.step_means import means_of_amounts
 from pipeline.sources.step_numbers import refuse_two_first_steps, steps_of_rows
 from pipeline.sources.stored_rows import Length, StoredRows, seasons
 from pipeline.sources.times.calendar import Calendar, Dates
+from pipeline.sources.times.dekads import dekad_findings
 from pipeline.sources.times.outside_season import mostly_outside
 from pipeline.sources.times.season_length import date_steps, sample_steps, stored_steps
+from pipeline.sources.times.step_length import step_length_findings
 from pipeline.sources.year_check import DatedRows, rows_of_other_seasons
 from pipeline.table import Count
 
@@ -106,7 +108,14 @@ def _by_date(card: DatasetCard, calendar: Calendar, table: LongTable, steps: int
         ),
         assigned=sides_of_samples(card, table, keys.sample, keys.labelled, keys.names),
         group=groups_of_samples(card, table, keys.sample, keys.labelled, keys.names),
-        findings=(*table.findings, *keys.findings, *many, *amounts, *mostly_outside(dates, inside)),
+        findings=(
+            *table.findings,
+            *keys.findings,
+            *many,
+            *amounts,
+            *mostly_outside(dates, inside),
+            *dekad_findings(card, str(card.date), dates),
+        ),
         files=table.files,
         file=files_of_samples(table, keys.sample, len(keys.names)),
     )
@@ -120,6 +129,7 @@ def _by_year_and_step(card: DatasetCard, calendar: Calendar, table: LongTable, s
     keys = place_years(card, table, year, needed_years(card, table, labels))
     assert card.step is not None
     aggregate.refuse_repeated_steps(seen, card.step, keys.sample, step, keys.names)
+    length = step_length_findings(card, int(step.max()) + 1, card.step)
     calendar, step, noted = in_season_order(card, calendar, step, keys.sample, steps)
     inside = in_seasons(calendar, step, steps)
     stored = stored_steps(calendar, int(step[inside].max(initial=0)) + 1, steps)
@@ -137,7 +147,7 @@ def _by_year_and_step(card: DatasetCard, calendar: Calendar, table: LongTable, s
         counts=(*_outside(~inside, steps or stored), *levelled),
         assigned=sides_of_samples(card, table, keys.sample, keys.labelled, keys.names),
         group=groups_of_samples(card, table, keys.sample, keys.labelled, keys.names),
-        findings=(*table.findings, *keys.findings, *noted),
+        findings=(*table.findings, *keys.findings, *length, *noted),
         files=table.files,
         file=files_of_samples(table, keys.sample, len(keys.names)),
     )
@@ -157,10 +167,12 @@ def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: i
             card, calendar, seen, found=DatedRows.of(calendar, dates, steps), said=said, group=sample, steps=steps
         )
         year, step = _sample_dates(calendar, dates, said, steps)
+        doubts = dekad_findings(card, str(card.date), dates)
     else:
         year, step = needed_years(card, table, seen), steps_of_rows(card, seen)
         refuse_two_first_steps(card, seen, year)
         refuse_days_of_the_year(card, calendar, step)
+        doubts = step_length_findings(card, int(step.max()) + 1, card.step)
         step = step - calendar.offset
         if card.step_year == "season":
             step = step % calendar.steps_a_year
@@ -189,7 +201,12 @@ def _by_sample(card: DatasetCard, calendar: Calendar, table: LongTable, steps: i
         counts=(*date_counts(card, seen), *_outside(~inside, steps), *repeated, *levelled),
         assigned=sides_of_samples(card, table, sample, labelled, names),
         group=groups_of_samples(card, table, sample, labelled, names),
-        findings=(*table.findings, *repaired, *means_of_amounts(card.series, seen.measured, inside, sample, step)),
+        findings=(
+            *table.findings,
+            *repaired,
+            *doubts,
+            *means_of_amounts(card.series, seen.measured, inside, sample, step),
+        ),
         files=table.files,
         file=files_of_samples(table, sample, len(names)),
     )

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.card import DatasetCard, SourceCard
 from pipeline.errors import InputError
@@ -30,7 +31,9 @@ from pipeline.sources.row_times import date_counts, dates_of, needed_years
 from pipeline.sources.season_rows import calendar_years, refuse_days_of_the_year
 from pipeline.sources.step_numbers import refuse_two_first_steps, steps_of_rows
 from pipeline.sources.times.calendar import Calendar, Dates
+from pipeline.sources.times.dekads import dekad_findings
 from pipeline.sources.times.first_of_month import first_of_month
+from pipeline.sources.times.step_length import step_length_findings
 from pipeline.sources.wide import load_rows, plan_by_card
 
 
@@ -41,7 +44,7 @@ def read_series(
     one, files = _card_of(card, source), files_of(card, source.files)
     offsets = [variate.offset for variate in one.series]
     if source.format == "wide":
-        return _wide_observations(one, source, files, budget, for_prediction)
+        return _wide_observations(one, files, budget, source=source, card=card, for_prediction=for_prediction)
     load = load_long if source.format == "long" else load_cube
     table = load(one, files, None, budget, True)
     columns = table.observations
@@ -49,14 +52,19 @@ def read_series(
     series = [(variate.column or variate.name,) for variate in one.series]
     stored = [before_offset(variate) for variate in one.series]
     refuse_marks([columns], [series], stored, missing=one.missing_numbers, for_prediction=for_prediction)
-    asked: tuple[Finding, ...] = ()
+    asked: Sequence[Finding] = ()
     if one.date is None:
-        dates = _days_of_steps(card, one, source, table, steps)
+        step = steps_of_rows(one, columns)
+        dates = _days_of_steps(card, one, source, table=table, step=step, steps=steps)
+        asked = step_length_findings(card, int(step.max()) + 1, one.step, source)
     elif source.step_days is not None:
         dates = Calendar.of(one).last_days_from(dates_of(one, columns))
     else:
         dates = dates_of(one, columns)
-        asked = first_of_month(source.label, dates, Calendar.of(card).days)
+        asked = (
+            *first_of_month(source.label, dates, Calendar.of(card).days),
+            *dekad_findings(card, f"{one.date} of {source.label}", dates),
+        )
     measured = shifted(columns.measured, offsets)
     return Observations(
         source=source,
@@ -72,11 +80,16 @@ def read_series(
 
 
 def _days_of_steps(
-    card: DatasetCard, one: DatasetCard, source: SourceCard, table: LongTable, steps: int | None
+    card: DatasetCard,
+    one: DatasetCard,
+    source: SourceCard,
+    *,
+    table: LongTable,
+    step: NDArray[np.int64],
+    steps: int | None,
 ) -> Dates:
-    """The last day of the numbered step of each row [R]."""
-    columns = table.observations
-    calendar, step = Calendar.of(one), steps_of_rows(one, columns)
+    """The last day of the numbered step [R] of each row."""
+    columns, calendar = table.observations, Calendar.of(one)
     refuse_days_of_the_year(one, calendar, step)
     year = needed_years(one, table, columns)
     refuse_two_first_steps(one, columns, year)
@@ -96,9 +109,15 @@ def _days_of_steps(
 
 
 def _wide_observations(
-    one: DatasetCard, source: SourceCard, files: Sequence[Path], budget: Budget, for_prediction: bool
+    one: DatasetCard,
+    files: Sequence[Path],
+    budget: Budget,
+    *,
+    source: SourceCard,
+    card: DatasetCard,
+    for_prediction: bool,
 ) -> Observations:
-    """The rows of a wide source in long form: one row per step."""
+    """The rows of a wide source in long form, one row per step. `one` is the source as a card of its own."""
     plans = plan_by_card(one, files, None, True)
     rows, _ = load_rows(
         plans,
@@ -110,16 +129,18 @@ def _wide_observations(
         for_prediction=for_prediction,
     )
     variates, stored = rows.values.shape[1:]
+    calendar = Calendar.of(one)
+    calendar.refuse_rows_of_another_length(stored, f"{card.path}: the source {source.label}")
     names, codes = np.unique(rows.place, return_inverse=True)
     year, step = np.repeat(rows.year, stored), np.tile(np.arange(stored), len(rows.year))
     return Observations(
         source=source,
         place=Text(names, np.repeat(codes, stored).astype(np.int64)),
-        dates=Calendar.of(one).last_known_days(year, step),
+        dates=calendar.last_known_days(year, step),
         measured=rows.values.transpose(0, 2, 1).reshape(-1, variates),
         where=lambda row: rows.where(row // stored),
         counts=rows.counts,
-        findings=rows.findings,
+        findings=(*rows.findings, *step_length_findings(card, stored, None, source)),
         marks=rows.marks,
     )
 

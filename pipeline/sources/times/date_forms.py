@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from pipeline.table import FIRST_YEAR, LAST_YEAR
 
 _PARTS = re.compile(r"(\d{4})([-_ ])(\d{1,2})\2(\d{1,2})")
-_DAY_OF_YEAR = re.compile(r"(\d{4})[-_. ]?(\d{3})")
+_DAY_OF_YEAR = re.compile(r"A?(\d{4})[-_. ]?(\d{3})")  # A: as in names of MODIS files
 _MONTH = re.compile(r"(\d{4})[-_./ ](\d{1,2})")
 _SIX_DIGITS = re.compile(r"\d{6}")
 _TWO_DIGIT_YEAR = re.compile(r"\d{1,2}([-_./ ])\d{1,2}\1\d{2}")
