@@ -107,34 +107,33 @@ class Offset:
         Labels count whatever their year: leave-year-out reads later years, and forward splits have no later labels.
         History counts only before the year of the forecast. `window`: only yields at most this many years away.
 
-        unit [n], for training rows: no yield of the row's own unit is used, neither for its place nor for the mean of
-        all labels and k. The anomalies of training rows are then as large as those of held-out rows. If no label is
-        left, the mean is that of all labels.
+        unit [n], for training rows: their place's yields of the row's own unit are not used, so anomalies of training
+        rows are as large as those of held-out rows. The mean of all labels, and k, are the same for all rows, as they
+        are for held-out rows: a mean without the own unit would reveal the unit's yields to learners that read the
+        offset (docs/log.md).
         """
         if self.kind == "none":
             return np.zeros(len(place))
         if self.kind == "mixed":
             return self._mixed(known, place, year, unit)
-        overall = _mean_of_labels(known, unit, len(place))
+        overall = float(known.target[known.label].mean())
+        offset = np.full(len(place), overall)
         if self.kind == "mean":
-            return overall
-        prior = _shrinkages(known, year, unit) if self.kind == "place-shrunk" else np.zeros(len(place))
-        offset = overall.copy()
+            return offset
+        prior = _shrinkages(known, year) if self.kind == "place-shrunk" else np.zeros(len(place))
         known_rows, new_rows = _by_place(known.place), _by_place(place)
         for name, chosen in new_rows.items():
             if name in known_rows:
                 rows = known_rows[name]
                 gap = known.year[rows][None, :] - year[chosen][:, None]  # [n,K]
                 usable = _usable(known, rows, gap, None if unit is None else unit[chosen])
-                offset[chosen] = self._of_place(
-                    gap, usable, known.target[rows], overall=overall[chosen], prior=prior[chosen]
-                )
+                offset[chosen] = self._of_place(gap, usable, known.target[rows], overall=overall, prior=prior[chosen])
         return offset
 
     def _mixed(self, known: KnownYields, place: Names, year: Years, unit: NDArray[np.int64] | None) -> Yields:
         """The mixed-effects model's expectation [n], from the yields that may be used for each year."""
         assert self.variances is not None
-        offset = _mean_of_labels(known, unit, len(place))
+        offset = np.full(len(place), float(known.target[known.label].mean()))
         for one in np.unique(year):
             chosen = year == one
             own = None if unit is None else int(unit[chosen][0])  # whole years are held out: one unit per year
@@ -150,12 +149,12 @@ class Offset:
         usable: NDArray[np.bool_],
         yields: Yields,
         *,
-        overall: Yields,
+        overall: float,
         prior: Yields,
     ) -> Yields:
         """Offsets [n] of one place, from its K known yields.
 
-        gap, usable [n,K]: years from the forecast to the yield, and whether it may be used. overall, prior [n].
+        gap, usable [n,K]: years from the forecast to the yield, and whether it may be used. prior [n].
         """
         if self.window is not None:
             usable = usable & (np.abs(gap) <= self.window)
@@ -183,28 +182,11 @@ def _usable(
     return np.asarray(allowed & (known.unit[rows][None, :] != unit[:, None]))
 
 
-def _mean_of_labels(known: KnownYields, unit: NDArray[np.int64] | None, n: int) -> Yields:
-    """[n]: the mean of all labels, for rows of a unit without those of the unit."""
-    labels = known.target[known.label]
-    total, count = np.full(n, labels.sum()), np.full(n, len(labels))
-    if unit is not None:
-        assert known.unit is not None
-        units, code = np.unique(known.unit[known.label], return_inverse=True)
-        own = np.minimum(np.searchsorted(units, unit), len(units) - 1)
-        found = units[own] == unit
-        total = total - np.where(found, np.bincount(code, labels)[own], 0.0)
-        count = count - np.where(found, np.bincount(code)[own], 0)
-    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), labels.mean()))
-
-
-def _shrinkages(known: KnownYields, year: Years, unit: NDArray[np.int64] | None) -> Yields:
-    """[n]: k for each row, from the labels and the history before its year; without its year if years are held out."""
-    by_year = (
-        unit is not None and known.unit is not None and np.array_equal(known.unit[known.label], known.year[known.label])
-    )
+def _shrinkages(known: KnownYields, year: Years) -> Yields:
+    """[n]: k for each row, from the labels and the history before its year."""
     k = np.empty(len(year))
     for one in np.unique(year):
-        usable = np.where(known.label, (known.year != one) | (not by_year), known.year < one)
+        usable = known.label | (known.year < one)
         k[year == one] = shrinkage(known.place[usable], known.target[usable])
     return k
 

@@ -43,7 +43,7 @@ def test_a_card_whose_validation_rows_share_years_with_training_rows_still_holds
     assert [np.unique(case.year).tolist() for case in cases] == [[one] for one in range(2011, 2017)]
     assert all((case.known.year < case.year.min()).all() for case in cases)
     anomaly = table.target[rows] - offset_without_own(table, fold, fold_offset(table, fold), rows)
-    assert anomaly.std() > 0.8  # the shocks of the years are in it, as in that of the test year
+    assert anomaly.std() > 0.6  # the shocks of the years are in it, as in that of the test year
 
 
 def test_plots_that_occur_once_do_not_make_a_split_by_years_one_by_places():
@@ -97,9 +97,7 @@ def test_the_offset_of_a_training_place_is_that_of_a_place_nobody_knows():
     fold = make_folds(table.year, table.place, table.sample_id, "place")[0]
     rows = np.sort(np.concatenate([fold.train, fold.valid]))
     found = offset_without_own(table, fold, only("place"), rows)
-    for name in np.unique(table.place[rows]):
-        other = table.target[rows][table.place[rows] != name].mean()
-        np.testing.assert_allclose(found[table.place[rows] == name], other)
+    np.testing.assert_allclose(found, table.target[rows].mean())
 
 
 @pytest.mark.parametrize("n", range(6, 12))

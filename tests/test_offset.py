@@ -58,8 +58,7 @@ def slow(kind, window, rows, query, by):
     place, year, _ = query
     own = unit_of(*query, by=by)
     left = [by == "none" or unit_of(p, y, n, by=by) != own for n, (p, y, *_) in enumerate(rows)]
-    every = [t for _, _, t, label in rows if label]
-    labels = [t for (_, _, t, label), keep in zip(rows, left, strict=True) if label and keep] or every
+    labels = [t for _, _, t, label in rows if label]
     overall = sum(labels) / len(labels)
     if kind in ("none", "mean"):
         return 0.0 if kind == "none" else overall
@@ -74,7 +73,7 @@ def slow(kind, window, rows, query, by):
     if not usable:
         return overall
     if kind == "place-shrunk":
-        allowed = [(p, y, t) for p, y, t, label in rows if (label and (by != "year" or y != year)) or y < year]
+        allowed = [(p, y, t) for p, y, t, label in rows if label or y < year]
         years = slow_shrinkage(allowed)
         return (sum(t for _, t in usable) + years * overall) / (len(usable) + years)
     mean = sum(t for _, t in usable) / len(usable)
@@ -104,18 +103,18 @@ def test_every_kind_agrees_with_its_slow_twin(rows, queries, kind, window, by):
 
 
 @settings(max_examples=150, deadline=None)
-@given(entries, st.sampled_from(OFFSETS), st.floats(0.5, 99), st.sampled_from(["year", "yield"]))
+@given(entries, st.sampled_from(["last", "place", "place-trend", "mixed"]), st.floats(0.5, 99), UNITS)
 def test_no_label_reaches_its_own_anomaly(rows, kind, other, by):
-    if kind == "mixed" and by == "yield":
-        by = "year"
+    """The mean of all labels, and what is shrunk towards it, is one number for all rows."""
     rows = [(p, y, t, True) for p, y, t, _ in rows]
+    by = "year" if kind == "mixed" or by == "none" else by
     row = rows[0]
-    if all(y == row[1] for _, y, *_ in rows) or len(rows) < 2:
-        return  # no other label is left
-    if kind == "place-shrunk" and by == "yield":
-        return  # k is estimated from all labels
+    own = unit_of(row[0], row[1], 0, by=by)
+    units = [unit_of(p, y, n, by=by) for n, (p, y, *_) in enumerate(rows)]
+    if all(unit == own or (kind != "mixed" and p != row[0]) for (p, *_), unit in zip(rows, units, strict=True)):
+        return  # nothing else is known of the place: the offset is the mean of all labels
     changed = [(row[0], row[1], other, True), *rows[1:]]
-    at, unit = (np.array([row[0]]), np.array([row[1]])), np.array([unit_of(row[0], row[1], 0, by=by)])
+    at, unit = (np.array([row[0]]), np.array([row[1]])), np.array([own])
     offset = Offset(kind, None, variances=VARIANCES)
     one, two = (offset.predict(as_known(each, by), *at, unit=unit) for each in (rows, changed))
     np.testing.assert_allclose(one, two, rtol=1e-9)
