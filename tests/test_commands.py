@@ -304,10 +304,10 @@ def test_the_training_path_imports_no_plotting_and_no_encoder(chain, tmp_path):
     code = """
 import sys, train
 write_run = train.write_run
-def after_training(*inputs):  # the page, written last, needs Pillow
+def after_training(*inputs, **named):  # the page, written last, needs Pillow
     names = ("matplotlib", "open_clip", "timm", "transformers", "zarr", "PIL", "plotly")
     print("loaded", [name for name in names if name in sys.modules])
-    write_run(*inputs)
+    write_run(*inputs, **named)
 train.write_run = after_training
 assert train.main(sys.argv[1:]) == 0
 """
