@@ -16,7 +16,6 @@ from benchmarks.matrices import MATRICES, Matrix
 from benchmarks.page_tables import sections
 from benchmarks.runs import ROOT
 from pipeline.parser import parse_flags
-from report.run import hardware
 from verdict.arms import WITH, WITHOUT
 
 MARKS = "<!-- made by make tables: begin -->", "<!-- end -->"
@@ -113,7 +112,7 @@ def page(made: Sequence[Matrix], every: Sequence[Matrix], old: str) -> str:
         "",
         "`make tables` writes this page; do not edit it. Every section is one run of `ablate.py`, by the command below "
         "it, with its verdict on pictures by the rule of `docs/verdict.md`. "
-        f"Hardware: {hardware()}. **No number here was measured with CLIP**, because its weights were not available: "
+        "Each names its hardware. **No number here was measured with CLIP**, because its weights were not available: "
         "EfficientNet-Lite0 (ImageNet weights in a package) embedded the pictures. A verdict here is about this "
         "encoder; what CLIP would add is not known. `--encoder` selects it where its weights are available.",
         "",

@@ -15,7 +15,6 @@ from benchmarks.matrices import MATRICES, Matrix
 from benchmarks.page_tables import cells, line, merged, read_table
 from benchmarks.runs import commits, spread
 from model.baselines import KRIGING
-from report.run import hardware
 from report.run_page.sentences import lead_of
 from stages.yields.yield_learners import MEMBERS
 from verdict.arms import WITH, WITHOUT
@@ -91,8 +90,8 @@ def page(matrices: Sequence[Matrix], old: str) -> str:
         "# Yield forecasts",
         "",
         "`make tables` writes this page; do not edit it. Each row pools the test rows of all folds; the runs are "
-        f"those of `docs/results.md`. ± is the standard deviation over seeds; rows without it have one seed. "
-        f"{hardware()}. EfficientNet-Lite0 embedded the pictures; **no number here was measured with CLIP**.",
+        "those of `docs/results.md`. ± is the standard deviation over seeds; rows without it have one seed. "
+        "EfficientNet-Lite0 embedded the pictures; **no number here was measured with CLIP**.",
         "",
         "`lead` is the RMSE of the best baseline minus that of the run, in t/ha. It is positive if the run is better. "
         "Its 95 % interval comes from resampling whole years if six or more were tested, else whole places.",
